@@ -1,0 +1,54 @@
+# Two commands matter: `make lab` and `make test`. Both set up what they need.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: help lab test lint check-readme requirements clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make lab           run the lab on an embedded PostgreSQL and leave a report (about 4 minutes)"
+	@echo "make test          run every check that CI runs"
+	@echo "make lint          ruff, mypy and the import law"
+	@echo "make check-readme  run every command that the README names"
+	@echo "make requirements  pin the newest dependencies anew"
+	@echo "make clean         remove the virtual environment and the caches"
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/lab.stamp: requirements/lab.txt pyproject.toml | $(BIN)/python
+	$(PIP) install --requirement requirements/lab.txt
+	$(PIP) install --no-deps --editable .
+	@touch $@
+
+$(VENV)/dev.stamp: requirements/dev.txt $(VENV)/lab.stamp
+	$(PIP) install --requirement requirements/dev.txt
+	@touch $@
+
+lab: $(VENV)/lab.stamp
+	@$(BIN)/poolhog lab $(ARGS)
+
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint check-readme
+	$(BIN)/pytest --cov --cov-report=term
+
+check-readme: $(VENV)/dev.stamp
+	$(BIN)/python tests/check_readme.py
+
+requirements: $(VENV)/dev.stamp
+	$(BIN)/pip-compile --quiet --upgrade --strip-extras --no-header --no-emit-options \
+	    --no-emit-index-url --no-emit-find-links --extra lab --output-file requirements/lab.txt pyproject.toml
+	$(BIN)/pip-compile --quiet --upgrade --strip-extras --no-header --no-emit-options \
+	    --no-emit-index-url --no-emit-find-links --extra lab --extra dev --constraint requirements/lab.txt \
+	    --output-file requirements/dev.txt pyproject.toml
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,1 @@
+"""poolhog finds the code that hogs your database connection pool."""

@@ -1,0 +1,1 @@
+"""Conclusions drawn from a trace by pure functions."""

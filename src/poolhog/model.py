@@ -1,0 +1,184 @@
+"""The facts of a trace as frozen values: processes, pools, requests, checkouts, operations.
+
+All instants are seconds since the run began (the start of the first recorded process), all
+durations seconds. ``None`` for an instant means that it had not happened when the trace was
+last written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class OperationKind(StrEnum):
+    """What the driver was asked to do while an operation was in flight."""
+
+    CONNECT = "connect"
+    PING = "ping"
+    BEGIN = "begin"
+    STATEMENT = "statement"
+    FETCH = "fetch"
+    COMMIT = "commit"
+    ROLLBACK = "rollback"
+    RESET = "reset"
+
+
+class Outcome(StrEnum):
+    """How a checkout stands, or ended."""
+
+    WAITING = "waiting"
+    OPEN = "open"
+    RETURNED = "returned"
+    DETACHED = "detached"
+    TIMEOUT = "timeout"
+    CANCELLED = "cancelled"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One recorded process.
+
+    ``began_wall`` is the Unix time at which it was first recorded, ``began`` the same on the
+    run's clock, ``written`` the instant of the last commit to its file (facts after it are lost
+    if it crashed). ``finished`` says whether it closed its file itself. ``dropped`` counts facts
+    lost to a full buffer, ``errors`` the faults inside the recorder.
+    """
+
+    pid: int
+    parent_pid: int
+    argv: tuple[str, ...]
+    began: float
+    began_wall: float
+    written: float
+    finished: bool
+    dropped: int
+    errors: int
+    versions: Mapping[str, str]
+    poolhog_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """One connection pool in one process.
+
+    ``size`` is the number of connections it keeps, ``max_overflow`` how many more it may open
+    (-1: no limit), ``timeout`` how long it lets a request wait. ``None``: it knows no such limit.
+    """
+
+    id: str
+    process: Process
+    library: str
+    kind: str
+    name: str
+    size: int | None
+    max_overflow: int | None
+    timeout: float | None
+
+    @property
+    def capacity(self) -> int | None:
+        """The most connections it lends at once, or ``None`` if it has no limit."""
+        if self.size is None or self.max_overflow is None or self.max_overflow < 0:
+            return None
+        return self.size + self.max_overflow
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One named part of a request's life, such as ``dependencies`` or ``session``."""
+
+    name: str
+    started: float
+    ended: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The unit of work that asks for connections.
+
+    ``kind`` is ``http`` or ``websocket``. ``route`` is the route's template, ``path`` what was
+    asked for, without its query. ``responding`` is when the response started, ``responded`` when
+    its last byte was handed to the server, ``ended`` when the application returned: dependencies
+    are unwound by then, and background tasks done.
+    """
+
+    id: str
+    process: Process
+    kind: str
+    method: str
+    route: str | None
+    path: str
+    status: int | None
+    started: float
+    responding: float | None
+    responded: float | None
+    ended: float | None
+    stages: tuple[Stage, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What a person calls it, such as ``GET /notes/{note_id}``."""
+        return f"{self.method} {self.route or self.path}".strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One round trip to the database, or several that the driver makes as one.
+
+    ``statement`` is the SQL without parameters and literals; a ``begin`` or ``reset`` without one
+    sent nothing. ``error`` is the name of the exception that ended it.
+    """
+
+    kind: OperationKind
+    started: float
+    ended: float | None
+    statement: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Checkout:
+    """One connection lent to one request.
+
+    ``asked`` is when the request asked the pool, ``granted`` when it got the connection,
+    ``returned`` when the pool had it back, ``gave_up`` when the wait ended without a connection.
+    ``connection`` numbers the pool's connections; ``owner`` is the task or thread that asked.
+    Operations are in order of their start; those before ``granted`` (connect, ping) are part of
+    the wait. ``request`` is ``None`` for work that belongs to no request that was seen (`other`).
+    """
+
+    id: str
+    pool: Pool
+    request: Request | None
+    owner: str
+    connection: int | None
+    asked: float
+    granted: float | None
+    gave_up: float | None
+    returned: float | None
+    outcome: Outcome
+    operations: tuple[Operation, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """All that was recorded of one run, merged over its processes.
+
+    ``until`` is the last instant that the trace knows of: open intervals are drawn up to it.
+    """
+
+    processes: tuple[Process, ...]
+    pools: tuple[Pool, ...]
+    requests: tuple[Request, ...]
+    checkouts: tuple[Checkout, ...]
+    until: float
+    clock_origin_ns: int = field(default=0, repr=False)
+
+    def at(self, monotonic_ns: int) -> float:
+        """The run's clock at a reading of ``time.monotonic_ns()`` on the same machine."""
+        return (monotonic_ns - self.clock_origin_ns) / 1e9

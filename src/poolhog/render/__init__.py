@@ -1,0 +1,1 @@
+"""Pictures of a trace: in the terminal, as SVG, on a page."""

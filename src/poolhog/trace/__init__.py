@@ -1,0 +1,1 @@
+"""Traces on disk: the schema they are written in, and how they are read."""
