@@ -43,7 +43,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The seconds of a checkout: ``wait`` = queueing + connecting + pinging, ``use`` = busy + gap."""
+    """The seconds of a checkout, by what they were spent on."""
 
     queueing: float
     connecting: float

@@ -1,0 +1,126 @@
+"""The FastAPI probe: the stages of a request, at the places where FastAPI has its own spans.
+
+FastAPI's OpenTelemetry spans need a tracer provider, which a process has only one of and which is
+the application's to choose. So the probe wraps the three functions that the spans enclose.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from poolhog.probes.guard import guard
+from poolhog.recording.recorder import current_request
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+    from contextlib import AsyncExitStack
+
+    from poolhog.probes.patching import Patches
+    from poolhog.recording.recorder import Recorder
+    from poolhog.recording.records import StageRecord
+
+    Step = Callable[..., Awaitable[Any]]
+
+STAGES = {
+    "solve_dependencies": "dependencies",
+    "run_endpoint_function": "endpoint",
+    "serialize_response": "serialization",
+}
+"""FastAPI's function, and the stage that it is."""
+
+
+def watch_stages(recorder: Recorder, patches: Patches) -> None:
+    """Record how long each stage of a request took, and when its dependencies unwound."""
+    from fastapi import routing
+
+    probe = _Stages(recorder)
+    for function, stage in STAGES.items():
+        patches.wrap(routing, function, probe.wrapper(stage))
+    patches.wrap(routing, "solve_dependencies", probe.wrap_exit_stacks)
+
+
+class _Stages:
+    """Wraps FastAPI's functions for one recorder."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._begin = guard(recorder, self._begin_stage)
+        self._watch = guard(recorder, _watch_exit_stacks)
+
+    def wrapper(self, name: str) -> Callable[[Step], Step]:
+        """A wrapper that records the function's run as a stage of this name."""
+
+        def wrap(function: Step) -> Step:
+            async def stage(*args: Any, **kwargs: Any) -> Any:
+                record = self._begin(name)
+                try:
+                    return await function(*args, **kwargs)
+                finally:
+                    if record is not None:
+                        record.end()
+
+            return stage
+
+        return wrap
+
+    def wrap_exit_stacks(self, solve: Step) -> Step:
+        """Wrap ``solve_dependencies``: what it enters into an exit stack unwinds later."""
+
+        async def solve_dependencies(*args: Any, **kwargs: Any) -> Any:
+            watched = self._watch(kwargs, self._begin) or []
+            try:
+                return await solve(*args, **kwargs)
+            finally:
+                for exit_stack in watched:
+                    exit_stack.entered()
+
+        return solve_dependencies
+
+    def _begin_stage(self, name: str) -> StageRecord | None:
+        request = current_request.get()
+        if request is None or request.done:
+            return None
+        return self._recorder.stage(request, name)
+
+
+class _WatchedExitStack:
+    """An exit stack whose unwinding is a stage, if a dependency entered it.
+
+    Callbacks run in reverse: the one pushed before the dependencies runs after them, and the one
+    pushed after them runs before.
+    """
+
+    def __init__(self, stack: AsyncExitStack, begin: Callable[[str], StageRecord | None]) -> None:
+        self._stack = stack
+        self._begin = begin
+        self._record: StageRecord | None = None
+        stack.callback(self._unwound)
+        self._depth = self._height()
+
+    def entered(self) -> None:
+        """The dependencies were solved."""
+        if self._height() > self._depth:
+            self._stack.callback(self._unwind)
+
+    def _unwind(self) -> None:
+        self._record = self._begin("exit stack")
+
+    def _unwound(self) -> None:
+        if self._record is not None:
+            self._record.end()
+
+    def _height(self) -> int:
+        return len(getattr(self._stack, "_exit_callbacks", ()))
+
+
+def _watch_exit_stacks(
+    arguments: Mapping[str, Any], begin: Callable[[str], StageRecord | None]
+) -> list[_WatchedExitStack]:
+    """The request's exit stack, and the function's where FastAPI has one (from 0.121 on)."""
+    request_stack = arguments.get("async_exit_stack")
+    function_stack = arguments["request"].scope.get("fastapi_function_astack")
+    return [
+        _WatchedExitStack(stack, begin)
+        for stack in (request_stack, function_stack)
+        if stack is not None
+    ]

@@ -1,0 +1,103 @@
+"""Patches of other people's code, remembered so that all of them can be taken back."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import sys
+from importlib.abc import MetaPathFinder
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+
+
+class Patches:
+    """What was changed, and how to change it back."""
+
+    def __init__(self) -> None:
+        self._undo: list[Callable[[], None]] = []
+
+    def wrap(
+        self, target: Any, name: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]
+    ) -> None:
+        """Replace ``target.name`` by ``wrap(original)``, which looks like the original.
+
+        A library's version that has no such name is left alone.
+        """
+        if not hasattr(target, name):
+            return
+        own = vars(target).get(name)
+        original = getattr(target, name)
+        setattr(target, name, functools.wraps(original)(wrap(original)))
+        if own is None:
+            self.on_restore(lambda: delattr(target, name))
+        else:
+            self.on_restore(lambda: setattr(target, name, own))
+
+    def on_restore(self, undo: Callable[[], None]) -> None:
+        """Remember how to take a change back."""
+        self._undo.append(undo)
+
+    def when_imported(self, module: str, act: Callable[[], None]) -> None:
+        """Call ``act`` now if the module is loaded, or else as soon as it is."""
+        loaded = sys.modules.get(module)
+        if loaded is not None and not _initializing(loaded):
+            act()
+            return
+        finder = _ImportHook(module, act)
+        sys.meta_path.insert(0, finder)
+        self.on_restore(finder.remove)
+
+    def restore(self) -> None:
+        """Take every change back, the last first."""
+        while self._undo:
+            self._undo.pop()()
+
+
+class _ImportHook(MetaPathFinder):
+    """Lets a module be found as usual, and acts once it was executed."""
+
+    def __init__(self, module: str, act: Callable[[], None]) -> None:
+        self._module = module
+        self._act = act
+        self._searching = False
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None,
+        target: ModuleType | None = None,
+    ) -> ModuleSpec | None:
+        if fullname != self._module or self._searching:
+            return None
+        self._searching = True
+        try:
+            spec = importlib.util.find_spec(fullname)
+        finally:
+            self._searching = False
+        if spec is not None and spec.loader is not None:
+            self._follow(spec.loader)
+        return spec
+
+    def _follow(self, loader: Any) -> None:
+        execute = loader.exec_module
+
+        def exec_module(module: ModuleType) -> None:
+            loader.exec_module = execute
+            execute(module)
+            self.remove()
+            self._act()
+
+        loader.exec_module = exec_module
+
+    def remove(self) -> None:
+        """Stop looking out for the module."""
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
+
+
+def _initializing(module: ModuleType) -> bool:
+    return bool(getattr(getattr(module, "__spec__", None), "_initializing", False))

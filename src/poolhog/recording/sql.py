@@ -1,0 +1,34 @@
+"""SQL text without its literals and comments: what may stand in a trace."""
+
+from __future__ import annotations
+
+import re
+
+_TOKENS = re.compile(
+    r"""
+    (?P<comment> --[^\n]* | /\*.*?(?:\*/|\Z) )
+  | (?P<string>  [eE]'(?:[^'\\]|''|\\.)*(?:'|\Z)
+               | (?:\b[bBnNxXuU]&?)?'(?:[^']|'')*(?:'|\Z)
+               | \$\$.*?(?:\$\$|\Z)
+               | \$(?P<tag>[A-Za-z_]\w*)\$.*?(?:\$(?P=tag)\$|\Z) )
+  | (?P<name>   "(?:[^"]|"")*(?:"|\Z) | [^\W\d]\w* | \$\d+ | :\w+ | %\(\w+\)s )
+  | (?P<number> 0[xXbBoO][0-9a-fA-F_]+ | (?:\d[\d_]*(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)? )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+
+
+def without_literals(sql: str) -> str:
+    """``sql`` with each string and number replaced by ``?``, without comments.
+
+    Placeholders of parameters (``$1``, ``:name``, ``%(name)s``) and quoted names stay. An
+    unterminated string or comment is taken to reach to the end: too much is dropped rather than
+    too little.
+    """
+    return _TOKENS.sub(_kept, sql).strip()
+
+
+def _kept(match: re.Match[str]) -> str:
+    if match["comment"] is not None:
+        return " "
+    return "?" if match["name"] is None else match["name"]

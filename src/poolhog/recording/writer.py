@@ -1,0 +1,216 @@
+"""The writer: a thread that puts records into a SQLite file, ten times a second.
+
+The file is in WAL mode: what was committed survives a kill -9 of the process, and can be read
+while the process runs. What happened after the last commit is lost with the process, which is
+fine: it is a tenth of a second.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import sqlite3
+import sys
+import threading
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from poolhog.recording.sql import without_literals
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from poolhog.recording.recorder import Recorder
+    from poolhog.recording.records import Record
+
+SCHEMA_VERSION = 1
+COMMIT_INTERVAL_S = 0.1
+MOST_TEXTS = 20_000
+"""Distinct statement texts whose number is remembered; an application that puts values into its
+SQL makes a new text for each."""
+
+_SCHEMA = Path(__file__).parent.parent / "trace" / "schema.sql"
+_WATCHED = ("sqlalchemy", "asyncpg", "fastapi", "starlette", "uvicorn")
+
+
+class Writer(threading.Thread):
+    """Writes a recorder's queue until it is stopped.
+
+    A failed commit is counted, and its records are tried again with the next: nothing is lost
+    until the recorder's buffer is full.
+    """
+
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__(name="poolhog-writer", daemon=True)
+        self._recorder = recorder
+        self._stopping = threading.Event()
+        self._pending: list[Record] = []
+        self._file: TraceFile | None = None
+        atexit.register(self.stop)
+
+    def run(self) -> None:
+        """Commit at every tick; once more at the end."""
+        while not self._stopping.wait(COMMIT_INTERVAL_S):
+            self._tick()
+        self._tick()
+        if self._file is not None:
+            self._file.close(self._recorder)
+
+    def stop(self) -> None:
+        """Write what is left, and wait until it is on disk (5 seconds at the most)."""
+        atexit.unregister(self.stop)
+        self._stopping.set()
+        self.join(timeout=5)
+
+    def _tick(self) -> None:
+        self._drain()
+        if not self._pending:
+            return
+        try:
+            if self._file is None:
+                self._file = TraceFile(self._recorder)
+            self._pending = self._file.write(self._pending, self._recorder)
+        except Exception:  # a full disk or a lost folder must not end the thread
+            self._recorder.failed()
+
+    def _drain(self) -> None:
+        queue = self._recorder.queue
+        room = self._recorder.most_buffered - len(self._pending)
+        self._pending.extend(queue.popleft() for _ in range(min(len(queue), room)))
+
+
+class TraceFile:
+    """One process's SQLite file in a trace directory."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        recorder.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = _new_file(recorder.directory)
+        self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self._database.execute("PRAGMA journal_mode = WAL")
+        self._database.execute("PRAGMA synchronous = NORMAL")
+        self._numbers: dict[str, int] = {}
+        self._database.execute("BEGIN")
+        for statement in _SCHEMA.read_text(encoding="utf-8").split(";\n"):
+            self._database.execute(statement)
+        self._tell(_description(recorder))
+        self._database.execute("COMMIT")
+
+    def write(self, records: Iterable[Record], recorder: Recorder) -> list[Record]:
+        """Commit the rows that are new or changed, or none; returns the records that may change."""
+        rows: dict[str, list[tuple[Any, ...]]] = {}
+        changed = []
+        unfinished = []
+        self._database.execute("BEGIN")
+        try:
+            for record in records:
+                # Asked before the row is taken: what is done by now does not change any more.
+                if not record.done:
+                    unfinished.append(record)
+                row = record.row(self)
+                if row != record.written:
+                    rows.setdefault(record.table, []).append(row)
+                    changed.append((record, row))
+            for table, new in rows.items():
+                self._replace(table, new)
+            self._tell(_progress(recorder))
+            self._database.execute("COMMIT")
+        except BaseException:
+            self._numbers.clear()
+            if self._database.in_transaction:
+                self._database.execute("ROLLBACK")
+            raise
+        for record, row in changed:
+            record.written = row
+        return unfinished
+
+    def number(self, sql: str) -> int:
+        """The row of this statement, without its literals; written when it is new."""
+        known = self._numbers.get(sql)
+        if known is not None:
+            return known
+        if len(self._numbers) >= MOST_TEXTS:
+            self._numbers.clear()
+        kept = without_literals(sql).encode("utf-8", "replace").decode()
+        found = self._database.execute("SELECT id FROM statements WHERE sql = ?", [kept]).fetchone()
+        if found is None:
+            cursor = self._database.execute("INSERT INTO statements (sql) VALUES (?)", [kept])
+            found = (cursor.lastrowid,)
+        self._numbers[sql] = int(found[0])
+        return self._numbers[sql]
+
+    def close(self, recorder: Recorder) -> None:
+        """Say that nothing is missing at the end, and fold the log into the file."""
+        try:
+            self._tell({**_progress(recorder), "finished": "1"})
+            self._database.close()
+        except sqlite3.Error:
+            recorder.failed()
+
+    def _replace(self, table: str, rows: list[tuple[Any, ...]]) -> None:
+        marks = ", ".join("?" * len(rows[0]))
+        insert = f"INSERT OR REPLACE INTO {table} VALUES ({marks})"  # noqa: S608 - a name of ours
+        try:
+            self._database.executemany(insert, rows)
+        except UnicodeEncodeError:
+            self._database.executemany(insert, [_encodable(row) for row in rows])
+
+    def _tell(self, values: dict[str, str]) -> None:
+        self._database.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values.items())
+
+
+def _new_file(directory: Path) -> Path:
+    """A file that only its owner can read; a process that reuses a pid does not reuse a file."""
+    for suffix in ("", *(f"-{n}" for n in range(2, 1000))):
+        path = directory / f"{os.getpid()}{suffix}.sqlite"
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        except FileExistsError:
+            continue
+        return path
+    raise FileExistsError(f"no free name for a trace of process {os.getpid()} in {directory}")
+
+
+def _description(recorder: Recorder) -> dict[str, str]:
+    """What never changes about this process."""
+    return {
+        "schema_version": str(SCHEMA_VERSION),
+        "poolhog_version": metadata.version("poolhog"),
+        "pid": str(os.getpid()),
+        "parent_pid": str(os.getppid()),
+        "argv": json.dumps([sys.executable, *sys.argv]),
+        "wall_ns": str(recorder.began_wall_ns),
+        "monotonic_ns": str(recorder.began_ns),
+        "versions": json.dumps(_versions()),
+    }
+
+
+def _progress(recorder: Recorder) -> dict[str, str]:
+    return {
+        "written_ns": str(time.monotonic_ns()),
+        "dropped": str(recorder.dropped),
+        "errors": str(recorder.errors),
+        "finished": "0",
+    }
+
+
+def _versions() -> dict[str, str]:
+    """The versions of what runs here, of the libraries that poolhog watches or cares about."""
+    found = {"python": sys.version.split()[0]}
+    for name in _WATCHED:
+        if name in sys.modules:
+            try:
+                found[name] = metadata.version(name)
+            except metadata.PackageNotFoundError:
+                continue
+    return found
+
+
+def _encodable(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The row without lone surrogates, which an application can get from a hostile client."""
+    return tuple(
+        value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+        for value in row
+    )
