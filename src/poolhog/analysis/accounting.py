@@ -133,12 +133,15 @@ def transactions(checkout: Checkout, until: float) -> tuple[Transaction, ...]:
     began: float | None = None
     for operation in checkout.operations:
         if operation.kind is OperationKind.BEGIN:
-            began = operation.started
+            # A second BEGIN within a transaction is a warning of the server's, not another.
+            if began is None and operation.error is None:
+                began = operation.started
         elif began is not None and _ends_transaction(operation):
-            ended = operation.ended if operation.ended is not None else until
+            if operation.ended is None:
+                break
             committed = operation.kind is OperationKind.COMMIT and operation.error is None
             ended_with = OperationKind.COMMIT if committed else OperationKind.ROLLBACK
-            found.append(Transaction(began, ended, ended_with))
+            found.append(Transaction(began, operation.ended, ended_with))
             began = None
     if began is not None:
         found.append(Transaction(began, end_of(checkout, until), None))

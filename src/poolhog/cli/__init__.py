@@ -1,2 +1,60 @@
-"""Temporary."""
-def main() -> None: ...
+"""The command line: one module per verb; a verb validates, calls, prints."""
+
+from __future__ import annotations
+
+import sys
+from importlib import metadata
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from typer.exceptions import TyperException
+
+from poolhog.cli.lab import lab
+from poolhog.errors import PoolhogError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+app = typer.Typer(
+    name="poolhog",
+    help="Finds the code that hogs your database connection pool.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(lab)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"poolhog {metadata.version('poolhog')}")
+        raise typer.Exit
+
+
+@app.callback()
+def poolhog(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Finds the code that hogs your database connection pool."""
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run a verb and exit: 0 if all is well, 1 if a gate failed, 2 for a user's mistake."""
+    try:
+        code = app(args=list(arguments) if arguments is not None else None, standalone_mode=False)
+    except PoolhogError as error:
+        _fail(str(error), error.exit_code)
+    except TyperException as error:
+        _fail(f"{error.format_message()} (poolhog --help tells more)", error.exit_code)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(line: str, code: int) -> NoReturn:
+    typer.echo(f"poolhog: {' '.join(line.split())}", err=True)
+    sys.exit(code)

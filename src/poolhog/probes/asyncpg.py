@@ -34,17 +34,32 @@ KEYWORDS = {
 """The first word of a statement that begins or ends a transaction."""
 
 
+STATEMENT_METHODS = (
+    *("execute", "_execute", "_executemany", "_get_statement"),
+    *("_copy_in", "_copy_out"),
+)
+"""Methods of ``Connection`` that take the SQL first, and return when the server has answered."""
+
+
 def watch_pools(recorder: Recorder, patches: Patches) -> None:
     """Record pools, checkouts and operations."""
     from asyncpg.connection import Connection
+    from asyncpg.cursor import BaseCursor
     from asyncpg.pool import Pool, PoolConnectionHolder
+    from asyncpg.prepared_stmt import PreparedStatement
 
     probe = _PoolProbe(recorder)
     patches.wrap(Pool, "_acquire", probe.wrap_acquire)
     patches.wrap(PoolConnectionHolder, "_release", probe.wrap_release)
     patches.wrap(PoolConnectionHolder, "connect", probe.wrapper(probe.begin_connect))
-    for name in ("execute", "_execute", "_executemany"):
+    for name in STATEMENT_METHODS:
         patches.wrap(Connection, name, probe.wrapper(probe.begin_statement))
+    patches.wrap(Connection, "copy_records_to_table", probe.wrapper(probe.begin_copy))
+    patches.wrap(
+        PreparedStatement, "_PreparedStatement__do_execute", probe.wrapper(probe.begin_prepared)
+    )
+    for name in ("_bind", "_bind_exec", "_exec"):
+        patches.wrap(BaseCursor, name, probe.wrapper(probe.begin_fetch))
     patches.wrap(Connection, "reset", probe.wrapper(probe.begin_reset))
 
 
@@ -121,15 +136,30 @@ class _PoolProbe:
         return self._recorder.operate(checkout, OperationKind.CONNECT)
 
     def begin_statement(
-        self, connection: Any, query: Any, *_: Any, **__: Any
+        self, connection: Any, query: str, *_: Any, **__: Any
     ) -> OperationRecord | None:
         """A statement, or a step of a transaction."""
         checkout = self._checkout_of(connection)
         if checkout is None:
             return None
-        # A prepared statement comes as an object that knows its text.
-        text = query if isinstance(query, str) else str(getattr(query, "query", ""))
-        return self._recorder.operate(checkout, _kind(text), text)
+        return self._recorder.operate(checkout, _kind(query), query)
+
+    def begin_copy(
+        self, connection: Any, table_name: Any, *_: Any, **__: Any
+    ) -> OperationRecord | None:
+        """Rows copied into a table, for which asyncpg makes the statement."""
+        return self.begin_statement(connection, f"COPY {table_name} FROM STDIN")
+
+    def begin_prepared(self, prepared: Any, *_: Any) -> OperationRecord | None:
+        """A prepared statement's run."""
+        return self.begin_statement(prepared._connection, prepared._query)
+
+    def begin_fetch(self, cursor: Any, *_: Any) -> OperationRecord | None:
+        """Some rows of a cursor."""
+        checkout = self._checkout_of(cursor._connection)
+        if checkout is None:
+            return None
+        return self._recorder.operate(checkout, OperationKind.FETCH, cursor._query)
 
     def begin_reset(self, connection: Any, **_: Any) -> OperationRecord | None:
         """What a pool does to a connection that comes back."""
@@ -163,10 +193,11 @@ class _PoolProbe:
 
 
 def _kind(statement: str) -> OperationKind:
-    words = statement.lstrip().rstrip("; \n").upper().split(None, 2)
-    if not words or "TO" in words[1:2]:  # ROLLBACK TO a savepoint ends no transaction
+    words = statement.upper().replace(";", " ").split(None, 3)
+    # ROLLBACK TO a savepoint, ROLLBACK WORK TO one, COMMIT PREPARED: no transaction ends.
+    if not words or {"TO", "PREPARED"}.intersection(words[1:3]):
         return OperationKind.STATEMENT
-    return KEYWORDS.get(words[0].rstrip(";"), OperationKind.STATEMENT)
+    return KEYWORDS.get(words[0], OperationKind.STATEMENT)
 
 
 def _outcome(error: BaseException) -> Outcome:

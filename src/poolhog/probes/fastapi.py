@@ -95,11 +95,11 @@ class _WatchedExitStack:
         self._begin = begin
         self._record: StageRecord | None = None
         stack.callback(self._unwound)
-        self._depth = self._height()
+        self._before = self._dependencies()
 
     def entered(self) -> None:
         """The dependencies were solved."""
-        if self._height() > self._depth:
+        if self._dependencies() > self._before:
             self._stack.callback(self._unwind)
 
     def _unwind(self) -> None:
@@ -109,8 +109,10 @@ class _WatchedExitStack:
         if self._record is not None:
             self._record.end()
 
-    def _height(self) -> int:
-        return len(getattr(self._stack, "_exit_callbacks", ()))
+    def _dependencies(self) -> int:
+        # They are entered as asynchronous contexts; FastAPI's own callbacks are synchronous.
+        callbacks = getattr(self._stack, "_exit_callbacks", ())
+        return sum(not is_sync for is_sync, _ in callbacks)
 
 
 def _watch_exit_stacks(

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     Method = Callable[..., Any]
 
 CHECKOUT = "_poolhog_checkout"
-NUMBER = "_poolhog_number"
 SESSION = "_poolhog_session"
 """Attributes that the probe leaves on SQLAlchemy's objects."""
 
@@ -46,6 +45,7 @@ def watch_pools(recorder: Recorder, patches: Patches) -> None:
     """Record pools, checkouts and operations."""
     from sqlalchemy import event
     from sqlalchemy.engine import Connection, Engine
+    from sqlalchemy.engine.cursor import BufferedRowCursorFetchStrategy
     from sqlalchemy.engine.default import DefaultDialect
     from sqlalchemy.pool import Pool, base
 
@@ -63,10 +63,14 @@ def watch_pools(recorder: Recorder, patches: Patches) -> None:
     )
     for name, kind in TRANSACTION_METHODS.items():
         patches.wrap(Connection, name, probe.wrapper(_transaction_step(probe, kind)))
+    for name in ("_buffer_rows", "fetchmany", "fetchall"):
+        patches.wrap(BufferedRowCursorFetchStrategy, name, probe.wrapper(probe.begin_fetch))
     patches.wrap(base._ConnectionFairy, "_reset", probe.wrapper(probe.begin_reset))
     patches.wrap(Connection, "_handle_dbapi_exception", probe.wrap_exception_handler)
 
-    has_events = Engine._has_events
+    # Listening sets this for good, and an engine without listeners is faster without it.
+    if not Engine._has_events:
+        patches.on_restore(lambda: setattr(Engine, "_has_events", _is_listened_to(Engine)))
     for target, name, listener in (
         (Pool, "checkin", guard(recorder, probe.returned)),
         (Pool, "detach", guard(recorder, probe.detached)),
@@ -75,8 +79,6 @@ def watch_pools(recorder: Recorder, patches: Patches) -> None:
     ):
         event.listen(target, name, listener)
         patches.on_restore(_removal(event.remove, target, name, listener))
-    # Listening sets this for good, and an engine without listeners is faster without it.
-    patches.on_restore(lambda: setattr(Engine, "_has_events", has_events))
 
 
 def watch_sessions(recorder: Recorder, patches: Patches) -> None:
@@ -112,6 +114,7 @@ class _PoolProbe:
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
         self._pools: weakref.WeakKeyDictionary[Any, PoolRecord] = weakref.WeakKeyDictionary()
+        self._numbers: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
 
     def wrap_connect(self, connect: Method) -> Method:
         """Wrap ``Pool.connect``: the wait is what passes inside."""
@@ -206,6 +209,11 @@ class _PoolProbe:
         if checkout is not None and checkout.operation is not None:
             checkout.operation.end()
 
+    def begin_fetch(self, strategy: Any, result: Any, *_: Any) -> OperationRecord | None:
+        """Rows of a result that is streamed; others come with their statement."""
+        checkout = _checkout_of(result.connection)
+        return self._recorder.operate(checkout, OperationKind.FETCH) if checkout else None
+
     def returned(self, dbapi_connection: Any, record: Any) -> None:
         """The listener of ``checkin``, which fires just before the pool has the connection."""
         _end_checkout(record, Outcome.RETURNED)
@@ -223,10 +231,9 @@ class _PoolProbe:
 
     def _grant(self, checkout: CheckoutRecord, fairy: Any) -> None:
         record = fairy._connection_record
-        number = _attribute(record, NUMBER)
+        number = self._numbers.get(record)
         if number is None:
-            number = next(checkout.pool.connections)
-            setattr(record, NUMBER, number)
+            number = self._numbers[record] = next(checkout.pool.connections)
         setattr(record, CHECKOUT, checkout)
         setattr(fairy, CHECKOUT, checkout)
         checkout.grant(number)
@@ -240,6 +247,14 @@ def _transaction_step(
 
 def _removal(remove: Method, target: Any, name: str, listener: Any) -> Callable[[], None]:
     return lambda: remove(target, name, listener)
+
+
+def _is_listened_to(engine_class: Any) -> bool:
+    """Whether somebody listens to the class's events."""
+    dispatch = engine_class.dispatch
+    return any(
+        getattr(dispatch, name)._clslevel.get(engine_class) for name in dispatch._event_names
+    )
 
 
 def _attribute(of: Any, name: str) -> Any:

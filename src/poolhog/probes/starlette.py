@@ -21,6 +21,13 @@ if TYPE_CHECKING:
     App = Callable[[Any, Message, Receive, Send], Awaitable[None]]
 
 
+SEEN = "poolhog.seen"
+"""A key of the scope: the outermost application recorded the request, a mounted one does not.
+
+The context cannot tell: a server may start a request in the context of the one before it.
+"""
+
+
 def watch_requests(recorder: Recorder, patches: Patches) -> None:
     """Record every HTTP request and websocket that a Starlette (or FastAPI) application gets."""
     from starlette.applications import Starlette
@@ -30,9 +37,10 @@ def watch_requests(recorder: Recorder, patches: Patches) -> None:
 
     def wrap(call: App) -> App:
         async def answer(app: Any, scope: Message, receive: Receive, send: Send) -> None:
-            if scope["type"] not in ("http", "websocket") or _inside_another():
+            if scope["type"] not in ("http", "websocket") or SEEN in scope:
                 await call(app, scope, receive, send)
                 return
+            scope[SEEN] = True
             request = begin(scope)
             if request is None:
                 await call(app, scope, receive, send)
@@ -55,12 +63,6 @@ def watch_requests(recorder: Recorder, patches: Patches) -> None:
         return answer
 
     patches.wrap(Starlette, "__call__", wrap)
-
-
-def _inside_another() -> bool:
-    """Whether this is a mounted application: the outermost has recorded the request."""
-    request = current_request.get()
-    return request is not None and not request.done
 
 
 def _request(scope: Message) -> RequestRecord:

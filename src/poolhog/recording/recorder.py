@@ -50,16 +50,17 @@ class Recorder:
     """
 
     def __init__(self, directory: Path, most_buffered: int = MOST_BUFFERED) -> None:
-        self.directory = directory
+        # An application may change its working directory before there is a first fact.
+        self.directory = directory.absolute()
         self.most_buffered = most_buffered
-        self._pools: list[PoolRecord] = []
+        self.pools: list[PoolRecord] = []
         self._starting = threading.Lock()
         self._reset()
         # The hook cannot be taken back: it must not keep a stopped recorder alive.
         os.register_at_fork(after_in_child=functools.partial(_forked, weakref.ref(self)))
 
     def _reset(self) -> None:
-        self.queue: deque[Record] = deque(self._pools)
+        self.queue: deque[Record] = deque()
         self.began_ns = monotonic_ns()
         self.began_wall_ns = time_ns()
         self.dropped = 0
@@ -78,8 +79,8 @@ class Recorder:
         self._stopped = stopped
 
     def pool(self, record: PoolRecord) -> PoolRecord:
-        """Announce a pool; it is written when a fact is."""
-        self._pools.append(record)
+        """Announce a pool; it is written when a fact is, and first in every file."""
+        self.pools.append(record)
         self.queue.append(record)
         return record
 
@@ -137,8 +138,9 @@ class Recorder:
     def _start(self) -> None:
         with self._starting:
             if self._writer is None and not self._stopped:
-                self._writer = Writer(self)
-                self._writer.start()
+                writer = Writer(self)
+                writer.start()
+                self._writer = writer
 
 
 def owner() -> str:

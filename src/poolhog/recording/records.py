@@ -88,7 +88,7 @@ class RequestRecord(Record):
 
     __slots__ = (
         *("ended_ns", "kind", "method", "path", "responded_ns", "responding_ns"),
-        *("route", "scope", "started_ns", "status"),
+        *("root_path", "route", "scope", "started_ns", "status"),
     )
     table = "requests"
 
@@ -98,6 +98,8 @@ class RequestRecord(Record):
         self.method = method
         self.path = path
         self.scope: Mapping[str, Any] | None = scope
+        # Where the application is: what a mount adds to it is part of the route.
+        self.root_path = str(scope.get("root_path", ""))
         self.route: str | None = None
         self.status: int | None = None
         self.responding_ns: int | None = None
@@ -125,9 +127,17 @@ class RequestRecord(Record):
     def _route(self) -> str | None:
         # The router puts the route into the scope, so that an open request has one as well.
         scope = self.scope
-        route = scope.get("route") if scope is not None else None
+        if scope is None:
+            return self.route
+        route = scope.get("route")
+        # FastAPI keeps what an included router's prefix makes of the route beside it.
+        included = scope.get("fastapi", {}).get("effective_route_context")
+        if route is not None and getattr(included, "original_route", None) is route:
+            route = included
         template = getattr(route, "path_format", None) or getattr(route, "path", None)
-        return str(template) if template is not None else self.route
+        if template is None:
+            return None
+        return str(scope.get("root_path", "")).removeprefix(self.root_path) + str(template)
 
 
 class StageRecord(Record):

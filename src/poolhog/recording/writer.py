@@ -8,6 +8,7 @@ fine: it is a tenth of a second.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import os
 import sqlite3
@@ -28,9 +29,13 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 COMMIT_INTERVAL_S = 0.1
+HEARTBEAT_NS = 1_000_000_000
 MOST_TEXTS = 20_000
 """Distinct statement texts whose number is remembered; an application that puts values into its
 SQL makes a new text for each."""
+
+_UNSTORABLE = (UnicodeEncodeError, OverflowError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
+"""What SQLite raises for a value that it cannot keep."""
 
 _SCHEMA = Path(__file__).parent.parent / "trace" / "schema.sql"
 _WATCHED = ("sqlalchemy", "asyncpg", "fastapi", "starlette", "uvicorn")
@@ -49,6 +54,11 @@ class Writer(threading.Thread):
         self._stopping = threading.Event()
         self._pending: list[Record] = []
         self._file: TraceFile | None = None
+        self._committed_ns = 0
+
+    def start(self) -> None:
+        """Start writing, until the process ends."""
+        super().start()
         atexit.register(self.stop)
 
     def run(self) -> None:
@@ -67,14 +77,35 @@ class Writer(threading.Thread):
 
     def _tick(self) -> None:
         self._drain()
-        if not self._pending:
+        if not self._pending and not self._silent_too_long():
             return
         try:
-            if self._file is None:
-                self._file = TraceFile(self._recorder)
-            self._pending = self._file.write(self._pending, self._recorder)
+            self._pending = self._writable().write(self._pending, self._recorder)
+            self._committed_ns = time.monotonic_ns()
         except Exception:  # a full disk or a lost folder must not end the thread
             self._recorder.failed()
+
+    def _writable(self) -> TraceFile:
+        """The file, or a new one if there is none or somebody deleted it."""
+        if self._file is not None:
+            if self._file.exists():
+                return self._file
+            self._file.abandon()
+            self._file = None
+            raise FileNotFoundError(
+                "the trace was deleted while it was written: beginning a new one"
+            )
+        self._file = TraceFile(self._recorder)
+        # Every checkout names its pool, and whatever is unfinished goes on in the new file.
+        self._pending[:0] = self._recorder.pools
+        for record in self._pending:
+            record.written = None
+        return self._file
+
+    def _silent_too_long(self) -> bool:
+        """Whether to commit although nothing happened, so that a reader sees the process alive."""
+        silent_ns = time.monotonic_ns() - self._committed_ns
+        return self._file is not None and silent_ns >= HEARTBEAT_NS
 
     def _drain(self) -> None:
         queue = self._recorder.queue
@@ -87,16 +118,16 @@ class TraceFile:
 
     def __init__(self, recorder: Recorder) -> None:
         recorder.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = _new_file(recorder.directory)
-        self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        self._database.execute("PRAGMA journal_mode = WAL")
-        self._database.execute("PRAGMA synchronous = NORMAL")
+        self._path = _new_file(recorder.directory)
         self._numbers: dict[str, int] = {}
-        self._database.execute("BEGIN")
-        for statement in _SCHEMA.read_text(encoding="utf-8").split(";\n"):
-            self._database.execute(statement)
-        self._tell(_description(recorder))
-        self._database.execute("COMMIT")
+        self._database = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
+        try:
+            self._describe(recorder)
+        except BaseException:
+            # The next attempt makes another: a full disk must not be littered with empty ones.
+            self.abandon()
+            self._path.unlink(missing_ok=True)
+            raise
 
     def write(self, records: Iterable[Record], recorder: Recorder) -> list[Record]:
         """Commit the rows that are new or changed, or none; returns the records that may change."""
@@ -109,8 +140,8 @@ class TraceFile:
                 # Asked before the row is taken: what is done by now does not change any more.
                 if not record.done:
                     unfinished.append(record)
-                row = record.row(self)
-                if row != record.written:
+                row = self._row(record, recorder)
+                if row is not None and row != record.written:
                     rows.setdefault(record.table, []).append(row)
                     changed.append((record, row))
             for table, new in rows.items():
@@ -125,6 +156,15 @@ class TraceFile:
         for record, row in changed:
             record.written = row
         return unfinished
+
+    def exists(self) -> bool:
+        """Whether the file still has its name; SQLite would write into a deleted one."""
+        return self._path.exists()
+
+    def abandon(self) -> None:
+        """Close the file as it is."""
+        with contextlib.suppress(sqlite3.Error):
+            self._database.close()
 
     def number(self, sql: str) -> int:
         """The row of this statement, without its literals; written when it is new."""
@@ -145,17 +185,36 @@ class TraceFile:
         """Say that nothing is missing at the end, and fold the log into the file."""
         try:
             self._tell({**_progress(recorder), "finished": "1"})
-            self._database.close()
         except sqlite3.Error:
             recorder.failed()
+        self.abandon()
+
+    def _describe(self, recorder: Recorder) -> None:
+        self._database.execute("PRAGMA journal_mode = WAL")
+        self._database.execute("PRAGMA synchronous = NORMAL")
+        self._database.execute("BEGIN")
+        for statement in _SCHEMA.read_text(encoding="utf-8").split(";\n"):
+            self._database.execute(statement)
+        self._tell(_description(recorder))
+        self._database.execute("COMMIT")
+
+    def _row(self, record: Record, recorder: Recorder) -> tuple[Any, ...] | None:
+        """The record's row now; if it makes none, what it was, so that it does not stop others."""
+        try:
+            return record.row(self)
+        except sqlite3.Error:
+            raise
+        except Exception:
+            recorder.failed()
+            return record.written
 
     def _replace(self, table: str, rows: list[tuple[Any, ...]]) -> None:
         marks = ", ".join("?" * len(rows[0]))
         insert = f"INSERT OR REPLACE INTO {table} VALUES ({marks})"  # noqa: S608 - a name of ours
         try:
             self._database.executemany(insert, rows)
-        except UnicodeEncodeError:
-            self._database.executemany(insert, [_encodable(row) for row in rows])
+        except _UNSTORABLE:
+            self._database.executemany(insert, [_storable(row) for row in rows])
 
     def _tell(self, values: dict[str, str]) -> None:
         self._database.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values.items())
@@ -177,7 +236,7 @@ def _description(recorder: Recorder) -> dict[str, str]:
     """What never changes about this process."""
     return {
         "schema_version": str(SCHEMA_VERSION),
-        "poolhog_version": metadata.version("poolhog"),
+        "poolhog_version": _version("poolhog") or "unknown",
         "pid": str(os.getpid()),
         "parent_pid": str(os.getppid()),
         "argv": json.dumps([sys.executable, *sys.argv]),
@@ -200,17 +259,27 @@ def _versions() -> dict[str, str]:
     """The versions of what runs here, of the libraries that poolhog watches or cares about."""
     found = {"python": sys.version.split()[0]}
     for name in _WATCHED:
-        if name in sys.modules:
-            try:
-                found[name] = metadata.version(name)
-            except metadata.PackageNotFoundError:
-                continue
+        version = _version(name) if name in sys.modules else None
+        if version is not None:
+            found[name] = version
     return found
 
 
-def _encodable(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The row without lone surrogates, which an application can get from a hostile client."""
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _storable(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The row as text where SQLite takes nothing else; lone surrogates become question marks.
+
+    An application can get those from a hostile client, and may give a response any status.
+    """
     return tuple(
-        value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+        value
+        if value is None or (isinstance(value, int | float) and abs(value) < 2**63)
+        else str(value).encode("utf-8", "replace").decode()
         for value in row
     )

@@ -37,12 +37,11 @@ def open_trace(directory: str | os.PathLike[str]) -> Trace:
     files = sorted(Path(directory).glob("*.sqlite")) if Path(directory).is_dir() else []
     if not files:
         raise TraceError(f"no trace in {directory}: name a directory that a run was recorded into")
-    metas = {file: _meta(file) for file in files}
-    began = {file: meta for file, meta in metas.items() if meta}
-    if not began:
+    began_ns = {file: began for file in files if (began := _began_ns(file)) is not None}
+    if not began_ns:
         raise TraceError(f"the trace in {directory} is empty: its process ended before it recorded")
-    origin = min(int(meta["monotonic_ns"]) for meta in began.values())
-    parts = [_ProcessReader(file, meta, origin).read() for file, meta in began.items()]
+    origin = min(began_ns.values())
+    parts = [_ProcessReader(file, origin).read() for file in began_ns]
     return Trace(
         processes=tuple(process for part in parts for process in part.processes),
         pools=tuple(pool for part in parts for pool in part.pools),
@@ -57,19 +56,25 @@ def open_trace(directory: str | os.PathLike[str]) -> Trace:
     )
 
 
-def _meta(file: Path) -> dict[str, str]:
-    """What the process said of itself; empty if it ended before it said anything."""
+def _began_ns(file: Path) -> int | None:
+    """When the process was first recorded; ``None`` if it ended before it said anything."""
     with _reading(file) as database:
         if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchall():
-            return {}
-        meta = {str(key): str(value) for key, value in database.execute("SELECT * FROM meta")}
-    version = int(meta["schema_version"])
+            return None
+        meta = _meta(database)
+        version = int(meta["schema_version"])
+        began_ns = int(meta["monotonic_ns"])
     if version > SCHEMA_VERSION:
         raise TraceError(
             f"{file} was written by a newer poolhog ({meta.get('poolhog_version', 'unknown')}): "
             f"it has schema {version}, this one reads up to {SCHEMA_VERSION}; upgrade poolhog"
         )
-    return meta
+    return began_ns
+
+
+def _meta(database: sqlite3.Connection) -> dict[str, str]:
+    """What the process said of itself."""
+    return {str(key): str(value) for key, value in database.execute("SELECT * FROM meta")}
 
 
 class _reading:  # noqa: N801 - a context manager used as a function
@@ -88,7 +93,7 @@ class _reading:  # noqa: N801 - a context manager used as a function
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         self._database.close()
-        if isinstance(error, sqlite3.Error | KeyError | ValueError):
+        if isinstance(error, sqlite3.Error | KeyError | TypeError | ValueError):
             raise self._unreadable(error) from error
 
     def _unreadable(self, error: BaseException) -> TraceError:
@@ -98,29 +103,27 @@ class _reading:  # noqa: N801 - a context manager used as a function
 class _ProcessReader:
     """Reads one process's file onto the run's clock."""
 
-    def __init__(self, file: Path, meta: dict[str, str], origin_ns: int) -> None:
+    def __init__(self, file: Path, origin_ns: int) -> None:
         self._file = file
-        self._meta = meta
         self._origin_ns = origin_ns
-        self._process = self._read_process()
 
     def read(self) -> Trace:
         """The process's part of the trace."""
         with _reading(self._file) as database:
             database.execute("BEGIN")  # one consistent state, while the process goes on
-            pools = dict(self._pools(database))
-            requests = dict(self._requests(database))
+            process = self._read_process(_meta(database))
+            pools = dict(self._pools(database, process))
+            requests = dict(self._requests(database, process))
             checkouts = tuple(self._checkouts(database, pools, requests))
         return Trace(
-            processes=(self._process,),
+            processes=(process,),
             pools=tuple(pools.values()),
             requests=tuple(requests.values()),
             checkouts=checkouts,
-            until=self._process.written,
+            until=process.written,
         )
 
-    def _read_process(self) -> Process:
-        meta = self._meta
+    def _read_process(self, meta: dict[str, str]) -> Process:
         return Process(
             pid=int(meta["pid"]),
             parent_pid=int(meta["parent_pid"]),
@@ -135,11 +138,13 @@ class _ProcessReader:
             poolhog_version=meta["poolhog_version"],
         )
 
-    def _pools(self, database: sqlite3.Connection) -> Iterator[tuple[int, Pool]]:
+    def _pools(self, database: sqlite3.Connection, process: Process) -> Iterator[tuple[int, Pool]]:
         for key, *values in database.execute("SELECT * FROM pools ORDER BY id"):
-            yield key, Pool(self._name(key), self._process, *values)
+            yield key, Pool(self._name(key), process, *values)
 
-    def _requests(self, database: sqlite3.Connection) -> Iterator[tuple[int, Request]]:
+    def _requests(
+        self, database: sqlite3.Connection, process: Process
+    ) -> Iterator[tuple[int, Request]]:
         stages: dict[int, list[Stage]] = defaultdict(list)
         for request_id, name, started, ended in database.execute(
             "SELECT request_id, name, started_ns, ended_ns FROM stages ORDER BY started_ns"
@@ -153,7 +158,7 @@ class _ProcessReader:
                 key,
                 Request(
                     id=self._name(key),
-                    process=self._process,
+                    process=process,
                     kind=kind,
                     method=method,
                     route=route,
@@ -211,7 +216,8 @@ class _ProcessReader:
         return found
 
     def _name(self, key: int) -> str:
-        return f"{self._process.pid}.{key}"
+        # Not the pid: it may be used again, and its file is then named after it all the same.
+        return f"{self._file.stem}.{key}"
 
     def _seconds(self, monotonic_ns: int) -> float:
         return (monotonic_ns - self._origin_ns) / 1e9

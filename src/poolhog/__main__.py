@@ -1,0 +1,5 @@
+"""``python -m poolhog`` is ``poolhog``."""
+
+from poolhog.cli import main
+
+main()

@@ -1,0 +1,155 @@
+"""``poolhog lab``: the talk, run for real."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from poolhog.errors import PoolhogError
+from poolhog.lab.parameters import Experiment, Parameters
+from poolhog.lab.service.settings import Style
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from poolhog.lab.results import Results
+
+T = TypeVar("T", bound=StrEnum | int)
+
+_DEFAULT: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(Parameters)}
+"""Defaults stand in ``Parameters``; here they are only shown."""
+
+
+def lab(
+    context: typer.Context,
+    experiments: Annotated[
+        list[str] | None,
+        typer.Argument(help=f"Some of {', '.join(Experiment)}; all of them by default."),
+    ] = None,
+    *,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Under a minute: a shorter call, fewer users.")
+    ] = False,
+    styles: Annotated[
+        str | None,
+        typer.Option(help=f"Some of {', '.join(Style)}; by default those that the talk shows."),
+    ] = None,
+    external_latency: Annotated[
+        float, typer.Option(help="Seconds that the external API takes.")
+    ] = _DEFAULT["external_latency"],
+    external_jitter: Annotated[
+        float, typer.Option(help="Seconds that it takes more or less.")
+    ] = _DEFAULT["external_jitter"],
+    external_failure_rate: Annotated[
+        float, typer.Option(help="The share of its calls that fail, from 0 to 1.")
+    ] = _DEFAULT["external_failure_rate"],
+    pool_size: Annotated[
+        int | None, typer.Option(help="Connections in the pool; by default 5, and 10 under load.")
+    ] = None,
+    max_overflow: Annotated[
+        int, typer.Option(help="Connections that it may open beyond that.")
+    ] = _DEFAULT["max_overflow"],
+    pool_timeout: Annotated[
+        float, typer.Option(help="Seconds that a request waits for one before it fails.")
+    ] = _DEFAULT["pool_timeout"],
+    workers: Annotated[int, typer.Option(help="Processes of the service.")] = _DEFAULT["workers"],
+    requests: Annotated[
+        str, typer.Option(help="How many requests at once, for each burst.")
+    ] = ",".join(map(str, _DEFAULT["requests"])),
+    users: Annotated[int, typer.Option(help="Users under load.")] = _DEFAULT["users"],
+    ramp: Annotated[float, typer.Option(help="Seconds in which the users come.")] = _DEFAULT[
+        "ramp"
+    ],
+    measure: Annotated[
+        float, typer.Option(help="Seconds in which the load is measured.")
+    ] = _DEFAULT["measure"],
+    database_url: Annotated[
+        str | None,
+        typer.Option(
+            help="A PostgreSQL to use instead of the embedded one, in a schema that is dropped "
+            "afterwards."
+        ),
+    ] = None,
+    port: Annotated[int, typer.Option(help="The service's; 0: any free one.")] = _DEFAULT["port"],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="A new folder; by default poolhog-lab/<date-time>."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print results.json to the end.")] = False,
+) -> None:
+    """Run the talk's experiments on a real PostgreSQL, and leave a report.
+
+    A notes service in several styles is recorded while it answers single requests (lifecycle),
+    simultaneous ones (burst), and a thousand users (load). Options that take several values take
+    them with commas.
+    """
+    parameters = Parameters(output=output or _new_folder())
+    if quick:
+        parameters = parameters.quick()
+    parameters = dataclasses.replace(parameters, **_chosen(context))
+    _finish(_run(parameters), as_json=as_json)
+
+
+def _chosen(context: typer.Context) -> dict[str, Any]:
+    """What the user gave, without the defaults: those of ``--quick`` are others."""
+    given = {
+        name: value
+        for name, value in context.params.items()
+        if name in _DEFAULT and name != "output" and _is_given(context, name)
+    }
+    if "experiments" in given:
+        given["experiments"] = _values(Experiment, given["experiments"], "experiment")
+    if "styles" in given:
+        given["styles"] = _values(Style, given["styles"].split(","), "--styles")
+    if "requests" in given:
+        given["requests"] = _values(int, given["requests"].split(","), "--requests")
+    return given
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name not in ("DEFAULT", "DEFAULT_MAP")
+
+
+def _values(kind: type[T], texts: Iterable[str], option: str) -> tuple[T, ...]:
+    """Each value once, in the order given."""
+    found = []
+    for text in texts:
+        try:
+            found.append(kind(text.strip()))
+        except ValueError:
+            known = ", ".join(kind) if issubclass(kind, StrEnum) else "a whole number"
+            raise PoolhogError(f"{option} {text!r}: expected {known}") from None
+    return tuple(dict.fromkeys(found))
+
+
+def _new_folder() -> Path:
+    return Path("poolhog-lab") / time.strftime("%Y%m%d-%H%M%S")
+
+
+def _run(parameters: Parameters) -> Results:
+    try:
+        from poolhog.lab.run import run_lab
+    except ModuleNotFoundError as error:
+        raise PoolhogError(
+            f"the lab needs {error.name}: install it with pip install 'poolhog[lab]'"
+        ) from error
+    from poolhog.cli.display import Display
+
+    with Display() as display:
+        return run_lab(parameters, display)
+
+
+def _finish(results: Results, *, as_json: bool) -> None:
+    from poolhog.cli.lab_summary import print_summary
+
+    if as_json:
+        typer.echo(json.dumps(results.as_dict(), indent=2))
+    else:
+        print_summary(results)

@@ -1,0 +1,91 @@
+"""What ``poolhog lab`` prints at its end: the conclusion, the pictures, the claims, the paths."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+from poolhog.lab.pictures import latency_group, latency_marks, throughput
+from poolhog.lab.talk import conclusion, told
+from poolhog.render.bars import latency_bars_text, throughput_bars_text
+from poolhog.render.console import console
+from poolhog.render.log import logs_side_by_side
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import RenderableType
+
+    from poolhog.lab.results import Results
+
+
+def print_summary(results: Results) -> None:
+    """Print the run to standard output."""
+    out = console()
+    out.print(Text(conclusion(results), style="bold"))
+    for part in (
+        *_logs(results, out.width),
+        *_bursts(results, out.width),
+        *_load(results, out.width),
+    ):
+        out.print()
+        out.print(part)
+    out.print()
+    out.print(_claims(results))
+    out.print()
+    for line in _paths(results):
+        out.print(line, soft_wrap=True)
+
+
+def _logs(results: Results, width: int) -> Iterator[RenderableType]:
+    gets = [(str(r.style), r.log) for r in results.lifecycle if not r.is_synchronize]
+    if gets:
+        yield Text("What a GET does in each style", style="bold")
+        yield logs_side_by_side(gets, width=width)
+
+
+def _bursts(results: Results, width: int) -> Iterator[RenderableType]:
+    most = max(results.parameters.requests)
+    largest = [burst for burst in results.burst if burst.requests == most]
+    if largest:
+        yield Text(f"How long each of {most} simultaneous requests took", style="bold")
+        groups = [latency_group(burst) for burst in largest]
+        yield latency_bars_text(groups, width=width, marks=latency_marks(largest))
+
+
+def _load(results: Results, width: int) -> Iterator[RenderableType]:
+    if results.load:
+        bars, limit = throughput(results)
+        yield Text("Answers per second under load", style="bold")
+        yield throughput_bars_text(bars, limit, width=width)
+
+
+def _claims(results: Results) -> Table:
+    claims = [told(claim) for claim in results.claims]
+    holding = sum(claim.holds for claim in claims)
+    table = Table(
+        title=f"{holding} of {len(claims)} claims of the talk hold",
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        pad_edge=False,
+        header_style="dim",
+    )
+    for heading in ("slide", "claim", "expected", "measured"):
+        table.add_column(heading, overflow="fold")
+    table.add_column("holds", no_wrap=True)
+    for claim in claims:
+        holds = Text("✓ yes", style="green") if claim.holds else Text("✗ no", style="bold red")
+        table.add_row(claim.id, claim.text, claim.expected_text, claim.measured_text, holds)
+    return table
+
+
+def _paths(results: Results) -> Iterator[str]:
+    output = results.parameters.output
+    pictures = len(list(output.glob("*.svg")))
+    yield f"{output / 'results.json'}  every number"
+    yield f"{output}/*.svg  {pictures} pictures"
+    yield f"{output / 'traces'}  what was recorded"
+    yield f"Read the talk told with this run: python3 -m webbrowser {output / 'report.html'}"

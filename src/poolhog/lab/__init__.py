@@ -1,0 +1,1 @@
+"""The lab: the conference talk that poolhog implements, run for real."""

@@ -1,0 +1,113 @@
+"""What a run of the lab is told, and what its parts make of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Self
+
+from poolhog.errors import PoolhogError
+from poolhog.lab.service.settings import Style
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Experiment(StrEnum):
+    """A part of the talk that is measured."""
+
+    LIFECYCLE = "lifecycle"
+    BURST = "burst"
+    LOAD = "load"
+
+
+COMPARED_STYLES = (Style.IMPLICIT, Style.EXPLICIT, Style.PER_QUERY)
+"""The styles that the talk measures."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameters:
+    """Everything that can be chosen. Times are in seconds.
+
+    ``styles`` empty means the styles that the talk shows in each experiment; ``pool_size`` none
+    means the talk's: 5, and 10 under load. ``database_url`` none means an embedded PostgreSQL,
+    ``port`` 0 any free one. The load is ramped up over ``ramp``, measured for ``measure``.
+    """
+
+    output: Path
+    experiments: tuple[Experiment, ...] = tuple(Experiment)
+    styles: tuple[Style, ...] = ()
+    external_latency: float = 5.0
+    external_jitter: float = 0.0
+    external_failure_rate: float = 0.0
+    pool_size: int | None = None
+    max_overflow: int = 0
+    pool_timeout: float = 600.0
+    workers: int = 1
+    requests: tuple[int, ...] = (5, 10)
+    users: int = 1000
+    ramp: float = 5.0
+    measure: float = 20.0
+    database_url: str | None = None
+    port: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in _LEAST.items():
+            given = getattr(self, name)
+            values = given if isinstance(given, tuple) else (given,)
+            for value in values:
+                if value is not None and not least <= value < math.inf:
+                    option = "--" + name.replace("_", "-")
+                    raise PoolhogError(f"{option} {value:g}: expected {least:g} or more")
+        if self.external_failure_rate > 1:
+            raise PoolhogError("--external-failure-rate: expected a share from 0 to 1")
+        if self.external_jitter > self.external_latency:
+            raise PoolhogError("--external-jitter: expected at most --external-latency")
+
+    def quick(self) -> Self:
+        """A run in under a minute: smaller load and a shorter call."""
+        return dataclasses.replace(self, external_latency=1.0, users=200, ramp=2.0, measure=4.0)
+
+    @property
+    def settle(self) -> float:
+        """From the end of the ramp to the start of the measurement.
+
+        One latency brings a closed loop to its steady state. The half more puts the edges of the
+        measurement between two waves of an exhausted pool, not onto one.
+        """
+        return 1.5 * self.external_latency
+
+    def pool_size_in(self, experiment: Experiment) -> int:
+        """The pool's size: as chosen, or as in the talk."""
+        if self.pool_size is not None:
+            return self.pool_size
+        return 10 if experiment is Experiment.LOAD else 5
+
+    def connections_in(self, experiment: Experiment) -> int:
+        """The most connections that all workers together have."""
+        return (self.pool_size_in(experiment) + self.max_overflow) * self.workers
+
+    def styles_in(self, experiment: Experiment) -> tuple[Style, ...]:
+        """The styles to run: as chosen, or as in the talk."""
+        if self.styles:
+            return self.styles
+        return tuple(Style) if experiment is Experiment.LIFECYCLE else COMPARED_STYLES
+
+
+_SHORTEST = 0.001
+_LEAST = {
+    "external_latency": _SHORTEST,
+    "external_jitter": 0,
+    "external_failure_rate": 0,
+    "pool_size": 1,
+    "max_overflow": 0,
+    "pool_timeout": _SHORTEST,
+    "workers": 1,
+    "requests": 1,
+    "users": 1,
+    "ramp": _SHORTEST,
+    "measure": _SHORTEST,
+    "port": 0,
+}

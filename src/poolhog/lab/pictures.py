@@ -1,0 +1,131 @@
+"""The pictures of a run: bursts as timelines and bars, lives of requests, throughput."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from poolhog.lab.claims import HOLDING
+from poolhog.lab.service.settings import Style
+from poolhog.render.bars import (
+    LatencyBar,
+    LatencyGroup,
+    Mark,
+    ThroughputBar,
+    latency_bars_svg,
+    throughput_bars_svg,
+)
+from poolhog.render.console import count, seconds
+from poolhog.render.lifecycle import lifecycle_svg, lifecycles_svg
+from poolhog.render.timeline import timeline_svg
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from poolhog.lab.results import BurstResult, LoadResult, Results
+
+METHODS = {"GET": "get", "POST": "post"}
+
+
+def draw(results: Results) -> dict[str, str]:
+    """Every picture that the run's results allow, as SVG by name."""
+    return dict(
+        [
+            *_lifecycles(results),
+            *(picture for burst in results.burst for picture in _timelines(results, burst)),
+            *_latencies(results),
+            *_load(results),
+        ]
+    )
+
+
+def throughput(results: Results) -> tuple[list[ThroughputBar], Mark]:
+    """The bars of the load, and the limit that no style can pass."""
+    limit = max(load.limit_per_s for load in results.load)
+    bars = [
+        ThroughputBar(str(load.style), load.requests_per_s, _own(load)) for load in results.load
+    ]
+    return bars, Mark(limit, f"limit: users / latency = {limit:.4g}")
+
+
+def latency_group(burst: BurstResult) -> LatencyGroup:
+    """A burst's requests as bars."""
+    bars = tuple(
+        LatencyBar(f"#{index}", min(wait, latency), latency)
+        for index, (wait, latency) in enumerate(zip(burst.waits, burst.latencies, strict=True), 1)
+    )
+    return LatencyGroup(
+        f"{burst.style}: {burst.requests} requests at once, done after {seconds(burst.makespan)}",
+        bars,
+    )
+
+
+def latency_marks(bursts: list[BurstResult]) -> list[Mark]:
+    """The latency of the external call, and its multiples that the waves of a burst add up to."""
+    latency = bursts[0].external_latency
+    waves = max(math.ceil(b.requests / b.connections) if b.style in HOLDING else 1 for b in bursts)
+    return [Mark(n * latency, "L" if n == 1 else f"{n} L") for n in range(1, min(waves, 4) + 1)]
+
+
+def _own(load: LoadResult) -> Mark | None:
+    if load.style not in HOLDING:
+        return None
+    value = load.pool_limit_per_s
+    return Mark(value, f"limit: connections / latency = {value:.3g}")
+
+
+def _lifecycles(results: Results) -> Iterator[tuple[str, str]]:
+    gets = []
+    for result in results.lifecycle:
+        method = result.endpoint.split()[0]
+        name = f"lifecycle-{result.style}-{METHODS[method]}"
+        yield name, lifecycle_svg(result.lifecycle, title=f"{result.style}: {result.endpoint}")
+        if method == "GET" and result.style is not Style.IMPLICIT_FORGOTTEN_COMMIT:
+            gets.append((str(result.style), result.lifecycle))
+    if len(gets) > 1:
+        yield "lifecycles-get", lifecycles_svg(gets, title="The same GET in each style")
+
+
+def _timelines(results: Results, burst: BurstResult) -> Iterator[tuple[str, str]]:
+    latency = seconds(burst.external_latency)
+    title = f"{burst.style}: {burst.requests} requests at once, external call of {latency}"
+    name = f"timeline-{burst.style}-{burst.requests}"
+    yield name, timeline_svg(burst.timeline, title=title)
+    if burst.requests == max(results.parameters.requests):
+        animated = timeline_svg(burst.timeline, title=title, animated=True)
+        yield f"timeline-{burst.style}-animated", animated
+
+
+def _latencies(results: Results) -> Iterator[tuple[str, str]]:
+    most = max(results.parameters.requests)
+    styles = dict.fromkeys(burst.style for burst in results.burst)
+    for style in styles:
+        of_style = [burst for burst in results.burst if burst.style == style]
+        yield f"latency-{style}", _bars(of_style, f"{style}: how long each request took")
+    largest = [burst for burst in results.burst if burst.requests == most]
+    if len(largest) > 1:
+        yield "latency-compared", _bars(largest, f"How long each of {count(most, 'request')} took")
+
+
+def _bars(bursts: list[BurstResult], title: str) -> str:
+    connections = count(bursts[0].connections, "connection")
+    return latency_bars_svg(
+        [latency_group(burst) for burst in bursts],
+        title=title,
+        subtitle=f"{connections}, L = {seconds(bursts[0].external_latency)}",
+        marks=latency_marks(bursts),
+    )
+
+
+def _load(results: Results) -> Iterator[tuple[str, str]]:
+    if not results.load:
+        return
+    bars, limit = throughput(results)
+    first = results.load[0]
+    subtitle = (
+        f"{count(first.users, 'user')}, pool of {first.pool_size}, {count(first.workers, 'worker')}"
+    )
+    yield (
+        "load",
+        throughput_bars_svg(bars, limit, title="Answers per second under load", subtitle=subtitle),
+    )

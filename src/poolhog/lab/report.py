@@ -1,0 +1,54 @@
+"""What a run leaves in its folder: results.json, pictures, and the talk told with them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from pygments.formatters import HtmlFormatter
+
+from poolhog.lab.pictures import draw
+from poolhog.lab.talk import Talk
+from poolhog.render.console import seconds
+from poolhog.render.palette import PAINTS, css_variables
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from poolhog.lab.results import Results
+
+
+def publish(results: Results, output: Path) -> None:
+    """Write everything that can be told by now. Raises ``OSError``."""
+    pictures = draw(results)
+    for name, svg in pictures.items():
+        (output / f"{name}.svg").write_text(svg, encoding="utf-8")
+    (output / "report.html").write_text(_page(Talk(results, pictures)), encoding="utf-8")
+    results.write(output / "results.json")
+
+
+def _page(talk: Talk) -> str:
+    environment = Environment(
+        loader=PackageLoader("poolhog.lab"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["seconds"] = seconds
+    environment.filters["milliseconds"] = lambda at: f"{at * 1000:,.2f} ms"
+    css, _, _ = environment.loader.get_source(environment, "talk.css")  # type: ignore[union-attr]  # set above
+    template = environment.get_template("talk.html.j2")
+    return template.render(talk=talk, paints=PAINTS.values(), style=Markup(css + _colours()))  # noqa: S704 - our own files
+
+
+def _colours() -> str:
+    """The palette of the pictures and of the code, for light and dark pages."""
+    light = HtmlFormatter(style="default").get_style_defs("pre")
+    dark = HtmlFormatter(style="github-dark").get_style_defs("pre")
+    plain = "pre,pre span{background:none}pre .err{border:none}pre{background:var(--soft)}"
+    return (
+        f":root{{{css_variables(dark=False)}}}{light}"
+        f"@media (prefers-color-scheme:dark){{:root{{{css_variables(dark=True)}}}{dark}}}{plain}"
+    )

@@ -1,0 +1,221 @@
+"""What the lab measured, and the file that keeps it: ``results.json``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from poolhog.lab.parameters import Experiment
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from poolhog.analysis.lifecycle import Lifecycle, LogLine
+    from poolhog.analysis.timeline import Timeline
+    from poolhog.lab.parameters import Parameters
+    from poolhog.lab.service.settings import Style
+
+
+@dataclass(frozen=True, slots=True)
+class LifecycleResult:
+    """One request of a style, from its validation to the unwinding of its dependencies.
+
+    ``written`` says for a synchronize request whether the note in the database changed.
+    """
+
+    style: Style
+    endpoint: str
+    status: int
+    log: tuple[LogLine, ...]
+    lifecycle: Lifecycle
+    written: bool | None
+
+    @property
+    def is_synchronize(self) -> bool:
+        """Whether it is the request with the external call."""
+        return self.endpoint.startswith("POST")
+
+
+@dataclass(frozen=True, slots=True)
+class BurstResult:
+    """Simultaneous synchronize requests, each list in the order of their arrival.
+
+    Latencies and statuses are the client's; waits and uses the trace's: the seconds that each
+    request waited for connections and held them.
+    """
+
+    style: Style
+    requests: int
+    pool_size: int
+    connections: int
+    external_latency: float
+    makespan: float
+    latencies: tuple[float, ...]
+    statuses: tuple[int, ...]
+    waits: tuple[float, ...]
+    uses: tuple[float, ...]
+    timeline: Timeline
+
+    @property
+    def errors(self) -> int:
+        """Responses other than 200."""
+        return sum(status != 200 for status in self.statuses)
+
+    @property
+    def mean_use(self) -> float:
+        """How long a request had a connection, on average."""
+        return fmean(self.uses) if self.uses else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class LoadResult:
+    """A closed loop of users, measured by Locust and counted again in the trace."""
+
+    style: Style
+    users: int
+    pool_size: int
+    workers: int
+    requests: int
+    requests_per_s: float
+    limit_per_s: float
+    pool_limit_per_s: float
+    p50: float
+    p99: float
+    errors: int
+    recorded_requests: int
+
+    @property
+    def disagreement(self) -> float:
+        """How far the trace's count is from Locust's, as a share of Locust's."""
+        return abs(self.recorded_requests - self.requests) / max(self.requests, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Something that the talk says, and what came of it here.
+
+    ``expected`` and ``measured`` are numbers in ``unit``, or texts without one. ``least`` and
+    ``most`` are the bounds between which a number holds.
+    """
+
+    id: str
+    text: str
+    expected: float | str
+    measured: float | str
+    holds: bool
+    unit: str | None = None
+    least: float | None = None
+    most: float | None = None
+
+
+@dataclass(slots=True)
+class Results:
+    """A run of the lab, which grows while it runs. ``complete`` is false if it was interrupted."""
+
+    parameters: Parameters
+    started_at: str
+    versions: dict[str, str] = field(default_factory=dict)
+    lifecycle: list[LifecycleResult] = field(default_factory=list)
+    burst: list[BurstResult] = field(default_factory=list)
+    load: list[LoadResult] = field(default_factory=list)
+    claims: list[Claim] = field(default_factory=list)
+    complete: bool = False
+
+    def lifecycle_of(self, style: Style, method: str) -> LifecycleResult | None:
+        """The result for a style and an HTTP method, if it was run."""
+        found = (r for r in self.lifecycle if r.style == style and r.endpoint.startswith(method))
+        return next(found, None)
+
+    def burst_of(self, style: Style, requests: int) -> BurstResult | None:
+        """The result for a style and a number of requests, if it was run."""
+        return next((r for r in self.burst if r.style == style and r.requests == requests), None)
+
+    def load_of(self, style: Style) -> LoadResult | None:
+        """The result for a style, if it was run."""
+        return next((r for r in self.load if r.style == style), None)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The documented form: snake_case, seconds as floats with ``_s``."""
+        return {
+            "complete": self.complete,
+            "started_at": self.started_at,
+            "versions": self.versions,
+            "parameters": _parameters(self.parameters),
+            "lifecycle": [_lifecycle(result) for result in self.lifecycle],
+            "burst": [_burst(result) for result in self.burst],
+            "load": [_load(result) for result in self.load],
+            "claims": [dataclasses.asdict(claim) for claim in self.claims],
+        }
+
+    def write(self, path: Path) -> None:
+        """Replace the file as a whole: a reader never sees half of it."""
+        draft = path.with_suffix(".json.part")
+        draft.write_text(json.dumps(self.as_dict(), indent=2) + "\n", encoding="utf-8")
+        draft.replace(path)
+
+
+def _parameters(parameters: Parameters) -> dict[str, Any]:
+    return {
+        "experiments": [str(experiment) for experiment in parameters.experiments],
+        "styles": [str(style) for style in parameters.styles],
+        "external_latency_s": parameters.external_latency,
+        "external_jitter_s": parameters.external_jitter,
+        "external_failure_rate": parameters.external_failure_rate,
+        "pool_sizes": {str(e): parameters.pool_size_in(e) for e in Experiment},
+        "max_overflow": parameters.max_overflow,
+        "pool_timeout_s": parameters.pool_timeout,
+        "workers": parameters.workers,
+        "requests": list(parameters.requests),
+        "users": parameters.users,
+        "ramp_s": parameters.ramp,
+        "settle_s": parameters.settle,
+        "measure_s": parameters.measure,
+        "embedded_database": parameters.database_url is None,
+    }
+
+
+def _lifecycle(result: LifecycleResult) -> dict[str, Any]:
+    return {
+        "style": str(result.style),
+        "endpoint": result.endpoint,
+        "status": result.status,
+        "events": [{"at_s": round(line.at, 6), "what": line.what} for line in result.log],
+        "returned_before_response": result.lifecycle.returned_before_response,
+        "ended_with": result.lifecycle.ended_with,
+        "written": result.written,
+    }
+
+
+def _burst(result: BurstResult) -> dict[str, Any]:
+    return {
+        "style": str(result.style),
+        "requests": result.requests,
+        "pool_size": result.pool_size,
+        "connections": result.connections,
+        "external_latency_s": result.external_latency,
+        "makespan_s": round(result.makespan, 6),
+        "latencies_s": [round(latency, 6) for latency in result.latencies],
+        "wait_s": [round(wait, 6) for wait in result.waits],
+        "use_s": [round(use, 6) for use in result.uses],
+        "errors": result.errors,
+    }
+
+
+def _load(result: LoadResult) -> dict[str, Any]:
+    return {
+        "style": str(result.style),
+        "users": result.users,
+        "pool_size": result.pool_size,
+        "workers": result.workers,
+        "requests": result.requests,
+        "requests_per_s": round(result.requests_per_s, 3),
+        "limit_per_s": round(result.limit_per_s, 3),
+        "pool_limit_per_s": round(result.pool_limit_per_s, 3),
+        "p50_s": round(result.p50, 6),
+        "p99_s": round(result.p99, 6),
+        "errors": result.errors,
+        "recorded_requests": result.recorded_requests,
+    }

@@ -1,0 +1,36 @@
+"""The notes service of the talk, once for each way of working with the database."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from poolhog.lab.service import explicit, implicit, per_query
+from poolhog.lab.service.settings import Settings, Style
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from fastapi import FastAPI
+
+__all__ = ["Settings", "Style", "create_app"]
+
+_FACTORIES: Mapping[Style, Callable[[Settings], FastAPI]] = {
+    Style.IMPLICIT: implicit.create_app,
+    Style.IMPLICIT_FORGOTTEN_COMMIT: implicit.create_app_forgetting_commit,
+    Style.IMPLICIT_FUNCTION_SCOPE: implicit.create_app_with_function_scope,
+    Style.EXPLICIT: explicit.create_app,
+    Style.PER_QUERY: per_query.create_app,
+}
+
+
+def create_app() -> FastAPI:
+    """The service that the environment describes; this is uvicorn's factory.
+
+    Recording begins before the application exists, so that nothing it does is missed.
+    """
+    settings = Settings.from_environ()
+    if settings.trace_directory is not None:
+        import poolhog
+
+        poolhog.install(settings.trace_directory)
+    return _FACTORIES[settings.style](settings)

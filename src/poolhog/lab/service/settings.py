@@ -1,0 +1,87 @@
+"""What a notes service is told by the process that starts it, through its environment."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_PREFIX = "POOLHOG_LAB_"
+
+
+class Style(StrEnum):
+    """A way of working with the database."""
+
+    IMPLICIT = "implicit"
+    IMPLICIT_FORGOTTEN_COMMIT = "implicit-forgotten-commit"
+    IMPLICIT_FUNCTION_SCOPE = "implicit-function-scope"
+    EXPLICIT = "explicit"
+    PER_QUERY = "per-query"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One notes service.
+
+    ``database_url`` is a plain ``postgresql://`` URL and ``schema`` its search path (``None``: as
+    the server has it). ``pool_timeout`` is how long a request may wait for a connection,
+    ``external_api_timeout`` how long for the external API. ``trace_directory`` turns recording
+    on.
+    """
+
+    style: Style
+    database_url: str
+    external_api_url: str
+    schema: str | None = None
+    pool_size: int = 5
+    max_overflow: int = 0
+    pool_timeout: float = 30.0
+    external_api_timeout: float = 30.0
+    trace_directory: Path | None = None
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        """The settings that ``to_environ`` wrote.
+
+        Raises ``KeyError`` if a variable is missing, ``ValueError`` if one makes no sense.
+        """
+
+        def value(name: str) -> str:
+            return environ[_PREFIX + name]
+
+        return cls(
+            style=Style(value("STYLE")),
+            database_url=value("DATABASE_URL"),
+            external_api_url=value("EXTERNAL_API_URL"),
+            schema=value("SCHEMA") or None,
+            pool_size=int(value("POOL_SIZE")),
+            max_overflow=int(value("MAX_OVERFLOW")),
+            pool_timeout=float(value("POOL_TIMEOUT")),
+            external_api_timeout=float(value("EXTERNAL_API_TIMEOUT")),
+            trace_directory=Path(directory) if (directory := value("TRACE_DIRECTORY")) else None,
+        )
+
+    def to_environ(self) -> dict[str, str]:
+        """The variables to start the service with; an empty one means ``None``.
+
+        All of them are always there, so that none is inherited from the user's shell.
+        """
+        values = {
+            "STYLE": self.style,
+            "DATABASE_URL": self.database_url,
+            "EXTERNAL_API_URL": self.external_api_url,
+            "SCHEMA": self.schema,
+            "POOL_SIZE": self.pool_size,
+            "MAX_OVERFLOW": self.max_overflow,
+            "POOL_TIMEOUT": self.pool_timeout,
+            "EXTERNAL_API_TIMEOUT": self.external_api_timeout,
+            "TRACE_DIRECTORY": self.trace_directory,
+        }
+        return {
+            _PREFIX + name: "" if value is None else str(value) for name, value in values.items()
+        }

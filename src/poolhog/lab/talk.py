@@ -1,0 +1,193 @@
+"""What the report's template asks for: sentences, numbers and pictures of one run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup
+
+from poolhog.lab import code
+from poolhog.lab.parameters import Experiment
+from poolhog.lab.service.settings import Style
+from poolhog.render.console import count, seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from poolhog.lab.results import Claim, LifecycleResult, LoadResult, Results
+
+MEANINGS = {
+    "waiting": "The request asked for a connection and has none yet.",
+    "busy": "The database is doing something for the request that holds the connection.",
+    "gap": "The request holds the connection and the database has nothing to do.",
+    "none": "The request is under way without a connection.",
+}
+"""What each colour says, in plain words."""
+
+ANCHORS = {"T8": "T7"}
+"""Slides that share a chapter with another."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToldClaim:
+    """A claim with its numbers in words."""
+
+    id: str
+    text: str
+    expected_text: str
+    measured_text: str
+    holds: bool
+
+
+class Talk:
+    """The talk, as far as this run tells it."""
+
+    def __init__(self, results: Results, pictures: Mapping[str, str]) -> None:
+        self._results = results
+        self._pictures = pictures
+        self.complete = results.complete
+        self.started_at = results.started_at
+        self.claims = [told(claim) for claim in results.claims]
+        self.loads: Sequence[LoadResult] = results.load
+        self.latency = seconds(results.parameters.external_latency)
+        self.timelines = [
+            name
+            for name in pictures
+            if name.startswith("timeline-") and not name.endswith("-animated")
+        ]
+
+    @property
+    def conclusion(self) -> str:
+        """What the run found, in a sentence or two."""
+        return conclusion(self._results)
+
+    @property
+    def styles_text(self) -> str:
+        """Which styles there are."""
+        return (
+            "written three times: with implicit transactions, with explicit ones, and with "
+            "encode/databases"
+        )
+
+    @property
+    def facts(self) -> list[tuple[str, str]]:
+        """The run's parameters."""
+        parameters = self._results.parameters
+        own = parameters.database_url is not None
+        return [
+            ("external API takes", self.latency),
+            ("pool", _pool(self._results, Experiment.BURST)),
+            ("pool under load", _pool(self._results, Experiment.LOAD)),
+            ("workers", str(parameters.workers)),
+            ("users under load", f"{parameters.users:,}"),
+            ("PostgreSQL", self._results.versions.get("postgresql", "") if not own else "yours"),
+        ]
+
+    @property
+    def burst_sentence(self) -> str:
+        """What the bursts are."""
+        counts = " and ".join(str(n) for n in self._results.parameters.requests)
+        return f"{counts} requests at once, {_pool(self._results, Experiment.BURST)}."
+
+    @property
+    def load_sentence(self) -> str:
+        """What the load is."""
+        parameters = self._results.parameters
+        return (
+            f"{parameters.users:,} users, each asking again as soon as it is answered, "
+            f"{_pool(self._results, Experiment.LOAD)}, {count(parameters.workers, 'worker')}. "
+            f"If nobody had to wait for a connection, an answer would take {self.latency}, so "
+            f"there would be {parameters.users / parameters.external_latency:.0f} of them per "
+            f"second. Measured for {seconds(parameters.measure)} after all users had come and the "
+            "first answers were given."
+        )
+
+    @property
+    def arithmetic(self) -> str:
+        """Where the expected numbers come from."""
+        return (
+            "Expected by arithmetic, with L the external call's latency, P the connections, N "
+            "simultaneous requests and U users: a burst that holds its connections takes "
+            "ceil(N / P) · L, any other L; under load, holding allows P / L requests per second, "
+            "and not holding U / L."
+        )
+
+    @property
+    def versions_text(self) -> str:
+        """What ran."""
+        return ", ".join(f"{name} {version}" for name, version in self._results.versions.items())
+
+    def claims_of(self, slides: Sequence[str]) -> list[ToldClaim]:
+        """The claims of these slides."""
+        return [claim for claim in self.claims if claim.id in slides]
+
+    def anchor(self, slide: str) -> str:
+        """The id of the chapter that tells the slide."""
+        return ANCHORS.get(slide, slide)
+
+    def lifecycle(self, style: str, method: str) -> LifecycleResult | None:
+        """The recorded request of a style."""
+        return self._results.lifecycle_of(Style(style), method)
+
+    def picture(self, name: str) -> Markup:
+        """A picture's SVG; empty if the run has none of this name."""
+        return Markup(self._pictures.get(name, ""))  # noqa: S704 - drawn by poolhog, which escapes
+
+    def code(self, style: str, endpoint: str) -> Markup:
+        """An endpoint's source."""
+        return code.highlighted(code.endpoint(Style(style), endpoint))
+
+    def meaning(self, paint: str) -> str:
+        """What a colour says."""
+        return MEANINGS[paint]
+
+
+def told(claim: Claim) -> ToldClaim:
+    """The claim in words."""
+    return ToldClaim(
+        claim.id,
+        claim.text,
+        _amount(claim.expected, claim.unit),
+        _amount(claim.measured, claim.unit),
+        claim.holds,
+    )
+
+
+def conclusion(results: Results) -> str:
+    """What holding connections through the external call costs, by what was run."""
+    held, released = results.load_of(Style.IMPLICIT), results.load_of(Style.EXPLICIT)
+    if held is not None and released is not None and held.requests_per_s > 0:
+        return (
+            f"{held.users:,} users get {held.requests_per_s:.1f} answers per second from a service "
+            f"that holds its connection through an external call, and "
+            f"{released.requests_per_s:.0f} from the same service if it gives the connection back "
+            f"first: {released.requests_per_s / held.requests_per_s:.0f} times as many."
+        )
+    most = max(results.parameters.requests)
+    slow, fast = results.burst_of(Style.IMPLICIT, most), results.burst_of(Style.EXPLICIT, most)
+    if slow is not None and fast is not None:
+        return (
+            f"{most} requests at once take {seconds(slow.makespan)} if each holds its connection "
+            f"through the external call, and {seconds(fast.makespan)} if it gives it back first."
+        )
+    get = results.lifecycle_of(Style.IMPLICIT, "GET")
+    if get is not None:
+        side = "before" if get.lifecycle.returned_before_response else "after"
+        return f"With an implicit transaction, a GET's connection goes back {side} the response."
+    return "Nothing that can be compared was finished in this run."
+
+
+def _amount(value: float | str, unit: str | None) -> str:
+    if isinstance(value, str):
+        return value
+    if unit == "s":
+        return seconds(value)
+    digits = 0 if float(value).is_integer() else 1
+    return f"{value:,.{digits}f} {unit or ''}".strip()
+
+
+def _pool(results: Results, experiment: Experiment) -> str:
+    parameters = results.parameters
+    size = count(parameters.pool_size_in(experiment), "connection")
+    return f"{size} and {parameters.max_overflow} overflow" if parameters.max_overflow else size

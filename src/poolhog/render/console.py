@@ -1,0 +1,50 @@
+"""What verbs share on the terminal: the console, the progress bar, how numbers are written."""
+
+from __future__ import annotations
+
+import math
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Results go to standard output, progress and errors to standard error.
+
+    Colour is left out where it is not wanted: with NO_COLOR, and in pipes and files.
+    """
+    return Console(stderr=stderr, highlight=False)
+
+
+def progress(target: Console | None = None) -> Progress:
+    """A progress bar with a description, a count and the time since it began."""
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        TimeElapsedColumn(),
+        console=target or console(stderr=True),
+    )
+
+
+def seconds(value: float) -> str:
+    """A duration with three digits, such as ``5.02 s`` or ``12.3 ms``; two decimals below 1 ms."""
+    if abs(value) >= 0.9995:
+        return f"{_three_digits(value)} s"
+    milliseconds = value * 1000
+    if abs(milliseconds) >= 0.995:
+        return f"{_three_digits(milliseconds)} ms"
+    if abs(milliseconds) >= 0.005:
+        return f"{milliseconds:.2f} ms"
+    return "<0.01 ms" if value else "0 ms"
+
+
+def count(number: int, noun: str) -> str:
+    """Such as ``1 request`` or ``1,000 requests``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _three_digits(value: float) -> str:
+    digits = max(0, 2 - math.floor(math.log10(abs(value) * 1.0005)))
+    return f"{value:,.{digits}f}"

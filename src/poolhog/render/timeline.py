@@ -1,0 +1,359 @@
+"""The timeline as a picture, still or playing: requests above, the queue, connections below."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from poolhog.analysis.accounting import State
+from poolhog.analysis.timeline import Step, dominant, peaks, shares
+from poolhog.render.console import count, seconds
+from poolhog.render.palette import PAINTS, TERMINAL_MUTED
+from poolhog.render.svg import (
+    MARGIN,
+    MOST_LANES,
+    MOST_ROWS,
+    WIDTH,
+    Element,
+    Scale,
+    Sheet,
+    element,
+    folded,
+    line,
+    number,
+    rect,
+    text,
+    text_width,
+    ticks,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from poolhog.analysis.accounting import Interval
+    from poolhog.analysis.timeline import PoolLane, RequestLane, Segment, Timeline
+
+_Cell = tuple[str, str]
+
+NARROWEST = 1.5
+PLAYS, PAUSES = 8, 2
+
+_LABELS = 92
+_QUEUE_HEIGHT = 30.0
+_EIGHTHS = " ▁▂▃▄▅▆▇█"
+_SLIVER = "▏"
+
+_PLAYING = (
+    (
+        ".curtain",
+        "fill:var(--card);transform-box:fill-box;transform-origin:right;"
+        f"animation:{{id}}draw {PLAYS + PAUSES}s linear infinite",
+    ),
+    (
+        ".playhead",
+        "stroke:var(--ink);stroke-width:1.5;"
+        f"animation:{{id}}pass {PLAYS + PAUSES}s linear infinite",
+    ),
+)
+_CSS = (
+    (".heading", "font-size:11px;font-weight:600;fill:var(--muted);letter-spacing:.04em"),
+    (".queue", "fill:var(--waiting);fill-opacity:.45;stroke:var(--waiting)"),
+    (".seam", "stroke:var(--card);stroke-width:2"),
+    (
+        ".holder",
+        "font-size:10.5px;font-weight:600;fill:#fff;stroke:var(--gap);stroke-width:3.5;"
+        "stroke-linejoin:round;paint-order:stroke",
+    ),
+)
+
+
+def timeline_svg(
+    timeline: Timeline, *, title: str, animated: bool = False, width: float = WIDTH
+) -> str:
+    """The picture of a timeline; ``animated`` plays it in a loop, as time passes.
+
+    An animated picture stands still and complete for a reader who prefers reduced motion.
+    """
+    sheet = Sheet(title, summary(timeline), width=width)
+    sheet.legend([(paint.name, paint.label) for paint in PAINTS.values()])
+    scale = Scale(timeline.started, timeline.ended, MARGIN + _LABELS, width - MARGIN - 8)
+    top = sheet.y + 6
+    _draw_requests(sheet, scale, timeline)
+    _draw_queue(sheet, scale, timeline)
+    _draw_connections(sheet, scale, timeline)
+    sheet.y += 2
+    if animated:
+        sheet.add(*_curtain(scale, top, sheet.y))
+    marks = ticks(timeline.duration, int(scale.width / 70))
+    sheet.axis(scale, top, [(timeline.started + at, f"{at:g} s") for at in marks])
+    sheet.y += 6
+    for note in _notes(timeline, scale):
+        sheet.paragraph(note, "small")
+    description = f"{summary(timeline)}. {' '.join(_notes(timeline, scale))}"
+    if animated:
+        return sheet.svg(description, (*_CSS, *_PLAYING), _motion(scale))
+    return sheet.svg(description, _CSS)
+
+
+def summary(timeline: Timeline) -> str:
+    """The timeline's numbers in a line."""
+    busy, gap = timeline.lent(State.BUSY), timeline.lent(State.GAP)
+    waited = timeline.waited()
+    return " · ".join(
+        (
+            count(sum(lane.request is not None for lane in timeline.requests), "request"),
+            count(len(timeline.connections), "connection"),
+            f"waited {seconds(waited)} in all" if waited else "none waited",
+            f"connections checked out {seconds(busy + gap)}, busy {seconds(busy)} of it",
+        )
+    )
+
+
+def connection_names(lanes: Sequence[PoolLane]) -> list[str]:
+    """Their numbers, after the name of the pool if there are several pools."""
+    several = len({lane.pool.id for lane in lanes}) > 1
+    return [f"{lane.pool.name if several else 'connection'} {lane.number}" for lane in lanes]
+
+
+def _draw_requests(sheet: Sheet, scale: Scale, timeline: Timeline) -> None:
+    _heading(sheet, "requests")
+    head, left_out, tail = folded(timeline.requests, MOST_LANES)
+    pitch = 17.0 if len(head) + len(tail) <= 24 else 9.0
+    height = pitch - pitch // 4
+    for index, lane in enumerate((*head, *tail)):
+        if left_out and index == len(head):
+            _fold(sheet, scale, f"{count(left_out, 'request')} not drawn")
+        if pitch > 10 or index % 5 == 0:
+            sheet.add(text(scale.left - 10, sheet.y + height / 2 + 4, lane.label, "label", "end"))
+        bars = _bars(lane.intervals, scale, sheet.y, height)
+        sheet.add(element("g", element("title", _told(lane)), *bars))
+        sheet.y += pitch
+
+
+def _draw_queue(sheet: Sheet, scale: Scale, timeline: Timeline) -> None:
+    most = max(step.count for step in timeline.waiting)
+    _heading(sheet, f"requests waiting at once: {most} at most" if most else "no request waited")
+    if not most:
+        return
+    bottom = sheet.y + _QUEUE_HEIGHT
+    steps = (*timeline.waiting, Step(timeline.ended, 0))
+    path = f"M{number(scale.left)},{number(bottom)}"
+    numbers = []
+    for step, after in pairwise(steps):
+        top = bottom - _QUEUE_HEIGHT * step.count / most
+        left, right = scale.x(step.at), scale.x(after.at)
+        path += f"V{number(top)}H{number(right)}"
+        roomy = bottom - top > 14 and right - left > text_width(str(step.count)) + 8
+        if step.count and roomy:
+            numbers.append(text(left + 6, bottom - 6, str(step.count), "strong"))
+    sheet.add(element("path", d=f"{path}V{number(bottom)}Z", class_="queue"), *numbers)
+    sheet.y = bottom
+
+
+def _draw_connections(sheet: Sheet, scale: Scale, timeline: Timeline) -> None:
+    _heading(sheet, "connection pool")
+    named = list(zip(timeline.connections, connection_names(timeline.connections), strict=True))
+    head, left_out, tail = folded(named, MOST_LANES)
+    pitch = 24.0 if len(head) + len(tail) <= 12 else 17.0 if len(head) + len(tail) <= 24 else 9.0
+    height = pitch - pitch // 4
+    for index, (lane, name) in enumerate((*head, *tail)):
+        if left_out and index == len(head):
+            _fold(sheet, scale, f"{count(left_out, 'connection')} not drawn")
+        if pitch > 10 or index % 5 == 0:
+            sheet.add(text(scale.left - 10, sheet.y + height / 2 + 4, name, "label", "end"))
+        sheet.add(rect(scale.left, sheet.y, scale.width, height, "track"))
+        for segment in lane.segments:
+            sheet.add(_draw_segment(segment, scale, sheet.y, height, timeline))
+        sheet.y += pitch
+
+
+def _draw_segment(
+    segment: Segment, scale: Scale, y: float, height: float, timeline: Timeline
+) -> Element:
+    lane = timeline.requests[segment.lane]
+    left, right = scale.x(segment.started), scale.x(segment.ended)
+    parts = _bars(segment.intervals, scale, y, height)
+    if right - left > 4:
+        parts.append(line(left, y, left, y + height, "seam"))
+    if height > 12 and right - left > text_width(lane.label, "small") + 9:
+        middle = (left + right) / 2
+        parts.append(text(middle, y + height / 2 + 4, lane.label, "holder", "middle"))
+    told = f"{_told(lane)}, from {seconds(segment.started - timeline.started)} on:"
+    return element("g", element("title", f"{told} {_spent(segment.intervals)}"), *parts)
+
+
+def _bars(parts: Iterable[Interval], scale: Scale, y: float, height: float) -> list[Element]:
+    """A bar per interval, the busy ones on top and wide enough to be seen."""
+    found = []
+    for part in sorted(parts, key=lambda part: part.state is State.BUSY):
+        left, right = scale.x(part.started), scale.x(part.ended)
+        if part.state is State.BUSY and right - left < NARROWEST:
+            left = min(left, scale.right - NARROWEST)
+            right = left + NARROWEST
+        found.append(rect(left, y, right - left, height, PAINTS[part.state].name))
+    return found
+
+
+def _told(lane: RequestLane) -> str:
+    name = f" {lane.request.name}" if lane.request is not None else ""
+    return f"{lane.label}{name}"
+
+
+def _spent(parts: Iterable[Interval]) -> str:
+    total = dict.fromkeys(PAINTS, 0.0)
+    for part in parts:
+        total[part.state] += part.duration
+    return ", ".join(f"{state} {seconds(spent)}" for state, spent in total.items() if spent)
+
+
+def _heading(sheet: Sheet, content: str) -> None:
+    sheet.y += 22
+    sheet.add(text(MARGIN, sheet.y, content, "heading"))
+    sheet.y += 8
+
+
+def _fold(sheet: Sheet, scale: Scale, content: str) -> None:
+    sheet.add(text(scale.left, sheet.y + 12, f"… {content} …", "small"))
+    sheet.y += 20
+
+
+def _notes(timeline: Timeline, scale: Scale) -> Iterator[str]:
+    narrowest = NARROWEST / scale.width * timeline.duration
+    drawn = [part for lane in timeline.requests for part in lane.intervals]
+    if any(part.state is State.BUSY and part.duration < narrowest for part in drawn):
+        yield (
+            f"An operation shorter than {seconds(narrowest)} is drawn that wide, to be seen at "
+            "all; the numbers above are exact."
+        )
+
+
+def _curtain(scale: Scale, top: float, bottom: float) -> tuple[Element, Element]:
+    """What hides the time to come, and the line at its edge."""
+    right = scale.width + 4  # an operation at the very end may stand out a little
+    return (
+        rect(scale.left, top, right, bottom - top, "curtain"),
+        line(scale.left, top, scale.left, bottom, "playhead"),
+    )
+
+
+def _motion(scale: Scale) -> str:
+    arrives = 100 * PLAYS // (PLAYS + PAUSES)
+    return (
+        f"@keyframes {{id}}draw{{{arrives}%,100%{{transform:scaleX(0)}}}}"
+        f"@keyframes {{id}}pass{{{arrives}%,100%{{transform:translateX({number(scale.width)}px)}}}}"
+        "@media (prefers-reduced-motion:reduce),print"
+        "{#{id}svg .curtain,#{id}svg .playhead{display:none}}"
+    )
+
+
+def timeline_text(
+    timeline: Timeline, *, width: int, colour: bool = True, axis_end: float | None = None
+) -> Text:
+    """The timeline for a terminal of so many columns, readable without colour.
+
+    ``axis_end`` is the instant at which the axis ends, if that is later than the timeline: it
+    keeps the picture still while a run goes on.
+    """
+    grid = _Grid(timeline, width, max(timeline.ended, axis_end or 0.0))
+    requests = [grid.row(lane.label, grid.cells(lane.intervals)) for lane in timeline.requests]
+    named = zip(timeline.connections, connection_names(timeline.connections), strict=True)
+    connections = [grid.row(name, grid.connection(lane)) for lane, name in named]
+    rows = (
+        *_folded_rows(requests, "request", grid.margin),
+        Text(),
+        grid.queue(),
+        Text(),
+        *_folded_rows(connections, "connection", grid.margin),
+        grid.axis(),
+        *_legend(width),
+    )
+    whole = Text("\n", no_wrap=True).join(rows)
+    return whole if colour else Text(whole.plain, no_wrap=True)
+
+
+class _Grid:
+    """Columns of equal time to the right of the labels."""
+
+    def __init__(self, timeline: Timeline, width: int, ended: float) -> None:
+        self.timeline = timeline
+        self.span = ended - timeline.started
+        self.most = max(step.count for step in timeline.waiting)
+        names = [lane.label for lane in timeline.requests]
+        names += [f"waiting ≤ {self.most}", *connection_names(timeline.connections)]
+        self.margin = max(len(name) for name in names) + 1
+        self.columns = max(width - self.margin, 10)
+
+    def column(self, at: float) -> int:
+        share = (at - self.timeline.started) / self.span if self.span > 0 else 0.0
+        return round(share * self.columns)
+
+    def row(self, label: str, cells: Iterable[_Cell]) -> Text:
+        return Text.assemble(f"{label:>{self.margin - 1}} ", *cells)
+
+    def cells(self, parts: Iterable[Interval]) -> list[_Cell]:
+        begin = self.timeline.started
+        found = shares(parts, started=begin, ended=begin + self.span, buckets=self.columns)
+        return [_cell(share, self.span / self.columns) for share in found]
+
+    def connection(self, lane: PoolLane) -> list[_Cell]:
+        """The lane's cells, and on each segment the label of its request where it fits."""
+        cells = self.cells(part for segment in lane.segments for part in segment.intervals)
+        for segment in lane.segments:
+            label = self.timeline.requests[segment.lane].label
+            left, right = self.column(segment.started), self.column(segment.ended)
+            if right - left >= len(label) + 4:
+                at = (left + right - len(label)) // 2
+                cells[at : at + len(label)] = [(letter, "bold") for letter in label]
+        return cells
+
+    def queue(self) -> Text:
+        """How many wait, as heights: the tallest is the most that waited at once."""
+        begin = self.timeline.started
+        heights = peaks(
+            self.timeline.waiting, started=begin, ended=begin + self.span, buckets=self.columns
+        )
+        blocks = "".join(_EIGHTHS[math.ceil(8 * h / self.most) if h else 0] for h in heights)
+        return self.row(f"waiting ≤ {self.most}", [(blocks, PAINTS[State.WAITING].terminal)])
+
+    def axis(self) -> Text:
+        written = ""
+        for at in ticks(self.span, self.columns // 10):
+            label = f"{at:g} s"
+            left = min(self.column(self.timeline.started + at), self.columns - len(label))
+            if not written or left > len(written):
+                written = written.ljust(left) + label
+        return self.row("", [(written, TERMINAL_MUTED)])
+
+
+def _cell(share: Mapping[State, float], bucket: float) -> _Cell:
+    """The glyph of the state that dominates; a moment of holding shows as a sliver at least."""
+    holding = {state: share[state] for state in (State.BUSY, State.GAP) if state in share}
+    if holding and sum(holding.values()) < bucket / 2:
+        return _SLIVER, PAINTS[max(holding, key=holding.__getitem__)].terminal
+    state = dominant(share)
+    return (" ", "none") if state is None else (PAINTS[state].glyph, PAINTS[state].terminal)
+
+
+def _folded_rows(rows: Sequence[Text], noun: str, margin: int) -> Iterator[Text]:
+    head, left_out, tail = folded(rows, MOST_ROWS)
+    yield from head
+    if left_out:
+        yield Text(f"{'…':>{margin - 1}} {count(left_out, noun)} not shown", TERMINAL_MUTED)
+        yield from tail
+
+
+def _legend(width: int) -> Iterator[Text]:
+    """What the glyphs mean, in as many rows as they need."""
+    entries = [(paint.glyph, paint.label, paint.terminal) for paint in PAINTS.values()]
+    entries.append((_SLIVER, "held for less than half a column", "none"))
+    row = Text()
+    for glyph, label, style in entries:
+        entry = Text.assemble((glyph, style), f" {label}")
+        if row and row.cell_len + 3 + entry.cell_len > width:
+            yield row
+            row = Text()
+        row = Text.assemble(row, "   " if row else "", entry)
+    yield row
