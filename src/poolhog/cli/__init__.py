@@ -21,6 +21,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(lab)
@@ -51,7 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except PoolhogError as error:
         _fail(str(error), error.exit_code)
     except TyperException as error:
-        _fail(f"{error.format_message()} (poolhog --help tells more)", error.exit_code)
+        message = error.format_message()
+        if not message:  # no verb was given, and the help has been printed
+            sys.exit(error.exit_code)
+        _fail(f"{message.rstrip('.')}: see poolhog --help", error.exit_code)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -26,6 +26,8 @@ class Experiment(StrEnum):
 COMPARED_STYLES = (Style.IMPLICIT, Style.EXPLICIT, Style.PER_QUERY)
 """The styles that the talk measures."""
 
+LAST_PORT = 65_535
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameters:
@@ -63,6 +65,8 @@ class Parameters:
                     raise PoolhogError(f"{option} {value:g}: expected {least:g} or more")
         if self.external_failure_rate > 1:
             raise PoolhogError("--external-failure-rate: expected a share from 0 to 1")
+        if self.port > LAST_PORT:
+            raise PoolhogError(f"--port {self.port}: expected at most {LAST_PORT}")
         if self.external_jitter > self.external_latency:
             raise PoolhogError("--external-jitter: expected at most --external-latency")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from poolhog.errors import Interrupted, OutputError
@@ -39,13 +39,19 @@ def run_lab(parameters: Parameters, watcher: Watcher) -> Results:
             f"interrupted: what was finished is in {output}, marked as incomplete"
         ) from None
     finally:
-        results.claims = check(results)
         _publish(results)
     return results
 
 
 def _publish(results: Results) -> None:
+    """Tell what was measured; if nothing was, leave no folder behind that says nothing."""
     output = results.parameters.output
+    if not (results.lifecycle or results.burst or results.load):
+        for folder in (output / "logs", output / "traces", output):
+            with suppress(OSError):  # it holds something after all, such as a log that tells why
+                folder.rmdir()
+        return
+    results.claims = check(results)
     try:
         publish(results, output)
     except OSError as error:

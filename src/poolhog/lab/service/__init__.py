@@ -4,23 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from poolhog.lab.service import explicit, implicit, per_query
 from poolhog.lab.service.settings import Settings, Style
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from fastapi import FastAPI
 
 __all__ = ["Settings", "Style", "create_app"]
-
-_FACTORIES: Mapping[Style, Callable[[Settings], FastAPI]] = {
-    Style.IMPLICIT: implicit.create_app,
-    Style.IMPLICIT_FORGOTTEN_COMMIT: implicit.create_app_forgetting_commit,
-    Style.IMPLICIT_FUNCTION_SCOPE: implicit.create_app_with_function_scope,
-    Style.EXPLICIT: explicit.create_app,
-    Style.PER_QUERY: per_query.create_app,
-}
 
 
 def create_app() -> FastAPI:
@@ -33,4 +22,18 @@ def create_app() -> FastAPI:
         import poolhog
 
         poolhog.install(settings.trace_directory)
-    return _FACTORIES[settings.style](settings)
+    return build_app(settings)
+
+
+def build_app(settings: Settings) -> FastAPI:
+    """The application of a style, whose libraries are loaded here and not before."""
+    from poolhog.lab.service import explicit, implicit, per_query
+
+    factories = {
+        Style.IMPLICIT: implicit.create_app,
+        Style.IMPLICIT_FORGOTTEN_COMMIT: implicit.create_app_forgetting_commit,
+        Style.IMPLICIT_FUNCTION_SCOPE: implicit.create_app_with_function_scope,
+        Style.EXPLICIT: explicit.create_app,
+        Style.PER_QUERY: per_query.create_app,
+    }
+    return factories[settings.style](settings)

@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from factories import make_checkout, make_pool, make_request, op
+
+from poolhog.analysis.lifecycle import lifecycle_of, log_of
+from poolhog.analysis.timeline import build_timeline
+from poolhog.lab.claims import check
+from poolhog.lab.parameters import Parameters
+from poolhog.lab.results import BurstResult, Claim, LifecycleResult, LoadResult, Results
+from poolhog.lab.service.settings import Style
+from poolhog.model import Checkout, OperationKind, Request
+
+EMPTY = build_timeline([], [], [], started=0.0, ended=1.0)
+
+
+def burst(style: Style, requests: int, makespan: float, use: float) -> BurstResult:
+    each = (makespan,) * requests
+    return BurstResult(
+        style=style,
+        requests=requests,
+        pool_size=5,
+        connections=5,
+        external_latency=5.0,
+        makespan=makespan,
+        latencies=each,
+        statuses=(200,) * requests,
+        waits=(0.0,) * requests,
+        uses=(use,) * requests,
+        timeline=EMPTY,
+    )
+
+
+def load(style: Style, rate: float, *, errors: int = 0, recorded: int = 1000) -> LoadResult:
+    return LoadResult(
+        style=style,
+        users=1000,
+        pool_size=10,
+        workers=1,
+        requests=1000,
+        requests_per_s=rate,
+        limit_per_s=200.0,
+        pool_limit_per_s=2.0,
+        p50=5.0,
+        p99=5.2,
+        errors=errors,
+        recorded_requests=recorded,
+    )
+
+
+def results(**found: object) -> Results:
+    parameters = Parameters(output=Path("out"))
+    empty = Results(parameters, started_at="2026-01-01T00:00:00+0000")
+    return dataclasses.replace(empty, **found)  # type: ignore[arg-type]  # lists of results
+
+
+def only(claims: list[Claim], claim_id: str) -> Claim:
+    (found,) = (claim for claim in claims if claim.id == claim_id)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("style", "requests", "makespan", "claim_id", "expected", "holds"),
+    [
+        (Style.IMPLICIT, 5, 5.04, "T7", 5.0, True),
+        (Style.IMPLICIT, 5, 5.30, "T7", 5.0, False),
+        (Style.IMPLICIT, 10, 10.1, "T8", 10.0, True),
+        (Style.IMPLICIT, 10, 5.1, "T8", 10.0, False),
+        (Style.IMPLICIT, 11, 15.1, "T8", 15.0, True),
+        (Style.EXPLICIT, 10, 5.05, "T12", 5.0, True),
+        (Style.EXPLICIT, 10, 10.0, "T12", 5.0, False),
+    ],
+)
+def test_a_burst_is_held_against_the_arithmetic(
+    style: Style, requests: int, makespan: float, claim_id: str, expected: float, holds: bool
+) -> None:
+    claims = check(results(burst=[burst(style, requests, makespan, 5.0)]))
+    claim = only(claims, claim_id)
+    assert claim.expected == expected
+    assert claim.holds is holds
+
+
+@pytest.mark.parametrize(
+    ("style", "use", "claim_id", "holds"),
+    [
+        (Style.IMPLICIT, 5.02, "T9", True),
+        (Style.IMPLICIT, 0.02, "T9", False),
+        (Style.EXPLICIT, 0.02, "T11", True),
+        (Style.EXPLICIT, 5.02, "T11", False),
+    ],
+)
+def test_how_long_connections_are_held_is_a_claim_about_the_largest_burst(
+    style: Style, use: float, claim_id: str, holds: bool
+) -> None:
+    claims = check(results(burst=[burst(style, 5, 5.0, 99.0), burst(style, 10, 5.0, use)]))
+    assert only(claims, claim_id).holds is holds
+
+
+@pytest.mark.parametrize(
+    ("style", "rate", "holds"),
+    [
+        (Style.IMPLICIT, 1.9, True),
+        (Style.IMPLICIT, 1.7, False),
+        (Style.EXPLICIT, 196.0, True),
+        (Style.EXPLICIT, 190.0, False),
+        (Style.PER_QUERY, 200.0, True),
+    ],
+)
+def test_throughput_is_held_against_its_limit(style: Style, rate: float, holds: bool) -> None:
+    rates = [
+        claim for claim in check(results(load=[load(style, rate)])) if claim.unit == "requests/s"
+    ]
+    assert [claim.holds for claim in rates] == [holds]
+
+
+@pytest.mark.parametrize(("recorded", "holds"), [(1000, True), (991, True), (985, False)])
+def test_locust_and_the_trace_must_agree_within_one_percent(recorded: int, holds: bool) -> None:
+    claims = check(results(load=[load(Style.EXPLICIT, 200.0, recorded=recorded)]))
+    (claim,) = (claim for claim in claims if "Locust" in claim.text)
+    assert claim.holds is holds
+
+
+def test_errors_under_load_break_a_claim() -> None:
+    claims = check(results(load=[load(Style.EXPLICIT, 200.0, errors=3)]))
+    (claim,) = (claim for claim in claims if "failed" in claim.text)
+    assert not claim.holds
+
+
+def get(style: Style, returned: float, ending: OperationKind) -> LifecycleResult:
+    request = make_request(ended=1.0, responding=0.5, responded=0.6)
+    checkout = make_checkout(
+        request=request,
+        asked=0.1,
+        granted=0.1,
+        returned=returned,
+        operations=(
+            op(OperationKind.BEGIN, 0.1, 0.1),
+            op(OperationKind.STATEMENT, 0.11, 0.2, "SELECT notes.id FROM notes"),
+            op(ending, returned - 0.02, returned - 0.01),
+            op(OperationKind.RESET, returned - 0.005, returned - 0.004),
+        ),
+    )
+    return told(style, request, checkout)
+
+
+def told(style: Style, request: Request, checkout: Checkout) -> LifecycleResult:
+    return LifecycleResult(
+        style=style,
+        endpoint="GET /notes/{note_id}",
+        status=200,
+        log=log_of(request, [checkout]),
+        lifecycle=lifecycle_of(request, [checkout], 1.0),
+        written=None,
+    )
+
+
+def test_when_the_connection_goes_back_is_the_difference() -> None:
+    claims = check(
+        results(
+            lifecycle=[
+                get(Style.IMPLICIT, 0.9, OperationKind.ROLLBACK),
+                get(Style.EXPLICIT, 0.4, OperationKind.COMMIT),
+            ]
+        )
+    )
+    assert {claim.id for claim in claims} == {"T1", "T2", "T4"}
+    assert all(claim.holds for claim in claims)
+
+
+def test_a_log_in_another_order_breaks_its_claim() -> None:
+    claims = check(results(lifecycle=[get(Style.IMPLICIT, 0.4, OperationKind.ROLLBACK)]))
+    assert not only(claims, "T1").holds
+    assert not only(claims, "T2").holds
+    assert "ROLLBACK" in str(only(claims, "T2").measured)
+
+
+def test_claims_come_in_the_order_of_the_slides() -> None:
+    claims = check(
+        results(
+            lifecycle=[get(Style.IMPLICIT, 0.9, OperationKind.ROLLBACK)],
+            burst=[burst(Style.EXPLICIT, 10, 5.0, 0.0), burst(Style.IMPLICIT, 5, 5.0, 5.0)],
+            load=[load(Style.IMPLICIT, 2.0)],
+        )
+    )
+    numbers = [int(claim.id[1:]) for claim in claims]
+    assert numbers == sorted(numbers)
+
+
+def test_jitter_widens_the_bounds() -> None:
+    calm = results(burst=[burst(Style.EXPLICIT, 10, 5.9, 0.0)])
+    assert not only(check(calm), "T12").holds
+    jittery = dataclasses.replace(calm.parameters, external_jitter=1.0)
+    assert only(check(dataclasses.replace(calm, parameters=jittery)), "T12").holds
