@@ -98,12 +98,15 @@ class Lifecycle:
 
 def log_of(request: Request, checkouts: Iterable[Checkout]) -> tuple[LogLine, ...]:
     """The request's log, in order; of what happened at the same instant, the cause comes first."""
+    responding = request.responding
     entries: list[tuple[float, int, str]] = []
     for checkout in sorted(checkouts, key=lambda checkout: checkout.asked):
-        after = 2 if _returned_after(checkout, request.responding) else 0
-        entries.extend((at, after, what) for at, what in _told(checkout))
-    if request.responding is not None:
-        entries.append((request.responding, 1, response_line(request)))
+        late = _returned_after(checkout, responding)
+        for at, what, gives_back in _told(checkout):
+            # The response needs what was read, and starts before a late connection is given back.
+            entries.append((at, 2 if late and gives_back and at == responding else 0, what))
+    if responding is not None:
+        entries.append((responding, 1, response_line(request)))
     entries.sort(key=lambda entry: entry[:2])
     return tuple(
         LogLine(at - request.started, what, is_response=rank == 1) for at, rank, what in entries
@@ -130,30 +133,23 @@ def lifecycle_of(request: Request, checkouts: Iterable[Checkout], until: float) 
         key=lambda transaction: transaction.started,
     )
     last = found[-1].ended_with if found else None
-    relative = _Relative(request.started)
+    since = _Since(request.started)
     return Lifecycle(
         request=request,
-        ended=relative(until if request.ended is None else request.ended),
-        responding=None if request.responding is None else relative(request.responding),
-        stages=tuple(relative.span(span) for span in _stages(request, until)),
-        sessions=tuple(
-            relative.span(Span("session open", stage.started, _end(stage, until)))
+        ended=since(until if request.ended is None else request.ended),
+        responding=None if request.responding is None else since(request.responding),
+        stages=since.spans(_stages(request, until)),
+        sessions=since.spans(
+            Span("session open", stage.started, _end(stage, until))
             for stage in request.stages
             if stage.name == _SESSION
         ),
-        checkouts=tuple(
-            relative.span(Span("connection checked out", end_of_wait(c, until), end_of(c, until)))
-            for c in lent
+        checkouts=since.spans(
+            Span("connection checked out", end_of_wait(c, until), end_of(c, until)) for c in lent
         ),
-        transactions=tuple(
-            relative.span(Span("transaction open", t.started, t.ended)) for t in found
-        ),
-        holding=tuple(
-            Interval(part.state, relative(part.started), relative(part.ended))
-            for checkout in owned
-            for part in intervals(checkout, until)
-        ),
-        returned=None if returned is None else relative(returned),
+        transactions=since.spans(Span("transaction open", t.started, t.ended) for t in found),
+        holding=since.intervals(i for c in owned for i in intervals(c, until)),
+        returned=None if returned is None else since(returned),
         returned_before_response=bool(lent)
         and not any(_returned_after(checkout, request.responding) for checkout in lent),
         ended_with=None if last is None else last.name,
@@ -161,7 +157,7 @@ def lifecycle_of(request: Request, checkouts: Iterable[Checkout], until: float) 
 
 
 @dataclass(frozen=True, slots=True)
-class _Relative:
+class _Since:
     """Turns instants of the run's clock into seconds since ``zero``."""
 
     zero: float
@@ -169,8 +165,11 @@ class _Relative:
     def __call__(self, at: float) -> float:
         return at - self.zero
 
-    def span(self, span: Span) -> Span:
-        return Span(span.name, self(span.started), self(span.ended))
+    def spans(self, spans: Iterable[Span]) -> tuple[Span, ...]:
+        return tuple(Span(s.name, self(s.started), self(s.ended)) for s in spans)
+
+    def intervals(self, parts: Iterable[Interval]) -> tuple[Interval, ...]:
+        return tuple(Interval(p.state, self(p.started), self(p.ended)) for p in parts)
 
 
 def _returned_after(checkout: Checkout, responding: float | None) -> bool:
@@ -178,24 +177,24 @@ def _returned_after(checkout: Checkout, responding: float | None) -> bool:
     return responding is None or checkout.returned is None or checkout.returned > responding
 
 
-def _told(checkout: Checkout) -> Iterator[tuple[float, str]]:
-    """The checkout's lines in causal order."""
+def _told(checkout: Checkout) -> Iterator[tuple[float, str, bool]]:
+    """The checkout's lines in causal order, and whether each is part of giving it back."""
     in_use = [o for o in checkout.operations if not _is_of_wait(o, checkout.granted)]
     for operation in checkout.operations:
         if operation not in in_use:
             yield from _lines(operation, checkout)
     if checkout.gave_up is not None:
-        yield checkout.gave_up, f"No connection from pool: {checkout.outcome}"
+        yield checkout.gave_up, f"No connection from pool: {checkout.outcome}", False
     if checkout.granted is not None:
-        yield checkout.granted, "Connection checked out from pool"
+        yield checkout.granted, "Connection checked out from pool", False
     for operation in in_use:
         yield from _lines(operation, checkout)
     if checkout.returned is None:
         return
     if checkout.outcome is Outcome.DETACHED:
-        yield checkout.returned, "Connection detached from pool"
+        yield checkout.returned, "Connection detached from pool", True
     elif not any(operation.kind is OperationKind.RESET for operation in in_use):
-        yield checkout.returned, "Connection being returned to pool"
+        yield checkout.returned, "Connection being returned to pool", True
 
 
 def _is_of_wait(operation: Operation, granted: float | None) -> bool:
@@ -204,28 +203,28 @@ def _is_of_wait(operation: Operation, granted: float | None) -> bool:
     return waits and (granted is None or operation.started <= granted)
 
 
-def _lines(operation: Operation, checkout: Checkout) -> Iterator[tuple[float, str]]:
+def _lines(operation: Operation, checkout: Checkout) -> Iterator[tuple[float, str, bool]]:
     failed = f" (failed: {operation.error})" if operation.error else ""
     statement = " ".join((operation.statement or "").split())
     at = operation.started
     match operation.kind:
         case OperationKind.CONNECT:
             if operation.ended is not None:
-                yield operation.ended, f"Connection opened{failed}"
+                yield operation.ended, f"Connection opened{failed}", False
         case OperationKind.PING:
-            yield at, f"Connection pinged{failed}"
+            yield at, f"Connection pinged{failed}", False
         case OperationKind.BEGIN:
-            yield at, f"{statement or 'BEGIN (implicit)'}{failed}"
+            yield at, f"{statement or 'BEGIN (implicit)'}{failed}", False
         case OperationKind.RESET:
-            yield at, "Connection being returned to pool"
+            yield at, "Connection being returned to pool", True
             asyncpg = checkout.pool.library == "asyncpg"
             what = "Connection reset on return" if asyncpg else "Connection rollback-on-return"
             nothing = "" if operation.statement else " (already reset, nothing to do)"
-            yield at, f"{what}{nothing}{failed}"
+            yield at, f"{what}{nothing}{failed}", True
         case OperationKind.COMMIT | OperationKind.ROLLBACK:
-            yield at, f"{operation.kind.name}{failed}"
+            yield at, f"{operation.kind.name}{failed}", True
         case OperationKind.STATEMENT | OperationKind.FETCH:
-            yield at, f"{statement or operation.kind.name}{failed}"
+            yield at, f"{statement or operation.kind.name}{failed}", False
 
 
 def _stages(request: Request, until: float) -> Iterator[Span]:

@@ -72,8 +72,9 @@ class Display:
         """The step goes on; this is how far."""
         self._progress.update(self._task, description=f"{self._what} · {what}")
 
-    def draw(self, timeline: Timeline) -> None:
-        """A burst is going on; this is it, up to now."""
+    def draw(self, timeline: Timeline, expected_end: float) -> None:
+        """A burst is going on; this is it up to now, on an axis that has room for all of it."""
         if self._console.is_terminal:
-            picture = timeline_text(timeline, width=self._console.width)
+            width = self._console.width
+            picture = timeline_text(timeline, width=width, axis_end=expected_end)
             self._live.update(Group(self._progress, Text(), picture))

@@ -171,20 +171,23 @@ class Child:
 
     def stop(self) -> None:
         """End it and every process that it started; nothing is left when this returns or raises."""
-        process, self._process = self._process, None
-        if process is not None:
-            try:
-                process.send_signal(self._ending)
-                with suppress(subprocess.TimeoutExpired):
-                    process.wait(_GRACE_S)
-            finally:
-                # Its own children may have outlived it, or a second Ctrl-C cut the grace short.
-                with suppress(ProcessLookupError, PermissionError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-                if process.stdout is not None:
-                    process.stdout.close()
+        if self._process is not None:
+            self._end(self._process)
+            self._process = None
         atexit.unregister(self.stop)
+
+    def _end(self, process: subprocess.Popen[bytes]) -> None:
+        try:
+            process.send_signal(self._ending)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_GRACE_S)
+        finally:
+            # Its own children may have outlived it, or a second Ctrl-C cut the grace short.
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
 
 
 @dataclass(frozen=True, slots=True)

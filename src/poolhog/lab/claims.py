@@ -8,10 +8,9 @@ the most, and users who do nothing but wait for their answers U / L.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
-from poolhog.lab.parameters import Experiment
+from poolhog.lab.parameters import HOLDING_STYLES, Experiment, waves
 from poolhog.lab.results import Claim
 from poolhog.lab.service.settings import Style
 
@@ -19,11 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from poolhog.lab.results import BurstResult, LifecycleResult, LoadResult, Results
-
-HOLDING = frozenset(
-    {Style.IMPLICIT, Style.IMPLICIT_FORGOTTEN_COMMIT, Style.IMPLICIT_FUNCTION_SCOPE}
-)
-"""The styles that keep their connection through the external call."""
 
 LOGS = {
     Style.IMPLICIT: (
@@ -113,13 +107,12 @@ def _log(claim: str, text: str, result: LifecycleResult) -> Claim:
 
 def _about_burst(results: Results, burst: BurstResult) -> Iterator[Claim]:
     latency = burst.external_latency
-    holding = burst.style in HOLDING
-    waves = math.ceil(burst.requests / burst.connections) if holding else 1
-    allowed = FIRST_WAVE + EACH_FURTHER_WAVE * (waves - 1)
-    jitter = results.parameters.external_jitter * waves
-    expected = waves * latency
+    turns = waves(burst.style, burst.requests, burst.connections)
+    allowed = FIRST_WAVE + EACH_FURTHER_WAVE * (turns - 1)
+    jitter = results.parameters.external_jitter * turns
+    expected = turns * latency
     yield _number(
-        _burst_id(burst, waves),
+        _burst_id(burst, turns),
         f"{burst.style}: {burst.requests} requests at once, {burst.connections} connections",
         expected,
         burst.makespan,
@@ -128,18 +121,19 @@ def _about_burst(results: Results, burst: BurstResult) -> Iterator[Claim]:
         most=expected + max(allowed * expected, SMALL_COSTS_S) + jitter,
     )
     if burst.requests == max(results.parameters.requests):
-        yield _about_use(burst, holding=holding, jitter=results.parameters.external_jitter)
+        yield _about_use(burst, jitter=results.parameters.external_jitter)
 
 
-def _burst_id(burst: BurstResult, waves: int) -> str:
-    if burst.style in HOLDING:
-        return "T7" if waves == 1 else "T8"
+def _burst_id(burst: BurstResult, turns: int) -> str:
+    if burst.style in HOLDING_STYLES:
+        return "T7" if turns == 1 else "T8"
     return "T14" if burst.style is Style.PER_QUERY else "T12"
 
 
-def _about_use(burst: BurstResult, *, holding: bool, jitter: float) -> Claim:
+def _about_use(burst: BurstResult, *, jitter: float) -> Claim:
     """How long a request has a connection: through the call, or for moments."""
     latency = burst.external_latency
+    holding = burst.style in HOLDING_STYLES
     small = max(FIRST_WAVE * latency, SMALL_COSTS_S)
     expected = latency if holding else 0.0
     claim = "T9" if holding else "T14" if burst.style is Style.PER_QUERY else "T11"
@@ -155,7 +149,7 @@ def _about_use(burst: BurstResult, *, holding: bool, jitter: float) -> Claim:
 
 
 def _about_load(results: Results, load: LoadResult) -> Iterator[Claim]:
-    holding = load.style in HOLDING
+    holding = load.style in HOLDING_STYLES
     expected = min(load.pool_limit_per_s, load.limit_per_s) if holding else load.limit_per_s
     connections = results.parameters.connections_in(Experiment.LOAD)
     yield _number(

@@ -18,7 +18,7 @@ from poolhog.analysis.timeline import build_timeline
 from poolhog.errors import ChildError, TraceError
 from poolhog.lab import children, load, postgres
 from poolhog.lab.burst import run_burst
-from poolhog.lab.parameters import Experiment
+from poolhog.lab.parameters import Experiment, waves
 from poolhog.lab.results import BurstResult, LifecycleResult, LoadResult, Results
 from poolhog.lab.service.settings import Settings, Style
 from poolhog.trace.reader import open_trace
@@ -51,8 +51,8 @@ class Watcher(Protocol):
     def tell(self, what: str) -> None:
         """The step goes on; this is how far."""
 
-    def draw(self, timeline: Timeline) -> None:
-        """A burst is going on; this is it, up to now."""
+    def draw(self, timeline: Timeline, expected_end: float) -> None:
+        """A burst is going on; this is it up to now, and when it should end on the same clock."""
 
 
 def run_experiments(results: Results, watcher: Watcher) -> None:
@@ -231,9 +231,11 @@ def _burst_steps(bench: _Bench, results: Results) -> Iterator[_Step]:
 
 
 def _burst(bench: _Bench, service: _Service, style: Style, count: int) -> BurstResult:
-    began_ns = time.monotonic_ns()
     paths = [f"/notes/{note_id}/synchronize" for note_id in range(1, count + 1)]
-    burst = service.send("POST", paths, lambda: _draw(bench.watcher, service.traces, began_ns))
+    connections = bench.parameters.connections_in(Experiment.BURST)
+    expected = waves(style, count, connections) * bench.parameters.external_latency
+    live = _Live(bench.watcher, service.traces, time.monotonic_ns(), expected)
+    burst = service.send("POST", paths, live.draw)
     trace = service.recorded(burst)
     requests = requests_of(trace, burst)
     checkouts = checkouts_of(trace, requests)
@@ -244,7 +246,7 @@ def _burst(bench: _Bench, service: _Service, style: Style, count: int) -> BurstR
         style=style,
         requests=count,
         pool_size=bench.parameters.pool_size_in(Experiment.BURST),
-        connections=bench.parameters.connections_in(Experiment.BURST),
+        connections=connections,
         external_latency=bench.parameters.external_latency,
         makespan=burst.makespan,
         latencies=tuple(response.latency for response in responses),
@@ -261,19 +263,32 @@ def _burst(bench: _Bench, service: _Service, style: Style, count: int) -> BurstR
     )
 
 
-def _draw(watcher: Watcher, traces: Path, began_ns: int) -> None:
-    """Show what the trace has of the burst up to now, which is on disk while it goes on."""
-    try:
-        trace = open_trace(traces)
-    except TraceError:
-        return
-    began = trace.at(began_ns)
-    requests = [request for request in trace.requests if request.started >= began]
-    checkouts = [checkout for checkout in trace.checkouts if checkout.asked >= began]
-    if trace.until > began:
-        watcher.draw(
-            build_timeline(checkouts, requests, trace.pools, started=began, ended=trace.until)
+@dataclass(frozen=True, slots=True)
+class _Live:
+    """Shows a burst while it goes on: what happened is on disk by then."""
+
+    watcher: Watcher
+    traces: Path
+    began_ns: int
+    expected: float
+
+    def draw(self) -> None:
+        """Show what the trace has of the burst up to now."""
+        with suppress(TraceError):
+            self._draw(open_trace(self.traces))
+
+    def _draw(self, trace: Trace) -> None:
+        began = trace.at(self.began_ns)
+        if trace.until <= began:
+            return
+        timeline = build_timeline(
+            [checkout for checkout in trace.checkouts if checkout.asked >= began],
+            [request for request in trace.requests if request.started >= began],
+            trace.pools,
+            started=began,
+            ended=trace.until,
         )
+        self.watcher.draw(timeline, began + self.expected)
 
 
 def _load_steps(bench: _Bench, results: Results) -> Iterator[_Step]:

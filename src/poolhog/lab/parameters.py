@@ -26,6 +26,11 @@ class Experiment(StrEnum):
 COMPARED_STYLES = (Style.IMPLICIT, Style.EXPLICIT, Style.PER_QUERY)
 """The styles that the talk measures."""
 
+HOLDING_STYLES = frozenset(
+    {Style.IMPLICIT, Style.IMPLICIT_FORGOTTEN_COMMIT, Style.IMPLICIT_FUNCTION_SCOPE}
+)
+"""The styles that keep their connection through the external call."""
+
 LAST_PORT = 65_535
 
 
@@ -115,3 +120,8 @@ _LEAST = {
     "measure": _SHORTEST,
     "port": 0,
 }
+
+
+def waves(style: Style, requests: int, connections: int) -> int:
+    """How often a burst has to wait for the external call: once, if it holds no connection."""
+    return math.ceil(requests / connections) if style in HOLDING_STYLES else 1

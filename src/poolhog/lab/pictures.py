@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
-from poolhog.lab.claims import HOLDING
+from poolhog.lab.parameters import HOLDING_STYLES, waves
 from poolhog.lab.service.settings import Style
 from poolhog.render.bars import (
     LatencyBar,
@@ -63,12 +62,12 @@ def latency_group(burst: BurstResult) -> LatencyGroup:
 def latency_marks(bursts: list[BurstResult]) -> list[Mark]:
     """The latency of the external call, and its multiples that the waves of a burst add up to."""
     latency = bursts[0].external_latency
-    waves = max(math.ceil(b.requests / b.connections) if b.style in HOLDING else 1 for b in bursts)
-    return [Mark(n * latency, "L" if n == 1 else f"{n} L") for n in range(1, min(waves, 4) + 1)]
+    most = max(waves(burst.style, burst.requests, burst.connections) for burst in bursts)
+    return [Mark(n * latency, "L" if n == 1 else f"{n} L") for n in range(1, min(most, 4) + 1)]
 
 
 def _own(load: LoadResult) -> Mark | None:
-    if load.style not in HOLDING:
+    if load.style not in HOLDING_STYLES:
         return None
     value = load.pool_limit_per_s
     return Mark(value, f"limit: connections / latency = {value:.3g}")

@@ -36,8 +36,8 @@ _ANSWER_WITHIN_S = 30.0
 _REMOVE_WITHIN_S = 5.0
 # The largest experiment's pools, several workers each, and room to look on.
 _MAX_CONNECTIONS = 300
-# A unix socket's path has at most 103 bytes (macOS), and ends with `/.s.PGSQL.5432`.
-_LONGEST_PARENT = 60
+# A unix socket's path has at most 103 bytes (macOS): this, `/poolhog-xxxxxxxx`, `/.s.PGSQL.5432`.
+_LONGEST_PARENT = 72
 
 
 @dataclass(frozen=True, slots=True)

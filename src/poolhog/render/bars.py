@@ -29,7 +29,6 @@ from poolhog.render.svg import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from poolhog.render.svg import Element
 
 REST_LABEL = "the rest of the request"
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -92,14 +91,14 @@ def latency_bars_svg(
     plot = _Plot(sheet, scale, marks)
     for group in groups:
         sheet.y += 20
-        plot.over(text(MARGIN, sheet.y, group.title, "strong halo"))
+        sheet.over(text(MARGIN, sheet.y, group.title, "strong halo"))
         sheet.y += 8
         head, left_out, tail = folded(group.bars, MOST_LANES)
         for index, bar in enumerate((*head, *tail)):
             if left_out and index == len(head):
                 sheet.y += 18
                 note = f"… {count(left_out, 'request')} not drawn …"
-                plot.over(text(scale.left, sheet.y - 7, note, "small halo"))
+                sheet.over(text(scale.left, sheet.y - 7, note, "small halo"))
             _latency_bar(plot, bar)
             sheet.y += 18
     sheet.y += 4
@@ -153,7 +152,7 @@ def latency_bars_text(
             rows.append(Text(f"{'…':>{margin}} {count(left_out, 'request')} not shown"))
         rows += [*(_latency_row(bar, margin, columns / longest) for bar in tail), Text()]
     if marks:
-        expected = ", ".join(mark.label for mark in marks)
+        expected = ", ".join(f"{mark.label} ({seconds(mark.value)})" for mark in marks)
         rows.append(Text(f"expected by arithmetic: {expected}", TERMINAL_MUTED))
     legend = Text(_WAIT.glyph, _WAIT.terminal).append(f" {_WAIT.label}   ", "none")
     rows.append(legend.append("█", TERMINAL_ACCENT).append(f" {REST_LABEL}", "none"))
@@ -182,33 +181,27 @@ def throughput_bars_text(bars: Sequence[ThroughputBar], limit: Mark | None, *, w
 
 
 class _Plot:
-    """Bars, the dashed lines of the marks over them, and words over both."""
+    """Bars on an axis, the dashed lines of the marks over them, and words over both."""
 
     def __init__(self, sheet: Sheet, scale: Scale, marks: Sequence[Mark]) -> None:
         self.sheet = sheet
         self.scale = scale
         self.marks = marks
-        self._over: list[Element] = []
         self._label_marks()
         self.top = sheet.y
-
-    def over(self, *elements: Element) -> None:
-        """Draw these last."""
-        self._over.extend(elements)
 
     def reading(self, end: float, y: float, content: str) -> None:
         """A bar's number beside its end, and beside the mark that would run through it."""
         until = end + 8 + text_width(content, "strong")
         lines = [self.scale.x(mark.value) for mark in self.marks]
         end = max([end, *(x for x in lines if end < x < until)])
-        self.over(text(end + 8, y, content, "strong halo"))
+        self.sheet.over(text(end + 8, y, content, "strong halo"))
 
     def finish(self, labels: Sequence[tuple[float, str]]) -> None:
-        """Draw the marks, the words and the axis."""
+        """Draw the marks down to here, and the axis."""
         for mark in self.marks:
             x = self.scale.x(mark.value)
             self.sheet.add(line(x, self.top, x, self.sheet.y, "dash"))
-        self.sheet.add(*self._over)
         self.sheet.axis(self.scale, self.top, labels)
 
     def _label_marks(self) -> None:
@@ -224,7 +217,7 @@ class _Plot:
             placed.append((x, row, mark.label))
         self.sheet.y += 6 + 14 * len(rows)
         for x, row, label in placed:
-            self.over(text(x, self.sheet.y - 5 - 14 * row, label, "mark", "middle"))
+            self.sheet.over(text(x, self.sheet.y - 5 - 14 * row, label, "mark", "middle"))
 
 
 def _latency_bar(plot: _Plot, bar: LatencyBar) -> None:
@@ -255,7 +248,7 @@ def _throughput_bar(plot: _Plot, bar: ThroughputBar) -> None:
         plot.sheet.add(line(bound, y - 3, bound, y + 25, "bound"))
         fits = bound + text_width(bar.limit.label, "small") < scale.right
         anchor = "start" if fits else "end"
-        plot.over(text(bound, y + 36, bar.limit.label, "small halo", anchor))
+        plot.sheet.over(text(bound, y + 36, bar.limit.label, "small halo", anchor))
         if end < bound < end + 8 + text_width(reading, "strong"):
             end = bound
     plot.reading(end, y + 15, reading)

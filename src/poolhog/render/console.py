@@ -37,7 +37,7 @@ def seconds(value: float) -> str:
         return f"{_three_digits(milliseconds)} ms"
     if abs(milliseconds) >= 0.005:
         return f"{milliseconds:.2f} ms"
-    return "<0.01 ms" if value else "0 ms"
+    return "<0.01 ms" if value else "0 s"
 
 
 def count(number: int, noun: str) -> str:
@@ -46,5 +46,6 @@ def count(number: int, noun: str) -> str:
 
 
 def _three_digits(value: float) -> str:
-    digits = max(0, 2 - math.floor(math.log10(abs(value) * 1.0005)))
+    rounded = float(f"{abs(value):.3g}")
+    digits = min(2, max(0, 2 - math.floor(math.log10(rounded))))
     return f"{value:,.{digits}f}"

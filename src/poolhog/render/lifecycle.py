@@ -141,7 +141,7 @@ class _Panel:
         find = bisect_left if end else bisect_right
         after = min(max(find(self.times, at), 1), len(self.times) - 1)
         begin, until = self.times[after - 1], self.times[after]
-        share = (at - begin) / (until - begin) if until > begin else float(not end)
+        share = (at - begin) / (until - begin) if until > begin else 1.0
         left, right = self.places[after - 1], self.places[after]
         return left + (right - left) * min(max(share, 0.0), 1.0)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Paint:
-    """How a state looks: ``name`` is its CSS class and variable, ``glyph`` a terminal cell of it."""
+    """How a state looks: ``name`` is its CSS class and variable, ``glyph`` its terminal cell."""
 
     name: str
     label: str

@@ -18,7 +18,6 @@ from poolhog.render.palette import PAINTS, css_variables
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from poolhog.analysis.accounting import State
 
 WIDTH = 860
 MARGIN = 20
@@ -162,6 +161,7 @@ class Sheet:
         self.width = width
         self.y = float(MARGIN)
         self._body: list[Element] = []
+        self._over: list[Element] = []
         self.paragraph(title, "title")
         if subtitle:
             self.y += 2
@@ -175,6 +175,10 @@ class Sheet:
     def add(self, *elements: Element) -> None:
         """Put elements on the sheet, over what is there."""
         self._body.extend(elements)
+
+    def over(self, *elements: Element) -> None:
+        """Put elements on the sheet that stay over all that is added later."""
+        self._over.extend(elements)
 
     def paragraph(self, content: str, kind: str) -> None:
         """Text from margin to margin, in as many lines as it needs."""
@@ -212,7 +216,7 @@ class Sheet:
         card = element(
             "rect", x=0.5, y=0.5, width=self.width - 1, height=height - 1, rx=8, class_="card"
         )
-        body = (_hatch(), card, *self._body)
+        body = (_hatch(), card, *self._body, *self._over)
         digest = hashlib.sha256("".join(write(node, "") for node in body).encode())
         prefix = f"p{digest.hexdigest()[:10]}-"
         style = (_style("#{id}svg", css) + motion).replace("{id}", prefix)
@@ -231,11 +235,6 @@ class Sheet:
             aria_labelledby=f"{prefix}title {prefix}desc",
         )
         return write(root, prefix) + "\n"
-
-
-def state_class(state: State) -> str:
-    """The CSS class that fills a shape with the state's colour."""
-    return PAINTS[state].name
 
 
 def _hatch() -> Element:

@@ -18,6 +18,7 @@ from poolhog.render.svg import (
     MOST_ROWS,
     WIDTH,
     Element,
+    Item,
     Scale,
     Sheet,
     element,
@@ -31,7 +32,7 @@ from poolhog.render.svg import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from poolhog.analysis.accounting import Interval
     from poolhog.analysis.timeline import PoolLane, RequestLane, Segment, Timeline
@@ -146,7 +147,7 @@ def _draw_queue(sheet: Sheet, scale: Scale, timeline: Timeline) -> None:
         top = bottom - _QUEUE_HEIGHT * step.count / most
         left, right = scale.x(step.at), scale.x(after.at)
         path += f"V{number(top)}H{number(right)}"
-        roomy = bottom - top > 14 and right - left > text_width(str(step.count)) + 8
+        roomy = bottom - top > 16 and right - left > text_width(str(step.count)) + 8
         if step.count and roomy:
             numbers.append(text(left + 6, bottom - 6, str(step.count), "strong"))
     sheet.add(element("path", d=f"{path}V{number(bottom)}Z", class_="queue"), *numbers)
@@ -211,12 +212,12 @@ def _spent(parts: Iterable[Interval]) -> str:
 
 def _heading(sheet: Sheet, content: str) -> None:
     sheet.y += 22
-    sheet.add(text(MARGIN, sheet.y, content, "heading"))
+    sheet.over(text(MARGIN, sheet.y, content, "heading"))
     sheet.y += 8
 
 
 def _fold(sheet: Sheet, scale: Scale, content: str) -> None:
-    sheet.add(text(scale.left, sheet.y + 12, f"… {content} …", "small"))
+    sheet.over(text(scale.left, sheet.y + 12, f"… {content} …", "small"))
     sheet.y += 20
 
 
@@ -232,9 +233,8 @@ def _notes(timeline: Timeline, scale: Scale) -> Iterator[str]:
 
 def _curtain(scale: Scale, top: float, bottom: float) -> tuple[Element, Element]:
     """What hides the time to come, and the line at its edge."""
-    right = scale.width + 4  # an operation at the very end may stand out a little
     return (
-        rect(scale.left, top, right, bottom - top, "curtain"),
+        rect(scale.left, top, scale.width + 1, bottom - top, "curtain"),
         line(scale.left, top, scale.left, bottom, "playhead"),
     )
 
@@ -258,15 +258,13 @@ def timeline_text(
     keeps the picture still while a run goes on.
     """
     grid = _Grid(timeline, width, max(timeline.ended, axis_end or 0.0))
-    requests = [grid.row(lane.label, grid.cells(lane.intervals)) for lane in timeline.requests]
-    named = zip(timeline.connections, connection_names(timeline.connections), strict=True)
-    connections = [grid.row(name, grid.connection(lane)) for lane, name in named]
+    named = list(zip(connection_names(timeline.connections), timeline.connections, strict=True))
     rows = (
-        *_folded_rows(requests, "request", grid.margin),
+        *grid.folded(timeline.requests, "request", grid.request),
         Text(),
         grid.queue(),
         Text(),
-        *_folded_rows(connections, "connection", grid.margin),
+        *grid.folded(named, "connection", lambda lane: grid.connection(*lane)),
         grid.axis(),
         *_legend(width),
     )
@@ -298,7 +296,21 @@ class _Grid:
         found = shares(parts, started=begin, ended=begin + self.span, buckets=self.columns)
         return [_cell(share, self.span / self.columns) for share in found]
 
-    def connection(self, lane: PoolLane) -> list[_Cell]:
+    def folded(
+        self, lanes: Sequence[Item], noun: str, row: Callable[[Item], Text]
+    ) -> Iterator[Text]:
+        """A row per lane; of too many the first and the last, and a row that says so."""
+        head, left_out, tail = folded(lanes, MOST_ROWS)
+        yield from map(row, head)
+        if left_out:
+            note = f"{'…':>{self.margin - 1}} {count(left_out, noun)} not shown"
+            yield Text(note, TERMINAL_MUTED)
+        yield from map(row, tail)
+
+    def request(self, lane: RequestLane) -> Text:
+        return self.row(lane.label, self.cells(lane.intervals))
+
+    def connection(self, name: str, lane: PoolLane) -> Text:
         """The lane's cells, and on each segment the label of its request where it fits."""
         cells = self.cells(part for segment in lane.segments for part in segment.intervals)
         for segment in lane.segments:
@@ -307,7 +319,7 @@ class _Grid:
             if right - left >= len(label) + 4:
                 at = (left + right - len(label)) // 2
                 cells[at : at + len(label)] = [(letter, "bold") for letter in label]
-        return cells
+        return self.row(name, cells)
 
     def queue(self) -> Text:
         """How many wait, as heights: the tallest is the most that waited at once."""
@@ -335,14 +347,6 @@ def _cell(share: Mapping[State, float], bucket: float) -> _Cell:
         return _SLIVER, PAINTS[max(holding, key=holding.__getitem__)].terminal
     state = dominant(share)
     return (" ", "none") if state is None else (PAINTS[state].glyph, PAINTS[state].terminal)
-
-
-def _folded_rows(rows: Sequence[Text], noun: str, margin: int) -> Iterator[Text]:
-    head, left_out, tail = folded(rows, MOST_ROWS)
-    yield from head
-    if left_out:
-        yield Text(f"{'…':>{margin - 1}} {count(left_out, noun)} not shown", TERMINAL_MUTED)
-        yield from tail
 
 
 def _legend(width: int) -> Iterator[Text]:
