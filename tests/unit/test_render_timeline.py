@@ -10,7 +10,8 @@ from poolhog.analysis.accounting import State
 from poolhog.analysis.timeline import Timeline, build_timeline
 from poolhog.render.palette import PAINTS
 from poolhog.render.svg import MOST_LANES
-from poolhog.render.timeline import NARROWEST, summary, timeline_svg, timeline_text
+from poolhog.render.timeline import NARROWEST, summary, timeline_svg
+from poolhog.render.timeline_text import timeline_text
 
 CLASSES = {paint.name for paint in PAINTS.values()}
 

@@ -9,7 +9,7 @@ from rich.live import Live
 from rich.text import Text
 
 from poolhog.render.console import console, progress
-from poolhog.render.timeline import timeline_text
+from poolhog.render.timeline_text import timeline_text
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -20,7 +20,7 @@ REFRESHES_PER_S = 8
 
 
 class Display:
-    """A :class:`poolhog.lab.experiments.Watcher` on standard error.
+    """A :class:`poolhog.lab.bench.Watcher` on standard error.
 
     Where that is no terminal, each step is a line.
     """

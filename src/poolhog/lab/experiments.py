@@ -4,55 +4,32 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import defaultdict
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
-from typing import TYPE_CHECKING, Protocol
-
-import aiohttp
+from typing import TYPE_CHECKING
 
 from poolhog.analysis.accounting import account
 from poolhog.analysis.lifecycle import lifecycle_of, log_of
 from poolhog.analysis.timeline import build_timeline
-from poolhog.errors import ChildError, TraceError
+from poolhog.errors import TraceError
 from poolhog.lab import children, load, postgres
-from poolhog.lab.burst import run_burst
+from poolhog.lab.bench import Bench, checkouts_of, requests_of
 from poolhog.lab.parameters import Experiment, waves
 from poolhog.lab.results import BurstResult, LifecycleResult, LoadResult, Results
-from poolhog.lab.service.settings import Settings, Style
 from poolhog.trace.reader import open_trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from poolhog.analysis.timeline import Timeline
+    from poolhog.lab.bench import Service, Watcher
     from poolhog.lab.burst import Burst
-    from poolhog.lab.parameters import Parameters
-    from poolhog.model import Checkout, Request, Trace
-
-ON_DISK_WITHIN_S = 10.0
-"""How long to wait for the last facts of a recorded process; they take a quarter of a second."""
+    from poolhog.lab.service.settings import Style
+    from poolhog.model import Trace
 
 GET = "GET /notes/{note_id}"
 SYNCHRONIZE = "POST /notes/{note_id}/synchronize"
-
-
-class Watcher(Protocol):
-    """Whoever looks on while the lab runs."""
-
-    def begin(self, steps: int) -> None:
-        """The lab starts, and will take so many steps."""
-
-    def step(self, what: str) -> None:
-        """The next step starts."""
-
-    def tell(self, what: str) -> None:
-        """The step goes on; this is how far."""
-
-    def draw(self, timeline: Timeline, expected_end: float) -> None:
-        """A burst is going on; this is it up to now, and when it should end on the same clock."""
 
 
 def run_experiments(results: Results, watcher: Watcher) -> None:
@@ -73,7 +50,7 @@ def run_experiments(results: Results, watcher: Watcher) -> None:
         ) as api,
     ):
         results.versions = _versions(database)
-        bench = _Bench(parameters, database, api.url, logs, watcher)
+        bench = Bench(parameters, database, api.url, logs, watcher)
         steps = [step for e in parameters.experiments for step in _STEPS[e](bench, results)]
         watcher.begin(len(steps))
         for step in steps:
@@ -87,97 +64,7 @@ class _Step:
     take: Callable[[], None]
 
 
-@dataclass(frozen=True, slots=True)
-class _Bench:
-    """What all experiments share."""
-
-    parameters: Parameters
-    database: postgres.Database
-    external_api_url: str
-    logs: Path
-    watcher: Watcher
-
-    @contextmanager
-    def service(self, experiment: Experiment, style: Style, notes: int) -> Iterator[_Service]:
-        """A fresh service over a fresh table, recorded into a directory of its own."""
-        self.database.create_notes(notes)
-        parameters = self.parameters
-        traces = parameters.output / "traces" / f"{experiment}-{style}"
-        settings = Settings(
-            style=style,
-            database_url=self.database.url,
-            schema=self.database.schema,
-            pool_size=parameters.pool_size_in(experiment),
-            max_overflow=parameters.max_overflow,
-            pool_timeout=parameters.pool_timeout,
-            external_api_url=self.external_api_url,
-            external_api_timeout=10 * (parameters.external_latency + parameters.external_jitter),
-            trace_directory=traces,
-        )
-        port = parameters.port or None
-        with children.service(settings, port, parameters.workers, self.logs) as server:
-            yield _Service(server, traces)
-
-
-@dataclass(frozen=True, slots=True)
-class _Service:
-    """A running service and its trace."""
-
-    server: children.Server
-    traces: Path
-
-    def send(
-        self, method: str, paths: list[str], on_look: Callable[[], None] = lambda: None
-    ) -> Burst:
-        """Send requests at once. Raises ``ChildError`` if the service does not answer them."""
-        try:
-            return run_burst(self.server.url, method, paths, on_look)
-        except aiohttp.ClientError as error:
-            raise self.server.child.failure(f"did not answer ({error})") from error
-
-    def recorded(self, burst: Burst) -> Trace:
-        """The trace, once all requests of the burst have ended in it."""
-        expected = len(burst.responses)
-
-        def has_ended(trace: Trace) -> bool:
-            found = requests_of(trace, burst)
-            return len(found) == expected and all(r.ended is not None for r in found)
-
-        return self.trace_when(has_ended, f"{expected} requests that were answered")
-
-    def trace_when(self, complete: Callable[[Trace], bool], what: str) -> Trace:
-        """The trace, once it is complete. Raises ``ChildError`` if that takes too long."""
-        deadline = time.monotonic() + ON_DISK_WITHIN_S
-        while time.monotonic() < deadline:
-            with suppress(TraceError):  # until the service has recorded its first fact
-                trace = open_trace(self.traces)
-                if complete(trace):
-                    return trace
-            self.server.child.check()
-            time.sleep(0.05)
-        raise ChildError(
-            f"the service did not record {what} within {ON_DISK_WITHIN_S:g} s: "
-            f"see {self.server.child.log}"
-        )
-
-
-def requests_of(trace: Trace, burst: Burst) -> tuple[Request, ...]:
-    """The requests that arrived during the burst."""
-    began, ended = trace.at(burst.began_ns), trace.at(burst.ended_ns)
-    return tuple(r for r in trace.requests if began <= r.started <= ended)
-
-
-def checkouts_of(trace: Trace, requests: tuple[Request, ...]) -> dict[str, list[Checkout]]:
-    """The checkouts of these requests, by the request's id."""
-    found: dict[str, list[Checkout]] = defaultdict(list)
-    wanted = {request.id for request in requests}
-    for checkout in trace.checkouts:
-        if checkout.request is not None and checkout.request.id in wanted:
-            found[checkout.request.id].append(checkout)
-    return found
-
-
-def _lifecycle_steps(bench: _Bench, results: Results) -> Iterator[_Step]:
+def _lifecycle_steps(bench: Bench, results: Results) -> Iterator[_Step]:
     for style in bench.parameters.styles_in(Experiment.LIFECYCLE):
 
         def take(style: Style = style) -> None:
@@ -213,7 +100,7 @@ def _lifecycle(
     )
 
 
-def _burst_steps(bench: _Bench, results: Results) -> Iterator[_Step]:
+def _burst_steps(bench: Bench, results: Results) -> Iterator[_Step]:
     most = max(bench.parameters.requests)
     for style in bench.parameters.styles_in(Experiment.BURST):
         counts = " and ".join(map(str, bench.parameters.requests))
@@ -230,7 +117,7 @@ def _burst_steps(bench: _Bench, results: Results) -> Iterator[_Step]:
         yield _Step(f"burst: {style}, {counts} requests at once", take)
 
 
-def _burst(bench: _Bench, service: _Service, style: Style, count: int) -> BurstResult:
+def _burst(bench: Bench, service: Service, style: Style, count: int) -> BurstResult:
     paths = [f"/notes/{note_id}/synchronize" for note_id in range(1, count + 1)]
     connections = bench.parameters.connections_in(Experiment.BURST)
     expected = waves(style, count, connections) * bench.parameters.external_latency
@@ -291,7 +178,7 @@ class _Live:
         self.watcher.draw(timeline, began + self.expected)
 
 
-def _load_steps(bench: _Bench, results: Results) -> Iterator[_Step]:
+def _load_steps(bench: Bench, results: Results) -> Iterator[_Step]:
     users = bench.parameters.users
     for style in bench.parameters.styles_in(Experiment.LOAD):
 
@@ -302,7 +189,7 @@ def _load_steps(bench: _Bench, results: Results) -> Iterator[_Step]:
         yield _Step(f"load: {style}, {users} users", take)
 
 
-def _load(bench: _Bench, service: _Service, style: Style) -> LoadResult:
+def _load(bench: Bench, service: Service, style: Style) -> LoadResult:
     parameters = bench.parameters
     plan = load.LoadPlan(
         url=service.server.url,
@@ -348,7 +235,7 @@ def _responded(trace: Trace, began_ns: int, ended_ns: int) -> int:
     )
 
 
-_STEPS: dict[Experiment, Callable[[_Bench, Results], Iterator[_Step]]] = {
+_STEPS: dict[Experiment, Callable[[Bench, Results], Iterator[_Step]]] = {
     Experiment.LIFECYCLE: _lifecycle_steps,
     Experiment.BURST: _burst_steps,
     Experiment.LOAD: _load_steps,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from poolhog.lab.experiments import Watcher
+    from poolhog.lab.bench import Watcher
     from poolhog.lab.parameters import Parameters
 
 

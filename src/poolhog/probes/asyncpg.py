@@ -53,14 +53,14 @@ def watch_pools(recorder: Recorder, patches: Patches) -> None:
     patches.wrap(PoolConnectionHolder, "_release", probe.wrap_release)
     patches.wrap(PoolConnectionHolder, "connect", probe.wrapper(probe.begin_connect))
     for name in STATEMENT_METHODS:
-        patches.wrap(Connection, name, probe.wrapper(probe.begin_statement))
+        patches.wrap(Connection, name, probe.wrapper(probe.begin_statement, _is_pooled))
     patches.wrap(Connection, "copy_records_to_table", probe.wrapper(probe.begin_copy))
     patches.wrap(
         PreparedStatement, "_PreparedStatement__do_execute", probe.wrapper(probe.begin_prepared)
     )
     for name in ("_bind", "_bind_exec", "_exec"):
         patches.wrap(BaseCursor, name, probe.wrapper(probe.begin_fetch))
-    patches.wrap(Connection, "reset", probe.wrapper(probe.begin_reset))
+    patches.wrap(Connection, "reset", probe.wrapper(probe.begin_reset, _is_pooled))
 
 
 class _PoolProbe:
@@ -107,12 +107,19 @@ class _PoolProbe:
 
         return _release
 
-    def wrapper(self, begin: Callable[..., OperationRecord | None]) -> Callable[[Method], Method]:
-        """A wrapper that records the coroutine's run as the operation that ``begin`` makes."""
+    def wrapper(
+        self,
+        begin: Callable[..., OperationRecord | None],
+        concerns: Callable[[Any], bool] = lambda _: True,
+    ) -> Callable[[Method], Method]:
+        """A wrapper that records the coroutine's run as the operation that ``begin`` makes.
+
+        What does not concern the probe is passed on without another coroutine around it.
+        """
         guarded = guard(self._recorder, begin)
 
         def wrap(method: Method) -> Method:
-            async def operation(*args: Any, **kwargs: Any) -> Any:
+            async def recorded(*args: Any, **kwargs: Any) -> Any:
                 record = guarded(*args, **kwargs)
                 if record is None:
                     return await method(*args, **kwargs)
@@ -123,6 +130,10 @@ class _PoolProbe:
                     raise
                 record.end()
                 return result
+
+            def operation(subject: Any, *args: Any, **kwargs: Any) -> Awaitable[Any]:
+                call = recorded if concerns(subject) else method
+                return call(subject, *args, **kwargs)
 
             return operation
 
@@ -190,6 +201,11 @@ class _PoolProbe:
         checkout = self._checkouts.pop(holder, None)
         if checkout is not None:
             checkout.end()
+
+
+def _is_pooled(connection: Any) -> bool:
+    """Whether the connection is lent by an asyncpg pool; SQLAlchemy's are not."""
+    return connection._proxy is not None
 
 
 def _kind(statement: str) -> OperationKind:

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from rich.text import Text
-
 from poolhog.analysis.accounting import State
-from poolhog.analysis.timeline import Step, dominant, peaks, shares
+from poolhog.analysis.timeline import Step
 from poolhog.render.console import count, seconds
-from poolhog.render.palette import PAINTS, TERMINAL_MUTED
+from poolhog.render.palette import PAINTS
 from poolhog.render.svg import (
     MARGIN,
     MOST_LANES,
-    MOST_ROWS,
     WIDTH,
     Element,
-    Item,
     Scale,
     Sheet,
     element,
@@ -32,20 +27,16 @@ from poolhog.render.svg import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from poolhog.analysis.accounting import Interval
     from poolhog.analysis.timeline import PoolLane, RequestLane, Segment, Timeline
-
-_Cell = tuple[str, str]
 
 NARROWEST = 1.5
 PLAYS, PAUSES = 8, 2
 
 _LABELS = 92
 _QUEUE_HEIGHT = 30.0
-_EIGHTHS = " ▁▂▃▄▅▆▇█"
-_SLIVER = "▏"
 
 _PLAYING = (
     (
@@ -247,117 +238,3 @@ def _motion(scale: Scale) -> str:
         "@media (prefers-reduced-motion:reduce),print"
         "{#{id}svg .curtain,#{id}svg .playhead{display:none}}"
     )
-
-
-def timeline_text(
-    timeline: Timeline, *, width: int, colour: bool = True, axis_end: float | None = None
-) -> Text:
-    """The timeline for a terminal of so many columns, readable without colour.
-
-    ``axis_end`` is the instant at which the axis ends, if that is later than the timeline: it
-    keeps the picture still while a run goes on.
-    """
-    grid = _Grid(timeline, width, max(timeline.ended, axis_end or 0.0))
-    named = list(zip(connection_names(timeline.connections), timeline.connections, strict=True))
-    rows = (
-        *grid.folded(timeline.requests, "request", grid.request),
-        Text(),
-        grid.queue(),
-        Text(),
-        *grid.folded(named, "connection", lambda lane: grid.connection(*lane)),
-        grid.axis(),
-        *_legend(width),
-    )
-    whole = Text("\n", no_wrap=True).join(rows)
-    return whole if colour else Text(whole.plain, no_wrap=True)
-
-
-class _Grid:
-    """Columns of equal time to the right of the labels."""
-
-    def __init__(self, timeline: Timeline, width: int, ended: float) -> None:
-        self.timeline = timeline
-        self.span = ended - timeline.started
-        self.most = max(step.count for step in timeline.waiting)
-        names = [lane.label for lane in timeline.requests]
-        names += [f"waiting ≤ {self.most}", *connection_names(timeline.connections)]
-        self.margin = max(len(name) for name in names) + 1
-        self.columns = max(width - self.margin, 10)
-
-    def column(self, at: float) -> int:
-        share = (at - self.timeline.started) / self.span if self.span > 0 else 0.0
-        return round(share * self.columns)
-
-    def row(self, label: str, cells: Iterable[_Cell]) -> Text:
-        return Text.assemble(f"{label:>{self.margin - 1}} ", *cells)
-
-    def cells(self, parts: Iterable[Interval]) -> list[_Cell]:
-        begin = self.timeline.started
-        found = shares(parts, started=begin, ended=begin + self.span, buckets=self.columns)
-        return [_cell(share, self.span / self.columns) for share in found]
-
-    def folded(
-        self, lanes: Sequence[Item], noun: str, row: Callable[[Item], Text]
-    ) -> Iterator[Text]:
-        """A row per lane; of too many the first and the last, and a row that says so."""
-        head, left_out, tail = folded(lanes, MOST_ROWS)
-        yield from map(row, head)
-        if left_out:
-            note = f"{'…':>{self.margin - 1}} {count(left_out, noun)} not shown"
-            yield Text(note, TERMINAL_MUTED)
-        yield from map(row, tail)
-
-    def request(self, lane: RequestLane) -> Text:
-        return self.row(lane.label, self.cells(lane.intervals))
-
-    def connection(self, name: str, lane: PoolLane) -> Text:
-        """The lane's cells, and on each segment the label of its request where it fits."""
-        cells = self.cells(part for segment in lane.segments for part in segment.intervals)
-        for segment in lane.segments:
-            label = self.timeline.requests[segment.lane].label
-            left, right = self.column(segment.started), self.column(segment.ended)
-            if right - left >= len(label) + 4:
-                at = (left + right - len(label)) // 2
-                cells[at : at + len(label)] = [(letter, "bold") for letter in label]
-        return self.row(name, cells)
-
-    def queue(self) -> Text:
-        """How many wait, as heights: the tallest is the most that waited at once."""
-        begin = self.timeline.started
-        heights = peaks(
-            self.timeline.waiting, started=begin, ended=begin + self.span, buckets=self.columns
-        )
-        blocks = "".join(_EIGHTHS[math.ceil(8 * h / self.most) if h else 0] for h in heights)
-        return self.row(f"waiting ≤ {self.most}", [(blocks, PAINTS[State.WAITING].terminal)])
-
-    def axis(self) -> Text:
-        written = ""
-        for at in ticks(self.span, self.columns // 10):
-            label = f"{at:g} s"
-            left = min(self.column(self.timeline.started + at), self.columns - len(label))
-            if not written or left > len(written):
-                written = written.ljust(left) + label
-        return self.row("", [(written, TERMINAL_MUTED)])
-
-
-def _cell(share: Mapping[State, float], bucket: float) -> _Cell:
-    """The glyph of the state that dominates; a moment of holding shows as a sliver at least."""
-    holding = {state: share[state] for state in (State.BUSY, State.GAP) if state in share}
-    if holding and sum(holding.values()) < bucket / 2:
-        return _SLIVER, PAINTS[max(holding, key=holding.__getitem__)].terminal
-    state = dominant(share)
-    return (" ", "none") if state is None else (PAINTS[state].glyph, PAINTS[state].terminal)
-
-
-def _legend(width: int) -> Iterator[Text]:
-    """What the glyphs mean, in as many rows as they need."""
-    entries = [(paint.glyph, paint.label, paint.terminal) for paint in PAINTS.values()]
-    entries.append((_SLIVER, "held for less than half a column", "none"))
-    row = Text()
-    for glyph, label, style in entries:
-        entry = Text.assemble((glyph, style), f" {label}")
-        if row and row.cell_len + 3 + entry.cell_len > width:
-            yield row
-            row = Text()
-        row = Text.assemble(row, "   " if row else "", entry)
-    yield row
