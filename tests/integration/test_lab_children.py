@@ -9,13 +9,16 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import textwrap
+import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-import psutil  # type: ignore[import-untyped]  # of the lab's extra, without types
+import psutil
 import pytest
 
 from poolhog.errors import ChildError, PoolhogError
@@ -23,8 +26,7 @@ from poolhog.lab import children, external_api
 from poolhog.lab.service.settings import Settings, Style
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
 SLEEP = "import time; print('up', flush=True); time.sleep(60)"
 STUBBORN = """
@@ -256,19 +258,35 @@ def marked(mark: str) -> list[str]:
     return [str(process) for process in psutil.process_iter() if has_mark(process)]
 
 
+@pytest.fixture
+def short_directory() -> Iterator[Path]:
+    """A place for temporary files whose path leaves room for that of a unix socket."""
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
+
+
+def test_ctrl_c_while_a_child_is_ended_kills_it(tmp_path: Path) -> None:
+    interrupt = threading.Timer(0.2, signal.raise_signal, [signal.SIGINT])
+    with python(STUBBORN, tmp_path, reads_output=True) as child:
+        child.read_line()
+        pid = child.pid
+        interrupt.start()
+        with pytest.raises(KeyboardInterrupt):
+            child.stop()
+    assert is_gone(pid)
+
+
 @pytest.mark.parametrize(
     ("after", "delay"),
     [("starting", 0.1), ("starting", 0.5), ("api", 0.5), ("measure", 0.3)],
 )
 def test_ctrl_c_leaves_no_process_and_no_directory(
-    after: str, delay: float, tmp_path: Path
+    after: str, delay: float, tmp_path: Path, short_directory: Path
 ) -> None:
     mark = uuid4().hex
-    temporary = tmp_path / "t"
-    temporary.mkdir()
     lab = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(EVERYTHING), str(tmp_path)],
-        env={**os.environ, "POOLHOG_TEST_MARK": mark, "TMPDIR": str(temporary)},
+        env={**os.environ, "POOLHOG_TEST_MARK": mark, "TMPDIR": str(short_directory)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -283,4 +301,4 @@ def test_ctrl_c_leaves_no_process_and_no_directory(
     assert lab.returncode == -signal.SIGINT, errors
     assert errors.rstrip().endswith("KeyboardInterrupt")
     assert wait_for(lambda: not marked(mark)), marked(mark)
-    assert not list(temporary.iterdir())
+    assert not list(short_directory.iterdir())

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import psutil  # type: ignore[import-untyped]  # of the lab's extra, without types
+import psutil
 import pytest
 
 from poolhog.errors import ChildError

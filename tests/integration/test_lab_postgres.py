@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-import psutil  # type: ignore[import-untyped]  # of the lab's extra, without types
+import psutil
 import pytest
 
 from poolhog.errors import DatabaseError
