@@ -39,7 +39,10 @@ def open_trace(directory: str | os.PathLike[str]) -> Trace:
         raise TraceError(f"no trace in {directory}: name a directory that a run was recorded into")
     began_ns = {file: began for file in files if (began := _began_ns(file)) is not None}
     if not began_ns:
-        raise TraceError(f"the trace in {directory} is empty: its process ended before it recorded")
+        raise TraceError(
+            f"the trace in {directory} is empty: its process ended before it recorded, or the file "
+            "was copied without the -wal file beside it; copy both, or record again"
+        )
     origin = min(began_ns.values())
     parts = [_ProcessReader(file, origin).read() for file in began_ns]
     return Trace(

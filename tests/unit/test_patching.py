@@ -1,0 +1,140 @@
+"""Patches come back off, and hooks fire on import, once."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from poolhog.probes.patching import Patches
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+MODULE = "poolhog_test_module"
+
+
+class Base:
+    def inherited(self) -> str:
+        return "base"
+
+
+class Thing(Base):
+    def method(self) -> str:
+        """The docstring."""
+        return "thing"
+
+    @classmethod
+    def create(cls) -> str:
+        return cls.__name__
+
+
+def loudly(original: Callable[..., Any]) -> Callable[..., Any]:
+    def wrapper(*args: Any) -> str:
+        return str(original(*args)) + "!"
+
+    return wrapper
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    (tmp_path / f"{MODULE}.py").write_text("value = 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield MODULE
+    sys.modules.pop(MODULE, None)
+
+
+def test_a_patch_looks_like_the_original_and_comes_off() -> None:
+    before = dict(vars(Thing))
+    patches = Patches()
+    patches.wrap(Thing, "method", loudly)
+    patches.wrap(Thing, "inherited", loudly)
+    assert (Thing().method(), Thing().inherited()) == ("thing!", "base!")
+    assert Thing.method.__doc__ == "The docstring."
+    patches.restore()
+    assert dict(vars(Thing)) == before
+    assert Thing().inherited() == "base"
+
+
+def test_patches_of_one_name_come_off_in_reverse() -> None:
+    before = vars(Thing)["method"]
+    patches = Patches()
+    patches.wrap(Thing, "method", loudly)
+    patches.wrap(Thing, "method", loudly)
+    assert Thing().method() == "thing!!"
+    patches.restore()
+    assert vars(Thing)["method"] is before
+    patches.restore()
+    assert vars(Thing)["method"] is before
+
+
+def test_a_name_that_a_version_does_not_have_is_left_alone() -> None:
+    patches = Patches()
+    patches.wrap(Thing, "no_such_method", loudly)
+    assert not hasattr(Thing, "no_such_method")
+    patches.restore()
+
+
+def test_a_loaded_module_is_acted_on_at_once() -> None:
+    found: list[str] = []
+    before = list(sys.meta_path)
+    Patches().when_imported("json", lambda: found.append("json"))
+    assert found == ["json"]
+    assert sys.meta_path == before
+
+
+def test_a_module_is_acted_on_when_it_was_executed_and_only_once(module: str) -> None:
+    values: list[int] = []
+    before = list(sys.meta_path)
+    patches = Patches()
+    patches.when_imported(module, lambda: values.append(sys.modules[module].value))
+    assert values == []
+    loaded = importlib.import_module(module)
+    assert values == [1]
+    assert sys.meta_path == before
+    importlib.reload(loaded)
+    assert values == [1]
+    assert not hasattr(loaded.__loader__, "__wrapped__")
+
+
+def test_two_hooks_on_one_module_both_act(module: str) -> None:
+    found: list[str] = []
+    patches = Patches()
+    patches.when_imported(module, lambda: found.append("first"))
+    patches.when_imported(module, lambda: found.append("second"))
+    importlib.import_module(module)
+    assert sorted(found) == ["first", "second"]
+
+
+def test_restoring_ends_the_lookout(module: str) -> None:
+    found: list[str] = []
+    before = list(sys.meta_path)
+    patches = Patches()
+    patches.when_imported(module, lambda: found.append("imported"))
+    assert sys.meta_path != before
+    patches.restore()
+    assert sys.meta_path == before
+    importlib.import_module(module)
+    assert found == []
+
+
+def test_a_module_that_does_not_exist_is_still_not_found() -> None:
+    patches = Patches()
+    patches.when_imported("poolhog_no_such_module", lambda: None)
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("poolhog_no_such_module")
+    patches.restore()
+
+
+def test_a_module_that_fails_is_not_acted_on(tmp_path: Path, module: str) -> None:
+    (tmp_path / f"{module}.py").write_text("raise RuntimeError('broken')\n")
+    found: list[str] = []
+    patches = Patches()
+    patches.when_imported(module, lambda: found.append("imported"))
+    with pytest.raises(RuntimeError, match="broken"):
+        importlib.import_module(module)
+    assert found == []
+    patches.restore()

@@ -1,0 +1,183 @@
+"""The reader: files into one model, and one line that says what to do where that fails."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from typing import TYPE_CHECKING
+
+import pytest
+from recorders import pool_record, request_record
+
+import poolhog
+from poolhog.model import OperationKind
+from poolhog.recording.recorder import Recorder, current_request
+from poolhog.recording.writer import SCHEMA_VERSION
+from poolhog.trace import reader
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """A finished trace of one process with one checkout of one request."""
+    recorder = Recorder(tmp_path / "trace")
+    request = recorder.request(request_record())
+    token = current_request.set(request)
+    checkout = recorder.ask(recorder.pool(pool_record()))
+    current_request.reset(token)
+    checkout.grant(1)
+    operation = recorder.operate(checkout, OperationKind.STATEMENT, "SELECT $1")
+    assert operation is not None
+    operation.end()
+    checkout.end()
+    request.end()
+    recorder.stop()
+    return recorder.directory
+
+
+@pytest.fixture
+def file(directory: Path) -> Path:
+    (file,) = directory.glob("*.sqlite")
+    return file
+
+
+def execute(file: Path, sql: str, *arguments: object) -> None:
+    with sqlite3.connect(file) as database:
+        database.execute(sql, arguments)
+    database.close()
+
+
+def refused(directory: Path) -> str:
+    """The text of the error, which is one line."""
+    with pytest.raises(poolhog.TraceError) as raised:
+        poolhog.open_trace(directory)
+    text = str(raised.value)
+    assert len(text.splitlines()) == 1
+    assert raised.value.exit_code == 2
+    return text
+
+
+def test_the_writer_and_the_reader_agree_on_the_schema() -> None:
+    assert SCHEMA_VERSION == reader.SCHEMA_VERSION
+
+
+def test_a_trace_is_named_by_text_or_path(directory: Path) -> None:
+    assert poolhog.open_trace(str(directory)) == poolhog.open_trace(directory)
+
+
+def test_instants_are_on_the_clock_of_the_run(directory: Path) -> None:
+    trace = poolhog.open_trace(directory)
+    (request,), (checkout,) = trace.requests, trace.checkouts
+    assert checkout.request is request
+    assert checkout.granted is not None
+    assert checkout.returned is not None
+    assert request.ended is not None
+    order = [0.0, request.started, checkout.asked, checkout.granted, checkout.returned]
+    assert [*order, request.ended] == sorted([*order, request.ended])
+    assert request.ended <= trace.until
+    assert trace.at(trace.clock_origin_ns) == trace.processes[0].began == 0.0
+
+
+def test_processes_are_merged_and_their_ids_kept_apart(directory: Path, file: Path) -> None:
+    other = directory / "77.sqlite"
+    shutil.copy(file, other)
+    shutil.copy(file, directory / f"{file.stem}-2.sqlite")
+    second = 1_000_000_000
+    execute(other, "UPDATE meta SET value = value - ? WHERE key = 'monotonic_ns'", second)
+    execute(other, "UPDATE checkouts SET asked_ns = asked_ns - ?", second)
+    trace = poolhog.open_trace(directory)
+    assert len(trace.processes) == 3
+    assert len({checkout.id for checkout in trace.checkouts}) == 3
+    assert len({request.id for request in trace.requests}) == 3
+    assert trace.checkouts[0].pool.id.startswith("77.")
+    assert sorted(process.began for process in trace.processes) == [0.0, 1.0, 1.0]
+
+
+def test_a_trace_without_its_requests_has_checkouts_of_nobody(directory: Path, file: Path) -> None:
+    execute(file, "DELETE FROM requests")
+    assert poolhog.open_trace(directory).checkouts[0].request is None
+
+
+def test_a_file_in_which_nothing_was_said_is_left_out(directory: Path) -> None:
+    (directory / "78.sqlite").touch()
+    assert len(poolhog.open_trace(directory).processes) == 1
+
+
+def test_a_directory_that_is_missing_or_empty_or_a_file(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("")
+    for name in ("missing", "empty", "file"):
+        assert refused(tmp_path / name) == (
+            f"no trace in {tmp_path / name}: name a directory that a run was recorded into"
+        )
+
+
+def test_a_trace_in_which_nothing_was_said(tmp_path: Path) -> None:
+    (tmp_path / "1.sqlite").touch()
+    assert "ended before it recorded" in refused(tmp_path)
+
+
+def test_garbage(tmp_path: Path) -> None:
+    (tmp_path / "1.sqlite").write_bytes(os.urandom(8192))
+    assert "damaged or no poolhog trace" in refused(tmp_path)
+
+
+def test_a_truncated_file(directory: Path, file: Path) -> None:
+    content = file.read_bytes()
+    for size in (100, 4096, len(content) // 2, len(content) - 4096):
+        file.write_bytes(content[:size])
+        assert "record again" in refused(directory)
+
+
+def test_another_programs_database(directory: Path, file: Path) -> None:
+    for table in ("operations", "meta"):
+        execute(file, f"ALTER TABLE {table} RENAME TO lost")
+        execute(file, f"CREATE TABLE {table} (key TEXT, value TEXT)")
+        assert "damaged or no poolhog trace" in refused(directory)
+        execute(file, f"DROP TABLE {table}")
+        execute(file, f"ALTER TABLE lost RENAME TO {table}")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("schema_version", "new"), ("monotonic_ns", ""), ("argv", "[not json"), ("argv", "5")],
+)
+def test_damaged_metadata(directory: Path, file: Path, key: str, value: str) -> None:
+    execute(file, "UPDATE meta SET value = ? WHERE key = ?", value, key)
+    assert "damaged or no poolhog trace" in refused(directory)
+
+
+@pytest.mark.parametrize("key", ["schema_version", "monotonic_ns", "pid", "versions"])
+def test_missing_metadata(directory: Path, file: Path, key: str) -> None:
+    execute(file, "DELETE FROM meta WHERE key = ?", key)
+    assert "damaged or no poolhog trace" in refused(directory)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE checkouts SET outcome = 'vanished'",
+        "UPDATE checkouts SET pool_id = -1",
+        "UPDATE operations SET kind = 'dance'",
+        "UPDATE operations SET started_ns = 'noon'",
+    ],
+)
+def test_rows_that_no_poolhog_wrote(directory: Path, file: Path, sql: str) -> None:
+    execute(file, sql)
+    assert "damaged or no poolhog trace" in refused(directory)
+
+
+def test_a_newer_schema_says_to_upgrade(directory: Path, file: Path) -> None:
+    execute(file, "UPDATE meta SET value = '999' WHERE key = 'schema_version'")
+    execute(file, "UPDATE meta SET value = '9.9' WHERE key = 'poolhog_version'")
+    text = refused(directory)
+    assert "newer poolhog (9.9)" in text
+    assert text.endswith("upgrade poolhog")
+
+
+def test_a_file_that_is_a_folder(directory: Path) -> None:
+    (directory / "1.sqlite").mkdir()
+    assert "damaged or no poolhog trace" in refused(directory)

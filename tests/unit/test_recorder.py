@@ -1,0 +1,294 @@
+"""The recorder: what it hands to the writer, and what it does when it cannot."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from recorders import eventually, meta, pool_record, request_record, rows, the_file
+
+import poolhog
+from poolhog.model import OperationKind, Outcome
+from poolhog.recording.recorder import Recorder, current_request
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def recorder(tmp_path: Path) -> Iterator[Recorder]:
+    recorder = Recorder(tmp_path / "trace")
+    yield recorder
+    recorder.stop()
+
+
+def run(code: str, *arguments: object) -> str:
+    """What a Python process with this code prints; it must end well."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr, done.stderr
+    return done.stdout
+
+
+def test_nothing_is_created_before_the_first_fact(recorder: Recorder) -> None:
+    threads = threading.active_count()
+    pool = recorder.pool(pool_record())
+    assert not recorder.directory.exists()
+    assert threading.active_count() == threads
+    recorder.ask(pool)
+    the_file(recorder.directory)
+
+
+def test_a_recorder_that_saw_nothing_leaves_nothing(recorder: Recorder) -> None:
+    recorder.stop()
+    assert not recorder.directory.exists()
+
+
+def test_a_whole_request_is_read_back(recorder: Recorder) -> None:
+    request = recorder.request(request_record(route=type("Route", (), {"path": "/notes/{id}"})()))
+    token = current_request.set(request)
+    stage = recorder.stage(request, "endpoint")
+    checkout = recorder.ask(recorder.pool(pool_record()))
+    current_request.reset(token)
+    connect = recorder.operate(checkout, OperationKind.CONNECT)
+    assert connect is not None
+    connect.end()
+    checkout.grant(1)
+    statement = recorder.operate(checkout, OperationKind.STATEMENT, "SELECT 'secret'")
+    assert statement is not None
+    statement.end(ValueError("no"))
+    checkout.end()
+    stage.end()
+    request.status = 200
+    request.end()
+    recorder.stop()
+
+    trace = poolhog.open_trace(recorder.directory)
+    (found,) = trace.checkouts
+    assert (found.outcome, found.connection, found.pool.name) == (Outcome.RETURNED, 1, "main")
+    assert found.request is not None
+    assert (found.request.name, found.request.status) == ("GET /notes/{id}", 200)
+    assert [(o.kind, o.statement, o.error) for o in found.operations] == [
+        (OperationKind.CONNECT, None, None),
+        (OperationKind.STATEMENT, "SELECT ?", "ValueError"),
+    ]
+    assert [stage.name for stage in found.request.stages] == ["endpoint"]
+    assert trace.processes[0].finished
+    assert (trace.processes[0].dropped, trace.processes[0].errors) == (0, 0)
+
+
+def test_an_operation_inside_another_is_part_of_it(recorder: Recorder) -> None:
+    checkout = recorder.ask(recorder.pool(pool_record()))
+    outer = recorder.operate(checkout, OperationKind.RESET)
+    assert outer is not None
+    assert recorder.operate(checkout, OperationKind.STATEMENT, "ROLLBACK") is None
+    outer.end()
+    assert recorder.operate(checkout, OperationKind.STATEMENT, "SELECT") is not None
+
+
+def test_the_first_end_counts(recorder: Recorder) -> None:
+    checkout = recorder.ask(recorder.pool(pool_record()))
+    checkout.grant(1)
+    operation = recorder.operate(checkout, OperationKind.STATEMENT, "SELECT")
+    stage = recorder.stage(recorder.request(request_record()), "session")
+    assert operation is not None
+    for record in (operation, stage, checkout):
+        record.end()
+    ended = (operation.ended_ns, stage.ended_ns, checkout.returned_ns)
+    operation.end(ValueError())
+    stage.end()
+    checkout.end(Outcome.DETACHED)
+    assert (operation.ended_ns, stage.ended_ns, checkout.returned_ns) == ended
+    assert (operation.error, checkout.outcome) == (None, Outcome.RETURNED)
+
+
+def test_the_owner_is_the_task_or_else_the_thread(recorder: Recorder) -> None:
+    async def ask() -> str:
+        asyncio.current_task().set_name("Task-notes")  # type: ignore[union-attr] # runs in one
+        return recorder.ask(pool).owner
+
+    pool = recorder.pool(pool_record())
+    assert asyncio.run(ask()) == "Task-notes"
+    assert recorder.ask(pool).owner == "MainThread"
+
+
+def test_nothing_is_recorded_after_the_stop(recorder: Recorder) -> None:
+    pool = recorder.pool(pool_record())
+    recorder.ask(pool)
+    recorder.stop()
+    recorder.ask(pool)
+    recorder.stop()
+    assert len(poolhog.open_trace(recorder.directory).checkouts) == 1
+
+
+def test_a_full_buffer_drops_and_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("poolhog.recording.writer.COMMIT_INTERVAL_S", 3600)
+    recorder = Recorder(tmp_path / "trace", most_buffered=10)
+    pool = recorder.pool(pool_record())
+    for _ in range(30):
+        recorder.ask(pool)
+    assert recorder.dropped == 21  # one place is the pool's
+    recorder.stop()
+    trace = poolhog.open_trace(recorder.directory)
+    assert len(trace.checkouts) == 9
+    assert trace.processes[0].dropped == 21
+
+
+def test_a_fault_is_told_once_and_counted(
+    recorder: Recorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    for fault in ("first", "second"):
+        try:
+            raise RuntimeError(fault)
+        except RuntimeError:
+            recorder.failed()
+    assert recorder.errors == 2
+    (told,) = caplog.records
+    assert (told.name, told.levelname) == ("poolhog", "WARNING")
+    assert "first" in caplog.text
+
+
+def test_a_thread_that_cannot_start_is_tried_again(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    pool = recorder.pool(pool_record())
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError):
+            recorder.ask(pool)
+        recorder.stop()
+    recorder._stopped = False
+    recorder.ask(pool)
+    recorder.stop()
+    assert len(poolhog.open_trace(recorder.directory).checkouts) == 2
+
+
+def test_a_relative_directory_stays_where_it_was_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    recorder = Recorder(Path("trace"))
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    recorder.ask(recorder.pool(pool_record()))
+    recorder.stop()
+    assert list((tmp_path / "trace").glob("*.sqlite"))
+
+
+FORK = """
+import os, sys, time
+from pathlib import Path
+sys.path.insert(0, {here!r})
+from recorders import pool_record
+from poolhog.recording.recorder import Recorder
+
+recorder = Recorder(Path(sys.argv[1]))
+pool = recorder.pool(pool_record())
+before = recorder.ask(pool)
+before.grant(1)
+if {written}:
+    while not list(Path(sys.argv[1]).glob("*.sqlite-wal")) or before.written is None:
+        time.sleep(0.01)
+child = os.fork()
+for n in range({count}):
+    recorder.ask(pool).grant(1)
+if child == 0:
+    if {orphan}:
+        while not os.path.exists(sys.argv[1] + "-parent-ended"):
+            time.sleep(0.01)
+        time.sleep(0.3)
+    sys.exit()
+if {orphan}:
+    recorder.stop()
+    Path(sys.argv[1] + "-parent-ended").touch()
+    sys.exit()
+before.end()
+os.waitpid(child, 0)
+"""
+
+
+@pytest.mark.parametrize("written", [False, True])
+def test_after_a_fork_parent_and_child_each_have_a_file(tmp_path: Path, written: bool) -> None:
+    directory = tmp_path / "trace"
+    run(_fork(written=written), directory)
+    trace = poolhog.open_trace(directory)
+    parent, child = sorted(trace.processes, key=lambda process: process.began)
+    assert child.parent_pid == parent.pid
+    assert parent.finished
+    assert child.finished
+    counts = {
+        process.pid: sum(c.pool.process.pid == process.pid for c in trace.checkouts)
+        for process in (parent, child)
+    }
+    assert counts == {parent.pid: 51, child.pid: 50}
+    assert all(len(pools) == 1 for pools in _pools_by_process(trace).values())
+
+
+def test_a_child_that_outlives_its_parent_loses_nothing_of_either(tmp_path: Path) -> None:
+    directory = tmp_path / "trace"
+    run(_fork(written=True, orphan=True), directory)
+    ended = tmp_path / "trace-parent-ended"
+    assert ended.exists()
+
+    def all_finished() -> bool:
+        trace = poolhog.open_trace(directory)
+        return len(trace.processes) == 2 and all(p.finished for p in trace.processes)
+
+    eventually(all_finished)
+    trace = poolhog.open_trace(directory)
+    assert len(trace.checkouts) == 51 + 50
+
+
+def _fork(*, written: bool, orphan: bool = False, count: int = 50) -> str:
+
+    here = str(Path(__file__).parent)
+    return FORK.format(here=here, written=written, orphan=orphan, count=count)
+
+
+def _pools_by_process(trace: poolhog.Trace) -> dict[int, list[poolhog.Pool]]:
+    return {p.pid: [pool for pool in trace.pools if pool.process == p] for p in trace.processes}
+
+
+def test_a_stopped_recorder_stays_stopped_in_a_child(tmp_path: Path) -> None:
+    code = """
+import json, os, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from recorders import pool_record
+from poolhog.recording.recorder import Recorder
+recorder = Recorder(Path(sys.argv[1]))
+recorder.stop()
+child = os.fork()
+recorder.ask(recorder.pool(pool_record()))
+if child:
+    os.waitpid(child, 0)
+    print(json.dumps(os.path.exists(sys.argv[1])))
+"""
+
+    assert json.loads(run(code, tmp_path / "trace", Path(__file__).parent)) is False
+
+
+def test_the_process_describes_itself(recorder: Recorder) -> None:
+    recorder.ask(recorder.pool(pool_record()))
+    recorder.stop()
+    found = meta(the_file(recorder.directory))
+    assert found["schema_version"] == "1"
+    assert json.loads(found["argv"]) == [sys.executable, *sys.argv]
+    assert "python" in json.loads(found["versions"])
+    assert int(found["monotonic_ns"]) <= int(found["written_ns"])
+    assert rows(the_file(recorder.directory), "SELECT count(*) FROM checkouts") == [(1,)]

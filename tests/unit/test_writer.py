@@ -1,0 +1,352 @@
+"""The writer: files that survive, that only their owner reads, and that never stop the rest."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import stat
+import subprocess
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from recorders import DEADLINE_S, eventually, meta, pool_record, request_record, rows, the_file
+
+import poolhog
+from poolhog.model import OperationKind, Outcome
+from poolhog.recording import writer
+from poolhog.recording.recorder import Recorder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from poolhog.recording.records import CheckoutRecord
+
+
+@pytest.fixture
+def recorder(tmp_path: Path) -> Iterator[Recorder]:
+    recorder = Recorder(tmp_path / "trace")
+    yield recorder
+    recorder.stop()
+
+
+def ask(recorder: Recorder) -> CheckoutRecord:
+    if not recorder.pools:
+        recorder.pool(pool_record())
+    return recorder.ask(recorder.pools[0])
+
+
+def outcomes(directory: Path) -> list[Outcome]:
+    return [checkout.outcome for checkout in poolhog.open_trace(directory).checkouts]
+
+
+def permissions(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_only_the_owner_can_read_a_trace(recorder: Recorder) -> None:
+    before = os.umask(0o000)
+    try:
+        ask(recorder)
+        file = the_file(recorder.directory)
+    finally:
+        os.umask(before)
+    assert permissions(recorder.directory) == 0o700
+    assert {permissions(path) for path in recorder.directory.iterdir()} == {0o600}
+    assert file.name == f"{os.getpid()}.sqlite"
+
+
+def test_the_file_is_in_wal_mode(recorder: Recorder) -> None:
+    ask(recorder)
+    file = the_file(recorder.directory)
+    assert rows(file, "PRAGMA journal_mode") == [("wal",)]
+    recorder.stop()
+    assert [path.name for path in recorder.directory.iterdir()] == [file.name]
+
+
+def test_waiting_and_open_checkouts_are_on_disk_while_they_last(recorder: Recorder) -> None:
+    checkout = ask(recorder)
+    the_file(recorder.directory)
+    eventually(lambda: outcomes(recorder.directory) == [Outcome.WAITING])
+    checkout.grant(1)
+    recorder.operate(checkout, OperationKind.STATEMENT, "SELECT pg_sleep(60)")
+    eventually(lambda: outcomes(recorder.directory) == [Outcome.OPEN])
+    (found,) = poolhog.open_trace(recorder.directory).checkouts
+    assert [(o.kind, o.ended) for o in found.operations] == [(OperationKind.STATEMENT, None)]
+    assert not poolhog.open_trace(recorder.directory).processes[0].finished
+    checkout.end()
+    eventually(lambda: outcomes(recorder.directory) == [Outcome.RETURNED])
+
+
+def test_a_process_without_news_still_says_that_it_lives(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "HEARTBEAT_NS", 0)
+    ask(recorder).give_up(Outcome.ERROR)
+    file = the_file(recorder.directory)
+    eventually(lambda: outcomes(recorder.directory) == [Outcome.ERROR])
+    written = int(meta(file)["written_ns"])
+    eventually(lambda: int(meta(file)["written_ns"]) > written)
+
+
+def test_what_is_written_is_never_younger_than_the_trace(recorder: Recorder) -> None:
+    """Read over and over while it is written: no fact is later than ``until``."""
+    ask(recorder)
+    the_file(recorder.directory)
+    deadline = time.monotonic() + 0.6
+    while time.monotonic() < deadline:
+        for _ in range(200):
+            checkout = ask(recorder)
+            checkout.grant(1)
+            checkout.end()
+        trace = poolhog.open_trace(recorder.directory)
+        instants = [x for c in trace.checkouts for x in (c.asked, c.granted, c.returned) if x]
+        assert max(instants, default=0.0) <= trace.until
+
+
+def test_a_statement_has_one_number_and_no_literals(recorder: Recorder) -> None:
+    checkout = ask(recorder)
+    for n in range(50):
+        for sql in (f"SELECT {n}", "SELECT $1", "COMMIT"):
+            operation = recorder.operate(checkout, OperationKind.STATEMENT, sql)
+            assert operation is not None
+            operation.end()
+    recorder.stop()
+    file = the_file(recorder.directory)
+    assert rows(file, "SELECT id, sql FROM statements ORDER BY id") == [
+        (1, "SELECT ?"),
+        (2, "SELECT $1"),
+        (3, "COMMIT"),
+    ]
+    counts = "SELECT statement_id, count(*) FROM operations GROUP BY 1 ORDER BY 1"
+    assert rows(file, counts) == [(1, 50), (2, 50), (3, 50)]
+
+
+def test_statement_numbers_hold_when_their_memory_is_full(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "MOST_TEXTS", 3)
+    checkout = ask(recorder)
+    for n in range(40):
+        operation = recorder.operate(checkout, OperationKind.STATEMENT, f"SELECT c{n % 8}")
+        assert operation is not None
+        operation.end()
+    recorder.stop()
+    statements = rows(the_file(recorder.directory), "SELECT sql FROM statements")
+    assert sorted(statements) == sorted((f"SELECT c{n}",) for n in range(8))
+
+
+def test_a_pid_that_is_used_again_gets_another_file(recorder: Recorder) -> None:
+    for _ in range(3):
+        ask(recorder).grant(1)
+        recorder.stop()
+        recorder.start_anew()
+        recorder._stopped = False
+    names = sorted(path.name for path in recorder.directory.iterdir())
+    pid = os.getpid()
+    assert names == [f"{pid}-2.sqlite", f"{pid}-3.sqlite", f"{pid}.sqlite"]
+    trace = poolhog.open_trace(recorder.directory)
+    assert len(trace.checkouts) == 3
+    assert len({checkout.pool.id for checkout in trace.checkouts}) == 3
+
+
+def test_lone_surrogates_do_not_stop_the_writer(recorder: Recorder) -> None:
+    recorder.request(request_record("/notes/\ud800\udcff")).end()
+    checkout = ask(recorder)
+    operation = recorder.operate(checkout, OperationKind.STATEMENT, 'SELECT "\udcff"')
+    assert operation is not None
+    operation.end()
+    recorder.stop()
+    trace = poolhog.open_trace(recorder.directory)
+    assert trace.requests[0].path == "/notes/??"
+    assert trace.checkouts[0].operations[0].statement == 'SELECT "?"'
+    assert trace.processes[0].errors == 0
+
+
+def test_values_that_sqlite_does_not_keep_do_not_stop_the_writer(recorder: Recorder) -> None:
+    request = recorder.request(request_record())
+    request.status = 2**80
+    request.end()
+    other = recorder.request(request_record())
+    other.status = object()  # type: ignore[assignment] # an application may send anything
+    other.end()
+    ask(recorder)
+    recorder.stop()
+    trace = poolhog.open_trace(recorder.directory)
+    assert (len(trace.requests), len(trace.checkouts)) == (2, 1)
+
+
+def test_a_record_that_makes_no_row_does_not_stop_the_others(
+    recorder: Recorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Route:
+        @property
+        def path(self) -> str:
+            raise RuntimeError("a route without a path")
+
+    recorder.request(request_record("/broken", route=Route()))
+    recorder.request(request_record("/fine")).end()
+    recorder.stop()
+    trace = poolhog.open_trace(recorder.directory)
+    assert [request.path for request in trace.requests] == ["/fine"]
+    assert trace.processes[0].errors >= 1
+    assert "a route without a path" in caplog.text
+
+
+def test_a_poolhog_that_is_not_installed_writes_all_the_same(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", missing)
+    ask(recorder)
+    recorder.stop()
+    (process,) = poolhog.open_trace(recorder.directory).processes
+    assert process.poolhog_version == "unknown"
+    assert process.versions == {"python": sys.version.split()[0]}
+
+
+def test_a_folder_that_cannot_be_made_is_told_once_and_tried_again(
+    recorder: Recorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder.directory.write_text("a file is in the way")
+    checkout = ask(recorder)
+    eventually(lambda: recorder.errors >= 3)
+    assert [(r.name, r.levelname) for r in caplog.records] == [("poolhog", "WARNING")]
+    checkout.grant(1)
+    recorder.directory.unlink()
+    the_file(recorder.directory)
+    eventually(lambda: outcomes(recorder.directory) == [Outcome.OPEN])
+    recorder.stop()
+    (process,) = poolhog.open_trace(recorder.directory).processes
+    assert process.errors >= 3
+
+
+def test_a_deleted_folder_is_told_and_made_anew(
+    recorder: Recorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    ask(recorder).give_up(Outcome.TIMEOUT)
+    still_open = ask(recorder)
+    still_open.grant(1)
+    the_file(recorder.directory)
+    eventually(lambda: still_open.written is not None)
+    shutil.rmtree(recorder.directory)
+    ask(recorder)
+    eventually(recorder.directory.exists)
+    the_file(recorder.directory)
+    eventually(lambda: len(outcomes(recorder.directory)) == 2)
+    assert outcomes(recorder.directory) == [Outcome.OPEN, Outcome.WAITING]
+    assert recorder.errors == 1
+    assert "the trace was deleted" in caplog.text
+
+
+def test_a_commit_that_fails_loses_nothing(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(file: writer.TraceFile, values: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    ask(recorder)
+    the_file(recorder.directory)
+    with monkeypatch.context() as patched:
+        patched.setattr(writer.TraceFile, "_tell", fail)
+        operation = recorder.operate(ask(recorder), OperationKind.STATEMENT, "SELECT lost")
+        assert operation is not None
+        operation.end()
+        failed = recorder.errors
+        eventually(lambda: recorder.errors >= failed + 2)
+    recorder.stop()
+    trace = poolhog.open_trace(recorder.directory)
+    assert [len(checkout.operations) for checkout in trace.checkouts] == [0, 1]
+    assert trace.checkouts[1].operations[0].statement == "SELECT lost"
+    assert caplog.text.count("database or disk is full") == 2  # the message, and its traceback
+
+
+def test_a_close_that_fails_is_counted(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask(recorder)
+    the_file(recorder.directory)
+    eventually(lambda: outcomes(recorder.directory) == [Outcome.WAITING])
+
+    def fail(file: writer.TraceFile, values: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(writer.TraceFile, "_tell", fail)
+        recorder.stop()
+    assert recorder.errors >= 1
+    assert not poolhog.open_trace(recorder.directory).processes[0].finished
+
+
+FULL_DISK = """
+import logging, resource, signal, sys, time
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from recorders import pool_record
+from poolhog.recording.recorder import Recorder
+
+class Told(logging.Handler):
+    def emit(self, record):
+        print("told", record.levelname)
+
+logging.getLogger("poolhog").addHandler(Told())
+logging.getLogger("poolhog").propagate = False
+_, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+def disk(room):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard if room is None else room, hard))
+
+def wait_until(condition):
+    deadline = time.monotonic() + {deadline}
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+directory = Path(sys.argv[1])
+recorder = Recorder(directory)
+pool = recorder.pool(pool_record())
+
+disk(0)
+first = recorder.ask(pool)
+wait_until(lambda: recorder.errors >= 5)
+print("files", len(list(directory.iterdir())))
+disk(None)
+wait_until(lambda: first.written is not None)
+
+disk(200_000)
+before = recorder.errors
+while recorder.errors < before + 3:  # the application goes on while nothing can be written
+    for _ in range(500):
+        recorder.ask(pool).grant(1)
+    time.sleep(0.02)
+made = recorder.pools[0].id, recorder.ask(pool).id
+disk(None)
+recorder.stop()
+print("asked", made[1] - made[0], "dropped", recorder.dropped)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
+def test_a_full_disk_is_told_once_and_what_was_buffered_is_written_later(tmp_path: Path) -> None:
+    directory = tmp_path / "trace"
+    here = str(Path(__file__).parent)
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK.format(deadline=DEADLINE_S), str(directory), here],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    told, files, asked = done.stdout.splitlines()
+    assert told == "told WARNING"
+    assert files == "files 0"
+    trace = poolhog.open_trace(directory)
+    assert asked == f"asked {len(trace.checkouts)} dropped 0"
+    assert len(trace.checkouts) > 1000
+    (process,) = trace.processes
+    assert process.finished
+    assert process.errors >= 8
