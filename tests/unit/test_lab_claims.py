@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from factories import make_checkout, make_pool, make_request, op
+from factories import make_checkout, make_request, op
 
 from poolhog.analysis.lifecycle import lifecycle_of, log_of
 from poolhog.analysis.timeline import build_timeline

@@ -8,10 +8,12 @@ from rich.table import Table
 from rich.text import Text
 
 from poolhog.lab.pictures import latency_group, latency_marks, throughput
+from poolhog.lab.service.settings import Style
 from poolhog.lab.talk import conclusion, told
 from poolhog.render.bars import latency_bars_text, throughput_bars_text
 from poolhog.render.console import console
 from poolhog.render.log import logs_side_by_side
+from poolhog.render.timeline_text import timeline_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +42,12 @@ def print_summary(results: Results) -> None:
 
 
 def _logs(results: Results, width: int) -> Iterator[RenderableType]:
-    gets = [(str(r.style), r.log) for r in results.lifecycle if not r.is_synchronize]
+    gets = [
+        (str(result.style), result.log)
+        for result in results.lifecycle
+        # A GET has nothing to commit: this style's is the implicit one again.
+        if not result.is_synchronize and result.style is not Style.IMPLICIT_FORGOTTEN_COMMIT
+    ]
     if gets:
         yield Text("What a GET does in each style", style="bold")
         yield logs_side_by_side(gets, width=width)
@@ -49,6 +56,10 @@ def _logs(results: Results, width: int) -> Iterator[RenderableType]:
 def _bursts(results: Results, width: int) -> Iterator[RenderableType]:
     most = max(results.parameters.requests)
     largest = [burst for burst in results.burst if burst.requests == most]
+    for burst in largest:
+        title = f"{burst.style}: what {most} requests and the connections were doing"
+        yield Text(title, style="bold")
+        yield timeline_text(burst.timeline, width=width)
     if largest:
         yield Text(f"How long each of {most} simultaneous requests took", style="bold")
         groups = [latency_group(burst) for burst in largest]

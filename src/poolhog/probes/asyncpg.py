@@ -10,7 +10,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from poolhog.model import OperationKind, Outcome
-from poolhog.probes.guard import guard
+from poolhog.probes.guard import guard, recording_async
 from poolhog.recording.recorder import asking
 from poolhog.recording.records import PoolRecord
 
@@ -112,24 +112,14 @@ class _PoolProbe:
         begin: Callable[..., OperationRecord | None],
         concerns: Callable[[Any], bool] = lambda _: True,
     ) -> Callable[[Method], Method]:
-        """A wrapper that records the coroutine's run as the operation that ``begin`` makes.
+        """A wrapper that records a method's run as the operation that ``begin`` makes.
 
         What does not concern the probe is passed on without another coroutine around it.
         """
-        guarded = guard(self._recorder, begin)
+        wrap_concerned = recording_async(self._recorder, begin)
 
         def wrap(method: Method) -> Method:
-            async def recorded(*args: Any, **kwargs: Any) -> Any:
-                record = guarded(*args, **kwargs)
-                if record is None:
-                    return await method(*args, **kwargs)
-                try:
-                    result = await method(*args, **kwargs)
-                except BaseException as error:
-                    record.end(error)
-                    raise
-                record.end()
-                return result
+            recorded = wrap_concerned(method)
 
             def operation(subject: Any, *args: Any, **kwargs: Any) -> Awaitable[Any]:
                 call = recorded if concerns(subject) else method

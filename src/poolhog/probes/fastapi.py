@@ -6,9 +6,10 @@ the application's to choose. So the probe wraps the three functions that the spa
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
-from poolhog.probes.guard import guard
+from poolhog.probes.guard import guard, recording_async
 from poolhog.recording.recorder import current_request
 
 if TYPE_CHECKING:
@@ -33,54 +34,40 @@ def watch_stages(recorder: Recorder, patches: Patches) -> None:
     """Record how long each stage of a request took, and when its dependencies unwound."""
     from fastapi import routing
 
-    probe = _Stages(recorder)
+    begin = functools.partial(_begin_stage, recorder)
     for function, stage in STAGES.items():
-        patches.wrap(routing, function, probe.wrapper(stage))
-    patches.wrap(routing, "solve_dependencies", probe.wrap_exit_stacks)
+        wrap = recording_async(recorder, functools.partial(_begin_named, begin, stage))
+        patches.wrap(routing, function, wrap)
+    patches.wrap(routing, "solve_dependencies", functools.partial(_wrap_exit_stacks, recorder))
 
 
-class _Stages:
-    """Wraps FastAPI's functions for one recorder."""
+def _begin_stage(recorder: Recorder, name: str) -> StageRecord | None:
+    request = current_request.get()
+    if request is None or request.ended_ns is not None:
+        return None
+    return recorder.stage(request, name)
 
-    def __init__(self, recorder: Recorder) -> None:
-        self._recorder = recorder
-        self._begin = guard(recorder, self._begin_stage)
-        self._watch = guard(recorder, _watch_exit_stacks)
 
-    def wrapper(self, name: str) -> Callable[[Step], Step]:
-        """A wrapper that records the function's run as a stage of this name."""
+def _begin_named(
+    begin: Callable[[str], StageRecord | None], name: str, *_: Any, **__: Any
+) -> StageRecord | None:
+    return begin(name)
 
-        def wrap(function: Step) -> Step:
-            async def stage(*args: Any, **kwargs: Any) -> Any:
-                record = self._begin(name)
-                try:
-                    return await function(*args, **kwargs)
-                finally:
-                    if record is not None:
-                        record.end()
 
-            return stage
+def _wrap_exit_stacks(recorder: Recorder, solve: Step) -> Step:
+    """Wrap ``solve_dependencies``: what it enters into an exit stack unwinds later."""
+    begin = guard(recorder, functools.partial(_begin_stage, recorder))
+    watch = guard(recorder, _watch_exit_stacks)
 
-        return wrap
+    async def solve_dependencies(*args: Any, **kwargs: Any) -> Any:
+        watched = watch(kwargs, begin) or ()
+        try:
+            return await solve(*args, **kwargs)
+        finally:
+            for exit_stack in watched:
+                exit_stack.entered()
 
-    def wrap_exit_stacks(self, solve: Step) -> Step:
-        """Wrap ``solve_dependencies``: what it enters into an exit stack unwinds later."""
-
-        async def solve_dependencies(*args: Any, **kwargs: Any) -> Any:
-            watched = self._watch(kwargs, self._begin) or []
-            try:
-                return await solve(*args, **kwargs)
-            finally:
-                for exit_stack in watched:
-                    exit_stack.entered()
-
-        return solve_dependencies
-
-    def _begin_stage(self, name: str) -> StageRecord | None:
-        request = current_request.get()
-        if request is None or request.done:
-            return None
-        return self._recorder.stage(request, name)
+    return solve_dependencies
 
 
 class _WatchedExitStack:
@@ -112,7 +99,7 @@ class _WatchedExitStack:
     def _dependencies(self) -> int:
         # They are entered as asynchronous contexts; FastAPI's own callbacks are synchronous.
         callbacks = getattr(self._stack, "_exit_callbacks", ())
-        return sum(not is_sync for is_sync, _ in callbacks)
+        return len([True for is_sync, _ in callbacks if not is_sync])
 
 
 def _watch_exit_stacks(

@@ -1,17 +1,28 @@
-"""The promise that a probe never breaks the application, in one place."""
+"""The promise that a probe never breaks the application, in one place.
+
+``begin`` functions return a record that has an ``end``, or ``None`` if there is nothing to record.
+What they raise is counted; the application never sees it.
+"""
 
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from poolhog.recording.recorder import Recorder
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+class Ending(Protocol):
+    """A record of something that takes time."""
+
+    def end(self, error: BaseException | None = None) -> None:
+        """It is over, with an exception or without."""
 
 
 def guard(recorder: Recorder, hook: Callable[P, R]) -> Callable[P, R | None]:
@@ -26,3 +37,57 @@ def guard(recorder: Recorder, hook: Callable[P, R]) -> Callable[P, R | None]:
             return None
 
     return guarded
+
+
+def recording(
+    recorder: Recorder, begin: Callable[..., Ending | None]
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A wrapper that records a function's run, from ``begin`` with its arguments to its end."""
+
+    def wrap(method: Callable[..., Any]) -> Callable[..., Any]:
+        def recorded(*args: Any, **kwargs: Any) -> Any:
+            try:
+                record = begin(*args, **kwargs)
+            except Exception:
+                recorder.failed()
+                record = None
+            if record is None:
+                return method(*args, **kwargs)
+            try:
+                result = method(*args, **kwargs)
+            except BaseException as error:
+                record.end(error)
+                raise
+            record.end()
+            return result
+
+        return recorded
+
+    return wrap
+
+
+def recording_async(
+    recorder: Recorder, begin: Callable[..., Ending | None]
+) -> Callable[[Callable[..., Awaitable[Any]]], Callable[..., Awaitable[Any]]]:
+    """The same for a coroutine function."""
+
+    def wrap(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def recorded(*args: Any, **kwargs: Any) -> Any:
+            try:
+                record = begin(*args, **kwargs)
+            except Exception:
+                recorder.failed()
+                record = None
+            if record is None:
+                return await method(*args, **kwargs)
+            try:
+                result = await method(*args, **kwargs)
+            except BaseException as error:
+                record.end(error)
+                raise
+            record.end()
+            return result
+
+        return recorded
+
+    return wrap

@@ -1,19 +1,22 @@
 """The SQLAlchemy probe: every pool, checkout, operation and session of the process.
 
-Statements and returns come from class-level event listeners, which see every engine. SQLAlchemy
-has no event for the wait, for the end of a commit or a rollback, nor for a reset's, so those
-methods are wrapped. In asyncio mode all of this runs in the greenlet that carries its task's
-context, hence a context variable finds what belongs together.
+Returns come from class-level listeners of the pool, which see every pool. SQLAlchemy has no event
+for the wait, nor for the end of a commit, a rollback or a reset, so those methods are wrapped. So
+are the dialect's methods that execute: listening to an engine's events would tell the same, but
+makes SQLAlchemy dispatch all seven events of a statement instead of none. In asyncio mode all of
+this runs in the greenlet that carries its task's context, hence a context variable finds what
+belongs together.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import weakref
 from typing import TYPE_CHECKING, Any
 
 from poolhog.model import OperationKind, Outcome
-from poolhog.probes.guard import guard
+from poolhog.probes.guard import guard, recording
 from poolhog.recording.recorder import asking, current_request
 from poolhog.recording.records import PoolRecord
 
@@ -41,44 +44,36 @@ TRANSACTION_METHODS = {
 """Methods of ``Connection`` that enclose the round trip, unlike the events of the same names."""
 
 
+EXECUTE_METHODS = ("do_execute", "do_executemany", "do_execute_no_params")
+"""Methods of a dialect that send a statement; classes of their own may override them."""
+
+
 def watch_pools(recorder: Recorder, patches: Patches) -> None:
     """Record pools, checkouts and operations."""
     from sqlalchemy import event
-    from sqlalchemy.engine import Connection, Engine
+    from sqlalchemy.engine import Connection
     from sqlalchemy.engine.cursor import BufferedRowCursorFetchStrategy
     from sqlalchemy.engine.default import DefaultDialect
     from sqlalchemy.pool import Pool, base
 
-    probe = _PoolProbe(recorder)
+    probe = _PoolProbe(recorder, patches)
     patches.wrap(Pool, "connect", probe.wrap_connect)
-    patches.wrap(
-        base._ConnectionRecord,
-        "_ConnectionRecord__connect",
-        probe.wrapper(lambda *_: probe.begin_in_wait(OperationKind.CONNECT)),
-    )
-    patches.wrap(
-        DefaultDialect,
-        "_do_ping_w_event",
-        probe.wrapper(lambda *_: probe.begin_in_wait(OperationKind.PING)),
-    )
-    for name, kind in TRANSACTION_METHODS.items():
-        patches.wrap(Connection, name, probe.wrapper(_transaction_step(probe, kind)))
-    for name in ("_buffer_rows", "fetchmany", "fetchall"):
-        patches.wrap(BufferedRowCursorFetchStrategy, name, probe.wrapper(probe.begin_fetch))
-    patches.wrap(base._ConnectionFairy, "_reset", probe.wrapper(probe.begin_reset))
-    patches.wrap(Connection, "_handle_dbapi_exception", probe.wrap_exception_handler)
-
-    # Listening sets this for good, and an engine without listeners is faster without it.
-    if not Engine._has_events:
-        patches.on_restore(lambda: setattr(Engine, "_has_events", _is_listened_to(Engine)))
-    for target, name, listener in (
-        (Pool, "checkin", guard(recorder, probe.returned)),
-        (Pool, "detach", guard(recorder, probe.detached)),
-        (Engine, "before_cursor_execute", guard(recorder, probe.statement_begins)),
-        (Engine, "after_cursor_execute", guard(recorder, probe.statement_ends)),
+    for target, name, kind in (
+        (base._ConnectionRecord, "_ConnectionRecord__connect", OperationKind.CONNECT),
+        (DefaultDialect, "_do_ping_w_event", OperationKind.PING),
     ):
-        event.listen(target, name, listener)
-        patches.on_restore(_removal(event.remove, target, name, listener))
+        patches.wrap(target, name, recording(recorder, probe.in_wait(kind)))
+    for name, kind in TRANSACTION_METHODS.items():
+        patches.wrap(Connection, name, recording(recorder, probe.step(kind)))
+    for name in ("_buffer_rows", "fetchmany", "fetchall"):
+        patches.wrap(BufferedRowCursorFetchStrategy, name, recording(recorder, probe.begin_fetch))
+    patches.wrap(base._ConnectionFairy, "_reset", recording(recorder, probe.begin_reset))
+    for name, listener in (
+        ("checkin", guard(recorder, probe.returned)),
+        ("detach", guard(recorder, probe.detached)),
+    ):
+        event.listen(Pool, name, listener)
+        patches.on_restore(functools.partial(event.remove, Pool, name, listener))
 
 
 def watch_sessions(recorder: Recorder, patches: Patches) -> None:
@@ -111,8 +106,10 @@ def watch_sessions(recorder: Recorder, patches: Patches) -> None:
 class _PoolProbe:
     """The hooks of one recorder."""
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: Recorder, patches: Patches) -> None:
         self._recorder = recorder
+        self._patches = patches
+        self._watched: set[tuple[type, str]] = set()
         self._pools: weakref.WeakKeyDictionary[Any, PoolRecord] = weakref.WeakKeyDictionary()
         self._numbers: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
 
@@ -138,76 +135,51 @@ class _PoolProbe:
 
         return pool_connect
 
-    def wrapper(self, begin: Callable[..., OperationRecord | None]) -> Callable[[Method], Method]:
-        """A wrapper that records the method's run as the operation that ``begin`` makes."""
-        guarded = guard(self._recorder, begin)
+    def in_wait(self, kind: OperationKind) -> Callable[..., OperationRecord | None]:
+        """Begins a connect or ping for the checkout that this context waits for."""
 
-        def wrap(method: Method) -> Method:
-            def operation(*args: Any, **kwargs: Any) -> Any:
-                record = guarded(*args, **kwargs)
-                if record is None:
-                    return method(*args, **kwargs)
-                try:
-                    result = method(*args, **kwargs)
-                except BaseException as error:
-                    record.end(error)
-                    raise
-                record.end()
-                return result
+        def begin(*_: Any) -> OperationRecord | None:
+            checkout = asking.get()
+            return self._recorder.operate(checkout, kind) if checkout is not None else None
 
-            return operation
+        return begin
 
-        return wrap
+    def step(self, kind: OperationKind) -> Callable[..., OperationRecord | None]:
+        """Begins a step of a transaction; in autocommit there is none."""
+        opens = kind is OperationKind.BEGIN
 
-    def wrap_exception_handler(self, handle: Method) -> Method:
-        """Wrap ``_handle_dbapi_exception``, which sees whatever ends a statement early."""
-        fail = guard(self._recorder, _fail_statement)
+        def begin(connection: Any, *_: Any, **__: Any) -> OperationRecord | None:
+            checkout = _checkout_of(connection)
+            if checkout is None or connection._is_autocommit_isolation():
+                return None
+            checkout.in_transaction = opens
+            return self._recorder.operate(checkout, kind)
 
-        def handle_dbapi_exception(
-            connection: Any, error: BaseException, *rest: Any, **kw: Any
-        ) -> Any:
-            fail(connection, error)
-            return handle(connection, error, *rest, **kw)
-
-        return handle_dbapi_exception
-
-    def begin_in_wait(self, kind: OperationKind) -> OperationRecord | None:
-        """A connect or ping for the checkout that this context waits for."""
-        checkout = asking.get()
-        return self._recorder.operate(checkout, kind) if checkout is not None else None
-
-    def begin_step(self, connection: Any, kind: OperationKind) -> OperationRecord | None:
-        """A step of a transaction; in autocommit there is none."""
-        checkout = _checkout_of(connection)
-        if checkout is None or connection._is_autocommit_isolation():
-            return None
-        checkout.in_transaction = kind is OperationKind.BEGIN
-        return self._recorder.operate(checkout, kind)
+        return begin
 
     def begin_reset(
-        self, fairy: Any, pool: Any, transaction_was_reset: bool, *rest: Any, **kwargs: Any
+        self, fairy: Any, pool: Any, transaction_was_reset: bool, *_: Any, **__: Any
     ) -> OperationRecord | None:
         """The reset on return; drivers send nothing if the transaction is over."""
-        checkout = _attribute(fairy, CHECKOUT)
+        checkout = vars(fairy).get(CHECKOUT)
         if checkout is None:
             return None
-        style = getattr(pool._reset_on_return, "name", "")
-        statement = {"reset_rollback": "ROLLBACK", "reset_commit": "COMMIT"}.get(style)
-        if transaction_was_reset or checkout.in_transaction is False:
-            statement = None
+        statement = None
+        if not transaction_was_reset and checkout.in_transaction is not False:
+            style = getattr(pool._reset_on_return, "name", "")
+            statement = {"reset_rollback": "ROLLBACK", "reset_commit": "COMMIT"}.get(style)
         return self._recorder.operate(checkout, OperationKind.RESET, statement)
 
-    def statement_begins(self, connection: Any, cursor: Any, statement: str, *_: Any) -> None:
-        """The listener of ``before_cursor_execute``."""
-        checkout = _checkout_of(connection)
-        if checkout is not None:
-            self._recorder.operate(checkout, OperationKind.STATEMENT, statement)
-
-    def statement_ends(self, connection: Any, *_: Any) -> None:
-        """The listener of ``after_cursor_execute``."""
-        checkout = _checkout_of(connection)
-        if checkout is not None and checkout.operation is not None:
-            checkout.operation.end()
+    def begin_statement(
+        self, dialect: Any, cursor: Any, statement: str, *rest: Any, **kwargs: Any
+    ) -> OperationRecord | None:
+        """A statement; those without a context are the dialect's own, on no checkout."""
+        context = kwargs.get("context") or (rest[-1] if rest else None)
+        connection = getattr(context, "root_connection", None)
+        checkout = _checkout_of(connection) if connection is not None else None
+        if checkout is None:
+            return None
+        return self._recorder.operate(checkout, OperationKind.STATEMENT, statement)
 
     def begin_fetch(self, strategy: Any, result: Any, *_: Any) -> OperationRecord | None:
         """Rows of a result that is streamed; others come with their statement."""
@@ -227,7 +199,17 @@ class _PoolProbe:
         if record is None:
             record = self._recorder.pool(_describe(pool))
             self._pools[pool] = record
+            self._watch_statements(type(pool._dialect))
         return self._recorder.ask(record)
+
+    def _watch_statements(self, dialect: type) -> None:
+        """Wrap the methods that send statements, in the classes that define them."""
+        wrap = recording(self._recorder, self.begin_statement)
+        for owner in dialect.__mro__:
+            for name in EXECUTE_METHODS:
+                if name in vars(owner) and (owner, name) not in self._watched:
+                    self._watched.add((owner, name))
+                    self._patches.wrap(owner, name, wrap)
 
     def _grant(self, checkout: CheckoutRecord, fairy: Any) -> None:
         record = fairy._connection_record
@@ -239,38 +221,15 @@ class _PoolProbe:
         checkout.grant(number)
 
 
-def _transaction_step(
-    probe: _PoolProbe, kind: OperationKind
-) -> Callable[..., OperationRecord | None]:
-    return lambda connection, *_, **__: probe.begin_step(connection, kind)
-
-
-def _removal(remove: Method, target: Any, name: str, listener: Any) -> Callable[[], None]:
-    return lambda: remove(target, name, listener)
-
-
-def _is_listened_to(engine_class: Any) -> bool:
-    """Whether somebody listens to the class's events."""
-    dispatch = engine_class.dispatch
-    return any(
-        getattr(dispatch, name)._clslevel.get(engine_class) for name in dispatch._event_names
-    )
-
-
-def _attribute(of: Any, name: str) -> Any:
-    """What the probe left there; not what a proxy would look up in the connection behind it."""
-    return vars(of).get(name)
-
-
 def _checkout_of(connection: Any) -> CheckoutRecord | None:
+    """The connection's checkout; a connection that no pool lent has none."""
     fairy = connection._dbapi_connection
-    return getattr(fairy, "__dict__", {}).get(CHECKOUT) if fairy is not None else None
-
-
-def _fail_statement(connection: Any, error: BaseException) -> None:
-    checkout = _checkout_of(connection)
-    if checkout is not None and checkout.operation is not None:
-        checkout.operation.end(error)
+    try:
+        # Not as an attribute: a proxy would look that up in the connection behind it.
+        found: CheckoutRecord | None = fairy.__dict__.get(CHECKOUT)
+    except AttributeError:
+        return None
+    return found
 
 
 def _end_checkout(record: Any, outcome: Outcome) -> None:

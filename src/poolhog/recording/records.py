@@ -32,10 +32,8 @@ class Record:
 
     __slots__ = ("id", "written")
     table: ClassVar[str]
-
-    def __init__(self) -> None:
-        self.id = next(_ids)
-        self.written: tuple[Any, ...] | None = None
+    id: int
+    written: tuple[Any, ...] | None
 
     @property
     def done(self) -> bool:
@@ -63,7 +61,8 @@ class PoolRecord(Record):
         max_overflow: int | None,
         timeout_s: float | None,
     ) -> None:
-        super().__init__()
+        self.id = next(_ids)
+        self.written = None
         self.library = library
         self.kind = kind
         self.name = name
@@ -77,10 +76,8 @@ class PoolRecord(Record):
         return True
 
     def row(self, statements: Statements) -> tuple[Any, ...]:
-        return (
-            *(self.id, self.library, self.kind, self.name),
-            *(self.size, self.max_overflow, self.timeout_s),
-        )
+        limits = self.size, self.max_overflow, self.timeout_s
+        return self.id, self.library, self.kind, self.name, *limits
 
 
 class RequestRecord(Record):
@@ -93,7 +90,8 @@ class RequestRecord(Record):
     table = "requests"
 
     def __init__(self, kind: str, method: str, path: str, scope: Mapping[str, Any]) -> None:
-        super().__init__()
+        self.id = next(_ids)
+        self.written = None
         self.kind = kind
         self.method = method
         self.path = path
@@ -119,8 +117,15 @@ class RequestRecord(Record):
 
     def row(self, statements: Statements) -> tuple[Any, ...]:
         return (
-            *(self.id, self.kind, self.method, self.route or self._route(), self.path),
-            *(self.status, self.started_ns, self.responding_ns, self.responded_ns),
+            self.id,
+            self.kind,
+            self.method,
+            self.route or self._route(),
+            self.path,
+            self.status,
+            self.started_ns,
+            self.responding_ns,
+            self.responded_ns,
             self.ended_ns,
         )
 
@@ -147,13 +152,14 @@ class StageRecord(Record):
     table = "stages"
 
     def __init__(self, request: RequestRecord, name: str) -> None:
-        super().__init__()
+        self.id = next(_ids)
+        self.written = None
         self.request_id = request.id
         self.name = name
         self.ended_ns: int | None = None
         self.started_ns = monotonic_ns()
 
-    def end(self) -> None:
+    def end(self, error: BaseException | None = None) -> None:
         """The stage is over; a second end changes nothing."""
         if self.ended_ns is None:
             self.ended_ns = monotonic_ns()
@@ -176,7 +182,8 @@ class CheckoutRecord(Record):
     table = "checkouts"
 
     def __init__(self, pool: PoolRecord, request: RequestRecord | None, owner: str) -> None:
-        super().__init__()
+        self.id = next(_ids)
+        self.written = None
         self.pool = pool
         self.request_id = request.id if request is not None else None
         self.owner = owner
@@ -213,8 +220,15 @@ class CheckoutRecord(Record):
 
     def row(self, statements: Statements) -> tuple[Any, ...]:
         return (
-            *(self.id, self.pool.id, self.request_id, self.owner, self.connection),
-            *(self.asked_ns, self.granted_ns, self.gave_up_ns, self.returned_ns),
+            self.id,
+            self.pool.id,
+            self.request_id,
+            self.owner,
+            self.connection,
+            self.asked_ns,
+            self.granted_ns,
+            self.gave_up_ns,
+            self.returned_ns,
             self.outcome.value,
         )
 
@@ -228,7 +242,8 @@ class OperationRecord(Record):
     def __init__(
         self, checkout: CheckoutRecord, kind: OperationKind, statement: str | None
     ) -> None:
-        super().__init__()
+        self.id = next(_ids)
+        self.written = None
         self.checkout = checkout
         self.kind = kind
         self.statement = statement
@@ -252,6 +267,11 @@ class OperationRecord(Record):
     def row(self, statements: Statements) -> tuple[Any, ...]:
         statement = statements.number(self.statement) if self.statement is not None else None
         return (
-            *(self.id, self.checkout.id, self.kind.value, statement),
-            *(self.started_ns, self.ended_ns, self.error),
+            self.id,
+            self.checkout.id,
+            self.kind.value,
+            statement,
+            self.started_ns,
+            self.ended_ns,
+            self.error,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING
 
 from poolhog.lab.service.settings import Settings, Style
@@ -22,7 +23,9 @@ def create_app() -> FastAPI:
         import poolhog
 
         poolhog.install(settings.trace_directory)
-    return build_app(settings)
+    app = build_app(settings)
+    _collect_garbage_less_often()
+    return app
 
 
 def build_app(settings: Settings) -> FastAPI:
@@ -37,3 +40,13 @@ def build_app(settings: Settings) -> FastAPI:
         Style.PER_QUERY: per_query.create_app,
     }
     return factories[settings.style](settings)
+
+
+def _collect_garbage_less_often() -> None:
+    """As services under load do: a thousand requests in flight are no garbage to look for.
+
+    By default a seventh of the service's CPU goes into it at a thousand users.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 100)
