@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
+import pty
 import re
 import signal
 import socket
@@ -252,6 +254,32 @@ def test_the_terminal_tells_the_conclusion_first_and_the_next_command_last(outpu
     assert "20 users get" in lines[0]
     assert "report.html" in lines[-1]
     assert "claims of the talk hold" in "\n".join(lines)
+
+
+def test_a_terminal_shows_the_burst_while_it_goes_on(tmp_path: Path) -> None:
+    shown = in_terminal("lab", "burst", *SMALL, "--styles", "implicit", "-o", tmp_path / "run")
+    assert "Traceback" not in shown
+    drawn, end = shown.index("waiting ≤ 2"), shown.index("implicit: 4 requests at once take")
+    assert drawn < end
+    assert "burst: implicit · 4 requests at once" in shown[:end]
+
+
+def in_terminal(*arguments: str | Path) -> str:
+    """What a command prints to a terminal of 100 columns, control sequences left out."""
+    controller, terminal = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100", "LINES": "50"}
+    process = subprocess.Popen(
+        [*POOLHOG, *map(str, arguments)], stdout=terminal, stderr=terminal, env=environment
+    )
+    os.close(terminal)
+    printed = b""
+    # Reading fails once the last process has closed its side.
+    with contextlib.suppress(OSError):
+        while received := os.read(controller, 65_536):
+            printed += received
+    os.close(controller)
+    assert process.wait(timeout=60) == 0, printed
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", printed.decode())
 
 
 def test_json_on_the_terminal_is_the_file(tmp_path: Path) -> None:

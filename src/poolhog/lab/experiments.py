@@ -103,7 +103,6 @@ def _lifecycle(
 def _burst_steps(bench: Bench, results: Results) -> Iterator[_Step]:
     most = max(bench.parameters.requests)
     for style in bench.parameters.styles_in(Experiment.BURST):
-        counts = " and ".join(map(str, bench.parameters.requests))
 
         def take(style: Style = style) -> None:
             with bench.service(Experiment.BURST, style, notes=most) as service:
@@ -114,7 +113,7 @@ def _burst_steps(bench: Bench, results: Results) -> Iterator[_Step]:
                     bench.watcher.tell(f"{count} requests at once")
                     results.burst.append(_burst(bench, service, style, count))
 
-        yield _Step(f"burst: {style}, {counts} requests at once", take)
+        yield _Step(f"burst: {style}", take)
 
 
 def _burst(bench: Bench, service: Service, style: Style, count: int) -> BurstResult:
@@ -186,7 +185,7 @@ def _load_steps(bench: Bench, results: Results) -> Iterator[_Step]:
             with bench.service(Experiment.LOAD, style, notes=users) as service:
                 results.load.append(_load(bench, service, style))
 
-        yield _Step(f"load: {style}, {users} users", take)
+        yield _Step(f"load: {style}", take)
 
 
 def _load(bench: Bench, service: Service, style: Style) -> LoadResult:

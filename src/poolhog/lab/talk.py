@@ -13,7 +13,7 @@ from poolhog.lab.service.settings import Style
 from poolhog.render.console import count, seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from poolhog.lab.results import Claim, LifecycleResult, LoadResult, Results
 
@@ -171,11 +171,28 @@ def conclusion(results: Results) -> str:
             f"{most} requests at once take {seconds(slow.makespan)} if each holds its connection "
             f"through the external call, and {seconds(fast.makespan)} if it gives it back first."
         )
-    get = results.lifecycle_of(Style.IMPLICIT, "GET")
-    if get is not None:
-        side = "before" if get.lifecycle.returned_before_response else "after"
-        return f"With an implicit transaction, a GET's connection goes back {side} the response."
-    return "Nothing that can be compared was finished in this run."
+    return " ".join(_each(results)) or "Nothing was finished in this run."
+
+
+def _each(results: Results) -> Iterator[str]:
+    """What was measured of each style, where there is nothing to compare it with."""
+    most = max(results.parameters.requests)
+    if results.load:
+        for load in results.load:
+            yield (
+                f"{load.style}: {load.users:,} users get {load.requests_per_s:.1f} answers per "
+                f"second, {load.limit_per_s:.1f} are possible."
+            )
+    elif results.burst:
+        for burst in (burst for burst in results.burst if burst.requests == most):
+            yield (
+                f"{burst.style}: {most} requests at once take {seconds(burst.makespan)}, "
+                f"of which the external call takes {seconds(burst.external_latency)}."
+            )
+    else:
+        for get in (result for result in results.lifecycle if not result.is_synchronize):
+            side = "before" if get.lifecycle.returned_before_response else "after"
+            yield f"{get.style}: the connection of a GET goes back {side} the response."
 
 
 def _amount(value: float | str, unit: str | None) -> str:
