@@ -154,7 +154,7 @@ def _about_load(results: Results, load: LoadResult) -> Iterator[Claim]:
     connections = results.parameters.connections_in(Experiment.LOAD)
     yield _number(
         "T15",
-        f"{load.style}: {load.users} users, {connections} connections, {load.workers} worker(s)",
+        f"{load.style}: {load.users} users, {connections} connections",
         expected,
         load.requests_per_s,
         "requests/s",

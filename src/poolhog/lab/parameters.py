@@ -77,7 +77,7 @@ class Parameters:
 
     def quick(self) -> Self:
         """A run in under a minute: smaller load and a shorter call."""
-        return dataclasses.replace(self, external_latency=1.0, users=200, ramp=2.0, measure=4.0)
+        return dataclasses.replace(self, external_latency=1.0, users=200, ramp=1.0, measure=3.0)
 
     @property
     def settle(self) -> float:
