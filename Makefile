@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make lab           run the lab on an embedded PostgreSQL and leave a report (about 4 minutes)"
+	@echo "make lab           run the lab on an embedded PostgreSQL and leave a report (about 3 minutes)"
 	@echo "make test          run every check that CI runs"
 	@echo "make lint          ruff, mypy and the import law"
 	@echo "make check-readme  run every command that the README names"

@@ -15,6 +15,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 RUNS_THIS = {"make test": "it is what runs this check"}
+_ABOUT_TIME = re.compile(r"T([789]|1\d) ")
+"""Claims about seconds and rates, which a slow or busy machine may refute."""
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -39,7 +41,8 @@ def commands(block: str) -> list[Command]:
 
 def shape(line: str) -> str:
     """The line without what is measured: numbers with their units, what they came to, spacing."""
-    line = re.sub(r"✓ yes|✗ no", "?", line)
+    if _ABOUT_TIME.match(line):
+        line = re.sub(r"✓ yes|✗ no", "?", line)
     return " ".join(re.sub(r"\d[\d,.\-]*( (m?s|times))?", "0", line).split())
 
 

@@ -75,6 +75,15 @@ def of(results: dict[str, Any], part: str, **wanted: Any) -> dict[str, Any]:
     return found
 
 
+def test_the_recorders_lost_nothing_and_finished(results: dict[str, Any], output: Path) -> None:
+    assert results["recording"] == {"dropped": 0, "errors": 0}
+    traces = sorted((output / "traces").iterdir())
+    assert len(traces) == 11
+    for directory in traces:
+        # The services were ended by SIGTERM, of which uvicorn makes the end of the process.
+        assert all(process.finished for process in poolhog.open_trace(directory).processes)
+
+
 def test_every_experiment_ran_for_every_style(results: dict[str, Any]) -> None:
     assert results["complete"] is True
     assert {r["style"] for r in results["lifecycle"]} == {
@@ -337,6 +346,35 @@ def test_bad_input_gets_one_line(arguments: list[str], names: str, tmp_path: Pat
     assert not folder.exists(), "a run that did not begin leaves a folder"
 
 
+def test_a_folder_of_the_user_stays_when_a_run_does_not_begin(tmp_path: Path) -> None:
+    unreachable = "postgresql://nobody@127.0.0.1:1/none"
+    done = run("lab", "--database-url", unreachable, "--output", tmp_path)
+    assert_one_line(done, names="127.0.0.1:1")
+    assert tmp_path.is_dir()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_failed_requests_are_told(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    chosen = [*SMALL, "--styles", "implicit", "--pool-timeout", "0.1", "--requests", "4"]
+    done = run("lab", "burst", *chosen, "--output", folder)
+    assert done.returncode == 0, done.stderr
+    (burst,) = json.loads((folder / "results.json").read_text())["burst"]
+    assert burst["errors"] == 2
+    assert "2 of them failed" in done.stdout.splitlines()[1] + done.stdout.splitlines()[0]
+    assert "2 of them failed" in (folder / "report.html").read_text()
+
+
+def test_modules_in_the_folder_of_the_user_are_not_the_services(tmp_path: Path) -> None:
+    for name in ("databases", "locust", "code"):
+        (tmp_path / f"{name}.py").write_text("raise RuntimeError('the wrong module')")
+    command = [*POOLHOG[:1], "-P", *POOLHOG[1:], "lab", "load", *SMALL, "--styles", "per-query"]
+    done = subprocess.run(
+        [*command, "-o", "run"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_folder_that_is_not_empty_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     assert_one_line(run("lab", "--output", tmp_path), names="not empty")
@@ -372,6 +410,16 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
         time.sleep(0.02)
 
 
+def test_an_interrupt_before_anything_was_measured_leaves_no_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    process = started(folder)
+    wait_for(folder / "logs", process)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=30)
+    done = subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+    assert_one_line(done, names="before anything was finished", code=130)
+
+
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_keeps_what_it_has_and_leaves_no_process(
     ending: signal.Signals, tmp_path: Path
@@ -390,8 +438,9 @@ def test_an_interrupted_run_keeps_what_it_has_and_leaves_no_process(
     assert alive == []
     kept = json.loads((folder / "results.json").read_text())
     assert kept["complete"] is False
+    assert kept["failure"] == "interrupted"
     assert [r["style"] for r in kept["lifecycle"]][:2] == ["implicit", "implicit"]
-    assert "This run was interrupted" in (folder / "report.html").read_text()
+    assert "This run did not finish" in (folder / "report.html").read_text()
 
 
 def test_a_service_that_is_killed_is_told_and_nothing_is_left(tmp_path: Path) -> None:

@@ -527,6 +527,20 @@ def instants(trace: poolhog.Trace, span: Span) -> tuple[float, float]:
     return trace.at(span.began_ns), trace.at(span.ended_ns)
 
 
+@pytest.mark.parametrize("left", [None, "surprise"])
+def test_a_scope_that_is_tampered_with_is_not_the_applications_fault(
+    left: object, recording: Recording
+) -> None:
+    async def tamper(request: Any) -> PlainTextResponse:
+        request.scope["fastapi"] = left
+        return PlainTextResponse("answered")
+
+    answered = asyncio.run(ask(Starlette(routes=[Route("/", tamper)]), "/"))
+    assert answered[1]["body"] == b"answered"
+    (request,) = recording.read().requests
+    assert request.ended is not None
+
+
 def test_an_application_without_a_database_is_recorded_too(recording: Recording) -> None:
     asyncio.run(ask(Starlette(routes=[Route("/", plain)]), "/"))
     recording.read()

@@ -40,6 +40,24 @@ def test_the_measurement_starts_between_two_waves() -> None:
     assert given.settle % given.external_latency == given.external_latency / 2
 
 
+def test_the_measurement_has_whole_waves() -> None:
+    assert parameters(external_latency=5.0, measure=20.0).window == 20.0
+    assert parameters(external_latency=3.0, measure=4.0).window == 6.0
+    assert parameters(external_latency=0.1, measure=0.3).window == pytest.approx(0.3)
+
+
+def test_the_service_waits_for_the_external_api_however_short_it_is() -> None:
+    assert parameters(external_latency=0.001).external_timeout >= 30
+    assert parameters(external_latency=60.0).external_timeout > 2 * 60
+
+
+def test_the_embedded_server_has_an_end_of_connections() -> None:
+    with pytest.raises(PoolhogError, match="make 400 connections"):
+        parameters(pool_size=200, workers=2)
+    foreign = parameters(database_url="postgresql://localhost/x", pool_size=200, workers=2)
+    assert foreign.connections_in(Experiment.BURST) == 400
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -60,6 +78,8 @@ def test_the_measurement_starts_between_two_waves() -> None:
         {"measure": -1.0},
         {"port": -1},
         {"port": 70_000},
+        {"max_overflow": 10**20},
+        {"users": 10**7},
     ],
 )
 def test_a_value_that_makes_no_sense_is_named_by_its_option(wrong: dict[str, object]) -> None:

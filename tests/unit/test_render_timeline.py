@@ -197,10 +197,7 @@ def test_an_empty_timeline_is_drawn_as_well() -> None:
     assert any("waiting" in row for row in lines_of(empty, 80))
 
 
-def test_colour_can_be_left_out() -> None:
-    plain = timeline_text(implicit(), width=80, colour=False)
+def test_colour_is_added_to_glyphs_that_say_the_same() -> None:
     coloured = timeline_text(implicit(), width=80)
-    assert plain.plain == coloured.plain
-    assert not plain.spans
     console = Console(width=80, force_terminal=True, color_system="truecolor")
     assert any(segment.style and segment.style.color for segment in console.render(coloured))

@@ -14,7 +14,6 @@ from poolhog.analysis.timeline import (
     build_timeline,
     dominant,
     peaks,
-    sample,
     shares,
 )
 from poolhog.model import Checkout, OperationKind, Pool, Request
@@ -230,13 +229,14 @@ def test_shares_add_up_and_the_longest_state_dominates() -> None:
         {State.WAITING: 3, State.BUSY: 1},
         {State.GAP: 3},
     )
-    assert sample(parts, started=0, ended=8, buckets=4) == (
+    quarters = shares(parts, started=0, ended=8, buckets=4)
+    assert [dominant(share) for share in quarters] == [
         State.WAITING,
         State.BUSY,  # as long as the wait before it, and holds more
         State.GAP,
         State.GAP,
-    )
-    assert sample(parts, started=8, ended=9, buckets=2) == (None, None)
+    ]
+    assert shares(parts, started=8, ended=9, buckets=2) == ({}, {})
     assert dominant({}) is None
 
 

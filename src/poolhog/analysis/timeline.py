@@ -173,15 +173,6 @@ def dominant(share: Mapping[State, float]) -> State | None:
     return max(present, key=lambda state: share[state], default=None)
 
 
-def sample(
-    parts: Iterable[Interval], *, started: float, ended: float, buckets: int
-) -> tuple[State | None, ...]:
-    """The state that dominates each of so many equal buckets; ``None`` where there is none."""
-    return tuple(
-        dominant(share) for share in shares(parts, started=started, ended=ended, buckets=buckets)
-    )
-
-
 def peaks(steps: Sequence[Step], *, started: float, ended: float, buckets: int) -> tuple[int, ...]:
     """The highest count within each of so many equal buckets."""
     found = [0] * buckets

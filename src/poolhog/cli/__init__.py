@@ -10,7 +10,7 @@ import typer
 from typer.exceptions import TyperException
 
 from poolhog.cli.lab import lab
-from poolhog.errors import PoolhogError
+from poolhog.errors import Interrupted, PoolhogError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,11 +51,15 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         code = app(args=list(arguments) if arguments is not None else None, standalone_mode=False)
     except PoolhogError as error:
         _fail(str(error), error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        _fail("interrupted", Interrupted.exit_code)
     except TyperException as error:
         message = error.format_message()
         if not message:  # no verb was given, and the help has been printed
             sys.exit(error.exit_code)
         _fail(f"{message.rstrip('.')}: see poolhog --help", error.exit_code)
+    if code == Interrupted.exit_code:  # Typer's own answer to Ctrl-C, which says nothing
+        _fail("interrupted", code)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -56,7 +56,7 @@ def lab(
         int, typer.Option(help="Connections that it may open beyond that.")
     ] = _DEFAULT["max_overflow"],
     pool_timeout: Annotated[
-        float, typer.Option(help="Seconds that a request waits for one before it fails.")
+        float, typer.Option(help="Seconds to wait for one; encode/databases waits for ever.")
     ] = _DEFAULT["pool_timeout"],
     workers: Annotated[int, typer.Option(help="Processes of the service.")] = _DEFAULT["workers"],
     requests: Annotated[
@@ -130,7 +130,10 @@ def _values(kind: type[T], texts: Iterable[str], option: str) -> tuple[T, ...]:
 
 
 def _new_folder() -> Path:
-    return Path("poolhog-lab") / time.strftime("%Y%m%d-%H%M%S")
+    """A folder named after the time; a second run in the same second gets another."""
+    name = time.strftime("%Y%m%d-%H%M%S")
+    names = (name, *(f"{name}-{n}" for n in range(2, 100)))
+    return next(path for path in (Path("poolhog-lab") / n for n in names) if not path.exists())
 
 
 def _run(parameters: Parameters) -> Results:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -11,8 +12,8 @@ from poolhog.lab.pictures import latency_group, latency_marks, throughput
 from poolhog.lab.service.settings import Style
 from poolhog.lab.talk import conclusion, told
 from poolhog.render.bars import latency_bars_text, throughput_bars_text
-from poolhog.render.console import console
-from poolhog.render.log import logs_side_by_side
+from poolhog.render.console import console, count
+from poolhog.render.log import log_text, logs_side_by_side
 from poolhog.render.timeline_text import timeline_text
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ def print_summary(results: Results) -> None:
     """Print the run to standard output."""
     out = console()
     out.print(Text(conclusion(results), style="bold"))
+    if results.dropped or results.recorder_errors:
+        lost = f"{results.dropped} facts dropped, {results.recorder_errors} faults"
+        out.print(Text(f"The recorder did not see everything: {lost}.", style="bold red"))
     for part in (
         *_logs(results, out.width),
         *_bursts(results, out.width),
@@ -48,6 +52,10 @@ def _logs(results: Results, width: int) -> Iterator[RenderableType]:
         # A GET has nothing to commit: this style's is the implicit one again.
         if not result.is_synchronize and result.style is not Style.IMPLICIT_FORGOTTEN_COMMIT
     ]
+    for result in results.lifecycle:
+        if result.style is Style.IMPLICIT_FORGOTTEN_COMMIT and result.is_synchronize:
+            yield Text("What a synchronize does whose author forgot the commit", style="bold")
+            yield log_text(result.log, width=width)
     if gets:
         yield Text("What a GET does in each style", style="bold")
         yield logs_side_by_side(gets, width=width)
@@ -57,11 +65,11 @@ def _bursts(results: Results, width: int) -> Iterator[RenderableType]:
     most = max(results.parameters.requests)
     largest = [burst for burst in results.burst if burst.requests == most]
     for burst in largest:
-        title = f"{burst.style}: what {most} requests and the connections were doing"
+        title = f"{burst.style}: what {count(most, 'request')} and the connections were doing"
         yield Text(title, style="bold")
         yield timeline_text(burst.timeline, width=width)
     if largest:
-        yield Text(f"How long each of {most} simultaneous requests took", style="bold")
+        yield Text(f"How long each of {count(most, 'request')} took", style="bold")
         groups = [latency_group(burst) for burst in largest]
         yield latency_bars_text(groups, width=width, marks=latency_marks(largest))
 
@@ -97,6 +105,7 @@ def _paths(results: Results) -> Iterator[str]:
     output = results.parameters.output
     pictures = len(list(output.glob("*.svg")))
     yield f"{output / 'results.json'}  every number"
-    yield f"{output}/*.svg  {pictures} pictures"
+    yield f"{output}/*.svg  {count(pictures, 'picture')}"
     yield f"{output / 'traces'}  what was recorded"
-    yield f"Read the talk told with this run: python3 -m webbrowser {output / 'report.html'}"
+    page = shlex.quote(str(output / "report.html"))
+    yield f"Read the talk told with this run: python3 -m webbrowser {page}"

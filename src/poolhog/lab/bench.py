@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Protocol
 
 import aiohttp
 
+from poolhog import open_trace
 from poolhog.errors import ChildError, TraceError
 from poolhog.lab import children
 from poolhog.lab.burst import run_burst
+from poolhog.lab.parameters import Experiment
 from poolhog.lab.service.settings import Settings
-from poolhog.trace.reader import open_trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from poolhog.analysis.timeline import Timeline
     from poolhog.lab.burst import Burst
-    from poolhog.lab.parameters import Experiment, Parameters
+    from poolhog.lab.parameters import Parameters
     from poolhog.lab.postgres import Database
     from poolhog.lab.service.settings import Style
     from poolhog.model import Checkout, Request, Trace
@@ -71,11 +72,13 @@ class Bench:
             max_overflow=parameters.max_overflow,
             pool_timeout=parameters.pool_timeout,
             external_api_url=self.external_api_url,
-            external_api_timeout=10 * (parameters.external_latency + parameters.external_jitter),
+            external_api_timeout=parameters.external_timeout,
             trace_directory=traces,
         )
         port = parameters.port or None
-        with children.service(settings, port, parameters.workers, self.logs) as server:
+        # One request needs one process, and its connection is to be open already.
+        workers = 1 if experiment is Experiment.LIFECYCLE else parameters.workers
+        with children.service(settings, port, workers, self.logs) as server:
             yield Service(server, traces)
 
 

@@ -16,14 +16,15 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
+import poolhog
 from poolhog.errors import ChildError, PoolhogError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
     from types import TracebackType
 
     from poolhog.lab.service.settings import Settings
@@ -264,6 +265,7 @@ def service_command(port: int, workers: int) -> list[str]:
             "--backlog": 4096,
             "--log-level": "warning",
             "--timeout-graceful-shutdown": 1,
+            "--app-dir": Path(poolhog.__file__).parents[1],
         },
     )
     return [*command, "--factory", "poolhog.lab.service:create_app"]
@@ -271,7 +273,8 @@ def service_command(port: int, workers: int) -> list[str]:
 
 def _python(module: str, options: Mapping[str, object]) -> list[str]:
     arguments = [str(text) for option in options.items() for text in option]
-    return [sys.executable, "-m", module, *arguments]
+    # Not with the user's folder on the path: it may have modules of the same names.
+    return [sys.executable, "-P", "-m", module, *arguments]
 
 
 def answers(url: str) -> bool:

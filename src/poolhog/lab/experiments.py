@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING
 
+from poolhog import open_trace
 from poolhog.analysis.accounting import account
 from poolhog.analysis.lifecycle import lifecycle_of, log_of
 from poolhog.analysis.timeline import build_timeline
@@ -17,7 +18,6 @@ from poolhog.lab import children, load, postgres
 from poolhog.lab.bench import Bench, checkouts_of, requests_of
 from poolhog.lab.parameters import Experiment, waves
 from poolhog.lab.results import BurstResult, LifecycleResult, LoadResult, Results
-from poolhog.trace.reader import open_trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -79,6 +79,7 @@ def _lifecycle_steps(bench: Bench, results: Results) -> Iterator[_Step]:
                     before = bench.database.note(2)
                     burst = service.send(method, [path])
                     trace = service.recorded(burst)
+                    results.saw(trace)
                     written = bench.database.note(2) != before if method == "POST" else None
                     results.lifecycle.append(_lifecycle(style, endpoint, trace, burst, written))
 
@@ -111,18 +112,21 @@ def _burst_steps(bench: Bench, results: Results) -> Iterator[_Step]:
                 service.recorded(service.send("GET", ["/notes/1"] * size))
                 for count in bench.parameters.requests:
                     bench.watcher.tell(f"{count} requests at once")
-                    results.burst.append(_burst(bench, service, style, count))
+                    results.burst.append(_burst(bench, service, results, style, count))
 
         yield _Step(f"burst: {style}", take)
 
 
-def _burst(bench: Bench, service: Service, style: Style, count: int) -> BurstResult:
+def _burst(
+    bench: Bench, service: Service, results: Results, style: Style, count: int
+) -> BurstResult:
     paths = [f"/notes/{note_id}/synchronize" for note_id in range(1, count + 1)]
     connections = bench.parameters.connections_in(Experiment.BURST)
     expected = waves(style, count, connections) * bench.parameters.external_latency
     live = _Live(bench.watcher, service.traces, time.monotonic_ns(), expected)
     burst = service.send("POST", paths, live.draw)
     trace = service.recorded(burst)
+    results.saw(trace)
     requests = requests_of(trace, burst)
     checkouts = checkouts_of(trace, requests)
     accounts = [[account(c, trace.until) for c in checkouts[r.id]] for r in requests]
@@ -183,19 +187,19 @@ def _load_steps(bench: Bench, results: Results) -> Iterator[_Step]:
 
         def take(style: Style = style) -> None:
             with bench.service(Experiment.LOAD, style, notes=users) as service:
-                results.load.append(_load(bench, service, style))
+                results.load.append(_load(bench, service, results, style))
 
         yield _Step(f"load: {style}", take)
 
 
-def _load(bench: Bench, service: Service, style: Style) -> LoadResult:
+def _load(bench: Bench, service: Service, results: Results, style: Style) -> LoadResult:
     parameters = bench.parameters
     plan = load.LoadPlan(
         url=service.server.url,
         users=parameters.users,
         ramp_s=parameters.ramp,
         settle_s=parameters.settle,
-        measure_s=parameters.measure,
+        measure_s=parameters.window,
         notes=parameters.users,
     )
     counted = load.run_load(
@@ -207,6 +211,7 @@ def _load(bench: Bench, service: Service, style: Style) -> LoadResult:
         lambda trace: all(p.written >= trace.at(counted.ended_ns) for p in trace.processes),
         "the end of the load",
     )
+    results.saw(trace)
     latency = parameters.external_latency
     return LoadResult(
         style=style,

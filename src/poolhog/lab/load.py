@@ -110,7 +110,7 @@ def run_load(
 
 def _command(plan: LoadPlan) -> list[str]:
     # gevent's own runner patches the standard library before anything else is imported.
-    runner = [sys.executable, "-m", "gevent.monkey", "--module", "poolhog.lab.load"]
+    runner = [sys.executable, "-P", "-m", "gevent.monkey", "--module", "poolhog.lab.load"]
     return [
         *runner,
         *(f"--{name.replace('_', '-')}={value}" for name, value in asdict(plan).items()),

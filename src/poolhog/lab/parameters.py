@@ -33,6 +33,9 @@ HOLDING_STYLES = frozenset(
 
 LAST_PORT = 65_535
 
+MOST_CONNECTIONS = 280
+"""What the embedded PostgreSQL has for the service; the lab itself needs some."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameters:
@@ -63,21 +66,45 @@ class Parameters:
     def __post_init__(self) -> None:
         for name, least in _LEAST.items():
             given = getattr(self, name)
-            values = given if isinstance(given, tuple) else (given,)
-            for value in values:
-                if value is not None and not least <= value < math.inf:
+            for value in given if isinstance(given, tuple) else (given,):
+                if value is not None and not least <= value <= _MOST:
                     option = "--" + name.replace("_", "-")
-                    raise PoolhogError(f"{option} {value:g}: expected {least:g} or more")
+                    expected = f"{least:g} or more" if value < least else f"{_MOST:,} at most"
+                    raise PoolhogError(f"{option} {value:g}: expected {expected}")
         if self.external_failure_rate > 1:
             raise PoolhogError("--external-failure-rate: expected a share from 0 to 1")
+        if self.database_url is None:
+            for experiment in self.experiments:
+                self._check_connections(experiment)
         if self.port > LAST_PORT:
             raise PoolhogError(f"--port {self.port}: expected at most {LAST_PORT}")
         if self.external_jitter > self.external_latency:
             raise PoolhogError("--external-jitter: expected at most --external-latency")
 
+    def _check_connections(self, experiment: Experiment) -> None:
+        wanted = self.connections_in(experiment)
+        if wanted > MOST_CONNECTIONS:
+            raise PoolhogError(
+                f"--pool-size, --max-overflow and --workers make {wanted:,} connections: "
+                f"the embedded PostgreSQL allows {MOST_CONNECTIONS}"
+            )
+
     def quick(self) -> Self:
         """A run in under a minute: smaller load and a shorter call."""
         return dataclasses.replace(self, external_latency=1.0, users=200, ramp=1.0, measure=3.0)
+
+    @property
+    def window(self) -> float:
+        """How long the load is measured: ``measure``, rounded up to whole external calls.
+
+        An exhausted pool answers in waves, one per call: part of a call has all of a wave, or none.
+        """
+        return math.ceil(round(self.measure / self.external_latency, 9)) * self.external_latency
+
+    @property
+    def external_timeout(self) -> float:
+        """How long the service waits for the external API: far longer than that takes."""
+        return max(30.0, 10 * (self.external_latency + self.external_jitter))
 
     @property
     def settle(self) -> float:
@@ -106,6 +133,7 @@ class Parameters:
 
 
 _SHORTEST = 0.001
+_MOST = 1_000_000
 _LEAST = {
     "external_latency": _SHORTEST,
     "external_jitter": 0,

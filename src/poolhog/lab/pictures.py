@@ -44,17 +44,21 @@ def throughput(results: Results) -> tuple[list[ThroughputBar], Mark]:
     bars = [
         ThroughputBar(str(load.style), load.requests_per_s, _own(load)) for load in results.load
     ]
-    return bars, Mark(limit, f"limit: users / latency = {limit:.4g}")
+    return bars, Mark(limit, f"limit: users / latency = {_rate(limit)}")
 
 
 def latency_group(burst: BurstResult) -> LatencyGroup:
-    """A burst's requests as bars."""
+    """A burst's requests as bars; one that failed is labelled with its status."""
     bars = tuple(
-        LatencyBar(f"#{index}", min(wait, latency), latency)
-        for index, (wait, latency) in enumerate(zip(burst.waits, burst.latencies, strict=True), 1)
+        LatencyBar(f"#{index}" if status == 200 else f"{status}", min(wait, latency), latency)
+        for index, (wait, latency, status) in enumerate(
+            zip(burst.waits, burst.latencies, burst.statuses, strict=True), 1
+        )
     )
+    failed = f", {burst.errors} of them failed" if burst.errors else ""
     return LatencyGroup(
-        f"{burst.style}: {burst.requests} requests at once, done after {seconds(burst.makespan)}",
+        f"{burst.style}: {count(burst.requests, 'request')} at once{failed}, "
+        f"done after {seconds(burst.makespan)}",
         bars,
     )
 
@@ -66,11 +70,15 @@ def latency_marks(bursts: list[BurstResult]) -> list[Mark]:
     return [Mark(n * latency, "L" if n == 1 else f"{n} L") for n in range(1, min(most, 4) + 1)]
 
 
+def _rate(value: float) -> str:
+    return f"{value:,.1f}".removesuffix(".0")
+
+
 def _own(load: LoadResult) -> Mark | None:
     if load.style not in HOLDING_STYLES:
         return None
     value = load.pool_limit_per_s
-    return Mark(value, f"limit: connections / latency = {value:.3g}")
+    return Mark(value, f"limit: connections / latency = {_rate(value)}")
 
 
 def _lifecycles(results: Results) -> Iterator[tuple[str, str]]:
@@ -87,7 +95,8 @@ def _lifecycles(results: Results) -> Iterator[tuple[str, str]]:
 
 def _timelines(results: Results, burst: BurstResult) -> Iterator[tuple[str, str]]:
     latency = seconds(burst.external_latency)
-    title = f"{burst.style}: {burst.requests} requests at once, external call of {latency}"
+    requests = count(burst.requests, "request")
+    title = f"{burst.style}: {requests} at once, external call of {latency}"
     name = f"timeline-{burst.style}-{burst.requests}"
     yield name, timeline_svg(burst.timeline, title=title)
     if burst.requests == max(results.parameters.requests):

@@ -1,4 +1,4 @@
-"""What a run leaves in its folder: results.json, pictures, and the talk told with them."""
+"""What a run leaves in its folder for people: pictures, and the talk told with them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ def publish(results: Results, output: Path) -> None:
     for name, svg in pictures.items():
         (output / f"{name}.svg").write_text(svg, encoding="utf-8")
     (output / "report.html").write_text(_page(Talk(results, pictures)), encoding="utf-8")
-    results.write(output / "results.json")
 
 
 def _page(talk: Talk) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from poolhog.analysis.timeline import Timeline
     from poolhog.lab.parameters import Parameters
     from poolhog.lab.service.settings import Style
+    from poolhog.model import Trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +88,6 @@ class LoadResult:
     errors: int
     recorded_requests: int
 
-    @property
-    def disagreement(self) -> float:
-        """How far the trace's count is from Locust's, as a share of Locust's."""
-        return abs(self.recorded_requests - self.requests) / max(self.requests, 1)
-
 
 @dataclass(frozen=True, slots=True)
 class Claim:
@@ -113,7 +109,10 @@ class Claim:
 
 @dataclass(slots=True)
 class Results:
-    """A run of the lab, which grows while it runs. ``complete`` is false if it was interrupted."""
+    """A run of the lab, which grows while it runs.
+
+    ``complete`` is false if it was interrupted or failed; ``failure`` says why.
+    """
 
     parameters: Parameters
     started_at: str
@@ -122,7 +121,30 @@ class Results:
     burst: list[BurstResult] = field(default_factory=list)
     load: list[LoadResult] = field(default_factory=list)
     claims: list[Claim] = field(default_factory=list)
+    recorders: dict[tuple[str, ...], tuple[int, int]] = field(default_factory=dict)
     complete: bool = False
+    failure: str | None = None
+
+    def saw(self, trace: Trace) -> None:
+        """Remember what the recorder of each process says that it lost."""
+        for process in trace.processes:
+            key = (str(trace.clock_origin_ns), str(process.pid))
+            self.recorders[key] = process.dropped, process.errors
+
+    @property
+    def dropped(self) -> int:
+        """Facts that the recorders dropped because a buffer was full."""
+        return sum(dropped for dropped, _ in self.recorders.values())
+
+    @property
+    def recorder_errors(self) -> int:
+        """Faults inside the recorders."""
+        return sum(errors for _, errors in self.recorders.values())
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was measured."""
+        return not (self.lifecycle or self.burst or self.load)
 
     def lifecycle_of(self, style: Style, method: str) -> LifecycleResult | None:
         """The result for a style and an HTTP method, if it was run."""
@@ -141,6 +163,8 @@ class Results:
         """The documented form: snake_case, seconds as floats with ``_s``."""
         return {
             "complete": self.complete,
+            "failure": self.failure,
+            "recording": {"dropped": self.dropped, "errors": self.recorder_errors},
             "started_at": self.started_at,
             "versions": self.versions,
             "parameters": _parameters(self.parameters),
@@ -172,7 +196,7 @@ def _parameters(parameters: Parameters) -> dict[str, Any]:
         "users": parameters.users,
         "ramp_s": parameters.ramp,
         "settle_s": parameters.settle,
-        "measure_s": parameters.measure,
+        "measure_s": parameters.window,
         "embedded_database": parameters.database_url is None,
     }
 

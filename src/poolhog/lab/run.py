@@ -7,7 +7,8 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NoReturn
 
-from poolhog.errors import Interrupted, OutputError
+from poolhog.errors import Interrupted, OutputError, PoolhogError
+from poolhog.lab.children import interrupts_deferred
 from poolhog.lab.claims import check
 from poolhog.lab.experiments import run_experiments
 from poolhog.lab.report import publish
@@ -27,49 +28,63 @@ def run_lab(parameters: Parameters, watcher: Watcher) -> Results:
     Raises ``Interrupted`` after Ctrl-C or a request to end, and any other ``PoolhogError`` if
     something fails; what was finished by then is published, and marked as incomplete.
     """
-    output = parameters.output
-    _prepare(output)
-    results = Results(parameters, started_at=time.strftime("%Y-%m-%dT%H:%M:%S%z"))
+    made = _prepare(parameters.output)
+    results = Results(parameters, started_at=time.strftime("%Y-%m-%d %H:%M:%S %z").strip())
     try:
         with _ending_as_ctrl_c():
             run_experiments(results, watcher)
         results.complete = True
     except KeyboardInterrupt:
-        raise Interrupted(
-            f"interrupted: what was finished is in {output}, marked as incomplete"
-        ) from None
+        raise _ended(results, Interrupted("interrupted")) from None
+    except PoolhogError as error:
+        raise _ended(results, error) from error
     finally:
-        _publish(results)
+        with interrupts_deferred():
+            _publish(results, made)
     return results
 
 
-def _publish(results: Results) -> None:
-    """Tell what was measured; if nothing was, leave no folder behind that says nothing."""
+def _ended(results: Results, error: PoolhogError) -> PoolhogError:
+    """The same error, and what there is of the run, which remembers why it ended."""
+    results.failure = str(error)
+    if results.is_empty:
+        kept = "before anything was finished" if isinstance(error, Interrupted) else ""
+        return type(error)(f"{error} {kept}".strip())
     output = results.parameters.output
-    if not (results.lifecycle or results.burst or results.load):
-        for folder in (output / "logs", output / "traces", output):
+    return type(error)(f"{error}: what was finished is in {output}, marked as incomplete")
+
+
+def _publish(results: Results, made: list[Path]) -> None:
+    """Tell what was measured; if nothing was, leave no folder behind that says nothing."""
+    if results.is_empty:
+        for folder in reversed(made):
             with suppress(OSError):  # it holds something after all, such as a log that tells why
                 folder.rmdir()
         return
     results.claims = check(results)
+    output = results.parameters.output
     try:
+        results.write(output / "results.json")
         publish(results, output)
     except OSError as error:
         raise _cannot_write(output, error) from error
 
 
-def _prepare(output: Path) -> None:
-    """Make the output folder; an earlier run's is left alone."""
+def _prepare(output: Path) -> list[Path]:
+    """Make the output folder and what it holds; an earlier run's is left alone.
+
+    Returns what was made, the outermost first.
+    """
     try:
-        output.mkdir(parents=True, exist_ok=True)
-        occupied = any(output.iterdir())
-        if not occupied:
-            for name in ("logs", "traces"):
-                (output / name).mkdir()
+        if output.is_dir() and any(output.iterdir()):
+            raise OutputError(f"{output} is not empty: choose a new folder with --output")
+        wanted = [*reversed(output.parents), output, output / "logs", output / "traces"]
+        made = [folder for folder in wanted if not folder.exists()]
+        for folder in made:
+            folder.mkdir()
     except OSError as error:
         raise _cannot_write(output, error) from error
-    if occupied:
-        raise OutputError(f"{output} is not empty: choose a new folder with --output")
+    return made
 
 
 def _cannot_write(output: Path, error: OSError) -> OutputError:

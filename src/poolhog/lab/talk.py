@@ -47,6 +47,9 @@ class Talk:
         self._results = results
         self._pictures = pictures
         self.complete = results.complete
+        self.failure = results.failure
+        self.dropped = results.dropped
+        self.recorder_errors = results.recorder_errors
         self.started_at = results.started_at
         self.claims = [told(claim) for claim in results.claims]
         self.loads: Sequence[LoadResult] = results.load
@@ -64,31 +67,39 @@ class Talk:
 
     @property
     def styles_text(self) -> str:
-        """Which styles there are."""
-        return (
-            "written three times: with implicit transactions, with explicit ones, and with "
-            "encode/databases"
+        """The styles that this run has measured."""
+        results = self._results
+        measured = dict.fromkeys(
+            [
+                *(str(result.style) for result in results.lifecycle),
+                *(str(result.style) for result in results.burst),
+                *(str(result.style) for result in results.load),
+            ]
         )
+        return f"in {count(len(measured), 'style')}: {', '.join(measured)}"
 
     @property
     def facts(self) -> list[tuple[str, str]]:
         """The run's parameters."""
         parameters = self._results.parameters
-        own = parameters.database_url is not None
-        return [
+        facts = [
             ("external API takes", self.latency),
             ("pool", _pool(self._results, Experiment.BURST)),
-            ("pool under load", _pool(self._results, Experiment.LOAD)),
             ("workers", str(parameters.workers)),
-            ("users under load", f"{parameters.users:,}"),
-            ("PostgreSQL", self._results.versions.get("postgresql", "") if not own else "yours"),
+            ("PostgreSQL", self._results.versions.get("postgresql", "")),
         ]
+        if Experiment.LOAD in parameters.experiments:
+            facts[2:2] = [
+                ("pool under load", _pool(self._results, Experiment.LOAD)),
+                ("users under load", f"{parameters.users:,}"),
+            ]
+        return facts
 
     @property
     def burst_sentence(self) -> str:
         """What the bursts are."""
         counts = " and ".join(str(n) for n in self._results.parameters.requests)
-        return f"{counts} requests at once, {_pool(self._results, Experiment.BURST)}."
+        return f"{counts} simultaneous requests, {_pool(self._results, Experiment.BURST)}."
 
     @property
     def load_sentence(self) -> str:
@@ -99,7 +110,7 @@ class Talk:
             f"{_pool(self._results, Experiment.LOAD)}, {count(parameters.workers, 'worker')}. "
             f"If nobody had to wait for a connection, an answer would take {self.latency}, so "
             f"there would be {parameters.users / parameters.external_latency:.0f} of them per "
-            f"second. Measured for {seconds(parameters.measure)} after all users had come and the "
+            f"second. Measured for {seconds(parameters.window)} after all users had come and the "
             "first answers were given."
         )
 
@@ -166,10 +177,11 @@ def conclusion(results: Results) -> str:
         )
     most = max(results.parameters.requests)
     slow, fast = results.burst_of(Style.IMPLICIT, most), results.burst_of(Style.EXPLICIT, most)
-    if slow is not None and fast is not None:
+    if slow is not None and fast is not None and not (slow.errors or fast.errors):
         return (
-            f"{most} requests at once take {seconds(slow.makespan)} if each holds its connection "
-            f"through the external call, and {seconds(fast.makespan)} if it gives it back first."
+            f"{count(most, 'request')} at once take {seconds(slow.makespan)} if each holds its "
+            "connection through the external call, and "
+            f"{seconds(fast.makespan)} if it gives it back first."
         )
     return " ".join(_each(results)) or "Nothing was finished in this run."
 
@@ -185,9 +197,10 @@ def _each(results: Results) -> Iterator[str]:
             )
     elif results.burst:
         for burst in (burst for burst in results.burst if burst.requests == most):
+            failed = f" {burst.errors} of them failed." if burst.errors else ""
             yield (
-                f"{burst.style}: {most} requests at once take {seconds(burst.makespan)}, "
-                f"of which the external call takes {seconds(burst.external_latency)}."
+                f"{burst.style}: {count(most, 'request')} at once take {seconds(burst.makespan)}, "
+                f"of which the external call takes {seconds(burst.external_latency)}.{failed}"
             )
     else:
         for get in (result for result in results.lifecycle if not result.is_synchronize):

@@ -34,9 +34,17 @@ def watch_requests(recorder: Recorder, patches: Patches) -> None:
 
     begin = guard(recorder, lambda scope: recorder.request(_request(scope)))
     note = guard(recorder, _note)
+    end = guard(recorder, RequestRecord.end)
+    settle = guard(recorder, recorder.settle)
 
     def wrap(call: App) -> App:
         async def answer(app: Any, scope: Message, receive: Receive, send: Send) -> None:
+            if scope["type"] == "lifespan":
+                await call(app, scope, receive, send)
+                # The application has shut down. Servers may end the process by a signal now,
+                # without any exit hook.
+                settle()
+                return
             if scope["type"] not in ("http", "websocket") or SEEN in scope:
                 await call(app, scope, receive, send)
                 return
@@ -58,7 +66,7 @@ def watch_requests(recorder: Recorder, patches: Patches) -> None:
                 await call(app, scope, receive, noting_send)
             finally:
                 current_request.reset(token)
-                request.end()
+                end(request)
 
         return answer
 

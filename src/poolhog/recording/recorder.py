@@ -118,6 +118,11 @@ class Recorder:
         if self.errors == 1:
             logger.warning("poolhog failed to record a fact and goes on", exc_info=True)
 
+    def settle(self) -> None:
+        """Write what is left and say that nothing is missing; recording goes on if facts come."""
+        if self._writer is not None:
+            self._writer.settle()
+
     def stop(self) -> None:
         """Write what is left and close the file; nothing is recorded afterwards."""
         self._stopped = True

@@ -107,9 +107,11 @@ class RequestRecord(Record):
 
     def end(self) -> None:
         """The application returned."""
-        self.route = self._route()
-        self.scope = None
-        self.ended_ns = monotonic_ns()
+        try:
+            self.route = self._route()
+        finally:
+            self.scope = None
+            self.ended_ns = monotonic_ns()
 
     @property
     def done(self) -> bool:
@@ -136,7 +138,8 @@ class RequestRecord(Record):
             return self.route
         route = scope.get("route")
         # FastAPI keeps what an included router's prefix makes of the route beside it.
-        included = scope.get("fastapi", {}).get("effective_route_context")
+        kept = scope.get("fastapi")
+        included = kept.get("effective_route_context") if isinstance(kept, dict) else None
         if route is not None and getattr(included, "original_route", None) is route:
             route = included
         template = getattr(route, "path_format", None) or getattr(route, "path", None)

@@ -51,7 +51,9 @@ class Writer(threading.Thread):
     def __init__(self, recorder: Recorder) -> None:
         super().__init__(name="poolhog-writer", daemon=True)
         self._recorder = recorder
-        self._stopping = threading.Event()
+        self._wake = threading.Event()
+        self._stopping = False
+        self._settling: threading.Event | None = None
         self._pending: list[Record] = []
         self._file: TraceFile | None = None
         self._committed_ns = 0
@@ -63,17 +65,35 @@ class Writer(threading.Thread):
 
     def run(self) -> None:
         """Commit at every tick; once more at the end."""
-        while not self._stopping.wait(COMMIT_INTERVAL_S):
+        while not self._stopping:
+            self._wake.wait(COMMIT_INTERVAL_S)
+            self._wake.clear()
             self._tick()
+            if self._settling is not None:
+                self._finish()
+                self._settling.set()
+                self._settling = None
         self._tick()
+        self._finish()
         if self._file is not None:
-            self._file.close(self._recorder)
+            self._file.abandon()
 
     def stop(self) -> None:
         """Write what is left, and wait until it is on disk (5 seconds at the most)."""
         atexit.unregister(self.stop)
-        self._stopping.set()
+        self._stopping = True
+        self._wake.set()
         self.join(timeout=5)
+
+    def settle(self) -> None:
+        """Have everything on disk, and the file say so (within a second at the most)."""
+        settled = self._settling = threading.Event()
+        self._wake.set()
+        settled.wait(timeout=1)
+
+    def _finish(self) -> None:
+        if self._file is not None:
+            self._file.finish(self._recorder)
 
     def _tick(self) -> None:
         self._drain()
@@ -147,6 +167,8 @@ class TraceFile:
             for table, new in rows.items():
                 self._replace(table, new)
             self._tell(_progress(recorder))
+            if changed:
+                self._tell({"finished": "0"})
             self._database.execute("COMMIT")
         except BaseException:
             self._numbers.clear()
@@ -181,13 +203,13 @@ class TraceFile:
         self._numbers[sql] = int(found[0])
         return self._numbers[sql]
 
-    def close(self, recorder: Recorder) -> None:
-        """Say that nothing is missing at the end, and fold the log into the file."""
+    def finish(self, recorder: Recorder) -> None:
+        """Say that nothing is missing, and fold the log into the file."""
         try:
             self._tell({**_progress(recorder), "finished": "1"})
+            self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error:
             recorder.failed()
-        self.abandon()
 
     def _describe(self, recorder: Recorder) -> None:
         self._database.execute("PRAGMA journal_mode = WAL")
@@ -251,7 +273,6 @@ def _progress(recorder: Recorder) -> dict[str, str]:
         "written_ns": str(time.monotonic_ns()),
         "dropped": str(recorder.dropped),
         "errors": str(recorder.errors),
-        "finished": "0",
     }
 
 

@@ -26,9 +26,7 @@ _EIGHTHS = " ▁▂▃▄▅▆▇█"
 _SLIVER = "▏"
 
 
-def timeline_text(
-    timeline: Timeline, *, width: int, colour: bool = True, axis_end: float | None = None
-) -> Text:
+def timeline_text(timeline: Timeline, *, width: int, axis_end: float | None = None) -> Text:
     """The timeline for a terminal of so many columns, readable without colour.
 
     ``axis_end`` is the instant at which the axis ends, if that is later than the timeline: it
@@ -45,8 +43,7 @@ def timeline_text(
         grid.axis(),
         *_legend(width),
     )
-    whole = Text("\n", no_wrap=True).join(rows)
-    return whole if colour else Text(whole.plain, no_wrap=True)
+    return Text("\n", no_wrap=True).join(rows)
 
 
 class _Grid:
