@@ -91,7 +91,7 @@ class Parameters:
 
     def quick(self) -> Self:
         """A run in under a minute: smaller load and a shorter call."""
-        return dataclasses.replace(self, external_latency=1.0, users=200, ramp=1.0, measure=3.0)
+        return dataclasses.replace(self, external_latency=1.0, users=200, ramp=1.0, measure=2.0)
 
     @property
     def window(self) -> float:
