@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import os
 import resource
@@ -22,7 +23,7 @@ import psutil
 import pytest
 
 from poolhog.errors import ChildError, PoolhogError
-from poolhog.lab import children, external_api
+from poolhog.lab import children, external_api, interrupts
 from poolhog.lab.service.settings import Settings, Style
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ def test_an_interrupt_waits_for_what_must_not_be_lost() -> None:
     done: list[str] = []
 
     def make_something() -> None:
-        with children.interrupts_deferred():
+        with interrupts.interrupts_deferred():
             signal.raise_signal(signal.SIGINT)
             done.append("made")
 
@@ -263,6 +264,20 @@ def short_directory() -> Iterator[Path]:
     """A place for temporary files whose path leaves room for that of a unix socket."""
     with tempfile.TemporaryDirectory() as name:
         yield Path(name)
+
+
+def test_ctrl_c_is_not_lost_on_a_task_that_fails_just_then() -> None:
+    async def fail() -> None:
+        signal.raise_signal(signal.SIGINT)
+        try:
+            await asyncio.sleep(10)
+        except BaseException:
+            raise ValueError("as a connection attempt that is refused") from None
+
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            interrupts.run_async(fail())
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_ctrl_c_while_a_child_is_ended_kills_it(tmp_path: Path) -> None:

@@ -403,10 +403,14 @@ def started(folder: Path, *arguments: str) -> subprocess.Popen[str]:
 
 
 def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+    wait_for_file(path.parent, path.name, process)
+
+
+def wait_for_file(folder: Path, pattern: str, process: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + 60
-    while not path.exists():
+    while not any(folder.glob(pattern)):
         assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline, f"{path} did not appear"
+        assert time.monotonic() < deadline, f"{pattern} did not appear in {folder}"
         time.sleep(0.02)
 
 
@@ -446,12 +450,8 @@ def test_an_interrupted_run_keeps_what_it_has_and_leaves_no_process(
 def test_a_service_that_is_killed_is_told_and_nothing_is_left(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     process = started(folder, "burst", "--external-latency", "3")
-    wait_for(folder / "traces" / "burst-implicit", process)
-    (trace,) = (
-        path
-        for path in (folder / "traces" / "burst-implicit").iterdir()
-        if path.suffix == ".sqlite"
-    )
+    wait_for_file(folder / "traces" / "burst-implicit", "*.sqlite", process)
+    (trace,) = (folder / "traces" / "burst-implicit").glob("*.sqlite")
     children = psutil.Process(process.pid).children(recursive=True)
     time.sleep(1)  # into the first burst
     os.kill(int(trace.stem), signal.SIGKILL)

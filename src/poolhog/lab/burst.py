@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
+from poolhog.lab.interrupts import run_async
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -44,7 +46,7 @@ def run_burst(
 
     Raises ``aiohttp.ClientError`` if the service does not answer.
     """
-    return asyncio.run(_burst(url, method, paths, on_look))
+    return run_async(_burst(url, method, paths, on_look))
 
 
 async def _burst(url: str, method: str, paths: Sequence[str], on_look: Callable[[], None]) -> Burst:

@@ -12,7 +12,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from urllib.parse import urlsplit
 
 import poolhog
 from poolhog.errors import ChildError, PoolhogError
+from poolhog.lab.interrupts import interrupts_deferred
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -310,22 +310,6 @@ def check_port(port: int) -> None:
                 f"port {port} is {what}: choose another with --port, "
                 "or leave it out for any free port"
             ) from None
-
-
-@contextmanager
-def interrupts_deferred() -> Iterator[None]:
-    """Let Ctrl-C wait until the block is done: something is made in it that must not be lost."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    arrived: list[int] = []
-    previous = signal.signal(signal.SIGINT, lambda number, _: arrived.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, signal.SIG_DFL if previous is None else previous)
-        if arrived:
-            signal.raise_signal(signal.SIGINT)
 
 
 def _describe_ending(code: int | None) -> str:

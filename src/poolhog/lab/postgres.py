@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import secrets
 import shutil
@@ -24,6 +23,7 @@ from sqlalchemy.schema import CreateTable
 
 from poolhog.errors import ChildError, DatabaseError
 from poolhog.lab.children import Child
+from poolhog.lab.interrupts import run_async
 from poolhog.lab.service.notes import notes
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Database:
 
     def query(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
         """The rows that one statement returns, run in the schema with ``$1``… as arguments."""
-        return asyncio.run(_fetch(self.url, self.schema, sql, *arguments))
+        return run_async(_fetch(self.url, self.schema, sql, *arguments))
 
     def create_notes(self, count: int) -> None:
         """Make the table of notes anew, with the ids 1 to ``count``."""
@@ -131,7 +131,7 @@ def check_url(url: str) -> None:
 def _own_schema(url: str) -> Iterator[Database]:
     schema = f"poolhog_lab_{secrets.token_hex(4)}"
     drop = f"DROP SCHEMA IF EXISTS {schema} CASCADE"
-    version = asyncio.run(_fetch(url, schema, "SHOW server_version"))[0][0]
+    version = run_async(_fetch(url, schema, "SHOW server_version"))[0][0]
     own = Database(url, schema, version)
     try:
         own.query(f"CREATE SCHEMA {schema}")
@@ -241,7 +241,7 @@ def _remove(directory: Path) -> None:
 
 def _takes_connections(url: str) -> bool:
     try:
-        asyncio.run(_fetch(url, "public", "SELECT 1"))
+        run_async(_fetch(url, "public", "SELECT 1"))
     except DatabaseError:
         return False
     return True

@@ -8,9 +8,9 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from poolhog.errors import Interrupted, OutputError, PoolhogError
-from poolhog.lab.children import interrupts_deferred
 from poolhog.lab.claims import check
 from poolhog.lab.experiments import run_experiments
+from poolhog.lab.interrupts import interrupts_deferred
 from poolhog.lab.report import publish
 from poolhog.lab.results import Results
 
