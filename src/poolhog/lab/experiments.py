@@ -32,9 +32,10 @@ GET = "GET /notes/{note_id}"
 SYNCHRONIZE = "POST /notes/{note_id}/synchronize"
 
 
-def run_experiments(results: Results, watcher: Watcher) -> None:
+def run_experiments(results: Results, watcher: Watcher, check: Callable[[], None]) -> None:
     """Run the experiments that the results' parameters name, and add what each step found.
 
+    ``check`` is called between the steps, and raises if the run is to end.
     The output folder has its ``logs`` and ``traces`` already. Raises a ``PoolhogError`` if
     something cannot be started or measured.
     """
@@ -54,6 +55,7 @@ def run_experiments(results: Results, watcher: Watcher) -> None:
         steps = [step for e in parameters.experiments for step in _STEPS[e](bench, results)]
         watcher.begin(len(steps))
         for step in steps:
+            check()
             watcher.step(step.what)
             step.take()
 

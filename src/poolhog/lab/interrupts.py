@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
+    from collections.abc import Callable, Coroutine, Iterator
 
 T = TypeVar("T")
 
@@ -43,6 +43,32 @@ def interrupts_deferred() -> Iterator[None]:
         signal.signal(signal.SIGINT, signal.SIG_DFL if previous is None else previous)
         if arrived:
             signal.raise_signal(signal.SIGINT)
+
+
+@contextmanager
+def interrupts_remembered() -> Iterator[Callable[[], None]]:
+    """Within it a request to end (SIGTERM, SIGHUP) is as good as Ctrl-C, and neither is lost.
+
+    Yields a function that raises ``KeyboardInterrupt`` again if one came: whatever was going on may
+    have swallowed the first, as some libraries do while they are imported.
+    """
+    arrived: list[int] = []
+
+    def interrupt(number: int, _: object) -> NoReturn:
+        arrived.append(number)
+        raise KeyboardInterrupt
+
+    def check() -> None:
+        if arrived:
+            raise KeyboardInterrupt
+
+    endings = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(ending, interrupt) for ending in endings]
+    try:
+        yield check
+    finally:
+        for ending, handler in zip(endings, before, strict=True):
+            signal.signal(ending, handler)
 
 
 def _interrupt(*_: object) -> NoReturn:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import signal
 import time
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, NoReturn
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from poolhog.errors import Interrupted, OutputError, PoolhogError
 from poolhog.lab.claims import check
 from poolhog.lab.experiments import run_experiments
-from poolhog.lab.interrupts import interrupts_deferred
+from poolhog.lab.interrupts import interrupts_deferred, interrupts_remembered
 from poolhog.lab.report import publish
 from poolhog.lab.results import Results
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from poolhog.lab.bench import Watcher
@@ -31,8 +29,9 @@ def run_lab(parameters: Parameters, watcher: Watcher) -> Results:
     made = _prepare(parameters.output)
     results = Results(parameters, started_at=time.strftime("%Y-%m-%d %H:%M:%S %z").strip())
     try:
-        with _ending_as_ctrl_c():
-            run_experiments(results, watcher)
+        with interrupts_remembered() as check:
+            run_experiments(results, watcher, check)
+            check()
         results.complete = True
     except KeyboardInterrupt:
         raise _ended(results, Interrupted("interrupted")) from None
@@ -90,19 +89,3 @@ def _prepare(output: Path) -> list[Path]:
 def _cannot_write(output: Path, error: OSError) -> OutputError:
     reason = error.strerror or type(error).__name__
     return OutputError(f"cannot write to {output} ({reason}): choose a folder with --output")
-
-
-@contextmanager
-def _ending_as_ctrl_c() -> Iterator[None]:
-    """A request to end (SIGTERM, SIGHUP) leaves as little behind as Ctrl-C does."""
-
-    def interrupt(*_: object) -> NoReturn:
-        raise KeyboardInterrupt
-
-    endings = (signal.SIGTERM, signal.SIGHUP)
-    before = [signal.signal(ending, interrupt) for ending in endings]
-    try:
-        yield
-    finally:
-        for ending, handler in zip(endings, before, strict=True):
-            signal.signal(ending, handler)
