@@ -414,10 +414,10 @@ def wait_for_file(folder: Path, pattern: str, process: subprocess.Popen[str]) ->
         time.sleep(0.02)
 
 
-def test_an_interrupt_before_anything_was_measured_leaves_no_folder(tmp_path: Path) -> None:
+def test_an_interrupt_before_anything_was_measured_says_so(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     process = started(folder)
-    wait_for(folder / "logs", process)
+    wait_for(folder / "logs" / "postgresql.log", process)
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=30)
     done = subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
