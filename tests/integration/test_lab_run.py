@@ -414,16 +414,6 @@ def wait_for_file(folder: Path, pattern: str, process: subprocess.Popen[str]) ->
         time.sleep(0.02)
 
 
-def test_an_interrupt_before_anything_was_measured_says_so(tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    process = started(folder)
-    wait_for(folder / "logs" / "postgresql.log", process)
-    process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=30)
-    done = subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
-    assert_one_line(done, names="before anything was finished", code=130)
-
-
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_keeps_what_it_has_and_leaves_no_process(
     ending: signal.Signals, tmp_path: Path
