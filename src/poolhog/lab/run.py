@@ -29,9 +29,9 @@ def run_lab(parameters: Parameters, watcher: Watcher) -> Results:
     made = _prepare(parameters.output)
     results = Results(parameters, started_at=time.strftime("%Y-%m-%d %H:%M:%S %z").strip())
     try:
-        with interrupts_remembered() as check:
-            run_experiments(results, watcher, check)
-            check()
+        with interrupts_remembered() as raise_again:
+            run_experiments(results, watcher, raise_again)
+            raise_again()
         results.complete = True
     except KeyboardInterrupt:
         raise _ended(results, Interrupted("interrupted")) from None
