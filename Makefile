@@ -5,10 +5,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help lab test lint check-readme requirements clean
+.PHONY: help venv lab test lint check-readme requirements clean
 .DEFAULT_GOAL := help
 
 help:
+	@echo "make venv          set up .venv, with poolhog and all that the lab needs"
 	@echo "make lab           run the lab on an embedded PostgreSQL and leave a report (about 3 minutes)"
 	@echo "make test          run every check that CI runs"
 	@echo "make lint          ruff, mypy and the import law"
@@ -27,6 +28,8 @@ $(VENV)/lab.stamp: requirements/lab.txt pyproject.toml | $(BIN)/python
 $(VENV)/dev.stamp: requirements/dev.txt $(VENV)/lab.stamp
 	$(PIP) install --requirement requirements/dev.txt
 	@touch $@
+
+venv: $(VENV)/lab.stamp
 
 lab: $(VENV)/lab.stamp
 	@$(BIN)/poolhog lab $(ARGS)

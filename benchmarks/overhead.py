@@ -1,11 +1,17 @@
-"""What recording costs: CPU per request of the lab's GET, recorded against bare.
+"""What recording costs, against the same service without it.
 
-    python benchmarks/overhead.py [--style implicit] [--rounds 5] [--requests 1000]
+    python benchmarks/overhead.py cpu      CPU per GET of the lab's service, and bytes of trace
+    python benchmarks/overhead.py server   answers per second of one uvicorn process at saturation
+    python benchmarks/overhead.py otel     what OpenTelemetry's SQLAlchemy instrumentation adds
 
-Requests go straight into the ASGI application, without a server or a network, one after the other,
-over an embedded PostgreSQL. Each side runs in a fresh process, the two in turn. Quoted is the
-median over the rounds of the fastest block of 100 requests, of the thread that answers and of the
-whole process (which includes the writer's thread), and the ratio of recorded to bare.
+Every side runs in fresh processes, the sides in turn, over an embedded PostgreSQL; quoted are
+medians over the rounds, and their ratios. The recorded side is started by ``poolhog run``.
+
+``cpu`` and ``otel`` ask the ASGI application without a server or a network, one request after the
+other, and take the fastest block of 100 requests: of the thread that answers, and of the process,
+which has the writer and the sampler as well. ``otel`` makes a virtual environment of its own
+beside this file, because OpenTelemetry's instrumentation refuses SQLAlchemy 2.1; there it records
+one span per statement into a batch processor that throws it away.
 """
 
 from __future__ import annotations
@@ -13,28 +19,57 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+import venv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import poolhog
-from poolhog.lab import postgres
-from poolhog.lab.service import Settings, Style, build_app
-
 BLOCK = 100
+HERE = Path(__file__).parent
+SOURCES = HERE.parent / "src"
+CLIENTS = 40
+WARM_UP_S = 1.0
 
 
 @dataclass(frozen=True)
-class Cost:
-    """Microseconds of CPU per request."""
+class Sides:
+    """How the sides of a comparison are started."""
 
-    thread_us: float
-    process_us: float
+    python: str
+    names: tuple[str, ...]
+    settings: dict[str, str]
+    requests: int
+
+    def environ(self) -> dict[str, str]:
+        """The environment of every side."""
+        return {**os.environ, **self.settings, "PYTHONPATH": str(SOURCES)}
+
+    def command(self, name: str, trace: Path, *arguments: str) -> list[str]:
+        """The command of a side, which records into ``trace`` if it is the recorded one."""
+        run = [sys.executable, "-m", "poolhog", "run", "-o", str(trace), "--"]
+        own = [self.python, str(Path(__file__).resolve()), "--side", name, *arguments]
+        return [*(run if name == "recorded" else ()), *own]
+
+    def measure(self, name: str) -> dict[str, float]:
+        """Start a side and take what it measured of itself."""
+        with tempfile.TemporaryDirectory() as folder:
+            trace = Path(folder) / "trace"
+            command = self.command(name, trace, "cpu", "--requests", str(self.requests))
+            done = subprocess.run(
+                command, capture_output=True, text=True, env=self.environ(), check=False
+            )
+            if done.returncode:
+                sys.exit(f"{' '.join(command)} failed:\n{done.stderr}")
+            found: dict[str, float] = json.loads(done.stdout)
+            size = sum(file.stat().st_size for file in trace.glob("*"))
+        requests = found.pop("requests")
+        return {**found, "bytes": size / requests}
 
 
 async def get(app: Any) -> None:
@@ -62,9 +97,11 @@ async def get(app: Any) -> None:
     await app(scope, receive, send)
 
 
-async def measure(settings: Settings, requests: int) -> Cost:
+async def count_cpu(requests: int) -> dict[str, float]:
     """The fastest block, after as many requests to warm up as a block has."""
-    app = build_app(settings)
+    from poolhog.lab.service import create_app
+
+    app = create_app()
     blocks = []
     async with app.router.lifespan_context(app):
         for _ in range(requests // BLOCK + 1):
@@ -72,53 +109,133 @@ async def measure(settings: Settings, requests: int) -> Cost:
             for _ in range(BLOCK):
                 await get(app)
             blocks.append((time.thread_time() - thread, time.process_time() - process))
-    return Cost(*(min(side) / BLOCK * 1e6 for side in zip(*blocks[1:], strict=True)))
+    thread_us, process_us = (min(side) / BLOCK * 1e6 for side in zip(*blocks[1:], strict=True))
+    answered = len(blocks) * BLOCK
+    return {"thread_us": thread_us, "process_us": process_us, "requests": answered}
 
 
-def run_side(recorded: bool, arguments: list[str]) -> Cost:
-    """Measure one side in a process of its own."""
-    side = ["--side", "recorded" if recorded else "bare"]
-    done = subprocess.run(
-        [sys.executable, __file__, *side, *arguments], capture_output=True, text=True, check=True
-    )
-    return Cost(**json.loads(done.stdout))
+def instrument_with_otel() -> None:
+    """What OpenTelemetry's documentation does, with spans that go nowhere."""
+    from opentelemetry import trace
+    from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+
+    class Nowhere(SpanExporter):  # type: ignore[misc] # has no types without its environment
+        def export(self, spans: Any) -> SpanExportResult:
+            return SpanExportResult.SUCCESS
+
+    provider = TracerProvider()
+    provider.add_span_processor(BatchSpanProcessor(Nowhere()))
+    trace.set_tracer_provider(provider)
+    SQLAlchemyInstrumentor().instrument()
+
+
+async def ask_for(url: str, seconds: float) -> float:
+    """Answers per second that so many clients get which ask again at once."""
+    import aiohttp
+
+    answered = 0
+    ends = time.monotonic() + WARM_UP_S + seconds
+    begins = ends - seconds
+
+    async def client(session: aiohttp.ClientSession) -> None:
+        nonlocal answered
+        while time.monotonic() < ends:
+            async with session.get(f"{url}/notes/1") as response:
+                await response.read()
+                assert response.status == 200
+            answered += begins <= time.monotonic() < ends
+
+    async with aiohttp.ClientSession() as session:
+        await asyncio.gather(*(client(session) for _ in range(CLIENTS)))
+    return answered / seconds
+
+
+def measure_server(sides: Sides, name: str, seconds: float) -> dict[str, float]:
+    """Start one uvicorn process and saturate it."""
+    from poolhog.lab.children import answers, free_port, service_command
+
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    with tempfile.TemporaryDirectory() as folder:
+        run = [sys.executable, "-m", "poolhog", "run", "-o", f"{folder}/trace", "--"]
+        command = [*(run if name == "recorded" else ()), *service_command(port, 1)]
+        process = subprocess.Popen(command, env=sides.environ(), stderr=subprocess.DEVNULL)
+        try:
+            while not answers(url):
+                assert process.poll() is None, "the service ended"
+                time.sleep(0.05)
+            return {"answers/s": asyncio.run(ask_for(url, seconds))}
+        finally:
+            process.terminate()
+            process.wait()
 
 
 def be_side(given: argparse.Namespace) -> None:
-    """Be such a process."""
-    if given.side == "recorded":
-        poolhog.install(tempfile.mkdtemp(prefix="poolhog-overhead-"))
-    settings = Settings(
-        Style(given.style), given.url, external_api_url="http://127.0.0.1:1", schema=given.schema
-    )
-    print(json.dumps(vars(asyncio.run(measure(settings, given.requests)))))
+    """Be the process of a side."""
+    if given.side == "otel":
+        instrument_with_otel()
+    print(json.dumps(asyncio.run(count_cpu(given.requests))))
+
+
+def environment_with_otel() -> str:
+    """The interpreter of a virtual environment with OpenTelemetry, made at its first use."""
+    folder = HERE / ".otel-venv"
+    python = folder / "bin" / "python"
+    if not python.exists():
+        venv.create(folder, with_pip=True)
+        requirements = str(HERE / "otel-requirements.txt")
+        install = [str(python), "-m", "pip", "install", "--quiet", "--requirement", requirements]
+        subprocess.run(install, check=True)
+    return str(python)
+
+
+def report(costs: list[dict[str, dict[str, float]]]) -> None:
+    """Print the median of each side, its ratio to the bare one, and what it adds to it."""
+    bare = {k: statistics.median(c["bare"][k] for c in costs) for k in costs[0]["bare"]}
+    for name in costs[0]:
+        for key, value in bare.items():
+            median = statistics.median(c[name][key] for c in costs)
+            against = f"   {median / value:5.2f} of bare   {median - value:+7.0f}" if value else ""
+            print(f"{name:<9} {key:<11} {median:7.0f}{against}")
 
 
 def main() -> None:
-    """Alternate the two sides and print the medians."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--style", default="implicit", choices=list(Style))
+    """Alternate the sides and print the medians."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=["cpu", "server", "otel"], default="cpu", nargs="?")
+    parser.add_argument("--style", default="implicit")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--requests", type=int, default=1000)
+    parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--side", help=argparse.SUPPRESS)
-    parser.add_argument("--url", help=argparse.SUPPRESS)
-    parser.add_argument("--schema", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.side:
         be_side(given)
         return
+    from poolhog.lab import postgres
+    from poolhog.lab.service import Settings, Style
+
     with tempfile.TemporaryDirectory() as logs, postgres.database(None, Path(logs)) as database:
         database.create_notes(1)
-        told = ["--style", given.style, "--requests", str(given.requests)]
-        told += ["--url", database.url, "--schema", database.schema]
-        costs = [(run_side(False, told), run_side(True, told)) for _ in range(given.rounds)]
-    for name in ("thread_us", "process_us"):
-        bare, recorded = (
-            statistics.median(getattr(c, name) for c in side) for side in zip(*costs, strict=True)
+        settings = Settings(Style(given.style), database.url, "http://127.0.0.1:1", database.schema)
+        otel = given.what == "otel"
+        sides = Sides(
+            python=environment_with_otel() if otel else sys.executable,
+            names=("bare", "recorded", *(("otel",) if otel else ())),
+            settings=settings.to_environ(),
+            requests=given.requests,
         )
-        print(
-            f"{name:<11} bare {bare:6.0f}   recorded {recorded:6.0f}   ratio {recorded / bare:.2f}"
-        )
+        costs = []
+        for _ in range(given.rounds):
+            if given.what == "server":
+                costs.append({n: measure_server(sides, n, given.seconds) for n in sides.names})
+            else:
+                costs.append({n: sides.measure(n) for n in sides.names})
+    report(costs)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
 """poolhog finds the code that hogs your database connection pool.
 
-Record a process with :func:`install`, read what it recorded with :func:`open_trace`.
+Record a process with :func:`install` or :func:`recording`, read what it recorded with
+:func:`open_trace`.
 """
 
 from __future__ import annotations
 
-import os
-import time
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,8 @@ from poolhog.errors import (
     TraceError,
 )
 from poolhog.model import (
+    Activity,
+    Cause,
     Checkout,
     Operation,
     OperationKind,
@@ -27,16 +29,28 @@ from poolhog.model import (
     Pool,
     Process,
     Request,
+    Sample,
+    Site,
     Stage,
     Trace,
 )
 
+# The first import of the package ``poolhog.recording`` makes it an attribute of this module. It
+# stands here so that the function of that name, below, comes later and stays; modules inside the
+# package are imported by their full names, which do not go through the attribute.
+from poolhog.recording.options import SAMPLING_INTERVAL_S, Options
+
 if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Iterator
+
     from poolhog.probes.patching import Patches
     from poolhog.recording.recorder import Recorder
     from poolhog.trace.reader import open_trace
 
 __all__ = [
+    "Activity",
+    "Cause",
     "Checkout",
     "ChildError",
     "DatabaseError",
@@ -48,12 +62,16 @@ __all__ = [
     "Pool",
     "PoolhogError",
     "Process",
+    "Recording",
     "Request",
+    "Sample",
+    "Site",
     "Stage",
     "Trace",
     "TraceError",
     "install",
     "open_trace",
+    "recording",
     "uninstall",
 ]
 
@@ -67,21 +85,47 @@ class _Installation:
 _installation: _Installation | None = None
 
 
-def install(directory: str | os.PathLike[str] | None = None) -> Path:
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """What ``with poolhog.recording() as trace`` records; ``directory`` is where it goes."""
+
+    directory: Path
+    _installation: _Installation = field(repr=False)
+
+    def read(self) -> Trace:
+        """What has happened up to now, inside the block or after it.
+
+        Raises :class:`TraceError` if no pool was used.
+        """
+        from poolhog.trace.reader import open_trace
+
+        if self._installation is _installation:
+            self._installation.recorder.settle()
+        return open_trace(self.directory)
+
+
+def install(
+    directory: str | os.PathLike[str] | None = None,
+    *,
+    include: str | Iterable[str] = (),
+    exclude: str | Iterable[str] = (),
+    sampling_interval: float = SAMPLING_INTERVAL_S,
+) -> Path:
     """Record every connection pool of this process from now on.
 
     ``directory`` is where the trace goes, by default one named after the time and the process in
-    ``poolhog-traces``; it is created when there is something to record. Installing again changes
-    nothing. Returns the directory in use.
-    """
-    global _installation
-    if _installation is None:
-        from poolhog import probes
-        from poolhog.recording.recorder import Recorder
+    ``poolhog-traces``; it is created when there is something to record. ``include`` and
+    ``exclude`` are globs of file names, whose frames are the application's, or are not.
+    ``sampling_interval`` is the time in seconds between two samples of what the owners of idle
+    connections do; 0 takes none.
 
-        recorder = Recorder(Path(directory) if directory is not None else _default_directory())
-        _installation = _Installation(recorder, probes.attach(recorder))
-    return _installation.recorder.directory
+    Installing again changes nothing, and neither does installing in a process that ``poolhog run``
+    records. Returns the directory in use. Raises :class:`PoolhogError` if the interval is no time.
+    """
+    if _installation is not None:
+        return _installation.recorder.directory
+    options = Options(_globs(include), _globs(exclude), sampling_interval)
+    return _install(_path(directory), options).recorder.directory
 
 
 def uninstall() -> None:
@@ -93,8 +137,55 @@ def uninstall() -> None:
         _installation = None
 
 
-def _default_directory() -> Path:
-    return Path("poolhog-traces") / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+@contextmanager
+def recording(
+    directory: str | os.PathLike[str] | None = None,
+    *,
+    include: str | Iterable[str] = (),
+    exclude: str | Iterable[str] = (),
+    sampling_interval: float = SAMPLING_INTERVAL_S,
+) -> Iterator[Recording]:
+    """Record this process inside a ``with`` block; the arguments are those of :func:`install`.
+
+    Raises :class:`PoolhogError` if the process is recorded already, be it by an outer block, by
+    :func:`install` or by ``poolhog run``, and :class:`OutputError` if the directory holds a trace.
+    """
+    if _installation is not None:
+        raise PoolhogError(
+            f"this process is recorded into {_installation.recorder.directory} already: "
+            "end that, or leave poolhog.recording() out"
+        )
+    from poolhog.recording.attach.directory import check_unused
+
+    options = Options(_globs(include), _globs(exclude), sampling_interval)
+    path = _path(directory)
+    check_unused(path)
+    installation = _install(path, options)
+    try:
+        yield Recording(installation.recorder.directory, installation)
+    finally:
+        if _installation is installation:
+            uninstall()
+
+
+def _globs(given: str | Iterable[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
+def _path(directory: str | os.PathLike[str] | None) -> Path:
+    from poolhog.recording.attach.directory import default_directory
+
+    return Path(directory) if directory is not None else default_directory()
+
+
+def _install(directory: Path, options: Options) -> _Installation:
+    global _installation
+    from poolhog import probes
+    from poolhog.recording.recorder import Recorder
+
+    recorder = Recorder(directory, options=options)
+    _installation = _Installation(recorder, probes.attach(recorder))
+    return _installation
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The facts of a trace as frozen values: processes, pools, requests, checkouts, operations.
+"""The facts of a trace as frozen values: processes, pools, requests, checkouts, and what they did.
 
 All instants are seconds since the run began (the start of the first recorded process), all
 durations seconds. ``None`` for an instant means that it had not happened when the trace was
@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 
 class OperationKind(StrEnum):
@@ -28,12 +28,28 @@ class OperationKind(StrEnum):
     RESET = "reset"
 
 
+class Cause(StrEnum):
+    """Why there was a rollback: the application called for it, or an exception did."""
+
+    ASKED = "asked"
+    EXCEPTION = "exception"
+
+
+class Activity(StrEnum):
+    """What the owner of a checkout was doing when it was looked at in a gap."""
+
+    PARKED = "parked"
+    RUNNING = "running"
+    READY = "ready"
+
+
 class Outcome(StrEnum):
-    """How a checkout stands, or ended."""
+    """How a checkout stands, or ended; ``collected``: the garbage collector gave it back."""
 
     WAITING = "waiting"
     OPEN = "open"
     RETURNED = "returned"
+    COLLECTED = "collected"
     DETACHED = "detached"
     TIMEOUT = "timeout"
     CANCELLED = "cancelled"
@@ -48,6 +64,7 @@ class Process:
     run's clock, ``written`` the instant of the last commit to its file (facts after it are lost
     if it crashed). ``finished`` says whether it shut down in order, so that nothing is missing.
     ``dropped`` counts facts lost to a full buffer, ``errors`` the faults inside the recorder.
+    ``sampling_interval`` is how often the owners of gaps were looked at, 0 if never.
     """
 
     pid: int
@@ -61,6 +78,7 @@ class Process:
     errors: int
     versions: Mapping[str, str]
     poolhog_version: str
+    sampling_interval: float = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +119,11 @@ class Stage:
 class Request:
     """The unit of work that asks for connections.
 
-    ``kind`` is ``http`` or ``websocket``. ``route`` is the route's template, ``path`` what was
-    asked for, without its query. ``responding`` is when the response started, ``responded`` when
-    its last byte was handed to the server, ``ended`` when the application returned: dependencies
-    are unwound by then, and background tasks done.
+    ``kind`` is ``http``, ``websocket``, ``task`` (Celery) or ``test`` (pytest). ``route`` is the
+    route's template, ``path`` what was asked for, without its query, or the name of the task or
+    test. ``responding`` is when the response started, ``responded`` when its last byte was handed
+    to the server, ``ended`` when the application returned: dependencies are unwound by then, and
+    background tasks done. ``error`` is the name of the exception that the application let out.
     """
 
     id: str
@@ -118,7 +137,8 @@ class Request:
     responding: float | None
     responded: float | None
     ended: float | None
-    stages: tuple[Stage, ...] = ()
+    stages: Sequence[Stage] = ()
+    error: str | None = None
 
     @property
     def name(self) -> str:
@@ -126,12 +146,39 @@ class Request:
         return f"{self.method} {self.route or self.path}".strip()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Site:
+    """A line that was being executed, and through ``caller`` the stack above it.
+
+    ``function`` is qualified, ``source`` the text of the line ("" if there is none to read).
+    ``is_application`` tells the user's code from libraries. Equal sites of a trace are the same
+    object.
+    """
+
+    file: str
+    line: int
+    function: str
+    source: str
+    is_application: bool
+    caller: Site | None = None
+
+    @property
+    def stack(self) -> tuple[Site, ...]:
+        """The site and its callers, the innermost first."""
+        found = [self]
+        while found[-1].caller is not None:
+            found.append(found[-1].caller)
+        return tuple(found)
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """One round trip to the database, or several that the driver makes as one.
 
     ``statement`` is the SQL without parameters and literals; a ``begin`` or ``reset`` without one
-    sent nothing. ``error`` is the name of the exception that ended it.
+    sent nothing. ``error`` is the name of the exception that ended it. ``site`` is where the
+    application asked for it, in application frames only. ``cause`` is for rollbacks and resets,
+    ``None`` if nobody asked for one.
     """
 
     kind: OperationKind
@@ -139,6 +186,23 @@ class Operation:
     ended: float | None
     statement: str | None = None
     error: str | None = None
+    site: Site | None = None
+    cause: Cause | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What the owner of a checkout was seen doing, from the first look to the last in a row.
+
+    ``ended`` is ``None`` if it was still so when the trace was last written. ``site`` is where it
+    was, in all frames down to the library: the await for a suspended task; for one that is ready,
+    what ran instead of it. ``None`` if there was nothing to see, such as when the owner was gone.
+    """
+
+    activity: Activity
+    started: float
+    ended: float | None
+    site: Site | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +211,12 @@ class Checkout:
 
     ``asked`` is when the request asked the pool, ``granted`` when it got the connection,
     ``returned`` when the pool had it back, ``gave_up`` when the wait ended without a connection.
-    ``connection`` numbers the pool's connections; ``owner`` is the task or thread that asked.
-    Operations are in order of their start; those before ``granted`` (connect, ping) are part of
-    the wait. ``request`` is ``None`` for work that belongs to no request that was seen (`other`).
+    ``connection`` numbers the pool's connections; ``owner`` is the task or thread that asked, and
+    ``site`` where it did, in application frames only. ``connecting`` and ``pinging`` are the
+    seconds of the wait that went into these, ``busy`` the seconds of use in which an operation was
+    in flight; operations that are not over are not in them. Operations and samples are in order of
+    their start; operations before ``granted`` (connect, ping) are part of the wait. ``request`` is
+    ``None`` for work that belongs to no request that was seen (`other`).
     """
 
     id: str
@@ -162,7 +229,12 @@ class Checkout:
     gave_up: float | None
     returned: float | None
     outcome: Outcome
-    operations: tuple[Operation, ...] = ()
+    operations: Sequence[Operation] = ()
+    samples: Sequence[Sample] = ()
+    site: Site | None = None
+    connecting: float = 0.0
+    pinging: float = 0.0
+    busy: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

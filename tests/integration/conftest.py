@@ -20,7 +20,6 @@ if TYPE_CHECKING:
         max_overflow: int
         pool_timeout: float
         external_api_timeout: float
-        trace_directory: Path
 
 
 class StartService(Protocol):
@@ -32,6 +31,7 @@ class StartService(Protocol):
         external_api_url: str,
         *,
         workers: int = 1,
+        trace_directory: Path | None = None,
         **options: Unpack[Options],
     ) -> children.Server: ...
 
@@ -61,9 +61,16 @@ def start_service(database: postgres.Database, log_directory: Path) -> Iterator[
     with ExitStack() as running:
 
         def start(
-            style: Style, external_api_url: str, *, workers: int = 1, **options: Unpack[Options]
+            style: Style,
+            external_api_url: str,
+            *,
+            workers: int = 1,
+            trace_directory: Path | None = None,
+            **options: Unpack[Options],
         ) -> children.Server:
             settings = Settings(style, database.url, external_api_url, database.schema, **options)
-            return running.enter_context(children.service(settings, None, workers, log_directory))
+            return running.enter_context(
+                children.service(settings, None, workers, log_directory, trace_directory)
+            )
 
         yield start

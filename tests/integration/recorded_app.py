@@ -9,13 +9,15 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 import uvicorn
+import wsproto
 from fastapi import Depends, FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
@@ -95,16 +97,26 @@ def eventually(condition: Callable[[], object]) -> None:
 
 
 async def ask(
-    app: Any, path: str, method: str = "GET", *, root_path: str = "", body: bytes = b""
+    app: Any,
+    path: str,
+    method: str = "GET",
+    *,
+    root_path: str = "",
+    body: bytes = b"",
+    leave: asyncio.Event | None = None,
 ) -> list[dict[str, Any]]:
-    """What the application sends as the answer to a request; its exceptions are raised."""
+    """What the application sends as the answer to a request; its exceptions are raised.
+
+    The client leaves when ``leave`` is set.
+    """
     sent: list[dict[str, Any]] = []
     received = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive() -> dict[str, Any]:
-        if not received:
-            await asyncio.Event().wait()  # the client stays
-        return received.pop()
+        if received:
+            return received.pop()
+        await (leave or asyncio.Event()).wait()
+        return {"type": "http.disconnect"}
 
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
@@ -125,6 +137,52 @@ async def ask(
     }
     await app(scope, receive, send)
     return sent
+
+
+@contextmanager
+def serving(app: Any, **options: Any) -> Iterator[str]:
+    """The URL under which uvicorn serves the application, in a thread of this process."""
+    config = uvicorn.Config(app, log_level="critical", loop="asyncio", ws="wsproto", **options)
+    server = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=server.run, args=([listening],))
+        thread.start()
+        try:
+            eventually(lambda: server.started)
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(DEADLINE_S)
+
+
+def talk(url: str, path: str, *texts: str) -> list[str] | None:
+    """What a service answers to texts over a websocket, one to each; ``None`` if it refuses.
+
+    The client leaves then, unless the service did.
+    """
+    address = urlsplit(url)
+    client = wsproto.WSConnection(wsproto.ConnectionType.CLIENT)
+    answers: list[str] = []
+    with socket.create_connection((address.hostname, address.port), timeout=DEADLINE_S) as stream:
+
+        def answer() -> wsproto.events.Event:
+            while True:
+                for event in client.events():
+                    return event
+                client.receive_data(stream.recv(4096) or None)
+
+        stream.sendall(client.send(wsproto.events.Request(host="test", target=path)))
+        if not isinstance(answer(), wsproto.events.AcceptConnection):
+            return None
+        for text in texts:
+            stream.sendall(client.send(wsproto.events.TextMessage(text)))
+            received = answer()
+            assert isinstance(received, wsproto.events.TextMessage)
+            answers.append(received.data)
+        with suppress(wsproto.utilities.LocalProtocolError):
+            stream.sendall(client.send(wsproto.events.CloseConnection(code=1000)))
+            answer()
+    return answers
 
 
 def make_service(url: str) -> FastAPI:

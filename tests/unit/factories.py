@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from poolhog.model import (
+    Activity,
+    Cause,
     Checkout,
     Operation,
     OperationKind,
@@ -12,6 +14,8 @@ from poolhog.model import (
     Pool,
     Process,
     Request,
+    Sample,
+    Site,
     Stage,
 )
 
@@ -83,8 +87,28 @@ def op(
     ended: float | None,
     statement: str | None = None,
     error: str | None = None,
+    site: Site | None = None,
+    cause: Cause | None = None,
 ) -> Operation:
-    return Operation(kind, started, ended, statement, error)
+    return Operation(kind, started, ended, statement, error, site, cause)
+
+
+def make_site(
+    line: int = 10,
+    source: str = "await call_the_llm()",
+    *,
+    file: str = "/app/service.py",
+    function: str = "synchronize",
+    is_application: bool = True,
+    caller: Site | None = None,
+) -> Site:
+    return Site(file, line, function, source, is_application, caller)
+
+
+def sample(
+    activity: Activity, started: float, ended: float | None, site: Site | None = None
+) -> Sample:
+    return Sample(activity, started, ended, site)
 
 
 def make_checkout(
@@ -99,10 +123,14 @@ def make_checkout(
     connection: int | None = None,
     gave_up: float | None = None,
     operations: Sequence[Operation] = (),
+    samples: Sequence[Sample] = (),
+    site: Site | None = None,
+    outcome: Outcome | None = None,
 ) -> Checkout:
-    outcome = Outcome.RETURNED if returned is not None else Outcome.OPEN
-    if granted is None:
-        outcome = Outcome.WAITING if gave_up is None else Outcome.TIMEOUT
+    if outcome is None:
+        outcome = Outcome.RETURNED if returned is not None else Outcome.OPEN
+        if granted is None:
+            outcome = Outcome.WAITING if gave_up is None else Outcome.TIMEOUT
     return Checkout(
         id=id_,
         pool=pool or make_pool(),
@@ -115,11 +143,36 @@ def make_checkout(
         returned=returned,
         outcome=outcome,
         operations=tuple(operations),
+        samples=tuple(samples),
+        site=site,
+        connecting=_spent(operations, granted, OperationKind.CONNECT),
+        pinging=_spent(operations, granted, OperationKind.PING),
+        busy=sum(
+            o.ended - o.started
+            for o in operations
+            if granted is not None and o.started >= granted and o.ended is not None
+        ),
+    )
+
+
+def _spent(operations: Sequence[Operation], granted: float | None, kind: OperationKind) -> float:
+    """The seconds of the wait in operations of this kind."""
+    return sum(
+        o.ended - o.started
+        for o in operations
+        if o.kind is kind and o.ended is not None and (granted is None or o.started < granted)
     )
 
 
 Burst = tuple[list[Checkout], list[Request], Pool, float]
 
+EXTERNAL_CALL = Site(
+    file="/app/service.py",
+    line=48,
+    function="synchronize",
+    source="await external_api.sync_note(note_id)",
+    is_application=True,
+)
 SELECT = "SELECT notes.id, notes.data FROM notes WHERE notes.id = $1"
 UPDATE = "UPDATE notes SET data=$1, synchronized_at=$2 WHERE notes.id = $3 RETURNING *"
 
@@ -156,6 +209,7 @@ def implicit_burst(requests: int = 10, size: int = 5, latency: float = 5.0) -> B
                 request=request,
                 connection=index % size,
                 operations=operations,
+                samples=[sample(Activity.PARKED, select + 0.01, update - 0.005, EXTERNAL_CALL)],
             )
         )
     return checkouts, made, pool, max(r.ended or 0.0 for r in made)

@@ -22,8 +22,10 @@ def pool_record(name: str = "main") -> PoolRecord:
     )
 
 
-def request_record(path: str = "/notes/1", **scope: object) -> RequestRecord:
-    return RequestRecord("http", "GET", path, {"type": "http", "path": path, **scope})
+def request_record(path: str = "/notes/1", route: str | None = None) -> RequestRecord:
+    record = RequestRecord("http", "GET", path)
+    record.route = route
+    return record
 
 
 def rows(file: Path, sql: str) -> list[Any]:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from factories import make_checkout, make_request, op
 
-from poolhog.analysis.lifecycle import lifecycle_of, log_of
+from poolhog.analysis.lifecycle import lifecycle_of
+from poolhog.analysis.log import log_of
 from poolhog.analysis.timeline import build_timeline
 from poolhog.lab.claims import check
 from poolhog.lab.parameters import Parameters

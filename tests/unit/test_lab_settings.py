@@ -1,7 +1,6 @@
 """A service's settings survive the way through its environment."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -17,7 +16,6 @@ LARGEST = Settings(
     max_overflow=3,
     pool_timeout=0.5,
     external_api_timeout=1.5,
-    trace_directory=Path("traces/run 1"),
 )
 
 

@@ -7,7 +7,8 @@ import pytest
 from factories import SELECT, make_checkout, make_pool, make_request, one_get, op
 
 from poolhog.analysis.accounting import State
-from poolhog.analysis.lifecycle import lifecycle_of, log_of, response_line
+from poolhog.analysis.lifecycle import lifecycle_of
+from poolhog.analysis.log import log_of, response_line
 from poolhog.model import OperationKind, Outcome
 
 IMPLICIT_LOG = [

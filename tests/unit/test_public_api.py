@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import inspect
 import json
@@ -11,15 +12,20 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import anyio.to_thread
 import asyncpg.connection
 import asyncpg.cursor
 import asyncpg.pool
 import asyncpg.prepared_stmt
+import asyncpg.transaction
 import fastapi.routing
+import psycopg
+import psycopg_pool
 import pytest
 import sqlalchemy as sa
 import sqlalchemy.engine.cursor
 import sqlalchemy.engine.default
+import sqlalchemy.ext.asyncio
 import sqlalchemy.orm
 import sqlalchemy.pool
 import sqlalchemy.pool.base
@@ -32,18 +38,38 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PATCHED: tuple[Any, ...] = (
+    anyio.to_thread,
+    asyncio,
     asyncpg.connection.Connection,
     asyncpg.cursor.BaseCursor,
     asyncpg.pool.Pool,
+    asyncpg.pool.PoolAcquireContext,
     asyncpg.pool.PoolConnectionHolder,
     asyncpg.prepared_stmt.PreparedStatement,
+    asyncpg.transaction.Transaction,
     fastapi.routing,
+    psycopg.AsyncConnection,
+    psycopg.Connection,
+    psycopg._connection_base.BaseConnection,
+    psycopg_pool.AsyncConnectionPool,
+    psycopg_pool.AsyncNullConnectionPool,
+    psycopg_pool.ConnectionPool,
+    psycopg_pool.NullConnectionPool,
     sa.engine.Connection,
     sa.engine.Engine,
+    sa.engine.Transaction,
     sa.engine.cursor.BufferedRowCursorFetchStrategy,
     sa.engine.default.DefaultDialect,
+    sa.engine.default.DefaultExecutionContext,
+    sa.ext.asyncio.engine.AsyncConnection,
+    sa.ext.asyncio.engine.AsyncTransaction,
+    sa.ext.asyncio.session.AsyncSession,
+    sa.ext.asyncio.session.AsyncSessionTransaction,
+    sa.ext.asyncio.session._AsyncSessionContextManager,
     sa.orm.Session,
+    sa.orm.SessionTransaction,
     sa.pool.Pool,
+    sa.pool.base,
     sa.pool.base._ConnectionFairy,
     sa.pool.base._ConnectionRecord,
     starlette.applications.Starlette,
@@ -117,7 +143,8 @@ def test_every_public_name_is_exported_and_importable() -> None:
     public |= {
         name
         for name, value in vars(poolhog).items()
-        if inspect.isfunction(value) and value.__module__ == "poolhog" and not name.startswith("_")
+        if inspect.isfunction(value) or inspect.isclass(value)
+        if value.__module__ == "poolhog" and not name.startswith("_")
     }
     assert public | {"open_trace"} == set(poolhog.__all__)
     for name in poolhog.__all__:
@@ -216,7 +243,6 @@ def test_uninstalling_leaves_no_patch_and_no_listener(tmp_path: Path) -> None:
     before, counted = attributes(), listeners()
     poolhog.install(tmp_path / "trace")
     assert set(changed(before, attributes())) >= {"Pool", "Connection", "Starlette", "Session"}
-    assert sum(listeners()) > sum(counted)
     query_sqlite(tmp_path)
     poolhog.uninstall()
     assert changed(before, attributes()) == {}

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,10 +16,13 @@ from recorders import eventually, meta, pool_record, request_record, rows, the_f
 
 import poolhog
 from poolhog.model import OperationKind, Outcome
+from poolhog.recording import writer
 from poolhog.recording.recorder import Recorder, current_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from poolhog.recording.records import CheckoutRecord
 
 
 @pytest.fixture
@@ -51,16 +55,37 @@ def test_nothing_is_created_before_the_first_fact(recorder: Recorder) -> None:
     the_file(recorder.directory)
 
 
+def test_without_a_pool_requests_are_nothing_to_write(recorder: Recorder) -> None:
+    """The one that then asks for a connection is written, with all that it did before."""
+    for n in range(3):
+        recorder.request(request_record(f"/static/{n}")).end()
+    request = recorder.request(request_record("/notes/1"))
+    recorder.stage(request, "dependencies").end()
+    assert not recorder.queue
+    assert not recorder.directory.exists()
+    token = current_request.set(request)
+    pool = recorder.pool(pool_record())
+    for _ in range(2):
+        recorder.ask(pool)
+    current_request.reset(token)
+    recorder.stop()
+    trace = poolhog.open_trace(recorder.directory)
+    (found,) = trace.requests
+    assert (found.path, [stage.name for stage in found.stages]) == ("/notes/1", ["dependencies"])
+    assert [checkout.request for checkout in trace.checkouts] == [found, found]
+
+
 def test_a_recorder_that_saw_nothing_leaves_nothing(recorder: Recorder) -> None:
     recorder.stop()
     assert not recorder.directory.exists()
 
 
 def test_a_whole_request_is_read_back(recorder: Recorder) -> None:
-    request = recorder.request(request_record(route=type("Route", (), {"path": "/notes/{id}"})()))
+    request = request_record(route="/notes/{id}")
     token = current_request.set(request)
     stage = recorder.stage(request, "endpoint")
     checkout = recorder.ask(recorder.pool(pool_record()))
+    recorder.request(request_record("/healthz")).end()
     current_request.reset(token)
     connect = recorder.operate(checkout, OperationKind.CONNECT)
     assert connect is not None
@@ -76,6 +101,7 @@ def test_a_whole_request_is_read_back(recorder: Recorder) -> None:
     recorder.stop()
 
     trace = poolhog.open_trace(recorder.directory)
+    assert [r.name for r in trace.requests] == ["GET /notes/{id}", "GET /healthz"]
     (found,) = trace.checkouts
     assert (found.outcome, found.connection, found.pool.name) == (Outcome.RETURNED, 1, "main")
     assert found.request is not None
@@ -96,6 +122,63 @@ def test_an_operation_inside_another_is_part_of_it(recorder: Recorder) -> None:
     assert recorder.operate(checkout, OperationKind.STATEMENT, "ROLLBACK") is None
     outer.end()
     assert recorder.operate(checkout, OperationKind.STATEMENT, "SELECT") is not None
+
+
+def test_what_was_spent_is_added_up_as_it_ends(recorder: Recorder) -> None:
+    checkout = recorder.ask(recorder.pool(pool_record()))
+    for kind in (OperationKind.CONNECT, OperationKind.PING):
+        operation = recorder.operate(checkout, kind)
+        assert operation is not None
+        time.sleep(0.002)
+        operation.end()
+    checkout.grant(1)
+    for _ in range(2):
+        operation = recorder.operate(checkout, OperationKind.STATEMENT, "SELECT")
+        assert operation is not None
+        time.sleep(0.002)
+        operation.end()
+    recorder.end(checkout)
+    recorder.stop()
+    (found,) = poolhog.open_trace(recorder.directory).checkouts
+    spent = [(o.ended or 0.0) - o.started for o in found.operations]
+    assert [found.connecting, found.pinging] == pytest.approx(spent[:2], abs=2e-6)
+    assert found.busy == pytest.approx(sum(spent[2:]), abs=4e-6)
+    assert min(spent) >= 0.002
+
+
+def test_an_operation_in_flight_ends_with_its_checkout(recorder: Recorder) -> None:
+    checkout = recorder.ask(recorder.pool(pool_record()))
+    checkout.grant(1)
+    recorder.operate(checkout, OperationKind.STATEMENT, "SELECT")
+    recorder.end(checkout)
+    recorder.stop()
+    (found,) = poolhog.open_trace(recorder.directory).checkouts
+    (operation,) = found.operations
+    assert operation.ended is not None
+    assert found.returned is not None
+    assert operation.ended <= found.returned
+
+
+def test_a_site_is_taken_where_the_application_asks_in_so_many_words(recorder: Recorder) -> None:
+    def ask_for_one() -> CheckoutRecord:
+        return recorder.ask(recorder.pools[0])
+
+    recorder.pool(pool_record())
+    checkout = ask_for_one()
+    for kind in OperationKind:
+        operation = recorder.operate(checkout, kind)
+        assert operation is not None
+        operation.end()
+    recorder.stop()
+    (found,) = poolhog.open_trace(recorder.directory).checkouts
+    assert found.site is not None
+    names = [site.function.rpartition(".")[2] for site in found.site.stack]
+    here = "test_a_site_is_taken_where_the_application_asks_in_so_many_words"
+    assert names == ["ask_for_one", here]
+    assert found.site.source == "return recorder.ask(recorder.pools[0])"
+    assert found.site.file == __file__
+    sited = {operation.kind for operation in found.operations if operation.site is not None}
+    assert sited == {"statement", "fetch", "commit", "rollback"}
 
 
 def test_the_first_end_counts(recorder: Recorder) -> None:
@@ -134,16 +217,18 @@ def test_nothing_is_recorded_after_the_stop(recorder: Recorder) -> None:
 
 
 def test_a_full_buffer_drops_and_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("poolhog.recording.writer.COMMIT_INTERVAL_S", 3600)
+    monkeypatch.setattr(writer, "COMMIT_INTERVAL_S", 3600)
     recorder = Recorder(tmp_path / "trace", most_buffered=10)
     pool = recorder.pool(pool_record())
     for _ in range(30):
         recorder.ask(pool)
-    assert recorder.dropped == 21  # one place is the pool's
+    taken = 1 + len(recorder.learned)  # places of the pool, and of the site and its callers
+    assert recorder.dropped == 30 - (10 - taken)
     recorder.stop()
     trace = poolhog.open_trace(recorder.directory)
-    assert len(trace.checkouts) == 9
-    assert trace.processes[0].dropped == 21
+    assert len(trace.checkouts) == 10 - taken
+    assert all(checkout.site is not None for checkout in trace.checkouts)
+    assert trace.processes[0].dropped == recorder.dropped
 
 
 def test_a_fault_is_told_once_and_counted(
@@ -287,7 +372,8 @@ def test_the_process_describes_itself(recorder: Recorder) -> None:
     recorder.ask(recorder.pool(pool_record()))
     recorder.stop()
     found = meta(the_file(recorder.directory))
-    assert found["schema_version"] == "1"
+    assert found["schema_version"] == "2"
+    assert float(found["sampling_interval_s"]) == recorder.options.sampling_interval_s
     assert json.loads(found["argv"]) == [sys.executable, *sys.argv]
     assert "python" in json.loads(found["versions"])
     assert int(found["monotonic_ns"]) <= int(found["written_ns"])

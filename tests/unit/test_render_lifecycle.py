@@ -47,8 +47,8 @@ def marker(svg: str) -> float:
 def test_the_connection_ends_on_the_right_side_of_the_response(width: int) -> None:
     implicit = lifecycle_svg(life(), title="t", width=width)
     explicit = lifecycle_svg(life(explicit=True), title="t", width=width)
-    assert max(right for _, right in spans(implicit, "busy", "gap")) > marker(implicit)
-    assert max(right for _, right in spans(explicit, "busy", "gap")) < marker(explicit)
+    assert max(right for _, right in spans(implicit, "busy", "running")) > marker(implicit)
+    assert max(right for _, right in spans(explicit, "busy", "running")) < marker(explicit)
     assert max(right for _, right in spans(explicit, "session")) > marker(explicit)
 
 

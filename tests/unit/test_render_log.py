@@ -4,7 +4,7 @@ import pytest
 from factories import one_get
 from rich.console import Console, RenderableType
 
-from poolhog.analysis.lifecycle import LogLine, log_of
+from poolhog.analysis.log import LogLine, log_of
 from poolhog.render.log import log_text, logs_side_by_side
 
 

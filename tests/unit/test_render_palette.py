@@ -4,8 +4,8 @@ from itertools import combinations
 
 import pytest
 
-from poolhog.analysis.accounting import State
-from poolhog.render.palette import PAINTS, SURFACES, css_variables
+from poolhog.analysis.accounting import GAPS, State
+from poolhog.render.palette import PAINTS, SURFACES, css_variables, paints_of
 
 # Machado, Oliveira and Fernandes (2009): severity 1.0, on linear RGB.
 NORMAL = ((1, 0, 0), (0, 1, 0), (0, 0, 1))
@@ -45,8 +45,8 @@ def difference(one: str, other: str, seen: Matrix) -> float:
 @pytest.mark.parametrize("seen", [NORMAL, DEUTERANOPIA, PROTANOPIA])
 def test_every_two_states_can_be_told_apart(kind: str, seen: Matrix) -> None:
     for one, other in combinations(State, 2):
-        # The hatch of a gap tells it from holding none for those who see no red.
-        least = 12 if {one, other} == {State.GAP, State.NOT_HOLDING} else 20
+        # Its hatch tells parked from holding none for those who see no red.
+        least = 12 if {one, other} == {State.PARKED, State.NOT_HOLDING} else 20
         apart = difference(getattr(PAINTS[one], kind), getattr(PAINTS[other], kind), seen)
         assert apart >= least, (one, other)
 
@@ -67,6 +67,15 @@ def test_glyphs_and_labels_tell_states_apart_without_colour() -> None:
     assert set(PAINTS) == set(State)
     assert len({paint.glyph for paint in PAINTS.values()}) == len(State)
     assert len({paint.label for paint in PAINTS.values()}) == len(State)
+
+
+def test_textures_tell_the_states_of_gaps_apart_without_colour() -> None:
+    assert len({PAINTS[state].texture for state in GAPS}) == len(GAPS)
+    assert {state for state in State if PAINTS[state].texture} == set(GAPS)
+
+
+def test_a_legend_has_only_what_occurs() -> None:
+    assert paints_of({State.READY, State.WAITING}) == [PAINTS[State.WAITING], PAINTS[State.READY]]
 
 
 def test_the_variables_differ_between_light_and_dark() -> None:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from poolhog.analysis.accounting import GAPS
 from poolhog.render.svg import (
     Scale,
     Sheet,
@@ -64,11 +65,11 @@ def test_two_pictures_share_no_id_and_no_style() -> None:
         rules = css.replace("@media (prefers-color-scheme:dark){", "").split("}")
         return {one for rule in rules if "{" in rule for one in rule.split("{")[0].split(",")}
 
-    assert len(ids(one)) == 4
+    assert len(ids(one)) == 3 + len(GAPS)
     assert not ids(one) & ids(other)
     (root,) = {one for one in ids(one) if one.endswith("svg")}
     assert all(selector.startswith(f"#{root}") for selector in selectors(one))
-    assert f"url(#{root.removesuffix('svg')}hatch)" in one
+    assert f"url(#{root.removesuffix('svg')}parked-texture)" in one
 
 
 def test_a_picture_refers_to_nothing_outside() -> None:
@@ -130,9 +131,9 @@ def test_folding_keeps_both_ends() -> None:
 
 def test_a_legend_breaks_before_it_leaves_the_sheet() -> None:
     sheet = Sheet("t", width=200)
-    sheet.legend([("busy", "a rather long label"), ("gap", "another rather long one")])
+    sheet.legend([("busy", "a rather long label"), ("parked", "another rather long one")])
     root = ET.fromstring(sheet.svg(""))
-    swatches = [r for r in root.findall(".//{*}rect") if r.get("class") in ("busy", "gap")]
+    swatches = [r for r in root.findall(".//{*}rect") if r.get("class") in ("busy", "parked")]
     assert {swatch.get("x") for swatch in swatches} == {"20"}
     assert len({swatch.get("y") for swatch in swatches}) == 2
 

@@ -131,7 +131,7 @@ def test_several_pools_are_told_apart() -> None:
 def test_the_summary_is_exact() -> None:
     assert summary(explicit()) == (
         "10 requests · 5 connections · waited 120 ms in all · "
-        "connections checked out 180 ms, busy 140 ms of it"
+        "connections checked out 180 ms: busy 140 ms, running 40.0 ms"
     )
 
 

@@ -7,14 +7,14 @@ from factories import explicit_burst, implicit_burst, make_checkout, make_pool, 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poolhog.analysis.accounting import Interval, State, end_of, intervals
+from poolhog.analysis.accounting import GAPS, Interval, State, end_of, intervals
 from poolhog.analysis.timeline import (
     Step,
     Timeline,
     build_timeline,
     dominant,
+    in_buckets,
     peaks,
-    shares,
 )
 from poolhog.model import Checkout, OperationKind, Pool, Request
 
@@ -112,7 +112,7 @@ def test_connections_are_lent_for_as_long_as_checkouts_are_in_use(scene: Scene) 
         for c in checkouts
         if c.granted is not None
     )
-    assert timeline.lent(State.BUSY) + timeline.lent(State.GAP) == pytest.approx(used)
+    assert timeline.lent(State.BUSY, *GAPS) == pytest.approx(used)
 
 
 def test_the_state_that_holds_more_wins() -> None:
@@ -125,9 +125,9 @@ def test_the_state_that_holds_more_wins() -> None:
     assert states(lane.intervals) == [
         (State.NOT_HOLDING, 0, 1),
         (State.WAITING, 1, 2),
-        (State.GAP, 2, 5),
+        (State.RUNNING, 2, 5),
         (State.BUSY, 5, 6),
-        (State.GAP, 6, 10),
+        (State.RUNNING, 6, 10),
     ]
 
 
@@ -212,31 +212,35 @@ def test_the_implicit_burst_comes_in_two_waves() -> None:
     assert len(timeline.connections) == 5
     assert max(step.count for step in timeline.waiting) == 5
     assert timeline.waited() == pytest.approx(5 * 5.03, rel=0.01)
-    assert timeline.lent(State.GAP) > 0.99 * 10 * 5
+    assert timeline.lent(State.PARKED) > 0.99 * 10 * 5
 
 
 def test_the_explicit_burst_holds_for_moments() -> None:
     checkouts, requests, pool, ended = explicit_burst()
     timeline = build_timeline(checkouts, requests, [pool], started=0, ended=ended)
-    assert timeline.lent(State.GAP) + timeline.lent(State.BUSY) == pytest.approx(20 * 0.009)
+    assert timeline.lent(*GAPS, State.BUSY) == pytest.approx(20 * 0.009)
     assert {len(lane.segments) for lane in timeline.connections} == {4}
 
 
 def test_shares_add_up_and_the_longest_state_dominates() -> None:
-    parts = [Interval(State.WAITING, 0, 3), Interval(State.BUSY, 3, 4), Interval(State.GAP, 4, 7)]
-    found = shares(parts, started=0, ended=8, buckets=2)
+    parts = [
+        Interval(State.WAITING, 0, 3),
+        Interval(State.BUSY, 3, 4),
+        Interval(State.RUNNING, 4, 7),
+    ]
+    found = in_buckets(parts, started=0, ended=8, buckets=2)
     assert found == (
         {State.WAITING: 3, State.BUSY: 1},
-        {State.GAP: 3},
+        {State.RUNNING: 3},
     )
-    quarters = shares(parts, started=0, ended=8, buckets=4)
+    quarters = in_buckets(parts, started=0, ended=8, buckets=4)
     assert [dominant(share) for share in quarters] == [
         State.WAITING,
         State.BUSY,  # as long as the wait before it, and holds more
-        State.GAP,
-        State.GAP,
+        State.RUNNING,
+        State.RUNNING,
     ]
-    assert shares(parts, started=8, ended=9, buckets=2) == ({}, {})
+    assert in_buckets(parts, started=8, ended=9, buckets=2) == ({}, {})
     assert dominant({}) is None
 
 
@@ -245,13 +249,13 @@ def test_no_second_is_lost_in_buckets(scene: Scene, buckets: int) -> None:
     checkouts, requests, pool = scene
     timeline = build_timeline(checkouts, requests, [pool], started=STARTED, ended=ENDED)
     for lane in timeline.requests:
-        found = shares(lane.intervals, started=STARTED, ended=ENDED, buckets=buckets)
+        found = in_buckets(lane.intervals, started=STARTED, ended=ENDED, buckets=buckets)
         total = sum(sum(share.values()) for share in found)
         assert total == pytest.approx(lane.ended - lane.started)
 
 
 def test_an_empty_window_has_empty_buckets() -> None:
-    assert shares([Interval(State.GAP, 0, 1)], started=1, ended=1, buckets=2) == ({}, {})
+    assert in_buckets([Interval(State.RUNNING, 0, 1)], started=1, ended=1, buckets=2) == ({}, {})
     assert peaks([Step(1, 3)], started=1, ended=1, buckets=2) == (0, 0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sqlite3
@@ -11,15 +12,16 @@ import sys
 import time
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from recorders import DEADLINE_S, eventually, meta, pool_record, request_record, rows, the_file
 
 import poolhog
-from poolhog.model import OperationKind, Outcome
+from poolhog.model import Activity, OperationKind, Outcome
 from poolhog.recording import writer
-from poolhog.recording.recorder import Recorder
+from poolhog.recording.recorder import Recorder, current_request
+from poolhog.recording.records import OPERATIONS_PER_ROW, SampleRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,16 +119,13 @@ def test_a_statement_has_one_number_and_no_literals(recorder: Recorder) -> None:
             operation.end()
     recorder.stop()
     file = the_file(recorder.directory)
-    assert rows(file, "SELECT id, sql FROM statements ORDER BY id") == [
-        (1, "SELECT ?"),
-        (2, "SELECT $1"),
-        (3, "COMMIT"),
-    ]
-    counts = "SELECT statement_id, count(*) FROM operations GROUP BY 1 ORDER BY 1"
-    assert rows(file, counts) == [(1, 50), (2, 50), (3, 50)]
+    kept = rows(file, "SELECT text FROM texts WHERE text LIKE 'SELECT%' OR text = 'COMMIT'")
+    assert sorted(kept) == [("COMMIT",), ("SELECT $1",), ("SELECT ?",)]
+    counts = "SELECT statement, count(*) FROM operations GROUP BY 1 ORDER BY 1"
+    assert rows(file, counts) == [("COMMIT", 50), ("SELECT $1", 50), ("SELECT ?", 50)]
 
 
-def test_statement_numbers_hold_when_their_memory_is_full(
+def test_the_numbers_of_texts_hold_when_their_memory_is_full(
     recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer, "MOST_TEXTS", 3)
@@ -136,8 +135,11 @@ def test_statement_numbers_hold_when_their_memory_is_full(
         assert operation is not None
         operation.end()
     recorder.stop()
-    statements = rows(the_file(recorder.directory), "SELECT sql FROM statements")
-    assert sorted(statements) == sorted((f"SELECT c{n}",) for n in range(8))
+    file = the_file(recorder.directory)
+    kept = rows(file, "SELECT text FROM texts WHERE text LIKE 'SELECT%'")
+    assert sorted(kept) == sorted((f"SELECT c{n}",) for n in range(8))
+    told = rows(file, "SELECT statement FROM operations ORDER BY started_ns")
+    assert told == [(f"SELECT c{n % 8}",) for n in range(40)]
 
 
 def test_a_pid_that_is_used_again_gets_another_file(recorder: Recorder) -> None:
@@ -155,6 +157,7 @@ def test_a_pid_that_is_used_again_gets_another_file(recorder: Recorder) -> None:
 
 
 def test_lone_surrogates_do_not_stop_the_writer(recorder: Recorder) -> None:
+    recorder.pool(pool_record())
     recorder.request(request_record("/notes/\ud800\udcff")).end()
     checkout = ask(recorder)
     operation = recorder.operate(checkout, OperationKind.STATEMENT, 'SELECT "\udcff"')
@@ -168,6 +171,7 @@ def test_lone_surrogates_do_not_stop_the_writer(recorder: Recorder) -> None:
 
 
 def test_values_that_sqlite_does_not_keep_do_not_stop_the_writer(recorder: Recorder) -> None:
+    recorder.pool(pool_record())
     request = recorder.request(request_record())
     request.status = 2**80
     request.end()
@@ -183,18 +187,18 @@ def test_values_that_sqlite_does_not_keep_do_not_stop_the_writer(recorder: Recor
 def test_a_record_that_makes_no_row_does_not_stop_the_others(
     recorder: Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:
-    class Route:
-        @property
-        def path(self) -> str:
-            raise RuntimeError("a route without a path")
+    class Route(str):
+        def encode(self, *_: object) -> bytes:
+            raise RuntimeError("a route without a text")
 
-    recorder.request(request_record("/broken", route=Route()))
+    recorder.pool(pool_record())
+    recorder.request(request_record("/broken", route=Route("/broken")))
     recorder.request(request_record("/fine")).end()
     recorder.stop()
     trace = poolhog.open_trace(recorder.directory)
     assert [request.path for request in trace.requests] == ["/fine"]
     assert trace.processes[0].errors >= 1
-    assert "a route without a path" in caplog.text
+    assert "a route without a text" in caplog.text
 
 
 def test_a_poolhog_that_is_not_installed_writes_all_the_same(
@@ -241,6 +245,11 @@ def test_a_deleted_folder_is_told_and_made_anew(
     the_file(recorder.directory)
     eventually(lambda: len(outcomes(recorder.directory)) == 2)
     assert outcomes(recorder.directory) == [Outcome.OPEN, Outcome.WAITING]
+    # The new file knows the pool and the sites that the old one knew.
+    trace = poolhog.open_trace(recorder.directory)
+    assert [pool.name for pool in trace.pools] == ["main"]
+    sources = [checkout.site.source for checkout in trace.checkouts if checkout.site is not None]
+    assert sources == ["return recorder.ask(recorder.pools[0])"] * 2
     assert recorder.errors == 1
     assert "the trace was deleted" in caplog.text
 
@@ -265,6 +274,129 @@ def test_a_commit_that_fails_loses_nothing(
     assert [len(checkout.operations) for checkout in trace.checkouts] == [0, 1]
     assert trace.checkouts[1].operations[0].statement == "SELECT lost"
     assert caplog.text.count("database or disk is full") == 2  # the message, and its traceback
+
+
+def test_thousands_of_operations_are_there_once_and_in_order(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkout that goes on and on is not written anew each time, also if a commit fails."""
+
+    def fail(file: writer.TraceFile, values: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    def operate(count: int) -> None:
+        for _ in range(count):
+            statement = f"SELECT c{len(made)}"
+            operation = recorder.operate(checkout, OperationKind.STATEMENT, statement)
+            assert operation is not None
+            operation.end()
+            made.append(statement)
+
+    made: list[str] = []
+    checkout = ask(recorder)
+    checkout.grant(1)
+    operate(950)
+    eventually(lambda: checkout.earlier > 0)
+    with monkeypatch.context() as patched:
+        patched.setattr(writer.TraceFile, "_tell", fail)
+        operate(1000)
+        failed = recorder.errors
+        eventually(lambda: recorder.errors >= failed + 2)
+        kept = checkout.earlier
+        operate(5)
+    operate(1000)
+    eventually(lambda: checkout.earlier > kept)
+    in_flight = recorder.operate(checkout, OperationKind.FETCH)
+    assert in_flight is not None
+    file = the_file(recorder.directory)
+    eventually(lambda: _statements(recorder.directory) == [*made, None])
+    sizes = rows(file, "SELECT json_array_length(operations) FROM packed_operations")
+    assert {size for (size,) in sizes} == {OPERATIONS_PER_ROW}
+    assert len(checkout.operations) <= 2 * OPERATIONS_PER_ROW
+    recorder.end(checkout)
+    recorder.stop()
+    assert _statements(recorder.directory) == [*made, None]
+    assert rows(file, "SELECT count(*), count(ended_ns) FROM operations") == [(2956, 2956)]
+
+
+def _statements(directory: Path) -> list[str | None]:
+    (checkout,) = poolhog.open_trace(directory).checkouts
+    return [operation.statement for operation in checkout.operations]
+
+
+def test_packed_parts_are_as_short_as_they_can_be(recorder: Recorder) -> None:
+    """A row per checkout; what is missing at the end of an operation is left out."""
+    recorder.pool(pool_record())
+    checkout = recorder.ask(recorder.pools[0])
+    checkout.grant(1)
+    ping = recorder.operate(checkout, OperationKind.PING)
+    assert ping is not None
+    ping.end()
+    commit = recorder.operate(checkout, OperationKind.COMMIT)
+    assert commit is not None
+    commit.end(ValueError())
+    recorder.operate(checkout, OperationKind.RESET)
+    request = recorder.request(request_record())
+    recorder.stage(request, "endpoint")
+    recorder.stop()
+    file = the_file(recorder.directory)
+    ((packed,),) = rows(file, "SELECT operations FROM packed_checkouts")
+    assert [len(operation) for operation in json.loads(packed)] == [3, 6, 2]
+    assert rows(file, "SELECT count(*) FROM packed_operations") == [(0,)]
+    ((stages,),) = rows(file, "SELECT stages FROM packed_requests")
+    ((name, since, ended),) = json.loads(stages)
+    assert rows(file, f"SELECT text FROM texts WHERE id = {name}") == [("endpoint",)]
+    assert since >= 0
+    assert ended is None
+
+
+def test_the_views_say_what_the_reader_reads(recorder: Recorder) -> None:
+    request = request_record(route="/notes/{id}")
+    recorder.pool(pool_record())
+    recorder.request(request)
+    stage = recorder.stage(request, "endpoint")
+    token = current_request.set(request)
+    checkout = ask(recorder)
+    current_request.reset(token)
+    checkout.grant(7)
+    operation = recorder.operate(checkout, OperationKind.STATEMENT, "SELECT 1")
+    assert operation is not None
+    operation.end(ValueError())
+    recorder.sample(SampleRecord(checkout, Activity.PARKED, checkout.site, time.monotonic_ns()))
+    recorder.end(checkout)
+    stage.end()
+    request.end()
+    recorder.stop()
+    file, trace = the_file(recorder.directory), poolhog.open_trace(recorder.directory)
+
+    def instants(sql: str) -> list[float | None]:
+        (row,) = rows(file, sql)
+        return [None if value is None else trace.at(value) for value in row]
+
+    def close(*expected: float | None) -> Any:
+        return pytest.approx(expected, abs=1e-9)
+
+    (found,), (asked,) = trace.requests, trace.checkouts
+    (ran,), (seen,), (part,) = asked.operations, asked.samples, found.stages
+    told = "SELECT started_ns, responding_ns, responded_ns, ended_ns FROM requests"
+    assert instants(told) == close(found.started, None, None, found.ended)
+    told = "SELECT asked_ns, granted_ns, gave_up_ns, returned_ns FROM checkouts"
+    assert instants(told) == close(asked.asked, asked.granted, None, asked.returned)
+    told = "SELECT started_ns, ended_ns FROM operations"
+    assert instants(told) == close(ran.started, ran.ended)
+    assert instants("SELECT started_ns, ended_ns FROM samples") == close(seen.started, seen.ended)
+    assert instants("SELECT started_ns, ended_ns FROM stages") == close(part.started, part.ended)
+    assert rows(file, "SELECT kind, method, route, path FROM requests") == [
+        ("http", "GET", "/notes/{id}", "/notes/1")
+    ]
+    told = "SELECT owner, connection, outcome, busy_ns FROM checkouts"
+    assert rows(file, told) == [("MainThread", 7, "returned", round(asked.busy * 1e9))]
+    told = "SELECT kind, statement, error, cause FROM operations"
+    assert rows(file, told) == [("statement", "SELECT ?", "ValueError", None)]
+    assert rows(file, "SELECT activity FROM samples") == [("parked",)]
+    assert rows(file, "SELECT name FROM stages") == [("endpoint",)]
+    told = "SELECT function FROM sites JOIN checkouts AS c ON c.site_id = sites.id"
+    assert rows(file, told) == [("ask",)]
 
 
 def test_a_close_that_fails_is_counted(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,20 +2,25 @@
 
 Every interval is half open and in seconds on the run's clock. What is still open is counted up to
 ``until``, the last instant that the trace knows of.
+
+Gaps are split into parked, running and ready by the samples that fell into them: each instant is
+what the nearest sample says. A gap too short for a sample is split like its siblings (``Shares``).
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from operator import attrgetter
+from typing import TYPE_CHECKING, NamedTuple
 
-from poolhog.model import OperationKind
+from poolhog.model import Activity, OperationKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from poolhog.model import Checkout, Operation
+    from poolhog.model import Checkout, Operation, Sample, Site
 
 
 class State(StrEnum):
@@ -23,8 +28,14 @@ class State(StrEnum):
 
     WAITING = "waiting"
     BUSY = "busy"
-    GAP = "gap"
+    PARKED = "parked"
+    RUNNING = "running"
+    READY = "ready"
     NOT_HOLDING = "not holding"
+
+
+GAPS = (State.PARKED, State.RUNNING, State.READY)
+"""The states of a checkout's gaps: lent, and no operation is in flight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +53,34 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
-    """The seconds of a checkout, by what they were spent on."""
+class Stretch:
+    """The part of a gap that is nearer to this sample than to any other."""
+
+    sample: Sample
+    started: float
+    ended: float
+
+    @property
+    def state(self) -> State:
+        """What the sample says about it."""
+        return _STATES[self.sample.activity]
+
+    @property
+    def duration(self) -> float:
+        """Seconds."""
+        return self.ended - self.started
+
+
+class Account(NamedTuple):
+    """The seconds of a checkout, by what they were spent on; a tuple, as there may be millions."""
 
     queueing: float
     connecting: float
     pinging: float
     busy: float
-    gap: float
+    parked: float
+    running: float
+    ready: float
 
     @property
     def wait(self) -> float:
@@ -57,9 +88,60 @@ class Account:
         return self.queueing + self.connecting + self.pinging
 
     @property
+    def gap(self) -> float:
+        """Lent, and no operation in flight."""
+        return self.parked + self.running + self.ready
+
+    @property
     def use(self) -> float:
         """From getting the connection to giving it back."""
         return self.busy + self.gap
+
+
+class Share(NamedTuple):
+    """How a gap without a sample is split; the three add up to 1."""
+
+    parked: float
+    running: float
+    ready: float
+
+
+class Shares:
+    """How the gaps without a sample are split: like those with one, of the same site.
+
+    A site's samples are those of all checkouts that were asked for there. Gaps that are hardly
+    longer than the sampling interval are the better siblings, because the long ones may be of
+    another kind (a call that is usually answered from a cache): if there are any, only these
+    count. What no sample tells about is the execution of Python, hence running.
+    """
+
+    def __init__(self, checkouts: Iterable[Checkout], until: float) -> None:
+        short: dict[Site | None, dict[State, float]] = {}
+        every: dict[Site | None, dict[State, float]] = {}
+        for checkout in checkouts:
+            limit = _SHORT_INTERVALS * checkout.pool.process.sampling_interval
+            for gap in gaps(checkout, until) if checkout.samples else ():
+                tables = (short, every) if gap[1] - gap[0] <= limit else (every,)
+                for stretch in _stretches(gap, checkout.samples):
+                    for table in tables:
+                        seconds = table.setdefault(checkout.site, dict.fromkeys(GAPS, 0.0))
+                        seconds[stretch.state] += stretch.duration
+        self._shares = {site: _share(short.get(site) or every[site]) for site in every}
+
+    def of(self, checkout: Checkout) -> Share:
+        """How a gap of this checkout is split."""
+        return self._shares.get(checkout.site, _ALL_RUNNING)
+
+
+_SHORT_INTERVALS = 2
+_ALL_RUNNING = Share(0.0, 1.0, 0.0)
+_STATES = {
+    Activity.PARKED: State.PARKED,
+    Activity.RUNNING: State.RUNNING,
+    Activity.READY: State.READY,
+}
+NO_SHARES = Shares((), 0.0)
+"""For a checkout that is looked at alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +158,9 @@ class Transaction:
 
 def end_of_wait(checkout: Checkout, until: float) -> float:
     """When the wait ended with a connection or without one, or ``until`` if it goes on."""
-    for end in (checkout.granted, checkout.gave_up):
-        if end is not None:
-            return end
-    return max(until, checkout.asked)
+    if checkout.granted is not None:
+        return checkout.granted
+    return checkout.gave_up if checkout.gave_up is not None else max(until, checkout.asked)
 
 
 def end_of(checkout: Checkout, until: float) -> float:
@@ -89,39 +170,84 @@ def end_of(checkout: Checkout, until: float) -> float:
     return checkout.returned if checkout.returned is not None else max(until, checkout.granted)
 
 
-def intervals(checkout: Checkout, until: float) -> tuple[Interval, ...]:
+def intervals(checkout: Checkout, until: float, shares: Shares = NO_SHARES) -> tuple[Interval, ...]:
     """The checkout's states from ``asked`` to its end, in order, without holes or overlaps."""
     found = []
-    granted = end_of_wait(checkout, until)
-    if granted > checkout.asked:
-        found.append(Interval(State.WAITING, checkout.asked, granted))
-    if checkout.granted is None:
-        return tuple(found)
+    at = end_of_wait(checkout, until)
+    if at > checkout.asked:
+        found.append(Interval(State.WAITING, checkout.asked, at))
+    for gap in gaps(checkout, until):
+        if gap[0] > at:
+            found.append(Interval(State.BUSY, at, gap[0]))
+        found.extend(_split(checkout, gap, shares))
+        at = gap[1]
     end = end_of(checkout, until)
-    at = granted
-    for started, ended in _merged(_clipped(checkout.operations, granted, end)):
-        if started > at:
-            found.append(Interval(State.GAP, at, started))
-        found.append(Interval(State.BUSY, started, ended))
-        at = ended
     if end > at:
-        found.append(Interval(State.GAP, at, end))
+        found.append(Interval(State.BUSY, at, end))
     return tuple(found)
 
 
-def account(checkout: Checkout, until: float) -> Account:
+def gaps(checkout: Checkout, until: float) -> Iterator[tuple[float, float]]:
+    """Start and end of each gap, in order; none is empty."""
+    if checkout.granted is None:
+        return
+    end = end_of(checkout, until)
+    at = checkout.granted
+    for operation in checkout.operations:
+        started = min(operation.started, end)
+        if started > at:
+            yield at, started
+        at = max(at, operation.ended if operation.ended is not None else end)
+    if end > at:
+        yield at, end
+
+
+def stretches(checkout: Checkout, until: float) -> Iterator[Stretch]:
+    """The gaps in parts, each with the sample that tells about it; those without are left out."""
+    if checkout.samples:
+        for gap in gaps(checkout, until):
+            yield from _stretches(gap, checkout.samples)
+
+
+def account(checkout: Checkout, until: float, shares: Shares = NO_SHARES) -> Account:
     """The checkout's seconds by what they were spent on."""
     granted = end_of_wait(checkout, until)
-    connecting = _spent(checkout, OperationKind.CONNECT, granted)
-    pinging = _spent(checkout, OperationKind.PING, granted)
-    states = intervals(checkout, until)
+    use = end_of(checkout, until) - granted
+    if checkout.samples or (checkout.returned is None and checkout.gave_up is None):
+        connecting = _spent(checkout, OperationKind.CONNECT, granted)
+        pinging = _spent(checkout, OperationKind.PING, granted)
+        parked, running, ready, untold = _told(checkout, until)
+        busy = max(use - parked - running - ready - untold, 0.0)
+    else:
+        # The recorder added these up: the operations of a checkout that is over stay packed.
+        connecting, pinging = checkout.connecting, checkout.pinging
+        busy = min(checkout.busy, use)
+        parked, running, ready, untold = 0.0, 0.0, 0.0, use - busy
+    share = shares.of(checkout)
     return Account(
-        queueing=granted - checkout.asked - connecting - pinging,
-        connecting=connecting,
-        pinging=pinging,
-        busy=sum(i.duration for i in states if i.state is State.BUSY),
-        gap=sum(i.duration for i in states if i.state is State.GAP),
+        granted - checkout.asked - connecting - pinging,
+        connecting,
+        pinging,
+        busy,
+        parked + untold * share.parked,
+        running + untold * share.running,
+        ready + untold * share.ready,
     )
+
+
+def _told(checkout: Checkout, until: float) -> tuple[float, float, float, float]:
+    """The seconds of the gaps that samples call parked, running and ready, and of the others."""
+    seconds = dict.fromkeys(GAPS, 0.0)
+    untold = 0.0
+    for gap in gaps(checkout, until):
+        told = False
+        for stretch in _stretches(gap, checkout.samples):
+            seconds[stretch.state] += stretch.duration
+            told = True
+        if not told:
+            untold += gap[1] - gap[0]
+    parked, running, ready = (seconds[state] for state in GAPS)
+    return parked, running, ready, untold
 
 
 def transactions(checkout: Checkout, until: float) -> tuple[Transaction, ...]:
@@ -154,13 +280,13 @@ def idle_in_transaction(checkout: Checkout, until: float) -> float:
     BEGIN travels with the first statement, so a transaction counts from that statement's end, as
     PostgreSQL's ``idle_in_transaction_time`` does.
     """
+    between = tuple(gaps(checkout, until))
     return sum(
-        interval.duration
+        ended - started
         for transaction in transactions(checkout, until)
-        for interval in intervals(checkout, until)
-        if interval.state is State.GAP
-        and interval.started >= _first_operation_end(checkout, transaction)
-        and interval.ended <= transaction.ended
+        for first in (_first_operation_end(checkout, transaction),)
+        for started, ended in between
+        if started >= first and ended <= transaction.ended
     )
 
 
@@ -172,6 +298,54 @@ def _first_operation_end(checkout: Checkout, transaction: Transaction) -> float:
         ) and operation.started >= transaction.started:
             return operation.ended if operation.ended is not None else transaction.ended
     return transaction.ended
+
+
+def _split(checkout: Checkout, gap: tuple[float, float], shares: Shares) -> Iterator[Interval]:
+    """A gap as its samples tell it, or else as its siblings' do."""
+    at, end = gap
+    state: State | None = None
+    for stretch in _stretches(gap, checkout.samples):
+        if state is not None and stretch.state is not state:
+            yield Interval(state, at, stretch.started)
+            at = stretch.started
+        state = stretch.state
+    if state is not None:
+        yield Interval(state, at, end)
+        return
+    present = [(state, part) for state, part in zip(GAPS, shares.of(checkout), strict=True) if part]
+    for state, part in present[:-1]:
+        change = min(at + part * (end - gap[0]), end)
+        if change > at:
+            yield Interval(state, at, change)
+            at = change
+    if end > at:
+        yield Interval(present[-1][0], at, end)
+
+
+def _stretches(gap: tuple[float, float], samples: Sequence[Sample]) -> Iterator[Stretch]:
+    """The parts of a gap, of which none is empty, or nothing if it has no sample."""
+    at, end = gap
+    # A sample never reaches from one gap into another.
+    first = bisect_left(samples, at, key=_STARTED)
+    last = bisect_left(samples, end, key=_STARTED)
+    for index in range(first, last):
+        sample = samples[index]
+        change = end
+        if index + 1 < last:
+            following = samples[index + 1].started
+            seen = sample.ended if sample.ended is not None else following
+            change = min((seen + following) / 2, end)
+        if change > at:
+            yield Stretch(sample, at, change)
+            at = change
+
+
+_STARTED = attrgetter("started")
+
+
+def _share(seconds: Mapping[State, float]) -> Share:
+    whole = sum(seconds.values())
+    return Share(*(seconds[state] / whole for state in GAPS))
 
 
 def _ends_transaction(operation: Operation) -> bool:
@@ -186,29 +360,3 @@ def _spent(checkout: Checkout, kind: OperationKind, granted: float) -> float:
         for operation in checkout.operations
         if operation.kind is kind and operation.started < granted
     )
-
-
-def _clipped(
-    operations: Iterable[Operation], started: float, ended: float
-) -> Iterator[tuple[float, float]]:
-    """Start and end of each operation, cut to the interval; those outside are left out."""
-    for operation in operations:
-        first = max(operation.started, started)
-        last = min(operation.ended if operation.ended is not None else ended, ended)
-        if last > first:
-            yield first, last
-
-
-def _merged(spans: Iterable[tuple[float, float]]) -> Iterator[tuple[float, float]]:
-    """The union of the spans, which are in order of their start."""
-    current: tuple[float, float] | None = None
-    for started, ended in spans:
-        if current is None:
-            current = started, ended
-        elif started <= current[1]:
-            current = current[0], max(current[1], ended)
-        else:
-            yield current
-            current = started, ended
-    if current is not None:
-        yield current

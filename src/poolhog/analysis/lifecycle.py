@@ -1,4 +1,4 @@
-"""One request's life: the log of what happened to its connections, and the stages it went through.
+"""One request's life: the stages it went through, and what was open meanwhile.
 
 All instants here are seconds since the request started.
 """
@@ -6,17 +6,24 @@ All instants here are seconds since the request started.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from http import HTTPStatus
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from poolhog.analysis.accounting import Interval, end_of, end_of_wait, intervals, transactions
-from poolhog.model import OperationKind, Outcome
+from poolhog.analysis.accounting import (
+    NO_SHARES,
+    Interval,
+    end_of,
+    end_of_wait,
+    intervals,
+    transactions,
+)
+from poolhog.analysis.log import returned_after
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from poolhog.model import Checkout, Operation, Request, Stage
+    from poolhog.analysis.accounting import Shares
+    from poolhog.model import Checkout, Request, Stage
 
 ROUTING = "middleware, routing"
 UNTOLD = "middleware, routing, request execution"
@@ -48,15 +55,6 @@ _RECORDED = {
     "endpoint": EXECUTION,
     "serialization": SERIALIZATION,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class LogLine:
-    """What happened, in the words of a log; ``is_response`` marks the line of the response."""
-
-    at: float
-    what: str
-    is_response: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,33 +94,9 @@ class Lifecycle:
     ended_with: str | None
 
 
-def log_of(request: Request, checkouts: Iterable[Checkout]) -> tuple[LogLine, ...]:
-    """The request's log, in order; of what happened at the same instant, the cause comes first."""
-    responding = request.responding
-    entries: list[tuple[float, int, str]] = []
-    for checkout in sorted(checkouts, key=lambda checkout: checkout.asked):
-        late = _returned_after(checkout, responding)
-        for at, what, gives_back in _told(checkout):
-            # The response needs what was read, and starts before a late connection is given back.
-            entries.append((at, 2 if late and gives_back and at == responding else 0, what))
-    if responding is not None:
-        entries.append((responding, 1, response_line(request)))
-    entries.sort(key=lambda entry: entry[:2])
-    return tuple(
-        LogLine(at - request.started, what, is_response=rank == 1) for at, rank, what in entries
-    )
-
-
-def response_line(request: Request) -> str:
-    """The response as servers log it, such as ``"GET /notes/1 HTTP/1.1" 200 OK``."""
-    line = f'"{request.method} {request.path} HTTP/1.1"'
-    if request.status is None:
-        return line
-    known = {status.value: status.phrase for status in HTTPStatus}
-    return f"{line} {request.status} {known.get(request.status, '')}".rstrip()
-
-
-def lifecycle_of(request: Request, checkouts: Iterable[Checkout], until: float) -> Lifecycle:
+def lifecycle_of(
+    request: Request, checkouts: Iterable[Checkout], until: float, shares: Shares = NO_SHARES
+) -> Lifecycle:
     """The life of a request up to ``until``, an instant of the run's clock."""
     owned = sorted(checkouts, key=lambda checkout: checkout.asked)
     lent = [checkout for checkout in owned if checkout.granted is not None]
@@ -148,10 +122,10 @@ def lifecycle_of(request: Request, checkouts: Iterable[Checkout], until: float) 
             Span("connection checked out", end_of_wait(c, until), end_of(c, until)) for c in lent
         ),
         transactions=since.spans(Span("transaction open", t.started, t.ended) for t in found),
-        holding=since.intervals(i for c in owned for i in intervals(c, until)),
+        holding=since.intervals(i for c in owned for i in intervals(c, until, shares)),
         returned=None if returned is None else since(returned),
         returned_before_response=bool(lent)
-        and not any(_returned_after(checkout, request.responding) for checkout in lent),
+        and not any(returned_after(checkout, request.responding) for checkout in lent),
         ended_with=None if last is None else last.name,
     )
 
@@ -170,61 +144,6 @@ class _Since:
 
     def intervals(self, parts: Iterable[Interval]) -> tuple[Interval, ...]:
         return tuple(Interval(p.state, self(p.started), self(p.ended)) for p in parts)
-
-
-def _returned_after(checkout: Checkout, responding: float | None) -> bool:
-    """Whether the response was on its way before the connection came back."""
-    return responding is None or checkout.returned is None or checkout.returned > responding
-
-
-def _told(checkout: Checkout) -> Iterator[tuple[float, str, bool]]:
-    """The checkout's lines in causal order, and whether each is part of giving it back."""
-    in_use = [o for o in checkout.operations if not _is_of_wait(o, checkout.granted)]
-    for operation in checkout.operations:
-        if operation not in in_use:
-            yield from _lines(operation, checkout)
-    if checkout.gave_up is not None:
-        yield checkout.gave_up, f"No connection from pool: {checkout.outcome}", False
-    if checkout.granted is not None:
-        yield checkout.granted, "Connection checked out from pool", False
-    for operation in in_use:
-        yield from _lines(operation, checkout)
-    if checkout.returned is None:
-        return
-    if checkout.outcome is Outcome.DETACHED:
-        yield checkout.returned, "Connection detached from pool", True
-    elif not any(operation.kind is OperationKind.RESET for operation in in_use):
-        yield checkout.returned, "Connection being returned to pool", True
-
-
-def _is_of_wait(operation: Operation, granted: float | None) -> bool:
-    """Opening and pinging a connection come before it is granted, be it by nothing."""
-    waits = operation.kind in (OperationKind.CONNECT, OperationKind.PING)
-    return waits and (granted is None or operation.started <= granted)
-
-
-def _lines(operation: Operation, checkout: Checkout) -> Iterator[tuple[float, str, bool]]:
-    failed = f" (failed: {operation.error})" if operation.error else ""
-    statement = " ".join((operation.statement or "").split())
-    at = operation.started
-    match operation.kind:
-        case OperationKind.CONNECT:
-            if operation.ended is not None:
-                yield operation.ended, f"Connection opened{failed}", False
-        case OperationKind.PING:
-            yield at, f"Connection pinged{failed}", False
-        case OperationKind.BEGIN:
-            yield at, f"{statement or 'BEGIN (implicit)'}{failed}", False
-        case OperationKind.RESET:
-            yield at, "Connection being returned to pool", True
-            asyncpg = checkout.pool.library == "asyncpg"
-            what = "Connection reset on return" if asyncpg else "Connection rollback-on-return"
-            nothing = "" if operation.statement else " (already reset, nothing to do)"
-            yield at, f"{what}{nothing}{failed}", True
-        case OperationKind.COMMIT | OperationKind.ROLLBACK:
-            yield at, f"{operation.kind.name}{failed}", True
-        case OperationKind.STATEMENT | OperationKind.FETCH:
-            yield at, f"{statement or operation.kind.name}{failed}", False
 
 
 def _stages(request: Request, until: float) -> Iterator[Span]:

@@ -7,15 +7,19 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING
 
-from poolhog.analysis.accounting import Interval, State, end_of, intervals
+from poolhog.analysis.accounting import NO_SHARES, Interval, State, end_of, intervals
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from poolhog.analysis.accounting import Shares
     from poolhog.model import Checkout, Pool, Request
 
 # Where checkouts of one request overlap, the lane shows the first of these that applies.
-MOST_HOLDING_FIRST = (State.BUSY, State.GAP, State.WAITING, State.NOT_HOLDING)
+MOST_HOLDING_FIRST = (
+    *(State.BUSY, State.PARKED, State.RUNNING, State.READY),
+    *(State.WAITING, State.NOT_HOLDING),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +82,22 @@ class Timeline:
         """Seconds."""
         return self.ended - self.started
 
-    def lent(self, state: State) -> float:
-        """Seconds that the connections were busy, or checked out and not in use, added up."""
+    def lent(self, *states: State) -> float:
+        """Seconds that the connections were lent and in one of these states, added up."""
         return sum(
             interval.duration
             for lane in self.connections
             for segment in lane.segments
             for interval in segment.intervals
-            if interval.state is state
+            if interval.state in states
         )
+
+    @property
+    def states(self) -> frozenset[State]:
+        """Those that occur."""
+        lanes = [lane.intervals for lane in self.requests]
+        lanes += [segment.intervals for lane in self.connections for segment in lane.segments]
+        return frozenset(interval.state for parts in lanes for interval in parts)
 
     def waited(self) -> float:
         """Seconds that requests waited, added up."""
@@ -113,21 +124,24 @@ def build_timeline(
     *,
     started: float,
     ended: float,
+    shares: Shares = NO_SHARES,
+    labels: Callable[[Request | None, str], str] | None = None,
 ) -> Timeline:
     """The timeline between two instants of the run's clock.
 
     What is still open or in flight lasts until ``ended``. Requests that the checkouts name are
     drawn whether they are listed or not, and so are their pools; a listed pool shows all the
-    connections that it keeps, lent or not.
+    connections that it keeps, lent or not. ``shares`` splits the gaps without samples, ``labels``
+    names a lane after its request, if it has one, and its owner; by default they have numbers.
     """
     every = sorted(checkouts, key=lambda checkout: (checkout.asked, checkout.id))
     shown = [life for life in _lives(every, requests, ended) if _within(life, started, ended)]
     lane_of = {c.id: lane for lane, life in enumerate(shown) for c in life.checkouts}
     lanes = []
     queues: list[Interval] = []
-    for life, label in zip(shown, _labels(shown), strict=True):
+    for life, label in zip(shown, _labels(shown, labels), strict=True):
         first, last = max(life.started, started), min(life.ended, ended)
-        states = [i for c in life.checkouts for i in cut(intervals(c, ended), first, last)]
+        states = [i for c in life.checkouts for i in cut(intervals(c, ended, shares), first, last)]
         queues.extend(_in_queue(states))
         whole = _most_holding([Interval(State.NOT_HOLDING, first, last), *states])
         lanes.append(RequestLane(label, life.request, first, last, whole))
@@ -135,7 +149,7 @@ def build_timeline(
     connections = tuple(
         lane
         for pool in listed.values()
-        for lane in _pool_lanes(pool, every, lane_of, started, ended)
+        for lane in _pool_lanes(pool, every, lane_of, started, ended, shares)
     )
     return Timeline(started, ended, tuple(lanes), connections, _steps(queues, started))
 
@@ -148,7 +162,7 @@ def cut(parts: Iterable[Interval], started: float, ended: float) -> Iterator[Int
             yield Interval(part.state, first, last)
 
 
-def shares(
+def in_buckets(
     parts: Iterable[Interval], *, started: float, ended: float, buckets: int
 ) -> tuple[Mapping[State, float], ...]:
     """The seconds of each state in each of so many equal buckets; nothing in it: no state."""
@@ -219,8 +233,14 @@ def _within(life: _Life, started: float, ended: float) -> bool:
     return min(life.ended, ended) > max(life.started, started)
 
 
-def _labels(lives: Sequence[_Life]) -> Iterator[str]:
+def _labels(
+    lives: Sequence[_Life], labels: Callable[[Request | None, str], str] | None
+) -> Iterator[str]:
     """#1, #2 and so on for requests; `other` for the rest, numbered if there are several."""
+    if labels is not None:
+        for life in lives:
+            yield labels(life.request, life.checkouts[0].owner if life.checkouts else "")
+        return
     several = sum(life.request is None for life in lives) > 1
     requests = others = 0
     for life in lives:
@@ -295,6 +315,7 @@ def _pool_lanes(
     lane_of: Mapping[str, int],
     started: float,
     ended: float,
+    shares: Shares,
 ) -> Iterator[PoolLane]:
     """As few lanes as hold the checkouts, a connection on its former lane where that is free."""
     lanes: list[list[Segment]] = []
@@ -302,7 +323,7 @@ def _pool_lanes(
         within = max(first, started), min(last, ended)
         if within[0] >= within[1]:
             continue
-        parts = (i for i in intervals(checkout, ended) if i.state is not State.WAITING)
+        parts = (i for i in intervals(checkout, ended, shares) if i.state is not State.WAITING)
         segment = Segment(checkout, lane_of[checkout.id], *within, tuple(cut(parts, *within)))
         free = [lane for lane in lanes if lane[-1].ended <= segment.started]
         same = [lane for lane in free if lane[-1].checkout.connection == checkout.connection]

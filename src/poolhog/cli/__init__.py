@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 from typer.exceptions import TyperException
 
+from poolhog.cli.dump import dump
 from poolhog.cli.lab import lab
+from poolhog.cli.log import log
+from poolhog.cli.report import report
+from poolhog.cli.run import run
+from poolhog.cli.sql import sql
+from poolhog.cli.timeline import timeline
 from poolhog.errors import Interrupted, PoolhogError
 
 if TYPE_CHECKING:
@@ -25,6 +31,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(lab)
+app.command()(log)
+app.command()(dump)
+app.command()(sql)
+app.command()(timeline)
+app.command()(report)
+# What comes after the command's name is the command's, options too.
+app.command(context_settings={"allow_interspersed_args": False})(run)
 
 
 def _show_version(wanted: bool) -> None:

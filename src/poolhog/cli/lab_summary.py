@@ -12,7 +12,7 @@ from poolhog.lab.pictures import latency_group, latency_marks, throughput
 from poolhog.lab.service.settings import Style
 from poolhog.lab.talk import conclusion, told
 from poolhog.render.bars import latency_bars_text, throughput_bars_text
-from poolhog.render.console import console, count
+from poolhog.render.console import console, count, seconds
 from poolhog.render.log import log_text, logs_side_by_side
 from poolhog.render.timeline_text import timeline_text
 
@@ -35,6 +35,7 @@ def print_summary(results: Results) -> None:
         *_logs(results, out.width),
         *_bursts(results, out.width),
         *_load(results, out.width),
+        *_diagnoses(results),
     ):
         out.print()
         out.print(part)
@@ -79,6 +80,29 @@ def _load(results: Results, width: int) -> Iterator[RenderableType]:
         bars, limit = throughput(results)
         yield Text("Answers per second under load", style="bold")
         yield throughput_bars_text(bars, limit, width=width)
+
+
+def _diagnoses(results: Results) -> Iterator[RenderableType]:
+    if not results.diagnoses:
+        return
+    table = Table(
+        title="What poolhog report says of each trace",
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        pad_edge=False,
+        header_style="dim",
+    )
+    for heading in ("experiment", "style", "finding", "held", "line"):
+        table.add_column(heading, overflow="fold", justify="right" if heading == "held" else "left")
+    for diagnosis in results.diagnoses:
+        named = (str(diagnosis.experiment), str(diagnosis.style))
+        if not diagnosis.findings:
+            table.add_row(*named, Text("nothing", "green"))
+        for finding in diagnosis.findings:
+            line = finding.site.source if finding.site is not None else ""
+            table.add_row(*named, str(finding.kind), seconds(finding.seconds), line)
+    yield table
 
 
 def _claims(results: Results) -> Table:

@@ -73,12 +73,11 @@ class Bench:
             pool_timeout=parameters.pool_timeout,
             external_api_url=self.external_api_url,
             external_api_timeout=parameters.external_timeout,
-            trace_directory=traces,
         )
         port = parameters.port or None
         # One request needs one process, and its connection is to be open already.
         workers = 1 if experiment is Experiment.LIFECYCLE else parameters.workers
-        with children.service(settings, port, workers, self.logs) as server:
+        with children.service(settings, port, workers, self.logs, traces) as server:
             yield Service(server, traces)
 
 

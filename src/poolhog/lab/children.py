@@ -219,10 +219,15 @@ def external_api(
 
 @contextmanager
 def service(
-    settings: Settings, port: int | None, workers: int, log_directory: Path
+    settings: Settings,
+    port: int | None,
+    workers: int,
+    log_directory: Path,
+    trace_directory: Path | None = None,
 ) -> Iterator[Server]:
     """A notes service in processes of its own, at ``port`` or at a free one.
 
+    With a ``trace_directory`` it is started by ``poolhog run``, and recorded into that.
     Raises ``PoolhogError`` if the port is taken, ``ChildError`` if the service does not start.
     """
     if port is None:
@@ -231,6 +236,8 @@ def service(
         check_port(port)
     url = f"http://127.0.0.1:{port}"
     command = service_command(port, workers)
+    if trace_directory is not None:
+        command = [*_python("poolhog", {}), "run", "-o", str(trace_directory), "--", *command]
     name = f"service-{settings.style}"
     with Child(name, command, log_directory, environ=settings.to_environ()) as child:
         child.wait_until(lambda: answers(url))

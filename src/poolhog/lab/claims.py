@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from poolhog.analysis.findings import FindingKind
 from poolhog.lab.parameters import HOLDING_STYLES, Experiment, waves
 from poolhog.lab.results import Claim
 from poolhog.lab.service.settings import Style
@@ -55,6 +56,7 @@ def check(results: Results) -> list[Claim]:
         *_about_lifecycles(results),
         *(claim for burst in results.burst for claim in _about_burst(results, burst)),
         *(claim for load in results.load for claim in _about_load(results, load)),
+        *_about_diagnoses(results),
     ]
     return sorted(found, key=lambda claim: int(claim.id.removeprefix("T")))
 
@@ -88,6 +90,32 @@ def _about_write(claim: str, name: str, result: LifecycleResult) -> Claim:
         f"answers 200, the write is {'kept' if kept else 'lost'}",
         f"answers {result.status}, the write is {'kept' if result.written else 'lost'}",
     )
+
+
+def _about_diagnoses(results: Results) -> Iterator[Claim]:
+    """What poolhog names in each style's trace: the external call's line, or nothing."""
+    for style, (claim, expected) in DIAGNOSES.items():
+        diagnosis = results.diagnosis_of(Experiment.BURST, style)
+        if diagnosis is not None:
+            sources = [finding.site.source for finding in diagnosis.findings if finding.site]
+            named = sources[0] if sources else NOTHING
+            yield _text(claim, f"{style}: the line that poolhog names", expected, named)
+    forgotten = results.diagnosis_of(Experiment.LIFECYCLE, Style.IMPLICIT_FORGOTTEN_COMMIT)
+    if forgotten is not None:
+        lost = [f for f in forgotten.findings if f.kind is FindingKind.LOST_WRITE]
+        measured = str(lost[0].kind) if lost else NOTHING
+        text = "implicit, commit forgotten: what poolhog says of it"
+        yield _text("T6", text, str(FindingKind.LOST_WRITE), measured)
+
+
+NOTHING = "nothing"
+EXTERNAL_CALL = "updated_note_data = await external_api.sync_note(note_id)"
+DIAGNOSES = {
+    Style.IMPLICIT: ("T9", EXTERNAL_CALL),
+    Style.EXPLICIT: ("T11", NOTHING),
+    Style.PER_QUERY: ("T14", NOTHING),
+}
+"""The slide of a style's burst, and the line that is to be named in its trace."""
 
 
 def _fails(results: Results) -> bool:

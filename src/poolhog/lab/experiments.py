@@ -10,14 +10,18 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 from poolhog import open_trace
-from poolhog.analysis.accounting import account
-from poolhog.analysis.lifecycle import lifecycle_of, log_of
+from poolhog.analysis.accounting import Shares, account
+from poolhog.analysis.lifecycle import lifecycle_of
+from poolhog.analysis.log import log_of
+from poolhog.analysis.report import read_report
+from poolhog.analysis.thresholds import Thresholds
 from poolhog.analysis.timeline import build_timeline
 from poolhog.errors import TraceError
 from poolhog.lab import children, load, postgres
 from poolhog.lab.bench import Bench, checkouts_of, requests_of
 from poolhog.lab.parameters import Experiment, waves
-from poolhog.lab.results import BurstResult, LifecycleResult, LoadResult, Results
+from poolhog.lab.results import BurstResult, Diagnosis, LifecycleResult, LoadResult, Results
+from poolhog.trace.reader import stream_trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -84,6 +88,7 @@ def _lifecycle_steps(bench: Bench, results: Results) -> Iterator[_Step]:
                     results.saw(trace)
                     written = bench.database.note(2) != before if method == "POST" else None
                     results.lifecycle.append(_lifecycle(style, endpoint, trace, burst, written))
+            results.diagnoses.append(_diagnosis(Experiment.LIFECYCLE, style, service.traces))
 
         yield _Step(f"lifecycle: {style}", take)
 
@@ -98,7 +103,7 @@ def _lifecycle(
         endpoint=endpoint,
         status=burst.responses[0].status,
         log=log_of(request, checkouts),
-        lifecycle=lifecycle_of(request, checkouts, trace.until),
+        lifecycle=lifecycle_of(request, checkouts, trace.until, _shares(trace)),
         written=written,
     )
 
@@ -115,6 +120,7 @@ def _burst_steps(bench: Bench, results: Results) -> Iterator[_Step]:
                 for count in bench.parameters.requests:
                     bench.watcher.tell(f"{count} requests at once")
                     results.burst.append(_burst(bench, service, results, style, count))
+            results.diagnoses.append(_diagnosis(Experiment.BURST, style, service.traces))
 
         yield _Step(f"burst: {style}", take)
 
@@ -151,8 +157,13 @@ def _burst(
             trace.pools,
             started=trace.at(burst.began_ns),
             ended=trace.at(burst.ended_ns),
+            shares=_shares(trace),
         ),
     )
+
+
+def _shares(trace: Trace) -> Shares:
+    return Shares(trace.checkouts, trace.until)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +190,7 @@ class _Live:
             trace.pools,
             started=began,
             ended=trace.until,
+            shares=_shares(trace),
         )
         self.watcher.draw(timeline, began + self.expected)
 
@@ -190,6 +202,7 @@ def _load_steps(bench: Bench, results: Results) -> Iterator[_Step]:
         def take(style: Style = style) -> None:
             with bench.service(Experiment.LOAD, style, notes=users) as service:
                 results.load.append(_load(bench, service, results, style))
+            results.diagnoses.append(_diagnosis(Experiment.LOAD, style, service.traces))
 
         yield _Step(f"load: {style}", take)
 
@@ -239,6 +252,12 @@ def _responded(trace: Trace, began_ns: int, ended_ns: int) -> int:
         for request in trace.requests
         if request.name == SYNCHRONIZE
     )
+
+
+def _diagnosis(experiment: Experiment, style: Style, traces: Path) -> Diagnosis:
+    """What is found in the trace of a service that has ended."""
+    report = read_report(stream_trace(traces), Thresholds())
+    return Diagnosis(experiment, style, report.findings)
 
 
 _STEPS: dict[Experiment, Callable[[Bench, Results], Iterator[_Step]]] = {

@@ -9,11 +9,14 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from poolhog.lab.parameters import Experiment
+from poolhog.render.report_json import finding_json
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from poolhog.analysis.lifecycle import Lifecycle, LogLine
+    from poolhog.analysis.findings import Finding
+    from poolhog.analysis.lifecycle import Lifecycle
+    from poolhog.analysis.log import LogLine
     from poolhog.analysis.timeline import Timeline
     from poolhog.lab.parameters import Parameters
     from poolhog.lab.service.settings import Style
@@ -90,6 +93,15 @@ class LoadResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What ``poolhog report`` finds in the trace of a style, after an experiment."""
+
+    experiment: Experiment
+    style: Style
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """Something that the talk says, and what came of it here.
 
@@ -120,6 +132,7 @@ class Results:
     lifecycle: list[LifecycleResult] = field(default_factory=list)
     burst: list[BurstResult] = field(default_factory=list)
     load: list[LoadResult] = field(default_factory=list)
+    diagnoses: list[Diagnosis] = field(default_factory=list)
     claims: list[Claim] = field(default_factory=list)
     recorders: dict[tuple[str, ...], tuple[int, int]] = field(default_factory=dict)
     complete: bool = False
@@ -159,6 +172,11 @@ class Results:
         """The result for a style, if it was run."""
         return next((r for r in self.load if r.style == style), None)
 
+    def diagnosis_of(self, experiment: Experiment, style: Style) -> Diagnosis | None:
+        """What was found in the trace of a style, if it was run."""
+        found = (d for d in self.diagnoses if d.experiment is experiment and d.style == style)
+        return next(found, None)
+
     def as_dict(self) -> dict[str, Any]:
         """The documented form: snake_case, seconds as floats with ``_s``."""
         return {
@@ -171,6 +189,7 @@ class Results:
             "lifecycle": [_lifecycle(result) for result in self.lifecycle],
             "burst": [_burst(result) for result in self.burst],
             "load": [_load(result) for result in self.load],
+            "findings": [_diagnosis(diagnosis) for diagnosis in self.diagnoses],
             "claims": [dataclasses.asdict(claim) for claim in self.claims],
         }
 
@@ -242,4 +261,12 @@ def _load(result: LoadResult) -> dict[str, Any]:
         "p99_s": round(result.p99, 6),
         "errors": result.errors,
         "recorded_requests": result.recorded_requests,
+    }
+
+
+def _diagnosis(diagnosis: Diagnosis) -> dict[str, Any]:
+    return {
+        "experiment": str(diagnosis.experiment),
+        "style": str(diagnosis.style),
+        "findings": [finding_json(finding) for finding in diagnosis.findings],
     }

@@ -15,12 +15,15 @@ from poolhog.render.console import count, seconds
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from poolhog.analysis.findings import Finding
     from poolhog.lab.results import Claim, LifecycleResult, LoadResult, Results
 
 MEANINGS = {
     "waiting": "The request asked for a connection and has none yet.",
     "busy": "The database is doing something for the request that holds the connection.",
-    "gap": "The request holds the connection and the database has nothing to do.",
+    "parked": "The request holds the connection and awaits something that is not the database.",
+    "running": "The request holds the connection while Python executes its code.",
+    "ready": "The request holds the connection and could go on, but the event loop is occupied.",
     "none": "The request is under way without a connection.",
 }
 """What each colour says, in plain words."""
@@ -144,6 +147,11 @@ class Talk:
     def picture(self, name: str) -> Markup:
         """A picture's SVG; empty if the run has none of this name."""
         return Markup(self._pictures.get(name, ""))  # noqa: S704 - drawn by poolhog, which escapes
+
+    def findings(self, experiment: str, style: str) -> tuple[Finding, ...] | None:
+        """What poolhog finds in a trace of this run; ``None`` if it was not run."""
+        diagnosis = self._results.diagnosis_of(Experiment(experiment), Style(style))
+        return None if diagnosis is None else diagnosis.findings
 
     def code(self, style: str, endpoint: str) -> Markup:
         """An endpoint's source."""

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from poolhog.probes import asyncpg, fastapi, sqlalchemy, starlette
+from poolhog.probes import (
+    asyncpg,
+    celery,
+    fastapi,
+    litestar,
+    psycopg,
+    psycopg_pool,
+    pytest,
+    sqlalchemy,
+    sqlalchemy_raw,
+    sqlalchemy_sessions,
+    starlette,
+    threads,
+    uvicorn,
+)
 from poolhog.probes.patching import Patches
 
 if TYPE_CHECKING:
@@ -14,10 +28,22 @@ if TYPE_CHECKING:
 
 PROBES: tuple[tuple[str, Callable[[Recorder, Patches], None]], ...] = (
     ("sqlalchemy", sqlalchemy.watch_pools),
-    ("sqlalchemy.orm.session", sqlalchemy.watch_sessions),
+    ("sqlalchemy", sqlalchemy_raw.watch_raw_connections),
+    ("sqlalchemy", sqlalchemy_sessions.watch_connections),
+    ("sqlalchemy.orm.session", sqlalchemy_sessions.watch_sessions),
+    ("sqlalchemy.ext.asyncio", sqlalchemy_sessions.watch_async),
     ("asyncpg", asyncpg.watch_pools),
+    ("psycopg", psycopg.watch_connections),
+    ("psycopg_pool", psycopg_pool.watch_pools),
+    ("anyio.to_thread", threads.watch_anyio),
+    ("asyncio", threads.watch_asyncio),
     ("starlette.applications", starlette.watch_requests),
-    ("fastapi.routing", fastapi.watch_stages),
+    ("fastapi.routing", fastapi.watch_requests),
+    ("litestar.app", litestar.watch_requests),
+    ("uvicorn.middleware.proxy_headers", uvicorn.watch_requests),
+    ("celery.signals", celery.watch_tasks),
+    ("_pytest.assertion", pytest.watch_assertions),
+    ("_pytest.runner", pytest.watch_tests),
 )
 """The module that makes a probe useful, and the probe."""
 

@@ -5,13 +5,15 @@ Connections that SQLAlchemy opens through asyncpg are in no asyncpg pool, and no
 
 from __future__ import annotations
 
-import asyncio
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from poolhog.model import OperationKind, Outcome
+from poolhog.model import Cause, OperationKind
+from poolhog.probes.causes import asked, cause_of, handled, left, noting_async
+from poolhog.probes.exposed import exposed
 from poolhog.probes.guard import guard, recording_async
-from poolhog.recording.recorder import asking
+from poolhog.probes.statements import kind_of
+from poolhog.probes.waits import Waits, waiting
 from poolhog.recording.records import PoolRecord
 
 if TYPE_CHECKING:
@@ -22,17 +24,6 @@ if TYPE_CHECKING:
     from poolhog.recording.records import CheckoutRecord, OperationRecord
 
     Method = Callable[..., Awaitable[Any]]
-
-KEYWORDS = {
-    "BEGIN": OperationKind.BEGIN,
-    "START": OperationKind.BEGIN,
-    "COMMIT": OperationKind.COMMIT,
-    "END": OperationKind.COMMIT,
-    "ROLLBACK": OperationKind.ROLLBACK,
-    "ABORT": OperationKind.ROLLBACK,
-}
-"""The first word of a statement that begins or ends a transaction."""
-
 
 STATEMENT_METHODS = (
     *("execute", "_execute", "_executemany", "_get_statement"),
@@ -45,11 +36,13 @@ def watch_pools(recorder: Recorder, patches: Patches) -> None:
     """Record pools, checkouts and operations."""
     from asyncpg.connection import Connection
     from asyncpg.cursor import BaseCursor
-    from asyncpg.pool import Pool, PoolConnectionHolder
+    from asyncpg.pool import Pool, PoolAcquireContext, PoolConnectionHolder
     from asyncpg.prepared_stmt import PreparedStatement
+    from asyncpg.transaction import Transaction
 
     probe = _PoolProbe(recorder)
-    patches.wrap(Pool, "_acquire", probe.wrap_acquire)
+    waits = Waits(recorder, probe.ask, probe.grant, TimeoutError)
+    patches.wrap(Pool, "_acquire", waits.wrap_async)
     patches.wrap(PoolConnectionHolder, "_release", probe.wrap_release)
     patches.wrap(PoolConnectionHolder, "connect", probe.wrapper(probe.begin_connect))
     for name in STATEMENT_METHODS:
@@ -60,7 +53,12 @@ def watch_pools(recorder: Recorder, patches: Patches) -> None:
     )
     for name in ("_bind", "_bind_exec", "_exec"):
         patches.wrap(BaseCursor, name, probe.wrapper(probe.begin_fetch))
-    patches.wrap(Connection, "reset", probe.wrapper(probe.begin_reset, _is_pooled))
+    for name in ("reset", "_reset"):
+        patches.wrap(Connection, name, probe.wrapper(probe.begin_reset, _is_pooled))
+    patches.wrap(Transaction, "rollback", noting_async(asked))
+    # The pool goes on in a task of its own, in which the exception is not handled.
+    patches.wrap(PoolAcquireContext, "__aexit__", noting_async(left))
+    patches.wrap(Pool, "release", noting_async(handled))
 
 
 class _PoolProbe:
@@ -74,28 +72,6 @@ class _PoolProbe:
             weakref.WeakKeyDictionary()
         )
         self._numbers: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
-
-    def wrap_acquire(self, acquire: Method) -> Method:
-        """Wrap ``Pool._acquire``: the wait is what passes inside."""
-        ask = guard(self._recorder, self._ask)
-        grant = guard(self._recorder, self._grant)
-
-        async def _acquire(pool: Any, timeout: float | None) -> Any:
-            checkout = ask(pool)
-            if checkout is None:
-                return await acquire(pool, timeout)
-            token = asking.set(checkout)
-            try:
-                proxy = await acquire(pool, timeout)
-            except BaseException as error:
-                checkout.give_up(_outcome(error))
-                raise
-            finally:
-                asking.reset(token)
-            grant(checkout, proxy._holder)
-            return proxy
-
-        return _acquire
 
     def wrap_release(self, release: Callable[[Any], None]) -> Callable[[Any], None]:
         """Wrap ``PoolConnectionHolder._release``, through which every return goes."""
@@ -131,7 +107,7 @@ class _PoolProbe:
 
     def begin_connect(self, holder: Any) -> OperationRecord | None:
         """A new connection; those that a pool opens at its start belong to no checkout."""
-        checkout = asking.get()
+        checkout = waiting()
         if checkout is None:
             return None
         return self._recorder.operate(checkout, OperationKind.CONNECT)
@@ -143,7 +119,11 @@ class _PoolProbe:
         checkout = self._checkout_of(connection)
         if checkout is None:
             return None
-        return self._recorder.operate(checkout, _kind(query), query)
+        operation = self._recorder.operate(checkout, kind_of(query), query)
+        if operation is not None and operation.kind is OperationKind.ROLLBACK:
+            # asyncpg never does so without being told.
+            operation.cause = cause_of(checkout) or Cause.ASKED
+        return operation
 
     def begin_copy(
         self, connection: Any, table_name: Any, *_: Any, **__: Any
@@ -167,50 +147,44 @@ class _PoolProbe:
         checkout = self._checkout_of(connection)
         if checkout is None:
             return None
-        return self._recorder.operate(checkout, OperationKind.RESET, connection.get_reset_query())
+        query = connection.get_reset_query()
+        operation = self._recorder.operate(checkout, OperationKind.RESET, query)
+        if operation is not None and connection.is_in_transaction():
+            operation.cause = cause_of(checkout)
+        return operation
 
     def _checkout_of(self, connection: Any) -> CheckoutRecord | None:
         proxy = connection._proxy
-        return self._checkouts.get(proxy._holder) if proxy is not None else None
+        if proxy is None:
+            return exposed(connection)
+        return self._checkouts.get(proxy._holder)
 
-    def _ask(self, pool: Any) -> CheckoutRecord:
+    def ask(self, pool: Any, *_: Any) -> CheckoutRecord:
+        """The pool is asked for a connection."""
         record = self._pools.get(pool._queue)
         if record is None:
             record = self._recorder.pool(_describe(pool))
             self._pools[pool._queue] = record
         return self._recorder.ask(record)
 
-    def _grant(self, checkout: CheckoutRecord, holder: Any) -> None:
+    def grant(self, checkout: CheckoutRecord, proxy: Any) -> None:
+        """The pool lent a connection, in the form of a proxy."""
+        holder = proxy._holder
         number = self._numbers.get(holder)
         if number is None:
             number = self._numbers[holder] = next(checkout.pool.connections)
         self._checkouts[holder] = checkout
-        checkout.grant(number)
+        self._recorder.grant(checkout, number)
 
     def _returned(self, holder: Any) -> None:
         checkout = self._checkouts.pop(holder, None)
         if checkout is not None:
-            checkout.end()
+            self._recorder.end(checkout)
 
 
 def _is_pooled(connection: Any) -> bool:
-    """Whether the connection is lent by an asyncpg pool; SQLAlchemy's are not."""
-    return connection._proxy is not None
-
-
-def _kind(statement: str) -> OperationKind:
-    words = statement.upper().replace(";", " ").split(None, 3)
-    # ROLLBACK TO a savepoint, ROLLBACK WORK TO one, COMMIT PREPARED: no transaction ends.
-    if not words or {"TO", "PREPARED"}.intersection(words[1:3]):
-        return OperationKind.STATEMENT
-    return KEYWORDS.get(words[0], OperationKind.STATEMENT)
-
-
-def _outcome(error: BaseException) -> Outcome:
-    """How a wait ended that got no connection."""
-    if isinstance(error, TimeoutError):
-        return Outcome.TIMEOUT
-    return Outcome.CANCELLED if isinstance(error, asyncio.CancelledError) else Outcome.ERROR
+    """Whether the connection is lent by an asyncpg pool, or by SQLAlchemy and in other hands."""
+    return connection._proxy is not None or exposed(connection) is not None
 
 
 def _describe(pool: Any) -> PoolRecord:

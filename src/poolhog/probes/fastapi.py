@@ -1,4 +1,4 @@
-"""The FastAPI probe: the stages of a request, at the places where FastAPI has its own spans.
+"""The FastAPI probe: routes of included routers, and stages, at the places of FastAPI's own spans.
 
 FastAPI's OpenTelemetry spans need a tracer provider, which a process has only one of and which is
 the application's to choose. So the probe wraps the three functions that the spans enclose.
@@ -9,16 +9,17 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
+from poolhog.probes.asgi import begin_stage, learn_route, watch_routes
 from poolhog.probes.guard import guard, recording_async
-from poolhog.recording.recorder import current_request
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from contextlib import AsyncExitStack
 
+    from poolhog.probes.asgi import Message
     from poolhog.probes.patching import Patches
     from poolhog.recording.recorder import Recorder
-    from poolhog.recording.records import StageRecord
+    from poolhog.recording.records import RequestRecord, StageRecord
 
     Step = Callable[..., Awaitable[Any]]
 
@@ -30,22 +31,37 @@ STAGES = {
 """FastAPI's function, and the stage that it is."""
 
 
+def watch_requests(recorder: Recorder, patches: Patches) -> None:
+    """Record what FastAPI's requests have beyond Starlette's."""
+    watch_included_routes(recorder, patches)
+    watch_stages(recorder, patches)
+
+
 def watch_stages(recorder: Recorder, patches: Patches) -> None:
     """Record how long each stage of a request took, and when its dependencies unwound."""
     from fastapi import routing
 
-    begin = functools.partial(_begin_stage, recorder)
+    begin = functools.partial(begin_stage, recorder)
     for function, stage in STAGES.items():
         wrap = recording_async(recorder, functools.partial(_begin_named, begin, stage))
         patches.wrap(routing, function, wrap)
     patches.wrap(routing, "solve_dependencies", functools.partial(_wrap_exit_stacks, recorder))
 
 
-def _begin_stage(recorder: Recorder, name: str) -> StageRecord | None:
-    request = current_request.get()
-    if request is None or request.ended_ns is not None:
-        return None
-    return recorder.stage(request, name)
+def watch_included_routes(recorder: Recorder, patches: Patches) -> None:
+    """Learn the routes of included routers, which do without Starlette's ``Route.handle``."""
+    from fastapi.routing import APIRoute
+
+    # Versions that copy the routes of an included router have nothing of their own here.
+    if "handle" in vars(APIRoute):
+        watch_routes(recorder, patches, APIRoute, _learn_route)
+
+
+def _learn_route(request: RequestRecord, route: Any, scope: Message) -> None:
+    kept = scope.get("fastapi")
+    included: Any = kept.get("effective_route_context") if isinstance(kept, dict) else None
+    if getattr(included, "original_route", None) is route:
+        learn_route(request, included, scope)
 
 
 def _begin_named(
@@ -56,7 +72,7 @@ def _begin_named(
 
 def _wrap_exit_stacks(recorder: Recorder, solve: Step) -> Step:
     """Wrap ``solve_dependencies``: what it enters into an exit stack unwinds later."""
-    begin = guard(recorder, functools.partial(_begin_stage, recorder))
+    begin = guard(recorder, functools.partial(begin_stage, recorder))
     watch = guard(recorder, _watch_exit_stacks)
 
     async def solve_dependencies(*args: Any, **kwargs: Any) -> Any:

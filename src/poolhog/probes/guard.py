@@ -7,15 +7,18 @@ What they raise is counted; the application never sees it.
 from __future__ import annotations
 
 import functools
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from contextvars import ContextVar, Token
 
     from poolhog.recording.recorder import Recorder
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 class Ending(Protocol):
@@ -23,6 +26,16 @@ class Ending(Protocol):
 
     def end(self, error: BaseException | None = None) -> None:
         """It is over, with an exception or without."""
+
+
+def reset(variable: ContextVar[T], token: Token[T]) -> None:
+    """Give a context variable its former value back.
+
+    A coroutine that nobody awaits any more is ended by the garbage collector, in whatever context
+    that runs: then the variable was not set there, and nothing needs to be done.
+    """
+    with suppress(ValueError):
+        variable.reset(token)
 
 
 def guard(recorder: Recorder, hook: Callable[P, R]) -> Callable[P, R | None]:

@@ -29,9 +29,13 @@ class Patches:
         """
         if not hasattr(target, name):
             return
-        own = vars(target).get(name)
         original = getattr(target, name)
-        setattr(target, name, functools.wraps(original)(wrap(original)))
+        self.replace(target, name, functools.wraps(original)(wrap(original)))
+
+    def replace(self, target: Any, name: str, attribute: Any) -> None:
+        """Set ``target.name``, which it may have inherited, or not have had at all."""
+        own = vars(target).get(name)
+        setattr(target, name, attribute)
         if own is None:
             self.on_restore(lambda: delattr(target, name))
         else:
@@ -50,6 +54,13 @@ class Patches:
         finder = _ImportHook(module, act)
         sys.meta_path.insert(0, finder)
         self.on_restore(finder.remove)
+
+    def put_hooks_first(self) -> None:
+        """Have the hooks of ``when_imported`` asked before those that others installed later."""
+        ours = [finder for finder in sys.meta_path if isinstance(finder, _ImportHook)]
+        for finder in reversed(ours):
+            finder.remove()
+            sys.meta_path.insert(0, finder)
 
     def restore(self) -> None:
         """Take every change back, the last first."""
@@ -86,6 +97,10 @@ class _ImportHook(MetaPathFinder):
         execute = loader.exec_module
 
         def exec_module(module: ModuleType) -> None:
+            # Some loaders load many modules.
+            if module.__name__ != self._module:
+                execute(module)
+                return
             loader.exec_module = execute
             execute(module)
             self.remove()
@@ -95,8 +110,8 @@ class _ImportHook(MetaPathFinder):
 
     def remove(self) -> None:
         """Stop looking out for the module."""
-        if self in sys.meta_path:
-            sys.meta_path.remove(self)
+        # A new list: who walks the old one in another thread must not miss a finder.
+        sys.meta_path = [finder for finder in sys.meta_path if finder is not self]
 
 
 def _initializing(module: ModuleType) -> bool:

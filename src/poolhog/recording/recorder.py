@@ -6,6 +6,7 @@ import asyncio
 import functools
 import logging
 import os
+import sys
 import threading
 import weakref
 from collections import deque
@@ -13,20 +14,26 @@ from contextvars import ContextVar
 from time import monotonic_ns, time_ns
 from typing import TYPE_CHECKING
 
+from poolhog.model import OperationKind, Outcome
+from poolhog.recording.explanation import Explainer
+from poolhog.recording.options import Options
 from poolhog.recording.records import (
     CheckoutRecord,
     OperationRecord,
     PoolRecord,
     Record,
     RequestRecord,
+    SampleRecord,
+    SiteRecord,
     StageRecord,
 )
+from poolhog.recording.sampler import Sampler
+from poolhog.recording.sites import Sites
 from poolhog.recording.writer import Writer
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from poolhog.model import OperationKind
+    from typing import Any
 
 logger = logging.getLogger("poolhog")
 
@@ -36,47 +43,65 @@ current_request: ContextVar[RequestRecord | None] = ContextVar("poolhog_request"
 asking: ContextVar[CheckoutRecord | None] = ContextVar("poolhog_asking", default=None)
 """The checkout that this task or thread waits for, so that its connect and ping find it."""
 
+carrier: ContextVar[asyncio.Task[Any] | None] = ContextVar("poolhog_carrier", default=None)
+"""The task that waits for the thread that runs this."""
+
 MOST_BUFFERED = 200_000
 """Records that wait for the writer at the most; more are dropped, and counted."""
 
-_inherited: list[Writer] = []
+_SITED = (
+    *(OperationKind.STATEMENT, OperationKind.FETCH),
+    *(OperationKind.COMMIT, OperationKind.ROLLBACK),
+)
+"""Operations whose site is taken: those that the application asks for in so many words."""
+
+_inherited: list[threading.Thread] = []
 
 
 class Recorder:
     """Collects facts of this process and writes them into ``directory``.
 
-    The file is created when the first fact arrives, by a thread that starts then. After a fork,
-    the child records into a file of its own.
+    The file is created when there is a pool and a fact about it, by a thread that starts then.
+    After a fork, the child records into a file of its own.
     """
 
-    def __init__(self, directory: Path, most_buffered: int = MOST_BUFFERED) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        most_buffered: int = MOST_BUFFERED,
+        *,
+        options: Options | None = None,
+    ) -> None:
         # An application may change its working directory before there is a first fact.
         self.directory = directory.absolute()
         self.most_buffered = most_buffered
+        self.options = options or Options()
         self.pools: list[PoolRecord] = []
-        self._starting = threading.Lock()
         self._reset()
+        self._stopped = False
         # The hook cannot be taken back: it must not keep a stopped recorder alive.
         os.register_at_fork(after_in_child=functools.partial(_forked, weakref.ref(self)))
 
     def _reset(self) -> None:
         self.queue: deque[Record] = deque()
-        self.began_ns = monotonic_ns()
+        self.sites = Sites(self.options, self._learn_site)
+        self.learned: list[SiteRecord] = []
+        self.open: dict[int, CheckoutRecord] = {}
+        # Whole microseconds: instants are written as microseconds from here.
+        self.began_ns = monotonic_ns() // 1000 * 1000
         self.began_wall_ns = time_ns()
         self.dropped = 0
         self.errors = 0
+        self._starting = threading.Lock()
         self._writer: Writer | None = None
-        self._stopped = False
+        self._sampler: Sampler | None = None
+        self._explainer = Explainer(self)
 
     def start_anew(self) -> None:
         """Forget what the parent process recorded: a forked child calls this first."""
-        if self._writer is not None:
-            # SQLite forbids a child to close a connection that it inherited: keep it for ever.
-            _inherited.append(self._writer)
-        stopped = self._stopped
-        self._starting = threading.Lock()
+        # SQLite forbids a child to close a connection that it inherited: keep it for ever.
+        _inherited.extend(t for t in (self._writer, self._sampler) if t is not None)
         self._reset()
-        self._stopped = stopped
 
     def pool(self, record: PoolRecord) -> PoolRecord:
         """Announce a pool; it is written when a fact is, and first in every file."""
@@ -85,32 +110,81 @@ class Recorder:
         return record
 
     def request(self, record: RequestRecord) -> RequestRecord:
-        """Record a request from now on."""
-        self._put(record)
+        """Record a request from now on; before there is a pool, once it asks for a connection."""
+        if self.pools:
+            self._put_request(record)
         return record
 
     def stage(self, request: RequestRecord, name: str) -> StageRecord:
         """Record a part of a request's life from now on."""
-        record = StageRecord(request, name)
-        self._put(record)
+        record = StageRecord(name)
+        request.stages.append(record)
         return record
 
     def ask(self, pool: PoolRecord) -> CheckoutRecord:
         """Record that the running task or thread asks the pool for a connection."""
-        record = CheckoutRecord(pool, current_request.get(), owner())
+        request = current_request.get()
+        if request is not None and not request.queued:
+            self._put_request(request)
+        task = current_task()
+        owner = task.get_name() if task is not None else threading.current_thread().name
+        record = CheckoutRecord(pool, request, owner, self.sites.here(sys._getframe(1)))
+        if task is None:
+            record.in_thread = True
+            task = carrier.get()
+        if task is not None:
+            record.task = weakref.ref(task)
+        record.thread = threading.get_ident()
+        record.thread_id = threading.get_native_id()
+        handled = sys.exception()
+        if handled is not None:
+            record.handled = id(handled)
+        self.open[record.id] = record
         self._put(record)
         return record
+
+    def grant(self, checkout: CheckoutRecord, connection: int) -> None:
+        """Record that the pool lent a connection, the one of this number."""
+        checkout.grant(connection)
+        if self._sampler is not None:
+            self._sampler.watch(checkout)
+
+    def give_up(self, checkout: CheckoutRecord, outcome: Outcome, error: BaseException) -> None:
+        """Record that the wait ended without a connection; a timeout explains itself."""
+        if outcome is Outcome.TIMEOUT:
+            try:
+                self._explainer.explain(error, checkout)
+            except Exception:  # the application gets its exception all the same
+                self.failed()
+        checkout.give_up(outcome)
+        self.open.pop(checkout.id, None)
+
+    def end(self, checkout: CheckoutRecord, outcome: Outcome = Outcome.RETURNED) -> None:
+        """Record that the pool has the connection back, or never will."""
+        if checkout.operation is not None:
+            checkout.operation.end()
+        checkout.end(outcome)
+        self.open.pop(checkout.id, None)
 
     def operate(
         self, checkout: CheckoutRecord, kind: OperationKind, statement: str | None = None
     ) -> OperationRecord | None:
-        """Record an operation from now on; one inside another is part of it, and ``None``."""
-        if checkout.operation is not None:
+        """Record an operation from now on.
+
+        ``None`` if it is inside another, of which it is a part, or if the checkout is over: what
+        was detached from its pool goes on.
+        """
+        if checkout.operation is not None or checkout.returned_ns is not None:
             return None
-        record = OperationRecord(checkout, kind, statement)
+        site = self.sites.here(sys._getframe(1)) if kind in _SITED else None
+        record = OperationRecord(checkout, kind, statement, site)
         checkout.operation = record
-        self._put(record)
+        checkout.operations.append(record)
         return record
+
+    def sample(self, record: SampleRecord) -> None:
+        """Record what the owner of a checkout is doing from now on."""
+        self._put(record)
 
     def failed(self) -> None:
         """Count an exception inside poolhog, and tell the first."""
@@ -127,8 +201,14 @@ class Recorder:
         """Write what is left and close the file; nothing is recorded afterwards."""
         self._stopped = True
         with self._starting:
+            if self._sampler is not None:
+                self._sampler.stop()
             if self._writer is not None:
                 self._writer.stop()
+
+    def _put_request(self, record: RequestRecord) -> None:
+        record.queued = True
+        self._put(record)
 
     def _put(self, record: Record) -> None:
         if self._stopped:
@@ -140,21 +220,28 @@ class Recorder:
         if self._writer is None:
             self._start()
 
+    def _learn_site(self, record: SiteRecord) -> None:
+        # Never dropped: there is a limit to them, and what is dropped once would be missing.
+        self.learned.append(record)
+        self.queue.append(record)
+
     def _start(self) -> None:
         with self._starting:
             if self._writer is None and not self._stopped:
                 writer = Writer(self)
                 writer.start()
                 self._writer = writer
+                if self.options.sampling_interval_s > 0:
+                    self._sampler = Sampler(self, self.options.sampling_interval_s)
+                    self._sampler.start()
 
 
-def owner() -> str:
-    """The name of the running asyncio task, or of the thread where there is none."""
+def current_task() -> asyncio.Task[Any] | None:
+    """The running asyncio task, or ``None`` in a thread without one."""
     try:
-        task = asyncio.current_task()
+        return asyncio.current_task()
     except RuntimeError:
-        task = None
-    return task.get_name() if task is not None else threading.current_thread().name
+        return None
 
 
 def _forked(reference: weakref.ref[Recorder]) -> None:

@@ -2,29 +2,46 @@
 
 A record is handed to the writer once, when it is made. The application then only sets attributes;
 the writer looks at unfinished records again until they are ``done``. So the last attribute that
-is set must be the one that makes a record done, and an instant is never changed once set.
+is set must be the one that makes a record done, and an instant is never changed once set. Stages
+and operations are parts of a request's and a checkout's record: they are written with it.
 """
 
 from __future__ import annotations
 
 import itertools
+import json
+import linecache
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from poolhog.model import OperationKind, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    import asyncio
+    import weakref
+    from types import CodeType
+
+    from poolhog.model import Activity, Cause
 
 # One sequence for all records of the process: an id is never used twice, whatever is reinstalled.
 _ids = itertools.count(1)
 
+OPERATIONS_PER_ROW = 100
+"""Operations in the row of a checkout; of more, the earlier ones go into rows of their own."""
 
-class Statements(Protocol):
-    """Where a record learns the number of its statement's text."""
+Row = tuple[Any, ...]
 
-    def number(self, sql: str) -> int:
-        """The row of this statement; it is written when it is new."""
+
+class Texts(Protocol):
+    """Where a record learns the numbers of its texts, and from where instants are counted."""
+
+    began_ns: int
+
+    def number(self, text: str) -> int:
+        """The row of this text; it is written when it is new."""
+
+    def statement(self, sql: str) -> int:
+        """The row of this statement without its literals."""
 
 
 class Record:
@@ -33,14 +50,14 @@ class Record:
     __slots__ = ("id", "written")
     table: ClassVar[str]
     id: int
-    written: tuple[Any, ...] | None
+    written: Row | None
 
     @property
     def done(self) -> bool:
         """Whether the row is final."""
         raise NotImplementedError
 
-    def row(self, statements: Statements) -> tuple[Any, ...]:
+    def row(self, texts: Texts) -> Row:
         """The columns of the table, in order."""
         raise NotImplementedError
 
@@ -75,89 +92,126 @@ class PoolRecord(Record):
     def done(self) -> bool:
         return True
 
-    def row(self, statements: Statements) -> tuple[Any, ...]:
+    def row(self, texts: Texts) -> Row:
         limits = self.size, self.max_overflow, self.timeout_s
         return self.id, self.library, self.kind, self.name, *limits
 
 
-class RequestRecord(Record):
-    """A request that an application is answering."""
+class SiteRecord(Record):
+    """A place in the code, called from another; its line is looked up when it is written."""
 
-    __slots__ = (
-        *("ended_ns", "kind", "method", "path", "responded_ns", "responding_ns"),
-        *("root_path", "route", "scope", "started_ns", "status"),
-    )
-    table = "requests"
+    __slots__ = ("caller", "code", "instruction", "is_application")
+    table = "sites"
 
-    def __init__(self, kind: str, method: str, path: str, scope: Mapping[str, Any]) -> None:
+    def __init__(
+        self, code: CodeType, instruction: int, caller: SiteRecord | None, *, is_application: bool
+    ) -> None:
         self.id = next(_ids)
         self.written = None
+        self.code = code
+        self.instruction = instruction
+        self.caller = caller
+        self.is_application = is_application
+
+    @property
+    def done(self) -> bool:
+        return True
+
+    @property
+    def line(self) -> int:
+        """The number of the line that was being executed."""
+        for first, last, line in self.code.co_lines():
+            if line is not None and first <= self.instruction < last:
+                return line
+        return self.code.co_firstlineno
+
+    @property
+    def source(self) -> str:
+        """The text of the line, as it is on disk when it is first asked for."""
+        return linecache.getline(self.code.co_filename, self.line).strip()
+
+    def row(self, texts: Texts) -> Row:
+        return (
+            self.id,
+            self.caller.id if self.caller is not None else None,
+            self.code.co_filename,
+            self.line,
+            self.code.co_qualname,
+            self.source,
+            int(self.is_application),
+        )
+
+
+class RequestRecord(Record):
+    """A request that an application is answering, or another unit of work."""
+
+    __slots__ = (
+        *("ended_ns", "error", "kind", "method", "mounted", "path", "queued", "responded_ns"),
+        *("responding_ns", "route", "stages", "started_ns", "status"),
+    )
+    table = "packed_requests"
+
+    def __init__(self, kind: str, method: str, path: str) -> None:
+        self.id = next(_ids)
+        self.written = None
+        # Not of the row: whether the writer was told of it, and the mounts that its route is below.
+        self.queued = False
+        self.mounted = ""
         self.kind = kind
         self.method = method
         self.path = path
-        self.scope: Mapping[str, Any] | None = scope
-        # Where the application is: what a mount adds to it is part of the route.
-        self.root_path = str(scope.get("root_path", ""))
         self.route: str | None = None
         self.status: int | None = None
+        self.error: str | None = None
+        self.stages: list[StageRecord] = []
         self.responding_ns: int | None = None
         self.responded_ns: int | None = None
         self.ended_ns: int | None = None
         self.started_ns = monotonic_ns()
 
-    def end(self) -> None:
-        """The application returned."""
-        try:
-            self.route = self._route()
-        finally:
-            self.scope = None
-            self.ended_ns = monotonic_ns()
+    def end(self, error: BaseException | None = None) -> None:
+        """The application returned, or let an exception out."""
+        if error is not None:
+            self.error = type(error).__name__
+        self.ended_ns = monotonic_ns()
 
     @property
     def done(self) -> bool:
         return self.ended_ns is not None
 
-    def row(self, statements: Statements) -> tuple[Any, ...]:
+    def row(self, texts: Texts) -> Row:
+        started = self.started_ns
+        stages = [
+            [texts.number(s.name), _since(started, s.started_ns), _since(s.started_ns, s.ended_ns)]
+            for s in tuple(self.stages)
+        ]
         return (
             self.id,
-            self.kind,
-            self.method,
-            self.route or self._route(),
+            texts.number(self.kind),
+            texts.number(self.method),
+            texts.number(self.route) if self.route is not None else None,
             self.path,
             self.status,
-            self.started_ns,
-            self.responding_ns,
-            self.responded_ns,
-            self.ended_ns,
+            texts.number(self.error) if self.error is not None else None,
+            _since(texts.began_ns, started),
+            _since(started, self.responding_ns),
+            _since(started, self.responded_ns),
+            _since(started, self.ended_ns),
+            _packed(stages),
         )
 
-    def _route(self) -> str | None:
-        # The router puts the route into the scope, so that an open request has one as well.
-        scope = self.scope
-        if scope is None:
-            return self.route
-        route = scope.get("route")
-        # FastAPI keeps what an included router's prefix makes of the route beside it.
-        kept = scope.get("fastapi")
-        included = kept.get("effective_route_context") if isinstance(kept, dict) else None
-        if route is not None and getattr(included, "original_route", None) is route:
-            route = included
-        template = getattr(route, "path_format", None) or getattr(route, "path", None)
-        if template is None:
-            return None
-        return str(scope.get("root_path", "")).removeprefix(self.root_path) + str(template)
+    @property
+    def name(self) -> str:
+        """What a person calls it, such as ``GET /notes/{note_id}``."""
+        return f"{self.method} {self.route or self.path}".strip()
 
 
-class StageRecord(Record):
+class StageRecord:
     """A named part of a request's life."""
 
-    __slots__ = ("ended_ns", "name", "request_id", "started_ns")
-    table = "stages"
+    __slots__ = ("ended_ns", "name", "started_ns")
 
-    def __init__(self, request: RequestRecord, name: str) -> None:
-        self.id = next(_ids)
-        self.written = None
-        self.request_id = request.id
+    def __init__(self, name: str) -> None:
         self.name = name
         self.ended_ns: int | None = None
         self.started_ns = monotonic_ns()
@@ -167,34 +221,63 @@ class StageRecord(Record):
         if self.ended_ns is None:
             self.ended_ns = monotonic_ns()
 
-    @property
-    def done(self) -> bool:
-        return self.ended_ns is not None
-
-    def row(self, statements: Statements) -> tuple[Any, ...]:
-        return self.id, self.request_id, self.name, self.started_ns, self.ended_ns
-
 
 class CheckoutRecord(Record):
-    """A connection asked for, and then lent, or not."""
+    """A connection asked for, and then lent, or not.
+
+    ``task`` is the task that asked, or that waits for the thread that did; ``in_thread`` tells
+    these two apart. ``thread_id`` is the operating system's number of the thread that asked.
+    """
 
     __slots__ = (
-        *("asked_ns", "connection", "gave_up_ns", "granted_ns", "operation", "outcome"),
-        *("in_transaction", "owner", "pool", "request_id", "returned_ns"),
+        *("asked_ns", "busy_us", "connecting_us", "connection", "earlier", "gave_up_ns"),
+        *("granted_ns", "handled", "in_thread", "in_transaction", "looks", "operation"),
+        *(
+            "operations",
+            "outcome",
+            "owner",
+            "parting",
+            "pinging_us",
+            "pool",
+            "request",
+            "returned_ns",
+            "sample",
+            "site",
+        ),
+        *("task", "thread", "thread_id"),
     )
-    table = "checkouts"
+    table = "packed_checkouts"
 
-    def __init__(self, pool: PoolRecord, request: RequestRecord | None, owner: str) -> None:
+    def __init__(
+        self, pool: PoolRecord, request: RequestRecord | None, owner: str, site: SiteRecord | None
+    ) -> None:
         self.id = next(_ids)
         self.written = None
         self.pool = pool
-        self.request_id = request.id if request is not None else None
+        self.request = request
         self.owner = owner
+        self.site = site
         self.connection: int | None = None
         self.operation: OperationRecord | None = None
+        self.operations: list[OperationRecord] = []
+        # Rows of earlier operations: those that were committed, and those that are being written.
+        self.earlier = 0
+        self.parting = 0
         # Not of the row: whether a transaction is open; None if none was ever seen to begin.
         self.in_transaction: bool | None = None
+        # The id of the exception that was being handled when it was asked: it explains no rollback.
+        self.handled = 0
+        self.task: weakref.ref[asyncio.Task[Any]] | None = None
+        self.in_thread = False
+        self.thread = 0
+        self.thread_id = 0
+        # The sampler's: what it saw last, and how many operations had begun then.
+        self.sample: SampleRecord | None = None
+        self.looks: Any = None
         self.outcome = Outcome.WAITING
+        self.connecting_us = 0
+        self.pinging_us = 0
+        self.busy_us = 0
         self.granted_ns: int | None = None
         self.gave_up_ns: int | None = None
         self.returned_ns: int | None = None
@@ -221,60 +304,157 @@ class CheckoutRecord(Record):
     def done(self) -> bool:
         return self.returned_ns is not None or self.gave_up_ns is not None
 
-    def row(self, statements: Statements) -> tuple[Any, ...]:
+    def earlier_rows(self, texts: Texts) -> list[Row]:
+        """Rows of the oldest operations if there are many; once committed, ``forget`` them.
+
+        The newest stay in the checkout's own row. Operations follow one another, so the oldest
+        are over.
+        """
+        self.parting = max(len(self.operations) // OPERATIONS_PER_ROW - 1, 0)
+        rows = []
+        for number in range(self.parting):
+            first = number * OPERATIONS_PER_ROW
+            some = self.operations[first : first + OPERATIONS_PER_ROW]
+            packed = _packed([o.packed(self.asked_ns, texts) for o in some])
+            rows.append((self.id, self.earlier + number, packed))
+        return rows
+
+    def forget(self) -> None:
+        """The ``earlier_rows`` were committed."""
+        del self.operations[: self.parting * OPERATIONS_PER_ROW]
+        self.earlier += self.parting
+        self.parting = 0
+
+    def row(self, texts: Texts) -> Row:
+        asked = self.asked_ns
         return (
             self.id,
             self.pool.id,
-            self.request_id,
+            self.request.id if self.request is not None else None,
             self.owner,
             self.connection,
-            self.asked_ns,
-            self.granted_ns,
-            self.gave_up_ns,
-            self.returned_ns,
-            self.outcome.value,
+            self.site.id if self.site is not None else None,
+            texts.number(self.outcome._value_),
+            _since(texts.began_ns, asked),
+            _since(asked, self.granted_ns),
+            _since(asked, self.gave_up_ns),
+            _since(asked, self.returned_ns),
+            self.connecting_us or None,
+            self.pinging_us or None,
+            self.busy_us or None,
+            _packed([o.packed(asked, texts) for o in self._own_operations()]),
         )
 
+    def _own_operations(self) -> list[OperationRecord]:
+        return self.operations[self.parting * OPERATIONS_PER_ROW :]
 
-class OperationRecord(Record):
+
+class OperationRecord:
     """Something that the driver is doing for a checkout."""
 
-    __slots__ = ("checkout", "ended_ns", "error", "kind", "started_ns", "statement")
-    table = "operations"
+    __slots__ = (
+        "cause",
+        "checkout",
+        "ended_ns",
+        "error",
+        "kind",
+        "site",
+        "started_ns",
+        "statement",
+    )
 
     def __init__(
-        self, checkout: CheckoutRecord, kind: OperationKind, statement: str | None
+        self,
+        checkout: CheckoutRecord,
+        kind: OperationKind,
+        statement: str | None,
+        site: SiteRecord | None,
     ) -> None:
-        self.id = next(_ids)
-        self.written = None
         self.checkout = checkout
         self.kind = kind
         self.statement = statement
+        self.site = site
         self.error: str | None = None
+        self.cause: Cause | None = None
         self.ended_ns: int | None = None
         self.started_ns = monotonic_ns()
 
     def end(self, error: BaseException | None = None) -> None:
         """The operation is over; a second end changes nothing."""
-        if self.ended_ns is None:
-            if self.checkout.operation is self:
-                self.checkout.operation = None
-            if error is not None:
-                self.error = type(error).__name__
-            self.ended_ns = monotonic_ns()
+        if self.ended_ns is not None:
+            return
+        if error is not None:
+            self.error = type(error).__name__
+        self.ended_ns = ended = monotonic_ns()
+        checkout = self.checkout
+        if checkout.operation is self:
+            checkout.operation = None
+        spent_us = ended // 1000 - self.started_ns // 1000
+        if checkout.granted_ns is not None:
+            checkout.busy_us += spent_us
+        elif self.kind is OperationKind.CONNECT:
+            checkout.connecting_us += spent_us
+        elif self.kind is OperationKind.PING:
+            checkout.pinging_us += spent_us
+
+    def packed(self, asked_ns: int, texts: Texts) -> list[int | None]:
+        """The operation as the row of its checkout has it, without what is missing at its end."""
+        packed = [
+            texts.number(self.kind._value_),
+            _since(asked_ns, self.started_ns),
+            _since(self.started_ns, self.ended_ns),
+            self.site.id if self.site is not None else None,
+            texts.statement(self.statement) if self.statement is not None else None,
+            texts.number(self.error) if self.error is not None else None,
+            texts.number(self.cause._value_) if self.cause is not None else None,
+        ]
+        while packed[-1] is None:
+            packed.pop()
+        return packed
+
+
+class SampleRecord(Record):
+    """What the owner of a checkout was seen doing, as long as it stays the same."""
+
+    __slots__ = ("activity", "checkout", "ended_ns", "seen_ns", "site", "started_ns")
+    table = "packed_samples"
+
+    def __init__(
+        self, checkout: CheckoutRecord, activity: Activity, site: SiteRecord | None, now_ns: int
+    ) -> None:
+        self.id = next(_ids)
+        self.written = None
+        self.checkout = checkout
+        self.activity = activity
+        self.site = site
+        self.started_ns = now_ns
+        # Not of the row: when it was last seen so.
+        self.seen_ns = now_ns
+        self.ended_ns: int | None = None
+
+    def end(self) -> None:
+        """It was not so any more at the look after the last."""
+        self.ended_ns = self.seen_ns
 
     @property
     def done(self) -> bool:
         return self.ended_ns is not None
 
-    def row(self, statements: Statements) -> tuple[Any, ...]:
-        statement = statements.number(self.statement) if self.statement is not None else None
+    def row(self, texts: Texts) -> Row:
         return (
             self.id,
             self.checkout.id,
-            self.kind.value,
-            statement,
-            self.started_ns,
-            self.ended_ns,
-            self.error,
+            texts.number(self.activity._value_),
+            self.site.id if self.site is not None else None,
+            _since(texts.began_ns, self.started_ns),
+            _since(self.started_ns, self.ended_ns),
         )
+
+
+def _since(start_ns: int, instant_ns: int | None) -> int | None:
+    """Microseconds between two instants of a clock of microseconds, so that sums come out even."""
+    return None if instant_ns is None else instant_ns // 1000 - start_ns // 1000
+
+
+def _packed(parts: list[list[int | None]]) -> str | None:
+    return json.dumps(parts, separators=(",", ":")) if parts else None

@@ -19,6 +19,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from poolhog.recording.attach.directory import make_private
+from poolhog.recording.records import OPERATIONS_PER_ROW, CheckoutRecord
 from poolhog.recording.sql import without_literals
 
 if TYPE_CHECKING:
@@ -27,18 +29,25 @@ if TYPE_CHECKING:
     from poolhog.recording.recorder import Recorder
     from poolhog.recording.records import Record
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 COMMIT_INTERVAL_S = 0.1
 HEARTBEAT_NS = 1_000_000_000
 MOST_TEXTS = 20_000
 """Distinct statement texts whose number is remembered; an application that puts values into its
 SQL makes a new text for each."""
 
+MOST_IN_ROW = 2 * OPERATIONS_PER_ROW
+"""Operations of a checkout that are written anew while it goes on."""
+
 _UNSTORABLE = (UnicodeEncodeError, OverflowError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
 """What SQLite raises for a value that it cannot keep."""
 
+_LAST = -100
 _SCHEMA = Path(__file__).parent.parent / "trace" / "schema.sql"
-_WATCHED = ("sqlalchemy", "asyncpg", "fastapi", "starlette", "uvicorn")
+_WATCHED = (
+    *("sqlalchemy", "asyncpg", "psycopg", "psycopg_pool", "psycopg2", "aiosqlite"),
+    *("fastapi", "starlette", "litestar", "uvicorn", "gunicorn", "celery", "pytest"),
+)
 
 
 class Writer(threading.Thread):
@@ -57,11 +66,16 @@ class Writer(threading.Thread):
         self._pending: list[Record] = []
         self._file: TraceFile | None = None
         self._committed_ns = 0
+        self._failed = False
 
     def start(self) -> None:
         """Start writing, until the process ends."""
         super().start()
         atexit.register(self.stop)
+        # Children that multiprocessing forks end without an exit hook, but with its finalizers.
+        multiprocessing = sys.modules.get("multiprocessing.util")
+        if multiprocessing is not None:
+            multiprocessing.Finalize(None, self.stop, exitpriority=_LAST)
 
     def run(self) -> None:
         """Commit at every tick; once more at the end."""
@@ -92,7 +106,8 @@ class Writer(threading.Thread):
         settled.wait(timeout=1)
 
     def _finish(self) -> None:
-        if self._file is not None:
+        # What could not be written is missing, although there may be room to say the contrary.
+        if self._file is not None and not self._failed:
             self._file.finish(self._recorder)
 
     def _tick(self) -> None:
@@ -102,7 +117,9 @@ class Writer(threading.Thread):
         try:
             self._pending = self._writable().write(self._pending, self._recorder)
             self._committed_ns = time.monotonic_ns()
+            self._failed = False
         except Exception:  # a full disk or a lost folder must not end the thread
+            self._failed = True
             self._recorder.failed()
 
     def _writable(self) -> TraceFile:
@@ -117,7 +134,7 @@ class Writer(threading.Thread):
             )
         self._file = TraceFile(self._recorder)
         # Every checkout names its pool, and whatever is unfinished goes on in the new file.
-        self._pending[:0] = self._recorder.pools
+        self._pending[:0] = [*self._recorder.pools, *self._recorder.learned]
         for record in self._pending:
             record.written = None
         return self._file
@@ -137,9 +154,11 @@ class TraceFile:
     """One process's SQLite file in a trace directory."""
 
     def __init__(self, recorder: Recorder) -> None:
-        recorder.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(recorder.directory)
+        self.began_ns = recorder.began_ns
         self._path = _new_file(recorder.directory)
         self._numbers: dict[str, int] = {}
+        self._statements: dict[str, str] = {}
         self._database = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
         try:
             self._describe(recorder)
@@ -154,12 +173,16 @@ class TraceFile:
         rows: dict[str, list[tuple[Any, ...]]] = {}
         changed = []
         unfinished = []
+        parted = []
         self._database.execute("BEGIN")
         try:
             for record in records:
                 # Asked before the row is taken: what is done by now does not change any more.
                 if not record.done:
                     unfinished.append(record)
+                if isinstance(record, CheckoutRecord) and len(record.operations) > MOST_IN_ROW:
+                    rows.setdefault("packed_operations", []).extend(record.earlier_rows(self))
+                    parted.append(record)
                 row = self._row(record, recorder)
                 if row is not None and row != record.written:
                     rows.setdefault(record.table, []).append(row)
@@ -171,12 +194,14 @@ class TraceFile:
                 self._tell({"finished": "0"})
             self._database.execute("COMMIT")
         except BaseException:
-            self._numbers.clear()
+            self._forget_texts()
             if self._database.in_transaction:
                 self._database.execute("ROLLBACK")
             raise
         for record, row in changed:
             record.written = row
+        for checkout in parted:
+            checkout.forget()
         return unfinished
 
     def exists(self) -> bool:
@@ -188,20 +213,31 @@ class TraceFile:
         with contextlib.suppress(sqlite3.Error):
             self._database.close()
 
-    def number(self, sql: str) -> int:
+    def statement(self, sql: str) -> int:
         """The row of this statement, without its literals; written when it is new."""
-        known = self._numbers.get(sql)
+        kept = self._statements.get(sql)
+        if kept is None:
+            kept = self._statements[sql] = without_literals(sql)
+        return self.number(kept)
+
+    def number(self, text: str) -> int:
+        """The row of this text; written when it is new."""
+        known = self._numbers.get(text)
         if known is not None:
             return known
-        if len(self._numbers) >= MOST_TEXTS:
-            self._numbers.clear()
-        kept = without_literals(sql).encode("utf-8", "replace").decode()
-        found = self._database.execute("SELECT id FROM statements WHERE sql = ?", [kept]).fetchone()
+        if len(self._numbers) + len(self._statements) >= MOST_TEXTS:
+            self._forget_texts()
+        kept = text.encode("utf-8", "replace").decode()
+        found = self._database.execute("SELECT id FROM texts WHERE text = ?", [kept]).fetchone()
         if found is None:
-            cursor = self._database.execute("INSERT INTO statements (sql) VALUES (?)", [kept])
+            cursor = self._database.execute("INSERT INTO texts (text) VALUES (?)", [kept])
             found = (cursor.lastrowid,)
-        self._numbers[sql] = int(found[0])
-        return self._numbers[sql]
+        self._numbers[text] = int(found[0])
+        return self._numbers[text]
+
+    def _forget_texts(self) -> None:
+        self._numbers.clear()
+        self._statements.clear()
 
     def finish(self, recorder: Recorder) -> None:
         """Say that nothing is missing, and fold the log into the file."""
@@ -258,12 +294,13 @@ def _description(recorder: Recorder) -> dict[str, str]:
     """What never changes about this process."""
     return {
         "schema_version": str(SCHEMA_VERSION),
-        "poolhog_version": _version("poolhog") or "unknown",
+        "poolhog_version": _own_version(),
         "pid": str(os.getpid()),
         "parent_pid": str(os.getppid()),
         "argv": json.dumps([sys.executable, *sys.argv]),
         "wall_ns": str(recorder.began_wall_ns),
         "monotonic_ns": str(recorder.began_ns),
+        "sampling_interval_s": str(recorder.options.sampling_interval_s),
         "versions": json.dumps(_versions()),
     }
 
@@ -284,6 +321,14 @@ def _versions() -> dict[str, str]:
         if version is not None:
             found[name] = version
     return found
+
+
+def _own_version() -> str:
+    """The version of poolhog, which is often loaded from beside the application's path."""
+    beside = str(Path(__file__).parents[2])
+    for found in metadata.distributions(name="poolhog", path=[beside]):
+        return found.version
+    return _version("poolhog") or "unknown"
 
 
 def _version(distribution: str) -> str | None:

@@ -38,7 +38,7 @@ _CSS = (
     (".rest", "fill:var(--plain)"),
     (".value", "fill:var(--accent)"),
     (".dash", "stroke:var(--ink);stroke-width:1.3;stroke-dasharray:4 3"),
-    (".bound", "stroke:var(--gap);stroke-width:2.5"),
+    (".bound", "stroke:var(--parked);stroke-width:2.5"),
 )
 
 

@@ -14,6 +14,8 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+_UNLIMITED = 10_000
+
 
 def console(*, stderr: bool = False) -> Console:
     """Results go to standard output, progress and errors to standard error.
@@ -21,6 +23,14 @@ def console(*, stderr: bool = False) -> Console:
     Colour is left out where it is not wanted: with NO_COLOR, and in pipes and files.
     """
     return Console(stderr=stderr, highlight=False)
+
+
+def wide_console() -> Console:
+    """The same for standard output, with lines as long as they are in pipes and files."""
+    out = console()
+    if not out.is_terminal:
+        out.width = _UNLIMITED
+    return out
 
 
 def progress(target: Console | None = None) -> Progress:
@@ -44,7 +54,8 @@ def seconds(value: float) -> str:
         return f"{_three_digits(milliseconds)} ms"
     if abs(milliseconds) >= 0.005:
         return f"{milliseconds:.2f} ms"
-    return "<0.01 ms" if value else "0 s"
+    # What is left of a difference of instants, which are whole microseconds, is nothing.
+    return "<0.01 ms" if abs(milliseconds) > 1e-6 else "0 s"
 
 
 def count(number: int, noun: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from poolhog.analysis.accounting import State
 from poolhog.analysis.lifecycle import EXIT, RESPONSE, ROUTING, STAGE_ORDER, UNTOLD, Span
 from poolhog.render.console import seconds
-from poolhog.render.palette import PAINTS
+from poolhog.render.palette import PAINTS, paints_of
 from poolhog.render.svg import (
     MARGIN,
     WIDTH,
@@ -33,7 +33,7 @@ CAPTION = (
 )
 
 _LABELS = 152
-_GAP = 5.0
+_BETWEEN = 5.0
 _BAR = 14.0
 _NARROWEST_BAR = 2.0
 _NARROW_SHEET = 600
@@ -47,7 +47,6 @@ _CSS = (
     (".lasted", "font-size:11px;font-weight:600"),
 )
 _AFTERWARDS = (RESPONSE, EXIT)
-_LEGEND_STATES = (State.WAITING, State.BUSY, State.GAP)
 
 
 def lifecycle_svg(lifecycle: Lifecycle, *, title: str, width: float = WIDTH) -> str:
@@ -66,9 +65,10 @@ def _svg(
     title: str, subtitle: str, lifecycles: Sequence[tuple[str, Lifecycle]], width: float
 ) -> str:
     sheet = Sheet(title, subtitle, width=width)
+    holding = {part.state for _, one in lifecycles for part in one.holding}
     sheet.legend(
         [
-            *((PAINTS[state].name, PAINTS[state].label) for state in _LEGEND_STATES),
+            *((paint.name, paint.label) for paint in paints_of(holding)),
             ("session", "session open"),
             ("transaction", "transaction open"),
         ]
@@ -118,7 +118,7 @@ class _Panel:
         self.left = MARGIN + (0 if self.narrow else _LABELS)
         self.right = sheet.width - MARGIN
         self.names = names
-        self.block = (self.right - self.left + _GAP) / max(len(names), 1) - _GAP
+        self.block = (self.right - self.left + _BETWEEN) / max(len(names), 1) - _BETWEEN
         corners = [(0.0, float(self.left))]
         for stage in lifecycle.stages:
             left, right = self.edges(stage)
@@ -133,7 +133,7 @@ class _Panel:
             first = last = self.names.index(stage.name)
         else:
             first, last = 0, max(i for i, name in enumerate(self.names) if name not in _AFTERWARDS)
-        step = self.block + _GAP
+        step = self.block + _BETWEEN
         return self.left + first * step, self.left + last * step + self.block
 
     def x(self, at: float, *, end: bool) -> float:

@@ -12,7 +12,7 @@ from poolhog.render.palette import TERMINAL_ACCENT, TERMINAL_MUTED
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from poolhog.analysis.lifecycle import LogLine
+    from poolhog.analysis.log import LogLine
 
 NARROWEST_COLUMN = 38
 _BETWEEN = 3

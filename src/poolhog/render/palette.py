@@ -1,7 +1,7 @@
 """The colours, glyphs and words of each state, for light pages, dark pages and terminals.
 
 The colours differ in lightness as well as in hue, so that they can be told apart without red and
-green; the most important one, checked out and not in use, is hatched as well.
+green. Those of a gap have textures as well: the most important one, parked, is hatched.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING
 from poolhog.analysis.accounting import State
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 
 @dataclass(frozen=True, slots=True)
 class Paint:
-    """How a state looks: ``name`` is its CSS class and variable, ``glyph`` its terminal cell."""
+    """How a state looks: ``name`` is its CSS class and variable, ``glyph`` its terminal cell.
+
+    ``texture`` is the path of the strokes that repeat on it every 6 px, "" if it is plain.
+    """
 
     name: str
     label: str
@@ -26,6 +29,7 @@ class Paint:
     dark: str
     terminal: str
     glyph: str
+    texture: str = ""
 
 
 PAINTS: Mapping[State, Paint] = MappingProxyType(
@@ -36,7 +40,33 @@ PAINTS: Mapping[State, Paint] = MappingProxyType(
         State.BUSY: Paint(
             "busy", "busy: an operation is in flight", "#1fae84", "#4fd6a8", "#2fc08f", "█"
         ),
-        State.GAP: Paint("gap", "checked out, not in use", "#b01745", "#cc3560", "#cc2f58", "▒"),
+        State.PARKED: Paint(
+            "parked",
+            "parked: held, awaiting something else",
+            "#b01745",
+            "#cc3560",
+            "#cc2f58",
+            "▒",
+            "M-1,7 L7,-1 M-1,1 L1,-1 M5,7 L7,5",
+        ),
+        State.RUNNING: Paint(
+            "running",
+            "running: held, executing Python",
+            "#4053c4",
+            "#5b6ff0",
+            "#5266e0",
+            "═",
+            "M0,1.5 L6,1.5 M0,4.5 L6,4.5",
+        ),
+        State.READY: Paint(
+            "ready",
+            "ready: held, waiting for its turn to run",
+            "#9aaaf2",
+            "#c6bfff",
+            "#a99fff",
+            "─",
+            "M1.5,0 L1.5,6 M4.5,0 L4.5,6",
+        ),
         State.NOT_HOLDING: Paint("none", "holding none", "#d9e0e9", "#364152", "#7b8794", "·"),
     }
 )
@@ -54,6 +84,12 @@ SURFACES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "plain": ("#a9b6c6", "#5a6b82"),
     }
 )
+
+
+def paints_of(states: Collection[State]) -> list[Paint]:
+    """The paints of these states, in the order of a legend."""
+    return [paint for state, paint in PAINTS.items() if state in states]
+
 
 TERMINAL_MUTED = "bright_black"
 TERMINAL_ACCENT = "#5b93dd"

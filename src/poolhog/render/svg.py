@@ -122,15 +122,24 @@ def folded(items: Sequence[Item], most: int) -> tuple[Sequence[Item], int, Seque
     return items[: most - tail], len(items) - most, items[len(items) - tail :]
 
 
-def ticks(upper: float, about: int) -> tuple[float, ...]:
-    """About so many round numbers from 0 to ``upper`` at most, in steps of 1, 2 or 5."""
-    if upper <= 0 or not math.isfinite(upper):
-        return (0.0,)
-    raw = upper / max(about, 1)
+def ticks(upper: float, about: int, lower: float = 0.0) -> tuple[float, ...]:
+    """About so many round numbers from ``lower`` to ``upper``, in steps of 1, 2 or 5."""
+    if upper <= lower or not math.isfinite(upper):
+        return (lower,)
+    raw = (upper - lower) / max(about, 1)
     magnitude: float = 10.0 ** math.floor(math.log10(raw))
     ratio = raw / magnitude
     step = magnitude * (1 if ratio < 1.5 else 2 if ratio < 3.2 else 5 if ratio < 7 else 10)
-    return tuple(round(i * step, 12) for i in range(math.floor(upper / step + 1e-9) + 1))
+    first, last = math.ceil(lower / step - 1e-9), math.floor(upper / step + 1e-9)
+    return tuple(round(i * step, 12) for i in range(first, last + 1))
+
+
+def time_marks(
+    started: float, ended: float, about: int, zero: float
+) -> tuple[tuple[float, str], ...]:
+    """Instants from one to the other with their labels, seconds that count from ``zero``."""
+    marks = ticks(ended - zero, about, started - zero)
+    return tuple((zero + at, f"{at:,.12g} s") for at in marks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +225,7 @@ class Sheet:
         card = element(
             "rect", x=0.5, y=0.5, width=self.width - 1, height=height - 1, rx=8, class_="card"
         )
-        body = (_hatch(), card, *self._body, *self._over)
+        body = (_textures(), card, *self._body, *self._over)
         digest = hashlib.sha256("".join(write(node, "") for node in body).encode())
         prefix = f"p{digest.hexdigest()[:10]}-"
         style = (_style("#{id}svg", css) + motion).replace("{id}", prefix)
@@ -237,13 +246,24 @@ class Sheet:
         return write(root, prefix) + "\n"
 
 
-def _hatch() -> Element:
-    stripe = element("path", d="M-1,7 L7,-1 M-1,1 L1,-1 M5,7 L7,5", class_="stripe")
-    ground = rect(0, 0, 6, 6, "ground")
-    pattern = element(
-        "pattern", ground, stripe, id="hatch", width=6, height=6, patternUnits="userSpaceOnUse"
+def _textures() -> Element:
+    """What fills the states that have a texture: their colour, and strokes on it."""
+    patterns = (
+        element(
+            "pattern",
+            element("rect", width=6, height=6, style=f"fill:var(--{paint.name})"),
+            element("path", d=paint.texture, class_="stripe"),
+            id=f"{paint.name}-texture",
+            width=6,
+            height=6,
+            patternUnits="userSpaceOnUse",
+        )
+        for paint in _TEXTURED
     )
-    return element("defs", pattern)
+    return element("defs", *patterns)
+
+
+_TEXTURED = tuple(paint for paint in PAINTS.values() if paint.texture)
 
 
 def _style(root: str, more: Sequence[tuple[str, str]]) -> str:
@@ -254,9 +274,8 @@ def _style(root: str, more: Sequence[tuple[str, str]]) -> str:
         (",".join(f".{kind}" for kind in _BOLD), "font-weight:600"),
         (".subtitle,.small", "fill:var(--muted)"),
         *((f".{paint.name}", f"fill:var(--{paint.name})") for paint in PAINTS.values()),
-        (".gap", "fill:url(#{id}hatch)"),
-        (".ground", "fill:var(--gap)"),
-        (".stripe", "stroke:#fff;stroke-opacity:.38;stroke-width:1.4;fill:none"),
+        *((f".{paint.name}", f"fill:url(#{{id}}{paint.name}-texture)") for paint in _TEXTURED),
+        (".stripe", "stroke:#fff;stroke-opacity:.38;stroke-width:1.2;fill:none"),
         (".halo", "stroke:var(--card);stroke-width:4;stroke-linejoin:round;paint-order:stroke"),
         (".card", "fill:var(--card);stroke:var(--edge)"),
         (".track", "fill:var(--track)"),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from poolhog.analysis.accounting import State
+from poolhog.analysis.accounting import GAPS, State
 from poolhog.analysis.timeline import Step
 from poolhog.render.console import count, seconds
-from poolhog.render.palette import PAINTS
+from poolhog.render.palette import PAINTS, paints_of
 from poolhog.render.svg import (
     MARGIN,
     MOST_LANES,
@@ -23,14 +23,15 @@ from poolhog.render.svg import (
     rect,
     text,
     text_width,
-    ticks,
+    time_marks,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from poolhog.analysis.accounting import Interval
     from poolhog.analysis.timeline import PoolLane, RequestLane, Segment, Timeline
+    from poolhog.model import Pool
 
 NARROWEST = 1.5
 PLAYS, PAUSES = 8, 2
@@ -50,88 +51,107 @@ _PLAYING = (
         f"animation:{{id}}pass {PLAYS + PAUSES}s linear infinite",
     ),
 )
-_CSS = (
+CSS = (
     (".heading", "font-size:11px;font-weight:600;fill:var(--muted);letter-spacing:.04em"),
     (".queue", "fill:var(--waiting);fill-opacity:.45;stroke:var(--waiting)"),
     (".seam", "stroke:var(--card);stroke-width:2"),
     (
         ".holder",
-        "font-size:10.5px;font-weight:600;fill:#fff;stroke:var(--gap);stroke-width:3.5;"
+        "font-size:10.5px;font-weight:600;fill:#fff;stroke:#1b2430;stroke-width:3;"
         "stroke-linejoin:round;paint-order:stroke",
     ),
 )
 
 
 def timeline_svg(
-    timeline: Timeline, *, title: str, animated: bool = False, width: float = WIDTH
+    timeline: Timeline,
+    *,
+    title: str,
+    animated: bool = False,
+    width: float = WIDTH,
+    zero: float | None = None,
 ) -> str:
     """The picture of a timeline; ``animated`` plays it in a loop, as time passes.
 
-    An animated picture stands still and complete for a reader who prefers reduced motion.
+    The axis counts from ``zero``, by default from where the timeline starts. An animated picture
+    stands still and complete for a reader who prefers reduced motion.
     """
     sheet = Sheet(title, summary(timeline), width=width)
-    sheet.legend([(paint.name, paint.label) for paint in PAINTS.values()])
+    sheet.legend([(paint.name, paint.label) for paint in paints_of(timeline.states)])
     scale = Scale(timeline.started, timeline.ended, MARGIN + _LABELS, width - MARGIN - 8)
     top = sheet.y + 6
     _draw_requests(sheet, scale, timeline)
-    _draw_queue(sheet, scale, timeline)
+    draw_queue(sheet, scale, timeline.waiting, timeline.ended)
     _draw_connections(sheet, scale, timeline)
     sheet.y += 2
     if animated:
         sheet.add(*_curtain(scale, top, sheet.y))
-    marks = ticks(timeline.duration, int(scale.width / 70))
-    sheet.axis(scale, top, [(timeline.started + at, f"{at:g} s") for at in marks])
+    counted_from = timeline.started if zero is None else zero
+    about = int(scale.width / 70)
+    sheet.axis(scale, top, time_marks(timeline.started, timeline.ended, about, counted_from))
     sheet.y += 6
     for note in _notes(timeline, scale):
         sheet.paragraph(note, "small")
     description = f"{summary(timeline)}. {' '.join(_notes(timeline, scale))}"
     if animated:
-        return sheet.svg(description, (*_CSS, *_PLAYING), _motion(scale))
-    return sheet.svg(description, _CSS)
+        return sheet.svg(description, (*CSS, *_PLAYING), _motion(scale))
+    return sheet.svg(description, CSS)
 
 
 def summary(timeline: Timeline) -> str:
     """The timeline's numbers in a line."""
-    busy, gap = timeline.lent(State.BUSY), timeline.lent(State.GAP)
     waited = timeline.waited()
     return " · ".join(
         (
             count(sum(lane.request is not None for lane in timeline.requests), "request"),
             count(len(timeline.connections), "connection"),
             f"waited {seconds(waited)} in all" if waited else "none waited",
-            f"connections checked out {seconds(busy + gap)}, busy {seconds(busy)} of it",
+            f"connections checked out {spent(timeline.lent)}",
         )
     )
 
 
+def spent(lent: Callable[[State], float]) -> str:
+    """How long connections were lent, and in which states: ``5 s: busy 1 s, parked 4 s``."""
+    parts = {state: lent(state) for state in (State.BUSY, *GAPS)}
+    told = ", ".join(f"{state} {seconds(part)}" for state, part in parts.items() if part)
+    return seconds(sum(parts.values())) + (f": {told}" if told else "")
+
+
 def connection_names(lanes: Sequence[PoolLane]) -> list[str]:
-    """Their numbers, after the name of the pool if there are several pools."""
-    several = len({lane.pool.id for lane in lanes}) > 1
-    return [f"{lane.pool.name if several else 'connection'} {lane.number}" for lane in lanes]
+    """What each lane is called."""
+    return lane_names([(lane.pool, lane.number) for lane in lanes])
+
+
+def lane_names(lanes: Sequence[tuple[Pool, int]]) -> list[str]:
+    """The numbers of lanes, after the name of the pool if there are several pools."""
+    several = len({pool.id for pool, _ in lanes}) > 1
+    return [f"{pool.name if several else 'connection'} {number}" for pool, number in lanes]
 
 
 def _draw_requests(sheet: Sheet, scale: Scale, timeline: Timeline) -> None:
-    _heading(sheet, "requests")
+    heading(sheet, "requests")
     head, left_out, tail = folded(timeline.requests, MOST_LANES)
     pitch = 17.0 if len(head) + len(tail) <= 24 else 9.0
     height = pitch - pitch // 4
     for index, lane in enumerate((*head, *tail)):
         if left_out and index == len(head):
-            _fold(sheet, scale, f"{count(left_out, 'request')} not drawn")
+            fold(sheet, scale, f"{count(left_out, 'request')} not drawn")
         if pitch > 10 or index % 5 == 0:
-            sheet.add(text(scale.left - 10, sheet.y + height / 2 + 4, lane.label, "label", "end"))
+            add_label(sheet, scale, sheet.y + height / 2 + 4, lane.label)
         bars = _bars(lane.intervals, scale, sheet.y, height)
         sheet.add(element("g", element("title", _told(lane)), *bars))
         sheet.y += pitch
 
 
-def _draw_queue(sheet: Sheet, scale: Scale, timeline: Timeline) -> None:
-    most = max(step.count for step in timeline.waiting)
-    _heading(sheet, f"requests waiting at once: {most} at most" if most else "no request waited")
+def draw_queue(sheet: Sheet, scale: Scale, waiting: Sequence[Step], ended: float) -> None:
+    """How many requests wait, step by step."""
+    most = max(step.count for step in waiting)
+    heading(sheet, f"requests waiting at once: {most} at most" if most else "no request waited")
     if not most:
         return
     bottom = sheet.y + _QUEUE_HEIGHT
-    steps = (*timeline.waiting, Step(timeline.ended, 0))
+    steps = (*waiting, Step(ended, 0))
     path = f"M{number(scale.left)},{number(bottom)}"
     numbers = []
     for step, after in pairwise(steps):
@@ -146,16 +166,16 @@ def _draw_queue(sheet: Sheet, scale: Scale, timeline: Timeline) -> None:
 
 
 def _draw_connections(sheet: Sheet, scale: Scale, timeline: Timeline) -> None:
-    _heading(sheet, "connection pool")
+    heading(sheet, "connection pool")
     named = list(zip(timeline.connections, connection_names(timeline.connections), strict=True))
     head, left_out, tail = folded(named, MOST_LANES)
     pitch = 24.0 if len(head) + len(tail) <= 12 else 17.0 if len(head) + len(tail) <= 24 else 9.0
     height = pitch - pitch // 4
     for index, (lane, name) in enumerate((*head, *tail)):
         if left_out and index == len(head):
-            _fold(sheet, scale, f"{count(left_out, 'connection')} not drawn")
+            fold(sheet, scale, f"{count(left_out, 'connection')} not drawn")
         if pitch > 10 or index % 5 == 0:
-            sheet.add(text(scale.left - 10, sheet.y + height / 2 + 4, name, "label", "end"))
+            add_label(sheet, scale, sheet.y + height / 2 + 4, name)
         sheet.add(rect(scale.left, sheet.y, scale.width, height, "track"))
         for segment in lane.segments:
             sheet.add(_draw_segment(segment, scale, sheet.y, height, timeline))
@@ -201,13 +221,24 @@ def _spent(parts: Iterable[Interval]) -> str:
     return ", ".join(f"{state} {seconds(spent)}" for state, spent in total.items() if spent)
 
 
-def _heading(sheet: Sheet, content: str) -> None:
+def add_label(sheet: Sheet, scale: Scale, y: float, content: str) -> None:
+    """What stands left of a lane; its end, if all of it is too long."""
+    room = scale.left - 10 - MARGIN / 2
+    shown = content
+    while len(shown) > 2 and text_width(shown) > room:
+        shown = f"…{shown.lstrip('…')[1:]}"
+    sheet.add(text(scale.left - 10, y, shown, "label", "end"))
+
+
+def heading(sheet: Sheet, content: str) -> None:
+    """The words above a part of the picture."""
     sheet.y += 22
     sheet.over(text(MARGIN, sheet.y, content, "heading"))
     sheet.y += 8
 
 
-def _fold(sheet: Sheet, scale: Scale, content: str) -> None:
+def fold(sheet: Sheet, scale: Scale, content: str) -> None:
+    """Where lanes are left out."""
     sheet.over(text(scale.left, sheet.y + 12, f"… {content} …", "small"))
     sheet.y += 20
 

@@ -7,32 +7,41 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from poolhog.analysis.accounting import State
-from poolhog.analysis.timeline import dominant, peaks, shares
+from poolhog.analysis.accounting import GAPS, State
+from poolhog.analysis.timeline import dominant, in_buckets, peaks
 from poolhog.render.console import count
-from poolhog.render.palette import PAINTS, TERMINAL_MUTED
-from poolhog.render.svg import MOST_ROWS, Item, folded, ticks
+from poolhog.render.palette import PAINTS, TERMINAL_MUTED, paints_of
+from poolhog.render.svg import MOST_ROWS, Item, folded, time_marks
 from poolhog.render.timeline import connection_names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from poolhog.analysis.accounting import Interval
     from poolhog.analysis.timeline import PoolLane, RequestLane, Timeline
 
-_Cell = tuple[str, str]
+Cell = tuple[str, str]
+"""A glyph, or several, and their style."""
 
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
 _SLIVER = "▏"
 
 
-def timeline_text(timeline: Timeline, *, width: int, axis_end: float | None = None) -> Text:
+def timeline_text(
+    timeline: Timeline,
+    *,
+    width: int,
+    axis_end: float | None = None,
+    zero: float | None = None,
+) -> Text:
     """The timeline for a terminal of so many columns, readable without colour.
 
     ``axis_end`` is the instant at which the axis ends, if that is later than the timeline: it
-    keeps the picture still while a run goes on.
+    keeps the picture still while a run goes on. It counts from ``zero``, by default from where the
+    timeline starts.
     """
     grid = _Grid(timeline, width, max(timeline.ended, axis_end or 0.0))
+    counted_from = timeline.started if zero is None else zero
     named = list(zip(connection_names(timeline.connections), timeline.connections, strict=True))
     rows = (
         *grid.folded(timeline.requests, "request", grid.request),
@@ -40,8 +49,8 @@ def timeline_text(timeline: Timeline, *, width: int, axis_end: float | None = No
         grid.queue(),
         Text(),
         *grid.folded(named, "connection", lambda lane: grid.connection(*lane)),
-        grid.axis(),
-        *_legend(width),
+        axis(timeline.started, grid.span, grid.columns, grid.margin, counted_from),
+        *legend(timeline.states, width),
     )
     return Text("\n", no_wrap=True).join(rows)
 
@@ -62,13 +71,13 @@ class _Grid:
         share = (at - self.timeline.started) / self.span if self.span > 0 else 0.0
         return round(share * self.columns)
 
-    def row(self, label: str, cells: Iterable[_Cell]) -> Text:
+    def row(self, label: str, cells: Iterable[Cell]) -> Text:
         return Text.assemble(f"{label:>{self.margin - 1}} ", *cells)
 
-    def cells(self, parts: Iterable[Interval]) -> list[_Cell]:
+    def cells(self, parts: Iterable[Interval]) -> list[Cell]:
         begin = self.timeline.started
-        found = shares(parts, started=begin, ended=begin + self.span, buckets=self.columns)
-        return [_cell(share, self.span / self.columns) for share in found]
+        found = in_buckets(parts, started=begin, ended=begin + self.span, buckets=self.columns)
+        return [cell(share, self.span / self.columns) for share in found]
 
     def folded(
         self, lanes: Sequence[Item], noun: str, row: Callable[[Item], Text]
@@ -101,31 +110,39 @@ class _Grid:
         heights = peaks(
             self.timeline.waiting, started=begin, ended=begin + self.span, buckets=self.columns
         )
-        blocks = "".join(_EIGHTHS[math.ceil(8 * h / self.most) if h else 0] for h in heights)
-        return self.row(f"waiting ≤ {self.most}", [(blocks, PAINTS[State.WAITING].terminal)])
-
-    def axis(self) -> Text:
-        written = ""
-        for at in ticks(self.span, self.columns // 10):
-            label = f"{at:g} s"
-            left = min(self.column(self.timeline.started + at), self.columns - len(label))
-            if not written or left > len(written):
-                written = written.ljust(left) + label
-        return self.row("", [(written, TERMINAL_MUTED)])
+        return self.row(f"waiting ≤ {self.most}", [queue_cells(heights)])
 
 
-def _cell(share: Mapping[State, float], bucket: float) -> _Cell:
+def queue_cells(heights: Sequence[int]) -> Cell:
+    """Heights of which the greatest fills its cell."""
+    most = max(heights, default=0)
+    blocks = "".join(_EIGHTHS[math.ceil(8 * h / most) if h else 0] for h in heights)
+    return blocks, PAINTS[State.WAITING].terminal
+
+
+def axis(started: float, span: float, columns: int, margin: int, zero: float) -> Text:
+    """Labels under the columns, seconds that count from ``zero``."""
+    written = ""
+    for at, label in time_marks(started, started + span, columns // 10, zero):
+        column = round((at - started) / span * columns) if span > 0 else 0
+        left = min(column, columns - len(label))
+        if not written or left > len(written):
+            written = written.ljust(left) + label
+    return Text(" " * margin + written, TERMINAL_MUTED)
+
+
+def cell(share: Mapping[State, float], bucket: float) -> Cell:
     """The glyph of the state that dominates; a moment of holding shows as a sliver at least."""
-    holding = {state: share[state] for state in (State.BUSY, State.GAP) if state in share}
+    holding = {state: share[state] for state in (State.BUSY, *GAPS) if state in share}
     if holding and sum(holding.values()) < bucket / 2:
         return _SLIVER, PAINTS[max(holding, key=holding.__getitem__)].terminal
     state = dominant(share)
     return (" ", "none") if state is None else (PAINTS[state].glyph, PAINTS[state].terminal)
 
 
-def _legend(width: int) -> Iterator[Text]:
+def legend(states: Collection[State], width: int) -> Iterator[Text]:
     """What the glyphs mean, in as many rows as they need."""
-    entries = [(paint.glyph, paint.label, paint.terminal) for paint in PAINTS.values()]
+    entries = [(paint.glyph, paint.label, paint.terminal) for paint in paints_of(states)]
     entries.append((_SLIVER, "held for less than half a column", "none"))
     row = Text()
     for glyph, label, style in entries:

@@ -14,16 +14,8 @@ __all__ = ["Settings", "Style", "create_app"]
 
 
 def create_app() -> FastAPI:
-    """The service that the environment describes; this is uvicorn's factory.
-
-    Recording begins before the application exists, so that nothing it does is missed.
-    """
-    settings = Settings.from_environ()
-    if settings.trace_directory is not None:
-        import poolhog
-
-        poolhog.install(settings.trace_directory)
-    app = build_app(settings)
+    """The service that the environment describes; this is uvicorn's factory."""
+    app = build_app(Settings.from_environ())
     _collect_garbage_less_often()
     return app
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
@@ -30,8 +29,7 @@ class Settings:
 
     ``database_url`` is a plain ``postgresql://`` URL and ``schema`` its search path (``None``: as
     the server has it). ``pool_timeout`` is how long a request may wait for a connection,
-    ``external_api_timeout`` how long for the external API. ``trace_directory`` turns recording
-    on.
+    ``external_api_timeout`` how long for the external API.
     """
 
     style: Style
@@ -42,7 +40,6 @@ class Settings:
     max_overflow: int = 0
     pool_timeout: float = 30.0
     external_api_timeout: float = 30.0
-    trace_directory: Path | None = None
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] = os.environ) -> Self:
@@ -63,7 +60,6 @@ class Settings:
             max_overflow=int(value("MAX_OVERFLOW")),
             pool_timeout=float(value("POOL_TIMEOUT")),
             external_api_timeout=float(value("EXTERNAL_API_TIMEOUT")),
-            trace_directory=Path(directory) if (directory := value("TRACE_DIRECTORY")) else None,
         )
 
     def to_environ(self) -> dict[str, str]:
@@ -80,7 +76,6 @@ class Settings:
             "MAX_OVERFLOW": self.max_overflow,
             "POOL_TIMEOUT": self.pool_timeout,
             "EXTERNAL_API_TIMEOUT": self.external_api_timeout,
-            "TRACE_DIRECTORY": self.trace_directory,
         }
         return {
             _PREFIX + name: "" if value is None else str(value) for name, value in values.items()

@@ -1,0 +1,57 @@
+"""Which line is to blame: where a stack left the one of the statement before it."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from poolhog.model import Site
+
+
+@dataclass(frozen=True, slots=True)
+class Blame:
+    """The line to change, and what was called from there, the innermost last."""
+
+    site: Site | None
+    awaiting: tuple[Site, ...] = ()
+
+
+NOBODY = Blame(None)
+
+
+@functools.lru_cache(maxsize=10_000)
+def blame(seen: Site | None, before: Site | None) -> Blame:
+    """The first line of the application in which ``seen`` differs from the stack ``before`` it.
+
+    Both are walked from the outermost frame inwards; what they have in common led to either. So it
+    is the line of the function that did both, or the outermost function that did not do the one.
+    If all lines are the same, it is the innermost line of the application.
+    """
+    if seen is None:
+        return NOBODY
+    frames = seen.stack[::-1]
+    lines = [index for index, frame in enumerate(frames) if frame.is_application]
+    if not lines:
+        return Blame(None, frames)
+    common = 0
+    known = [frame for frame in before.stack[::-1] if frame.is_application] if before else []
+    for index, frame in zip(lines[:-1], known, strict=False):
+        if not same_line(frames[index], frame):
+            break
+        common += 1
+    at = lines[common]
+    return Blame(frames[at], frames[at + 1 :])
+
+
+def same_line(one: Site, other: Site) -> bool:
+    """Whether both are the same line of the same function, whoever called it."""
+    return (one.line, one.function, one.file) == (other.line, other.function, other.file)
+
+
+def innermost_line(site: Site | None) -> Site | None:
+    """The innermost line of the application; if there is none, of whatever it was."""
+    if site is None:
+        return None
+    return next((frame for frame in site.stack if frame.is_application), site)

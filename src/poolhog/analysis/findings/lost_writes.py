@@ -1,0 +1,94 @@
+"""Writes that were undone although nobody asked for that: a commit was forgotten."""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import TYPE_CHECKING
+
+from poolhog.model import OperationKind
+from poolhog.trace.reader import PackedOperations
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from poolhog.model import Checkout, Operation, Request
+
+_WRITES = re.compile(r"(?:INSERT|UPDATE|DELETE|MERGE|REPLACE)\b", re.IGNORECASE)
+_WITH = re.compile(r"WITH\b", re.IGNORECASE)
+_WRITES_WITHIN = re.compile(
+    r"\b(?:INSERT\s+INTO|DELETE\s+FROM|MERGE\s+INTO)\b"
+    r'|(?<!\bFOR )(?<!\bKEY )\bUPDATE\s+(?:ONLY\s+)?(?:"[^"]+"|[\w$.])+\s(?:.*\s)?SET\b',
+    re.IGNORECASE,
+)
+
+
+@functools.lru_cache(maxsize=10_000)
+def writes(statement: str) -> bool:
+    """Whether a statement changes rows, also where that is a part of a ``WITH``.
+
+    What a function does that a ``SELECT`` calls is not known.
+    """
+    text = " ".join(statement.split()).lstrip("( ")
+    if _WITH.match(text):
+        return _WRITES_WITHIN.search(text) is not None
+    return _WRITES.match(text) is not None
+
+
+def may_have_lost_writes(checkout: Checkout) -> bool:
+    """Whether it is worth a look at the checkout's operations, found out without unpacking them."""
+    operations = checkout.operations
+    if not isinstance(operations, PackedOperations):
+        return True
+    return operations.has_sent(OperationKind.STATEMENT, writes) and (
+        operations.has(OperationKind.ROLLBACK) or operations.has_sent(OperationKind.RESET, _is_sent)
+    )
+
+
+def lost_writes(checkout: Checkout) -> Iterator[Operation]:
+    """The last write of each transaction that was rolled back for no reason.
+
+    A reason is that the application called for it, an exception, or an operation that failed. A
+    request that failed or answered with an error has one as well.
+    """
+    if _is_explained(checkout.request):
+        return
+    began = failed = False
+    write: Operation | None = None
+    for operation in checkout.operations:
+        if operation.error is not None:
+            failed = True
+        elif operation.kind is OperationKind.BEGIN:
+            began = True
+        elif operation.kind is OperationKind.STATEMENT:
+            if began and operation.ended is not None and writes(operation.statement or ""):
+                write = operation
+        elif _ends_transaction(operation):
+            if write is not None and not failed and _is_unasked(operation):
+                yield write
+            began, write = False, None
+
+
+def _ends_transaction(operation: Operation) -> bool:
+    """Of a reset only if it sent something: otherwise the transaction was over."""
+    return operation.kind in (OperationKind.COMMIT, OperationKind.ROLLBACK) or (
+        operation.kind is OperationKind.RESET and operation.statement is not None
+    )
+
+
+def _is_sent(_: str) -> bool:
+    return True
+
+
+def _is_unasked(operation: Operation) -> bool:
+    return (
+        operation.kind is not OperationKind.COMMIT
+        and operation.statement != "COMMIT"
+        and operation.cause is None
+    )
+
+
+def _is_explained(request: Request | None) -> bool:
+    return request is not None and (
+        request.error is not None or (request.status is not None and request.status >= 400)
+    )

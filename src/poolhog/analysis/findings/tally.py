@@ -1,0 +1,177 @@
+"""The tally: what was found of each kind at each line, added up over checkouts and processes."""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from poolhog.analysis.findings.finding import Example
+from poolhog.analysis.findings.names import route_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from poolhog.analysis.findings.blame import Blame
+    from poolhog.analysis.findings.finding import FindingKind
+    from poolhog.model import Checkout, Pool, Site
+
+    Key = tuple[FindingKind, str, int, str]
+
+MOST_REMEMBERED = 10_000
+"""Durations of a line that a median is taken of, and texts of which the most frequent is told."""
+
+
+@dataclass(slots=True)
+class Wasted:
+    """The intervals in which the connections of a pool were wasted at a line."""
+
+    started: array[float] = field(default_factory=lambda: array("d"))
+    ended: array[float] = field(default_factory=lambda: array("d"))
+
+    def add(self, started: float, ended: float) -> None:
+        """Add an interval."""
+        self.started.append(started)
+        self.ended.append(ended)
+
+    def merged(self) -> Iterator[tuple[float, float]]:
+        """Their union, in order."""
+        current: tuple[float, float] | None = None
+        for started, ended in sorted(zip(self.started, self.ended, strict=True)):
+            if current is None or started > current[1]:
+                if current is not None:
+                    yield current
+                current = started, ended
+            elif ended > current[1]:
+                current = current[0], ended
+        if current is not None:
+            yield current
+
+
+@dataclass(slots=True)
+class Entry:
+    """What was found of one kind at one line.
+
+    ``group`` is what its lines have in common, if they differ, and ``pool`` the first pool that it
+    was seen in. ``notes`` are texts of evidence with how much each weighs. ``most`` is for what a
+    kind wants to know the greatest of.
+    """
+
+    kind: FindingKind
+    group: str | None
+    pool: Pool
+    blame: Blame
+    example: Example
+    seconds: float = 0.0
+    estimated: float = 0.0
+    checkouts: int = 0
+    longest: float = 0.0
+    most: int = 0
+    routes: dict[str, float] = field(default_factory=dict)
+    notes: dict[str, float] = field(default_factory=dict)
+    durations: array[float] = field(default_factory=lambda: array("d"))
+    wasted: dict[str, Wasted] = field(default_factory=dict)
+    # By where the connection was asked for: what no sample told about is added in proportion.
+    asked_at: dict[Site | None, float] = field(default_factory=dict)
+
+    @property
+    def whole(self) -> float:
+        """The seconds that were wasted, as far as was seen and as is estimated besides."""
+        return self.seconds + self.estimated
+
+    @property
+    def median(self) -> float:
+        """Of its seconds in a checkout."""
+        ordered = sorted(self.durations)
+        return ordered[len(ordered) // 2] if ordered else 0.0
+
+    def add(
+        self,
+        checkout: Checkout,
+        blame: Blame,
+        spans: Sequence[tuple[float, float]],
+        weight: float | None = None,
+    ) -> None:
+        """It was so in this checkout, in these intervals, which were wasted.
+
+        With a ``weight``, nothing was wasted: that is then how much the occurrence counts for its
+        route, and the intervals are only to be looked at.
+        """
+        seconds = sum(ended - started for started, ended in spans)
+        if not self.checkouts or seconds > self.longest:
+            self.longest = seconds
+            self.blame = blame
+            self.example = _example(checkout, spans)
+        self.checkouts += 1
+        route = route_of(checkout)
+        counts = weight if weight is not None else seconds
+        self.routes[route] = self.routes.get(route, 0.0) + counts
+        if len(self.durations) < MOST_REMEMBERED:
+            self.durations.append(seconds)
+        if weight is None:
+            self._waste(checkout, spans, seconds)
+
+    def tell(self, note: str, weight: float = 1.0) -> None:
+        """Evidence in words; what weighs the most is told."""
+        if note in self.notes or len(self.notes) < MOST_REMEMBERED:
+            self.notes[note] = self.notes.get(note, 0.0) + weight
+
+    def _waste(
+        self, checkout: Checkout, spans: Sequence[tuple[float, float]], seconds: float
+    ) -> None:
+        self.seconds += seconds
+        self.asked_at[checkout.site] = self.asked_at.get(checkout.site, 0.0) + seconds
+        wasted = self.wasted.get(checkout.pool.id)
+        if wasted is None:
+            wasted = self.wasted[checkout.pool.id] = Wasted()
+        for started, ended in spans:
+            wasted.add(started, ended)
+
+
+class Tally:
+    """All entries, by kind and line."""
+
+    def __init__(self) -> None:
+        self._entries: dict[Key, Entry] = {}
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self._entries.values())
+
+    def add(
+        self,
+        kind: FindingKind,
+        checkout: Checkout,
+        blame: Blame,
+        spans: Sequence[tuple[float, float]],
+        *,
+        weight: float | None = None,
+        key: str | None = None,
+    ) -> Entry:
+        """Add an occurrence; ``key`` groups what is one thing although the lines differ."""
+        full_key = _key(kind, blame.site, key)
+        entry = self._entries.get(full_key)
+        if entry is None:
+            entry = self._entries[full_key] = Entry(
+                kind, key, checkout.pool, blame, _example(checkout, spans)
+            )
+        entry.add(checkout, blame, spans, weight)
+        return entry
+
+
+def _key(kind: FindingKind, site: Site | None, key: str | None) -> Key:
+    if key is not None:
+        return kind, key, 0, ""
+    if site is None:
+        return kind, "", 0, ""
+    return kind, site.file, site.line, site.function
+
+
+def _example(checkout: Checkout, spans: Sequence[tuple[float, float]]) -> Example:
+    longest = max(spans, key=lambda span: span[1] - span[0])
+    return Example(
+        request=checkout.request.id if checkout.request is not None else None,
+        checkout=checkout.id,
+        pid=checkout.pool.process.pid,
+        started=longest[0],
+        ended=longest[1],
+    )

@@ -1,0 +1,301 @@
+"""How many connections were in which state, and how many requests waited, in bins of time.
+
+Made of checkouts that pass by once, in order of their asking, in memory that does not grow with
+their number: for what is too much to be drawn one by one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING
+
+from poolhog.analysis.accounting import (
+    GAPS,
+    NO_SHARES,
+    State,
+    account,
+    end_of,
+    end_of_wait,
+    intervals,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from poolhog.analysis.accounting import Shares
+    from poolhog.model import Checkout, Pool
+
+LENT = (State.BUSY, *GAPS)
+"""The states of a connection that is lent."""
+
+MOST_LANES = 60
+"""Connections that have a lane; more are counted in the bins only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """A stretch of time. ``lent`` and ``waiting`` are averages over it, of connections and waits.
+
+    ``most_waiting`` is how many waited at once at the most.
+    """
+
+    started: float
+    ended: float
+    lent: Mapping[State, float]
+    waiting: float
+    most_waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class BinnedLane:
+    """One of the connections that a pool lends at once; ``seconds`` of each state, bin by bin."""
+
+    pool: Pool
+    number: int
+    seconds: tuple[Mapping[State, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Occupancy:
+    """What is drawn between ``started`` and ``ended``: everything is cut to this window.
+
+    ``connections`` is how many lanes there would be without a limit, ``capacity`` how many
+    connections the pools lend at once, ``None`` if one of them has no limit.
+    """
+
+    started: float
+    ended: float
+    bins: tuple[Bin, ...]
+    lanes: tuple[BinnedLane, ...]
+    connections: int
+    capacity: int | None
+
+    @property
+    def duration(self) -> float:
+        """Seconds."""
+        return self.ended - self.started
+
+    def lent(self, *states: State) -> float:
+        """Seconds that the connections were lent and in one of these states, added up."""
+        return sum(b.lent[state] * (b.ended - b.started) for b in self.bins for state in states)
+
+    def waited(self) -> float:
+        """Seconds that requests waited, added up."""
+        return sum(b.waiting * (b.ended - b.started) for b in self.bins)
+
+    @property
+    def states(self) -> frozenset[State]:
+        """Those that occur."""
+        waiting = {State.WAITING} if any(b.most_waiting for b in self.bins) else set()
+        return frozenset(s for s in LENT if any(b.lent[s] > 0 for b in self.bins)) | waiting
+
+
+def occupancy_of(
+    checkouts: Iterable[Checkout],
+    pools: Iterable[Pool],
+    *,
+    started: float,
+    ended: float,
+    bins: int,
+    shares: Shares = NO_SHARES,
+) -> Occupancy:
+    """The occupancy between two instants of the run's clock, the second of them later.
+
+    ``checkouts`` are in order of their asking. What is still open or in flight lasts until
+    ``ended``. The pools that checkouts name count whether they are listed or not; a listed pool
+    has lanes for all the connections that it keeps.
+    """
+    grid = _Grid(started, ended, bins)
+    waits = _Waits(grid)
+    total = grid.row()
+    lanes = {pool.id: _Lanes(pool) for pool in pools}
+    rows = 0
+    for checkout in _in_order_of_grant(waits.counted(checkouts), ended):
+        of_pool = lanes.get(checkout.pool.id)
+        if of_pool is None:
+            of_pool = lanes[checkout.pool.id] = _Lanes(checkout.pool)
+        lane = of_pool.take(checkout, end_of(checkout, ended))
+        if lane not in of_pool.rows and rows < MOST_LANES:
+            of_pool.rows[lane] = grid.row()
+            rows += 1
+        own = of_pool.rows.get(lane)
+        grid.add(checkout, (total,) if own is None else (total, own), shares)
+    every = [lane for of_pool in lanes.values() for lane in of_pool.binned(grid)]
+    limits = [of_pool.pool.capacity for of_pool in lanes.values()]
+    return Occupancy(
+        started=started,
+        ended=ended,
+        bins=tuple(waits.bins(total)),
+        lanes=tuple(every[:MOST_LANES]),
+        connections=len(every),
+        capacity=None if None in limits else sum(limit or 0 for limit in limits),
+    )
+
+
+_Row = tuple[list[float], ...]
+"""Seconds bin by bin, of each state in ``LENT``: added to so often that a mapping is too slow."""
+
+
+class _Grid:
+    """Bins of equal time."""
+
+    def __init__(self, started: float, ended: float, count: int) -> None:
+        self.started = started
+        self.ended = ended
+        self.count = count
+        self.width = (ended - started) / count
+
+    def row(self) -> _Row:
+        return tuple([0.0] * self.count for _ in LENT)
+
+    def begin(self, index: int) -> float:
+        return self.started + index * self.width if index < self.count else self.ended
+
+    def bin(self, at: float) -> int:
+        return min(max(int((at - self.started) / self.width), 0), self.count - 1)
+
+    def spread(self, seconds: list[float], started: float, ended: float) -> None:
+        """Add the part of the interval that lies in each bin."""
+        started, ended = max(started, self.started), min(ended, self.ended)
+        if ended <= started:
+            return
+        first = self.bin(started)
+        if ended <= self.begin(first + 1):
+            seconds[first] += ended - started
+            return
+        for index in range(first, self.bin(ended) + 1):
+            overlap = min(ended, self.begin(index + 1)) - max(started, self.begin(index))
+            if overlap > 0:
+                seconds[index] += overlap
+
+    def add(self, checkout: Checkout, rows: Sequence[_Row], shares: Shares) -> None:
+        """Add the checkout's use. What is within one bin need not be looked at more closely."""
+        begun, end = end_of_wait(checkout, self.ended), end_of(checkout, self.ended)
+        index = self.bin(begun)
+        if begun >= self.begin(index) and end <= self.begin(index + 1):
+            spent = account(checkout, self.ended, shares)[-len(LENT) :]
+            for row in rows:
+                for seconds, part in zip(row, spent, strict=True):
+                    seconds[index] += part
+            return
+        for interval in intervals(checkout, self.ended, shares):
+            if interval.state in LENT:
+                for row in rows:
+                    seconds = row[LENT.index(interval.state)]
+                    self.spread(seconds, interval.started, interval.ended)
+
+
+class _Waits:
+    """Who waits, counted as checkouts come by in order of their asking."""
+
+    def __init__(self, grid: _Grid) -> None:
+        self._grid = grid
+        self._seconds = [0.0] * grid.count
+        self._most = [0] * grid.count
+        self._ends: list[float] = []
+        self._bin = 0
+
+    def counted(self, checkouts: Iterable[Checkout]) -> Iterator[Checkout]:
+        """The same checkouts."""
+        grid = self._grid
+        for checkout in checkouts:
+            end = end_of_wait(checkout, grid.ended)
+            if end > max(checkout.asked, grid.started):
+                grid.spread(self._seconds, checkout.asked, end)
+                self._advance(grid.bin(checkout.asked))
+                self._leave(checkout.asked)
+                heappush(self._ends, end)
+                self._note()
+            yield checkout
+        self._advance(grid.count - 1)
+
+    def bins(self, total: _Row) -> Iterator[Bin]:
+        """All that was counted, with the uses that others counted."""
+        grid = self._grid
+        for index in range(grid.count):
+            yield Bin(
+                started=grid.begin(index),
+                ended=grid.begin(index + 1),
+                lent={s: row[index] / grid.width for s, row in zip(LENT, total, strict=True)},
+                waiting=self._seconds[index] / grid.width,
+                most_waiting=self._most[index],
+            )
+
+    def _advance(self, to: int) -> None:
+        """Those who still wait when a bin begins are in it."""
+        while self._bin < to:
+            self._bin += 1
+            self._leave(self._grid.begin(self._bin))
+            self._note()
+
+    def _leave(self, at: float) -> None:
+        while self._ends and self._ends[0] <= at:
+            heappop(self._ends)
+
+    def _note(self) -> None:
+        self._most[self._bin] = max(self._most[self._bin], len(self._ends))
+
+
+class _Lanes:
+    """As few lanes as hold a pool's checkouts, a connection on its former lane where it can be."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+        self.rows: dict[int, _Row] = {}
+        self._connections: list[int | None] = []
+        self._lane_of: dict[int | None, int] = {}  # and nothing for ``None``
+        self._ends: list[float] = []
+        self._lent: list[tuple[float, int]] = []
+        self._free: set[int] = set()
+
+    def take(self, checkout: Checkout, ended: float) -> int:
+        """The lane of a checkout; they come in order of their grant."""
+        granted = checkout.granted or 0.0
+        while self._lent and self._lent[0][0] <= granted:
+            lane = heappop(self._lent)[1]
+            if self._ends[lane] <= granted:
+                self._free.add(lane)
+        # Lent once at a time: if its return is stamped after its next grant, it is free even so.
+        former = self._lane_of.get(checkout.connection)
+        lane = self._any_free() if former is None else former
+        if former is None and checkout.connection is not None:
+            self._lane_of.pop(self._connections[lane], None)
+            self._connections[lane] = checkout.connection
+            self._lane_of[checkout.connection] = lane
+        self._free.discard(lane)
+        self._ends[lane] = ended
+        heappush(self._lent, (ended, lane))
+        return lane
+
+    def binned(self, grid: _Grid) -> Iterator[BinnedLane]:
+        """Its lanes, and those of connections that it keeps and never lent."""
+        for lane in range(max(len(self._ends), self.pool.size or 0)):
+            row = self.rows.get(lane) or grid.row()
+            yield BinnedLane(
+                self.pool,
+                lane + 1,
+                tuple(
+                    {s: seconds[i] for s, seconds in zip(LENT, row, strict=True) if seconds[i]}
+                    for i in range(grid.count)
+                ),
+            )
+
+    def _any_free(self) -> int:
+        if self._free:
+            return min(self._free)
+        self._ends.append(0.0)
+        self._connections.append(None)
+        return len(self._ends) - 1
+
+
+def _in_order_of_grant(checkouts: Iterable[Checkout], ended: float) -> Iterator[Checkout]:
+    """Those that got a connection by then; no more are kept back than wait at once."""
+    granted: list[tuple[float, int, Checkout]] = []
+    for number, checkout in enumerate(checkouts):
+        while granted and granted[0][0] <= checkout.asked:
+            yield heappop(granted)[2]
+        if checkout.granted is not None and checkout.granted < ended:
+            heappush(granted, (checkout.granted, number, checkout))
+    while granted:
+        yield heappop(granted)[2]

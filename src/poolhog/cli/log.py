@@ -1,0 +1,118 @@
+"""``poolhog log``: what one request did with its connections, line by line."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from poolhog.cli.target import Directory, Pid, processes, trace_directory
+from poolhog.errors import PoolhogError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from poolhog.analysis.request_log import RequestLog
+    from poolhog.render.hints import Hint
+    from poolhog.trace.lookup import Found
+    from poolhog.trace.reader import ProcessReader
+
+LINES = 60
+OTHERS = 3
+
+
+def log(
+    directory: Directory = None,
+    *,
+    request: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID", help="This request; the name of a task or thread for work without one."
+        ),
+    ] = None,
+    slowest: Annotated[
+        bool,
+        typer.Option(
+            "--slowest",
+            help="The request that waited for connections and held them for the longest, added "
+            "up. The default.",
+        ),
+    ] = False,
+    route: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT", help="The slowest of this route, or of those whose name contains it."
+        ),
+    ] = None,
+    pid: Pid = None,
+    limit: Annotated[
+        int, typer.Option(metavar="N", min=0, help="How many lines are printed; 0: all.")
+    ] = LINES,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it for a program.")] = False,
+) -> None:
+    """Show what one request did with its connections, line by line, and where in the code.
+
+    Times are since the request started. What stands below the arrow happened when the client had
+    its answer already.
+    """
+    if request is not None and (slowest or route is not None):
+        raise PoolhogError("--request names one request: leave --slowest and --route out")
+    from poolhog.analysis.request_log import request_log
+    from poolhog.render.request_log import request_log_json, request_log_text
+
+    readers = processes(trace_directory(directory), pid)
+    found, others = _find(readers, request, route)
+    told = request_log(found)
+    if as_json:
+        typer.echo(json.dumps(request_log_json(told), indent=2))
+        return
+    from poolhog.render.console import wide_console
+
+    out = wide_console()
+    hints = list(_hints(told, others, directory))
+    out.print(request_log_text(told, width=out.width, most_lines=limit, hints=hints))
+
+
+def _find(
+    readers: Sequence[ProcessReader], request: str | None, route: str | None
+) -> tuple[Found, Sequence[Found]]:
+    """The request that is meant, and the next slowest if it was picked for that."""
+    from poolhog.analysis.view import names_of
+    from poolhog.trace.lookup import by_id, longest
+
+    if request is not None:
+        found = by_id(readers, request)
+        if found is None:
+            raise PoolhogError(
+                f"no request {request!r}: --request takes an id as poolhog log and poolhog report "
+                "print it, or the name of a task or thread"
+            )
+        return found, ()
+    names = None if route is None else names_of(readers, route)
+    ranked = [found for _, found in longest(readers, 1 + OTHERS, names=names)]
+    if not ranked:
+        what = (
+            "no connection was asked for"
+            if names is None
+            else f"{names[0]} asked for no connection"
+        )
+        raise PoolhogError(f"{what}: there is nothing to show")
+    return ranked[0], ranked[1:]
+
+
+def _hints(told: RequestLog, others: Sequence[Found], directory: Path | None) -> Iterator[Hint]:
+    from poolhog.render.hints import Hint
+
+    target = [str(directory)] if directory is not None else []
+    if others:
+        ids = ", ".join(other.id for other in others)
+        words = ["log", *target, "--request", others[0].id]
+        yield Hint.of(words, f"the next slowest ({ids})")
+    words = ["log", *target, "--route", "TEXT"]
+    yield Hint.of(words, "the slowest of a route whose name contains it")
+    margin = max((told.ended - told.started) / 10, 0.001)
+    window = f"{max(told.started - margin, 0.0):.3f}", f"{told.ended + margin:.3f}"
+    words = ["timeline", *target, "--from", window[0], "--to", window[1]]
+    yield Hint.of(words, "what the others did meanwhile")

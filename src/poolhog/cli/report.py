@@ -1,0 +1,141 @@
+"""``poolhog report``: which code holds connections without using them, and who waits for it."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Self
+
+import typer
+
+from poolhog.analysis.dump import Life
+from poolhog.cli.dump import life
+from poolhog.cli.target import Directory, Pid, processes, trace_directory
+from poolhog.errors import PoolhogError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from rich.status import Status
+
+    from poolhog.analysis.report import Report
+
+FINDINGS = 3
+ROUTES = 4
+PROGRESS_AFTER_S = 1.0
+
+
+def report(
+    directory: Directory = None,
+    *,
+    pid: Pid = None,
+    route: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Only routes whose name contains this."),
+    ] = None,
+    threshold: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="From when on something is a finding. May be given repeatedly.",
+        ),
+    ] = None,
+    top: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help=f"How many findings and routes are shown; by default {FINDINGS} and {ROUTES}.",
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it for a program.")] = False,
+) -> None:
+    """Say which code holds connections without using them, how long, and who waited for it.
+
+    What was recorded may still run, or have died.
+    """
+    found = _read(directory, pid, threshold or [])
+    if route is not None:
+        found = _about(found, route)
+    if as_json:
+        from poolhog.render.report_json import report_json
+
+        typer.echo(json.dumps(report_json(found), indent=2))
+        return
+    target = [] if directory is None else [str(directory)]
+    target += [] if pid is None else ["--pid", str(pid)]
+    _print(found, top, tuple(target))
+
+
+def _read(given: Path | None, pid: int | None, options: list[str]) -> Report:
+    # A large part of the program, which no other verb needs.
+    from poolhog.analysis.report import EMPTY, read_report
+    from poolhog.analysis.thresholds import Thresholds
+
+    thresholds = Thresholds.from_pyproject(Path.cwd()).with_options(options)
+    if given is not None and _is_unused(given):
+        return EMPTY
+    with _Reading() as reading:
+        return read_report(processes(trace_directory(given), pid), thresholds, reading.tell)
+
+
+def _is_unused(directory: Path) -> bool:
+    """Whether a run has made the directory, and has not asked for a connection yet."""
+    return directory.is_dir() and next(directory.iterdir(), None) is None
+
+
+def _about(whole: Report, text: str) -> Report:
+    found = whole.about(text)
+    if not found.routes:
+        known = ", ".join(route.name for route in whole.routes[:ROUTES]) or "none"
+        raise PoolhogError(f"no route contains {text!r}: recorded were {known}")
+    return found
+
+
+def _print(found: Report, top: int | None, target: tuple[str, ...]) -> None:
+    from poolhog.render.console import wide_console
+    from poolhog.render.report import Layout, report_lines
+
+    out = wide_console()
+    layout = Layout(
+        width=out.width,
+        findings=top or FINDINGS,
+        routes=top or ROUTES,
+        in_full=top is not None,
+        target=target,
+        running=frozenset(p.pid for p in found.processes if life(p) is Life.RUNNING),
+    )
+    for line in report_lines(found, layout):
+        out.print(line, soft_wrap=True)
+
+
+class _Reading:
+    """Tells on standard error how far it is, once that takes long."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._status: Status | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._status is not None:
+            self._status.stop()
+
+    def tell(self, done: int) -> None:
+        """So many checkouts were read."""
+        if self._status is None:
+            if time.monotonic() - self._began < PROGRESS_AFTER_S:
+                return
+            from poolhog.render.console import console
+
+            self._status = console(stderr=True).status("")
+            self._status.start()
+        self._status.update(f"reading the trace: {done:,} checkouts")

@@ -1,0 +1,74 @@
+"""``poolhog run``: a command that records itself."""
+
+from __future__ import annotations
+
+import shlex
+from contextlib import suppress
+from pathlib import Path  # noqa: TC003 - Typer looks the annotation up
+from typing import Annotated
+
+import typer
+
+from poolhog.errors import PoolhogError
+from poolhog.recording.attach.command import become, check_recordable
+from poolhog.recording.attach.directory import TRACES, default_directory, make_directory
+from poolhog.recording.attach.environment import environment
+from poolhog.recording.options import SAMPLING_INTERVAL_S, Options
+
+
+def run(
+    command: Annotated[
+        list[str] | None,
+        typer.Argument(help="What to run, with its arguments.", show_default=False),
+    ] = None,
+    *,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIRECTORY",
+            help=f"Where the trace goes; by default a new one in {TRACES}.",
+        ),
+    ] = None,
+    include: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="GLOB", help="Files that are the application's too. May be given repeatedly."
+        ),
+    ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="GLOB", help="Files that are not the application's. May be given repeatedly."
+        ),
+    ] = None,
+    interval: Annotated[
+        float,
+        typer.Option(
+            metavar="MILLISECONDS",
+            min=0,
+            help="Time between two samples of who holds a connection; 0: none.",
+        ),
+    ] = SAMPLING_INTERVAL_S * 1000,
+) -> None:
+    """Record a command and every Python process that it starts, unchanged.
+
+    The command takes the place of poolhog: its output, its signals and its exit code are its own.
+    Processes that use no connection pool leave nothing.
+    """
+    if not command:
+        raise PoolhogError("what is to run? Name it, as in poolhog run -- uvicorn myapp:app")
+    options = Options(tuple(include or ()), tuple(exclude or ()), interval / 1000)
+    check_recordable(command)
+    directory = output or default_directory()
+    make_directory(directory)
+    with suppress(OSError):  # the command may do well without a standard error
+        typer.echo(f"poolhog: recording into {directory}", err=True)
+        typer.echo(f"poolhog: to read it, now or later: {_report(output)}", err=True)
+    become(command, environment(directory, options))
+
+
+def _report(output: Path | None) -> str:
+    """The shortest command that reads the trace; without a directory it finds the newest."""
+    return shlex.join(["poolhog", "report", *([str(output)] if output else [])])

@@ -1,0 +1,122 @@
+"""Which trace a verb means, and which of its processes; the arguments that say so."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from poolhog.errors import PoolhogError, TraceError
+from poolhog.recording.attach.directory import TRACES
+from poolhog.trace.reader import stream_trace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from poolhog.trace.reader import ProcessReader
+
+Directory = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="DIR",
+        help=f"A trace, or a directory of traces: the newest is read. By default {TRACES}.",
+        show_default=False,
+    ),
+]
+Pid = Annotated[
+    int | None, typer.Option(metavar="N", help="Only this process of a run that has several.")
+]
+
+_RECORD_ONE = "record one with: poolhog run -- COMMAND"
+
+
+def trace_directory(given: Path | None) -> Path:
+    """The trace that is meant: the given one, or the newest one in it, or in ``poolhog-traces``.
+
+    The newest is the one that was recorded into last. Raises :class:`PoolhogError` if there is
+    none.
+    """
+    directory = TRACES if given is None else given
+    if given is not None and not given.exists():
+        raise TraceError(f"{given} does not exist: name a directory that a run was recorded into")
+    if directory.is_file():
+        raise TraceError(f"{directory} is a file: name the directory that it is in")
+    if _files(directory):
+        return directory
+    found = _newest(entry for entry in _directories(directory) if _files(entry))
+    if found is None:
+        raise TraceError(f"no trace in {_told(directory)}: {_RECORD_ONE}")
+    return found
+
+
+def processes(directory: Path, pid: int | None = None) -> tuple[ProcessReader, ...]:
+    """The trace's readers, or only those of the process with this id.
+
+    Raises :class:`PoolhogError` if it has no such process, or cannot be read.
+    """
+    readers = stream_trace(directory)
+    wanted = tuple(reader for reader in readers if pid in (None, reader.process.pid))
+    if not wanted:
+        known = ", ".join(str(reader.process.pid) for reader in readers)
+        raise PoolhogError(f"no process {pid} in {directory}: --pid takes one of {known}")
+    return wanted
+
+
+def _newest(traces: Iterable[Path]) -> Path | None:
+    """The trace that was written last, as it says itself.
+
+    The files' times are not enough: reading what a killed process left behind folds its log into
+    its file, and that makes it look new. They are never earlier, though, so few are opened.
+    """
+    best: tuple[float, Path] | None = None
+    by_time = sorted(((_modified(trace), trace) for trace in traces), reverse=True)
+    for modified, trace in by_time:
+        if best is not None and modified < best[0]:
+            break
+        written = _written(trace)
+        if written is not None and (best is None or written > best[0]):
+            best = written, trace
+    if best is not None:
+        return best[1]
+    # None can be read: reading the newest will say why.
+    return by_time[0][1] if by_time else None
+
+
+def _modified(trace: Path) -> float:
+    """The latest time of its files and their logs; one may vanish while we look."""
+    times = []
+    for file in trace.glob("*.sqlite*"):
+        try:
+            times.append(file.stat().st_mtime)
+        except OSError:
+            continue
+    return max(times, default=0.0)
+
+
+def _written(trace: Path) -> float | None:
+    """The Unix time of the last write, ``None`` if it cannot be read."""
+    try:
+        found = [reader.process for reader in stream_trace(trace)]
+    except TraceError:
+        return None
+    return max(process.began_wall + process.written - process.began for process in found)
+
+
+def _files(directory: Path) -> list[Path]:
+    return list(directory.glob("*.sqlite"))
+
+
+def _directories(directory: Path) -> Iterator[Path]:
+    if not directory.is_dir():
+        return
+    try:
+        with os.scandir(directory) as entries:
+            yield from (Path(entry.path) for entry in entries if entry.is_dir())
+    except OSError as error:
+        raise TraceError(f"{directory} cannot be read ({error.strerror})") from error
+
+
+def _told(directory: Path) -> str:
+    return f"./{directory}" if directory == TRACES else str(directory)

@@ -1,0 +1,115 @@
+"""``poolhog timeline``: who held which connection when, and who waited for one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path  # noqa: TC003 - Typer looks the annotation up
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from poolhog.cli.reading import Reading
+from poolhog.cli.target import Directory, Pid, processes, trace_directory
+from poolhog.errors import PoolhogError
+from poolhog.render.svg import MOST_LANES, MOST_ROWS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from poolhog.analysis.view import Selection, View
+    from poolhog.render.hints import Hint
+
+SVG_BINS = 240
+JSON_BINS = 100
+
+
+def timeline(
+    directory: Directory = None,
+    *,
+    started: Annotated[
+        float | None,
+        typer.Option("--from", metavar="S", help="Seconds since the run began."),
+    ] = None,
+    ended: Annotated[
+        float | None, typer.Option("--to", metavar="S", help="Seconds since the run began.")
+    ] = None,
+    last: Annotated[
+        float | None,
+        typer.Option("--last", metavar="S", min=1e-6, help="The last seconds only."),
+    ] = None,
+    svg: Annotated[
+        Path | None,
+        typer.Option("--svg", metavar="FILE", help="Write a picture for browsers and pages."),
+    ] = None,
+    route: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT", help="Only requests of this route, or whose name contains it."
+        ),
+    ] = None,
+    pid: Pid = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it for a program.")] = False,
+) -> None:
+    """Show who held which connection when, what they did with it, and who waited for one.
+
+    Up to 20 requests are drawn one by one (60 in an SVG). Of more, it is how many connections
+    were in which state, and how many requests waited. Requests that asked for no connection are
+    left out.
+    """
+    if last is not None and (started is not None or ended is not None):
+        raise PoolhogError("--last says where it starts and ends: leave --from and --to out")
+    # A large part of the program, which most other verbs do not need.
+    from poolhog.analysis.view import select, view
+    from poolhog.render.view import columns_for
+
+    readers = processes(trace_directory(directory), pid)
+    chosen = select(readers, started=started, ended=ended, last=last, route=route)
+    most_lanes, bins = MOST_LANES, JSON_BINS if as_json else SVG_BINS
+    if svg is None and not as_json:
+        most_lanes, bins = MOST_ROWS, columns_for(chosen)
+    with Reading() as reading:
+        shown = view(chosen, most_lanes=most_lanes, bins=bins, counted=reading.counted)
+    if svg is not None:
+        _write(svg, chosen, shown)
+    if as_json:
+        _print_json(shown)
+    elif svg is None:
+        _print(chosen, shown, directory)
+
+
+def _write(file: Path, chosen: Selection, shown: View) -> None:
+    from poolhog.render.files import write_whole
+    from poolhog.render.view import summary, view_svg
+
+    write_whole(file, view_svg(chosen, shown))
+    typer.echo(f"{file}: {summary(shown)}", err=True)
+
+
+def _print_json(shown: View) -> None:
+    from poolhog.render.view import view_json
+
+    typer.echo(json.dumps(view_json(shown), indent=2))
+
+
+def _print(chosen: Selection, shown: View, directory: Path | None) -> None:
+    from poolhog.render.console import console
+    from poolhog.render.view import view_text
+
+    out = console()
+    hints = list(_hints(shown, directory))
+    out.print(view_text(chosen, shown, width=out.width, hints=hints))
+
+
+def _hints(shown: View, directory: Path | None) -> Iterator[Hint]:
+    from poolhog.render.hints import Hint
+    from poolhog.render.view import crowded
+
+    target = [str(directory)] if directory is not None else []
+    closest = crowded(shown)
+    if closest is not None:
+        window = f"{closest[0]:.3f}", f"{closest[1]:.3f}"
+        words = ["timeline", *target, "--from", window[0], "--to", window[1]]
+        yield Hint.of(words, "a closer look at the most crowded column")
+        yield Hint.of(["log", *target], "the slowest request, line by line")
+    else:
+        yield Hint.of(["log", *target, "--request", "ID"], "one of these, line by line")

@@ -1,0 +1,109 @@
+"""Why there is a rollback: the application called for it, an exception explains it, or neither.
+
+Python tells which exception is being handled, also while a ``with`` block is left or a generator
+ends because of one. It does so per thread, greenlet and task: where a library goes on in another of
+these, what it did so for is noted in a context variable before.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from poolhog.model import Cause
+from poolhog.probes.guard import reset
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from types import FrameType
+
+    from poolhog.recording.records import CheckoutRecord
+
+    Method = Callable[..., Any]
+    AsyncMethod = Callable[..., Awaitable[Any]]
+
+_LIBRARIES = frozenset(["asyncpg", "databases", "psycopg", "psycopg_pool", "sqlalchemy"])
+
+_noted: ContextVar[Cause | None] = ContextVar("poolhog_cause", default=None)
+"""Why something is being rolled back now; what was noted first stays."""
+
+
+def cause_of(checkout: CheckoutRecord) -> Cause | None:
+    """Why a rollback that begins now does."""
+    noted = _noted.get()
+    if noted is not None:
+        return noted
+    error = sys.exception()
+    return Cause.EXCEPTION if _explains(error) and id(error) != checkout.handled else None
+
+
+def _explains(error: BaseException | None) -> bool:
+    # A generator that was left behind is ended by this one: nothing went wrong.
+    return error is not None and not isinstance(error, GeneratorExit)
+
+
+def asked(*_: Any) -> Cause | None:
+    """The application calls for it; libraries call the same method for reasons of their own."""
+    return None if is_library(sys._getframe(1).f_back) else Cause.ASKED
+
+
+def always_asked(*_: Any) -> Cause:
+    """The application calls for it, be it through a library."""
+    return Cause.ASKED
+
+
+def handled(*_: Any) -> Cause | None:
+    """An exception is being handled, if there is one."""
+    return Cause.EXCEPTION if _explains(sys.exception()) else None
+
+
+def left(_: Any, __: Any, error: BaseException | None, *___: Any) -> Cause | None:
+    """An exception leaves the block, if it is one: for methods named ``__aexit__``."""
+    return Cause.EXCEPTION if _explains(error) else None
+
+
+def noting(cause: Callable[..., Cause | None]) -> Callable[[Method], Method]:
+    """A wrapper of methods that may roll back: while one runs, its cause is known."""
+
+    def wrap(method: Method) -> Method:
+        def noted(*args: Any, **kwargs: Any) -> Any:
+            found = cause(*args) if _noted.get() is None else None
+            if found is None:
+                return method(*args, **kwargs)
+            token = _noted.set(found)
+            try:
+                return method(*args, **kwargs)
+            finally:
+                reset(_noted, token)
+
+        return noted
+
+    return wrap
+
+
+def noting_async(cause: Callable[..., Cause | None]) -> Callable[[AsyncMethod], AsyncMethod]:
+    """The same for coroutine functions."""
+
+    def wrap(method: AsyncMethod) -> AsyncMethod:
+        async def noted(*args: Any, **kwargs: Any) -> Any:
+            found = cause(*args) if _noted.get() is None else None
+            if found is None:
+                return await method(*args, **kwargs)
+            token = _noted.set(found)
+            try:
+                return await method(*args, **kwargs)
+            finally:
+                reset(_noted, token)
+
+        return noted
+
+    return wrap
+
+
+def is_library(caller: FrameType | None) -> bool:
+    """Whether it is a database library that calls, and not the application."""
+    # A greenlet that begins with the method has no caller: the application awaits it outside.
+    if caller is None:
+        return False
+    return str(caller.f_globals.get("__name__")).partition(".")[0] in _LIBRARIES

@@ -1,0 +1,241 @@
+"""The psycopg probe: what is done with the connections of psycopg 3, sync and async.
+
+All that psycopg sends goes through ``Connection.wait``, which drives a generator: its name tells
+what it does, and its arguments the statement. Only connections that psycopg_pool lent are recorded,
+and those of SQLAlchemy's pools that the application got hold of.
+"""
+
+from __future__ import annotations
+
+from inspect import getgeneratorlocals
+from typing import TYPE_CHECKING, Any
+
+from poolhog.model import Cause, OperationKind
+from poolhog.probes.causes import asked, cause_of, noting, noting_async
+from poolhog.probes.exposed import exposed
+from poolhog.probes.guard import guard
+from poolhog.probes.statements import kind_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Generator
+
+    from poolhog.probes.patching import Patches
+    from poolhog.recording.recorder import Recorder
+    from poolhog.recording.records import CheckoutRecord
+
+    Steps = Generator[Any, Any, Any]
+    Doing = tuple[OperationKind, str | None]
+
+CHECKOUT = "_poolhog_checkout"
+"""The attribute of a connection: the checkout that it is of."""
+
+BEGUN = "_poolhog_begun"
+"""The attribute of a connection that sends BEGIN: the statement that comes after it."""
+
+_IDLE = 0
+"""libpq's status of a connection without a transaction."""
+
+
+def watch_connections(recorder: Recorder, patches: Patches) -> None:
+    """Record the operations of connections that a checkout is of."""
+    from psycopg import AsyncConnection, Connection
+    from psycopg._connection_base import BaseConnection
+
+    probe = _ConnectionProbe(recorder)
+    patches.wrap(Connection, "wait", probe.wrap_wait)
+    patches.wrap(AsyncConnection, "wait", probe.wrap_wait_async)
+    patches.wrap(BaseConnection, "_start_query", probe.wrap_start)
+    patches.wrap(Connection, "rollback", noting(asked))
+    patches.wrap(AsyncConnection, "rollback", noting_async(asked))
+
+
+class _ConnectionProbe:
+    """The hooks of one recorder."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._begin_safely = guard(recorder, self._begin)
+        self._end_safely = guard(recorder, self._end)
+
+    def wrap_wait(self, wait: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap ``Connection.wait``."""
+
+        def connection_wait(connection: Any, steps: Steps, *args: Any, **kwargs: Any) -> Any:
+            checkout = checkout_of(connection)
+            if checkout is None or not self._begin_safely(connection, checkout, steps):
+                return wait(connection, steps, *args, **kwargs)
+            try:
+                result = wait(connection, steps, *args, **kwargs)
+            except BaseException as error:
+                self._end_safely(connection, checkout, error)
+                raise
+            self._end_safely(connection, checkout)
+            return result
+
+        return connection_wait
+
+    def wrap_wait_async(self, wait: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        """Wrap ``AsyncConnection.wait``, without another coroutine around what is not recorded."""
+
+        async def recorded(
+            connection: Any, checkout: CheckoutRecord, steps: Steps, *args: Any, **kwargs: Any
+        ) -> Any:
+            if not self._begin_safely(connection, checkout, steps):
+                return await wait(connection, steps, *args, **kwargs)
+            try:
+                result = await wait(connection, steps, *args, **kwargs)
+            except BaseException as error:
+                self._end_safely(connection, checkout, error)
+                raise
+            self._end_safely(connection, checkout)
+            return result
+
+        def connection_wait(
+            connection: Any, steps: Steps, *args: Any, **kwargs: Any
+        ) -> Awaitable[Any]:
+            checkout = checkout_of(connection)
+            if checkout is None:
+                return wait(connection, steps, *args, **kwargs)
+            return recorded(connection, checkout, steps, *args, **kwargs)
+
+        return connection_wait
+
+    def wrap_start(self, start: Callable[[Any], Steps]) -> Callable[[Any], Steps]:
+        """Wrap the generator that sends BEGIN, if need be, before a statement."""
+        go_on = guard(self._recorder, self._go_on)
+
+        def recorded(connection: Any) -> Steps:
+            yield from start(connection)
+            go_on(connection)
+
+        def start_query(connection: Any) -> Steps:
+            return recorded(connection) if BEGUN in connection.__dict__ else start(connection)
+
+        return start_query
+
+    def _begin(self, connection: Any, checkout: CheckoutRecord, steps: Steps) -> bool:
+        """Begin an operation, if there is one to record."""
+        if checkout.operation is not None:
+            return False
+        name = getattr(steps, "__name__", "")
+        arguments = getgeneratorlocals(steps) if name in _TELLING else {}
+        doing = _doing(connection, name, arguments)
+        if doing is None:
+            return False
+        kind, statement = doing
+        if name in _QUERIES and _sends_begin(connection):
+            connection.__dict__[BEGUN] = checkout, doing
+            kind, statement = OperationKind.BEGIN, "BEGIN"
+        operation = self._recorder.operate(checkout, kind, statement)
+        if operation is not None and kind is OperationKind.ROLLBACK:
+            operation.cause = _cause(checkout, name, arguments)
+        return operation is not None
+
+    def _go_on(self, connection: Any) -> None:
+        """BEGIN is over, the statement begins."""
+        checkout, (kind, statement) = connection.__dict__.pop(BEGUN)
+        if checkout.operation is not None:
+            checkout.operation.end()
+            self._recorder.operate(checkout, kind, statement)
+
+    def _end(
+        self, connection: Any, checkout: CheckoutRecord, error: BaseException | None = None
+    ) -> None:
+        connection.__dict__.pop(BEGUN, None)
+        if checkout.operation is not None:
+            checkout.operation.end(error)
+
+
+def checkout_of(connection: Any) -> CheckoutRecord | None:
+    """The checkout that the connection is of."""
+    found: CheckoutRecord | None = connection.__dict__.get(CHECKOUT)
+    return found if found is not None else exposed(connection)
+
+
+def in_transaction(connection: Any) -> bool:
+    """Whether a transaction is open on the server, as far as the client knows."""
+    return bool(connection.pgconn.transaction_status != _IDLE)
+
+
+_QUERIES = {
+    "_execute_gen": "query",
+    "_executemany_gen_pipeline": "query",
+    "_executemany_gen_no_pipeline": "query",
+    "_stream_send_gen": "query",
+    "_declare_gen": "query",
+    "_start_copy_gen": "statement",
+}
+"""The generators that send what the application asked for, and the argument that is the SQL."""
+
+_SETTINGS = frozenset(
+    [
+        *("_set_autocommit_gen", "_set_isolation_level_gen", "_set_read_only_gen"),
+        "_set_deferrable_gen",
+    ]
+)
+"""The generators that send nothing."""
+
+_TELLING = frozenset([*_QUERIES, "_enter_gen", "_exit_gen", "_tpc_finish_gen"])
+"""The generators whose arguments tell what they do."""
+
+
+def _doing(connection: Any, name: str, arguments: dict[str, Any]) -> Doing | None:
+    """What a generator does; ``None`` if it sends nothing."""
+    if name in _QUERIES:
+        text = _text(arguments[_QUERIES[name]], connection)
+        return kind_of(text), text
+    if name in ("_enter_gen", "_exit_gen"):
+        return _block(name, arguments)
+    if name == "_commit_gen":
+        return (OperationKind.COMMIT, None) if in_transaction(connection) else None
+    if name == "_rollback_gen":
+        return (OperationKind.ROLLBACK, None) if in_transaction(connection) else None
+    if name == "_tpc_begin_gen":
+        return OperationKind.BEGIN, "BEGIN"
+    if name == "_tpc_prepare_gen":
+        return OperationKind.STATEMENT, "PREPARE TRANSACTION"
+    if name == "_tpc_finish_gen":
+        return kind_of(str(arguments["action"])), None
+    # Rows of a server-side cursor, a stream, a copy or a pipeline, or a notification.
+    return None if name in _SETTINGS else (OperationKind.FETCH, None)
+
+
+def _block(name: str, arguments: dict[str, Any]) -> Doing | None:
+    """The beginning or end of a block, of a transaction or else of a pipeline."""
+    block = arguments["self"]
+    if not hasattr(block, "force_rollback"):
+        return (OperationKind.FETCH, None) if name == "_exit_gen" else None
+    if name == "_enter_gen":
+        if block.pgconn.transaction_status == _IDLE:
+            return OperationKind.BEGIN, "BEGIN"
+        return OperationKind.STATEMENT, "SAVEPOINT"
+    undone = block.force_rollback or arguments["exc_val"] is not None
+    if block._outer_transaction:
+        return (OperationKind.ROLLBACK if undone else OperationKind.COMMIT), None
+    return OperationKind.STATEMENT, "ROLLBACK TO" if undone else "RELEASE"
+
+
+def _cause(checkout: CheckoutRecord, name: str, arguments: dict[str, Any]) -> Cause:
+    """Why a transaction is rolled back; psycopg never does so without being told."""
+    if name == "_exit_gen":
+        error = arguments["exc_val"]
+        by_hand = error is None or type(error).__name__ == "Rollback"
+        return Cause.ASKED if by_hand else Cause.EXCEPTION
+    if name in _QUERIES:
+        return Cause.ASKED
+    return cause_of(checkout) or Cause.ASKED
+
+
+def _sends_begin(connection: Any) -> bool:
+    return not connection._autocommit and not in_transaction(connection)
+
+
+def _text(query: Any, connection: Any) -> str:
+    """The SQL of a query in any of the forms that psycopg takes."""
+    if isinstance(query, str):
+        return query
+    if isinstance(query, bytes):
+        return query.decode(errors="replace")
+    if hasattr(query, "as_string"):
+        return str(query.as_string(connection))
+    return "?".join(getattr(query, "strings", ("",)))

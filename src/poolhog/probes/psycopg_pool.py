@@ -1,0 +1,171 @@
+"""The psycopg_pool probe: its four pools, sync and async, which keep connections or do not.
+
+A pool opens its connections in threads or tasks of its own, for whoever waits the longest by then:
+it is not known who a connection was opened for, so that wait is queueing. Only a pool that keeps no
+connections opens one in the wait itself.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+from poolhog.model import OperationKind
+from poolhog.probes.causes import cause_of
+from poolhog.probes.guard import guard, recording, recording_async
+from poolhog.probes.psycopg import CHECKOUT, in_transaction
+from poolhog.probes.waits import Waits, waiting
+from poolhog.recording.records import PoolRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from poolhog.probes.patching import Patches
+    from poolhog.recording.recorder import Recorder
+    from poolhog.recording.records import CheckoutRecord, OperationRecord
+
+    Method = Callable[..., Any]
+
+_probes = itertools.count(1)
+
+
+def watch_pools(recorder: Recorder, patches: Patches) -> None:
+    """Record pools and checkouts."""
+    from psycopg_pool import (
+        AsyncConnectionPool,
+        AsyncNullConnectionPool,
+        ConnectionPool,
+        NullConnectionPool,
+        PoolTimeout,
+    )
+
+    probe = _PoolProbe(recorder)
+    waits = Waits(recorder, probe.ask, probe.grant, PoolTimeout)
+    patches.wrap(ConnectionPool, "getconn", waits.wrap)
+    patches.wrap(AsyncConnectionPool, "getconn", waits.wrap_async)
+    for pool, wrap in ((ConnectionPool, recording), (AsyncConnectionPool, recording_async)):
+        patches.wrap(pool, "_connect", wrap(recorder, probe.begin_connect))
+        patches.wrap(pool, "_check_connection", wrap(recorder, probe.begin_check))
+        patches.wrap(pool, "_return_connection", wrap(recorder, probe.begin_return))
+        patches.wrap(pool, "putconn", wrap(recorder, probe.begin_reset))
+        patches.wrap(pool, "_close_connection", probe.before(probe.end))
+    for pool in (
+        *(ConnectionPool, NullConnectionPool),
+        *(AsyncConnectionPool, AsyncNullConnectionPool),
+    ):
+        patches.wrap(pool, "_add_to_pool", probe.before(probe.end))
+
+
+class _PoolProbe:
+    """The hooks of one recorder."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        # What is left on the library's objects means nothing to a probe that comes later.
+        number = next(_probes)
+        self._pool = f"_poolhog_pool_{number}"
+        self._number = f"_poolhog_number_{number}"
+
+    def ask(self, pool: Any, *_: Any, **__: Any) -> CheckoutRecord:
+        """The pool is asked for a connection."""
+        record: PoolRecord | None = pool.__dict__.get(self._pool)
+        if record is None:
+            record = pool.__dict__[self._pool] = self._recorder.pool(_describe(pool))
+        return self._recorder.ask(record)
+
+    def grant(self, checkout: CheckoutRecord, connection: Any) -> None:
+        """The pool lent a connection."""
+        number = connection.__dict__.get(self._number)
+        if number is None:
+            number = connection.__dict__[self._number] = next(checkout.pool.connections)
+        connection.__dict__[CHECKOUT] = checkout
+        self._recorder.grant(checkout, number)
+
+    def begin_connect(self, *_: Any, **__: Any) -> OperationRecord | None:
+        """A new connection, if it is opened by the one that waits for it."""
+        checkout = waiting()
+        if checkout is None:
+            return None
+        return self._recorder.operate(checkout, OperationKind.CONNECT)
+
+    def begin_check(self, pool: Any, *_: Any) -> OperationRecord | None:
+        """The check that the application gave to the pool."""
+        checkout = waiting()
+        if checkout is None or pool._check is None:
+            return None
+        return self._recorder.operate(checkout, OperationKind.PING)
+
+    def begin_reset(self, pool: Any, connection: Any) -> _Reset | None:
+        """The connection comes back; a pool that was given a reset does it in a worker."""
+        checkout = connection.__dict__.get(CHECKOUT)
+        if checkout is None or connection._pool is not pool:
+            return None
+        undoes = in_transaction(connection)
+        operation = self._recorder.operate(
+            checkout, OperationKind.RESET, "ROLLBACK" if undoes else None
+        )
+        if operation is None:
+            return None
+        if undoes:
+            operation.cause = cause_of(checkout)
+        return _Reset(operation)
+
+    def begin_return(self, pool: Any, connection: Any, *_: Any, **__: Any) -> _Return | None:
+        """The return, whose end the pool knows of in whatever way it goes."""
+        return _Return(self, pool, connection) if CHECKOUT in connection.__dict__ else None
+
+    def end(self, pool: Any, connection: Any) -> None:
+        """The pool has the connection, or closes it."""
+        checkout = connection.__dict__.pop(CHECKOUT, None)
+        if checkout is not None:
+            self._recorder.end(checkout)
+
+    def before(self, hook: Callable[[Any, Any], None]) -> Callable[[Method], Method]:
+        """A wrapper that calls the hook before a method, be it a coroutine function or not."""
+        called = guard(self._recorder, hook)
+
+        def wrap(method: Method) -> Method:
+            def hooked(pool: Any, connection: Any, *args: Any, **kwargs: Any) -> Any:
+                called(pool, connection)
+                return method(pool, connection, *args, **kwargs)
+
+            return hooked
+
+        return wrap
+
+
+class _Reset:
+    """A reset that lasts until the pool has the connection, also if ``putconn`` is over before."""
+
+    def __init__(self, operation: OperationRecord) -> None:
+        self._operation = operation
+
+    def end(self, error: BaseException | None = None) -> None:
+        """A ``putconn`` that fails has not put anything back: the checkout goes on."""
+        if error is not None:
+            self._operation.end(error)
+
+
+class _Return:
+    """A return that ends the checkout, if nothing did before."""
+
+    def __init__(self, probe: _PoolProbe, pool: Any, connection: Any) -> None:
+        self._probe = probe
+        self._pool = pool
+        self._connection = connection
+
+    def end(self, error: BaseException | None = None) -> None:
+        """It is over: a connection that was lost goes nowhere."""
+        self._probe.end(self._pool, self._connection)
+
+
+def _describe(pool: Any) -> PoolRecord:
+    return PoolRecord(
+        library="psycopg_pool",
+        kind=type(pool).__name__,
+        name=pool.name,
+        size=pool.max_size,
+        # A pool that keeps no connections may have no limit.
+        max_overflow=0 if pool.max_size else -1,
+        timeout_s=pool.timeout,
+    )

@@ -1,0 +1,22 @@
+"""The uvicorn probe: the requests of applications of any framework, by their paths."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from poolhog.probes.asgi import watch_application
+
+if TYPE_CHECKING:
+    from poolhog.probes.patching import Patches
+    from poolhog.recording.recorder import Recorder
+
+
+def watch_requests(recorder: Recorder, patches: Patches) -> None:
+    """Record every HTTP request and websocket that uvicorn gets.
+
+    It calls applications through this middleware, unless it is started with
+    ``--no-proxy-headers``.
+    """
+    from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+    watch_application(recorder, patches, ProxyHeadersMiddleware)

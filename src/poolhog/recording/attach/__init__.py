@@ -1,0 +1,1 @@
+"""Attaching to a command: the environment that makes its Python processes record themselves."""

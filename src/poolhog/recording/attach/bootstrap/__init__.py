@@ -1,0 +1,1 @@
+"""The directory that ``poolhog run`` puts first on PYTHONPATH; it holds ``sitecustomize`` alone."""

@@ -1,0 +1,232 @@
+"""Sites: stacks of the application's code, taken in a microsecond per ten frames.
+
+On the hot path a stack is a tuple of code objects' ids and instructions, looked up in a dictionary.
+A stack that is new becomes a chain of ``SiteRecord``; the writer finds its names and lines.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import IntEnum
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from poolhog.recording.records import SiteRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from types import CodeType, FrameType
+
+    from poolhog.recording.options import Options
+
+MOST_SITES = 50_000
+"""Sites that are remembered; code that makes code for ever would otherwise fill the memory."""
+
+DEEPEST = 200
+"""Frames that are looked at, from the innermost on."""
+
+INFRASTRUCTURE = frozenset(
+    [
+        *("aiohttp", "aiosqlite", "anyio", "asgiref", "asyncpg", "billiard", "celery", "databases"),
+        *("fastapi", "greenlet", "gunicorn", "h11", "httpcore", "httptools", "httpx", "kombu"),
+        *("litestar", "pluggy", "psycopg", "psycopg2", "psycopg_pool", "pydantic", "pymysql"),
+        *("_pytest", "pytest", "pytest_asyncio", "requests", "sqlalchemy", "sqlmodel", "starlette"),
+        *("typer", "click", "urllib3", "uvicorn", "uvicorn_worker", "uvloop", "vine"),
+    ]
+)
+"""Packages that are never the application, also if all of it is installed in site-packages."""
+
+_SCRIPTS = os.path.dirname(sys.executable) + os.sep  # noqa: PTH120 - compared with file names
+_SITE_PACKAGES = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
+_STANDARD_LIBRARY = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120
+_POOLHOG = os.path.dirname(os.path.dirname(__file__)) + os.sep  # noqa: PTH120
+_OURS = tuple(_POOLHOG + part for part in ("probes", "recording", "__init__"))
+_LOOPS = tuple(
+    _STANDARD_LIBRARY + os.path.join(*parts)  # noqa: PTH118
+    for parts in (
+        *(("asyncio", "events.py"), ("asyncio", "runners.py"), ("asyncio", "base_events.py")),
+        *(("threading.py",), ("concurrent", "futures", "thread.py")),
+    )
+)
+_DISPATCHERS = tuple(
+    os.path.join("", package, "routing.py")  # noqa: PTH118
+    for package in ("fastapi", "starlette")
+)
+
+
+class Rank(IntEnum):
+    """Whose code a file is; ``ROOT`` runs a loop or thread, or calls endpoints: it ends a stack."""
+
+    APPLICATION = 0
+    LIBRARY = 1
+    INFRASTRUCTURE = 2
+    ROOT = 3
+
+
+_LIBRARY = Rank.LIBRARY
+_ROOT = Rank.ROOT
+
+
+class Sites:
+    """The stacks of one process, each known by the record of its innermost frame."""
+
+    def __init__(self, options: Options, announce: Callable[[SiteRecord], None]) -> None:
+        self._options = options
+        self._announce = announce
+        self._ranks: dict[str, Rank] = {}
+        self._stacks: dict[tuple[int, ...], SiteRecord] = {}
+        self._nodes: dict[tuple[int, int, int], SiteRecord] = {}
+
+    def here(self, frame: FrameType | None) -> SiteRecord | None:
+        """The application's stack at a running frame, across the greenlet that it may be in.
+
+        Where all of the code is installed in site-packages, libraries count as the application.
+        """
+        codes, key, has_library = self._places(frame, Rank.APPLICATION)
+        if not codes:
+            if not has_library:
+                return None
+            codes, key, _ = self._places(frame, Rank.LIBRARY)
+        return self._stacks.get(tuple(key)) or self._learn(codes, key)
+
+    def chain(self, places: Sequence[tuple[CodeType, int]]) -> SiteRecord | None:
+        """The stack of these frames, the innermost first, libraries included.
+
+        What runs loops and threads ends it, unless it was called: to wait for another thread, say.
+        """
+        codes: list[CodeType] = []
+        key: list[int] = []
+        inside = True
+        for code, instruction in places:
+            if self.rank(code.co_filename) is not _ROOT:
+                inside = False
+            elif not inside:
+                break
+            codes.append(code)
+            key += id(code), instruction
+        return self._stacks.get(tuple(key)) or self._learn(codes, key)
+
+    def places(self, thread: int) -> list[tuple[CodeType, int]]:
+        """Where a thread is, the innermost frame first; nothing if it is gone."""
+        # Let go of the frames at once: if the last reference were ours, what they hold would be
+        # destroyed in the wrong thread.
+        frame = sys._current_frames().get(thread)
+        found: list[tuple[CodeType, int]] = []
+        inside = True
+        while frame is not None and len(found) < DEEPEST:
+            code = frame.f_code
+            if self.rank(code.co_filename) is not _ROOT:
+                inside = False
+            elif not inside:
+                break
+            found.append((code, frame.f_lasti))
+            frame = frame.f_back
+        return found
+
+    def rank(self, file: str) -> Rank:
+        """Whose code the file is."""
+        found = self._ranks.get(file)
+        if found is None:
+            found = self._ranks[file] = _rank(file, self._options)
+        return found
+
+    def _places(
+        self, frame: FrameType | None, most: Rank
+    ) -> tuple[list[CodeType], list[int], bool]:
+        """The frames up to a rank: their code, and each one's id and instruction in a row.
+
+        With them, whether there was a frame of a library among those left out.
+        """
+        ranks = self._ranks
+        codes: list[CodeType] = []
+        key: list[int] = []
+        has_library = False
+        within: Any = None
+        for _ in range(DEEPEST):
+            if frame is None:
+                within = _outer_greenlet(within)
+                frame = within.gr_frame if within is not None else None
+                if frame is None:
+                    break
+            code = frame.f_code
+            rank = ranks.get(code.co_filename)
+            if rank is None:
+                rank = self.rank(code.co_filename)
+            if rank <= most:
+                codes.append(code)
+                key.append(id(code))
+                key.append(frame.f_lasti)
+            elif rank is _ROOT:
+                break
+            elif rank is _LIBRARY:
+                has_library = True
+            frame = frame.f_back
+        return codes, key, has_library
+
+    def _learn(self, codes: Sequence[CodeType], key: Sequence[int]) -> SiteRecord | None:
+        """Make the records of a stack that is new, from the outermost frame on."""
+        if len(self._nodes) >= MOST_SITES:
+            return None
+        ranks = [self.rank(code.co_filename) for code in codes]
+        own = Rank.APPLICATION if Rank.APPLICATION in ranks else Rank.LIBRARY
+        site: SiteRecord | None = None
+        for code, rank, instruction in zip(
+            reversed(codes), reversed(ranks), reversed(key[1::2]), strict=True
+        ):
+            node = id(code), instruction, site.id if site is not None else 0
+            known = self._nodes.get(node)
+            if known is None:
+                known = SiteRecord(code, instruction, site, is_application=rank <= own)
+                self._nodes[node] = known
+                self._announce(known)
+            site = known
+        if site is not None:
+            # The records keep the code alive: its ids stay theirs.
+            self._stacks[tuple(key)] = site
+        return site
+
+
+def _outer_greenlet(greenlet: Any) -> Any:
+    """The greenlet that started this one (``None``: the running one); ``None`` for a thread's."""
+    if greenlet is None:
+        module = sys.modules.get("greenlet")
+        if module is None:
+            return None
+        greenlet = module.getcurrent()
+    return greenlet.parent
+
+
+def _rank(file: str, options: Options) -> Rank:
+    path = file if file.startswith("<") else os.path.abspath(file)  # noqa: PTH100
+    if path in _LOOPS:
+        return Rank.ROOT
+    if _matches(path, options.exclude):
+        return Rank.LIBRARY
+    if path.startswith(_OURS):
+        return Rank.INFRASTRUCTURE
+    if _matches(path, options.include) or path == "<stdin>":
+        return Rank.APPLICATION
+    for mark in _SITE_PACKAGES:
+        if mark in path:
+            inside = path.rpartition(mark)[2]
+            if inside in _DISPATCHERS:
+                return Rank.ROOT
+            package = inside.partition(os.sep)[0].removesuffix(".py")
+            return Rank.INFRASTRUCTURE if package in INFRASTRUCTURE else Rank.LIBRARY
+    # What pip makes to start a package, such as `bin/gunicorn`.
+    if os.path.basename(path) in INFRASTRUCTURE:  # noqa: PTH119
+        return Rank.INFRASTRUCTURE
+    if path.startswith(_SCRIPTS):
+        return Rank.LIBRARY
+    # What has no file was made by a library, such as SQLAlchemy's decorators.
+    if path.startswith((_STANDARD_LIBRARY, "<")):
+        return Rank.INFRASTRUCTURE
+    return Rank.APPLICATION
+
+
+def _matches(path: str, globs: Iterable[str]) -> bool:
+    """Whether a glob matches the whole path, or one of the names in it."""
+    names = Path(path).parts
+    return any(fnmatch(path, g) or any(fnmatch(name, g) for name in names) for g in globs)

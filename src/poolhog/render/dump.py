@@ -1,0 +1,296 @@
+"""Who holds what, for a person at a terminal and for a program."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.text import Text
+
+from poolhog.analysis.accounting import State
+from poolhog.analysis.dump import Life, written_wall
+from poolhog.render.console import count, seconds
+from poolhog.render.frames import stack_lines
+from poolhog.render.palette import PAINTS, TERMINAL_MUTED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from poolhog.analysis.dump import Held, PoolDump, ProcessDump, Waiting
+    from poolhog.model import Checkout, Operation, Pool, Process, Site
+
+_MOST_WAITING = 5
+
+
+def dump_text(dumps: Sequence[ProcessDump], *, every: bool, width: int, next_command: str) -> Text:
+    """The dump in so many columns; ``every`` frame and waiting request, or those that matter."""
+    blocks = [Text(_verdict(dumps), "bold")]
+    shown = [dump for dump in dumps if dump.pools or dump.life is not Life.FINISHED]
+    for dump in shown or dumps[-1:]:
+        blocks.append(_process_line(dump, width))
+        for pool in dump.pools:
+            lines = _pool_lines(pool, every=every, width=width)
+            blocks.append(Text("\n").join(lines))
+    if shown and len(shown) < len(dumps):
+        others = len(dumps) - len(shown)
+        noun = "process" if others == 1 else "processes"
+        blocks.append(Text(f"{others:,} other {noun} finished", TERMINAL_MUTED))
+    blocks.append(Text(f"For all that was recorded: {next_command}", TERMINAL_MUTED))
+    return Text("\n\n").join(blocks)
+
+
+def dump_json(dumps: Iterable[ProcessDump]) -> dict[str, Any]:
+    """The dump as documented in ``docs/dump.md``."""
+    return {"processes": [_process_json(dump) for dump in dumps]}
+
+
+def _verdict(dumps: Sequence[ProcessDump]) -> str:
+    pools = [pool for dump in dumps for pool in dump.pools]
+    held = [held for pool in pools for held in pool.held]
+    waiting = [waiting for pool in pools for waiting in pool.waiting]
+    if not held and not waiting:
+        return "No connection is lent, and nobody waits for one."
+    unused = [h for h in held if h.state is not State.BUSY]
+    found = f"{count(len(held), 'connection')} lent, {len(unused)} of them without an operation"
+    if waiting:
+        found += f"; {_waits(waiting)}"
+    return found + "."
+
+
+def _waits(waiting: Sequence[Waiting]) -> str:
+    longest = seconds(max(one.seconds for one in waiting))
+    if len(waiting) == 1:
+        return f"1 request waits for one, for {longest}"
+    return f"{len(waiting):,} requests wait for one, the longest for {longest}"
+
+
+_LIVES = {
+    Life.RUNNING: ("running, as of {time}", "green"),
+    Life.SILENT: ("has written nothing since {time}: stopped, or its pid is another's now", "bold"),
+    Life.FINISHED: ("finished at {time}", TERMINAL_MUTED),
+    Life.DEAD: ("died; this is how it stood at {time}", "bold red"),
+}
+
+
+def _process_line(dump: ProcessDump, width: int) -> Text:
+    process = dump.process
+    told, style = _LIVES[dump.life]
+    at = _written_at(process)
+    today = datetime.now().astimezone().date()
+    time = at.strftime("%H:%M:%S" if at.date() == today else "%Y-%m-%d %H:%M:%S")
+    life = Text(told.format(time=time), style)
+    line = Text.assemble((f"process {process.pid}", "bold"), " ", life)
+    command = Text(" ".join(_command(process.argv)), TERMINAL_MUTED)
+    command.truncate(max(width - len(line) - 2, 0), overflow="ellipsis")
+    line = Text.assemble(line, "  ", command) if len(command) else line
+    if process.dropped or process.errors:
+        lost = f"{count(process.dropped, 'fact')} dropped, {count(process.errors, 'fault')}"
+        line.append(f"\n  The recorder did not see everything: {lost}.", "bold red")
+    if not dump.pools:
+        line.append("\n  nothing is lent, nobody waits", TERMINAL_MUTED)
+    return line
+
+
+def _written_at(process: Process) -> datetime:
+    return datetime.fromtimestamp(written_wall(process)).astimezone()
+
+
+def _command(argv: Sequence[str]) -> Sequence[str]:
+    """The command as it was typed, or nearly: without the interpreter, and programs by name."""
+    if len(argv) < 2:
+        return argv
+    return [Path(argv[1]).name if argv[1].startswith(os.sep) else argv[1], *argv[2:]]
+
+
+def _pool_lines(pool: PoolDump, *, every: bool, width: int) -> Iterator[Text]:
+    yield _pool_line(pool)
+    for held in pool.held:
+        yield Text()
+        yield from _held_lines(held, every=every, width=width)
+    shown = pool.waiting if every else pool.waiting[:_MOST_WAITING]
+    for waiting in shown:
+        yield Text()
+        yield from _waiting_lines(waiting, every=every, width=width)
+    if len(shown) < len(pool.waiting):
+        more = len(pool.waiting) - len(shown)
+        yield Text(f"\n  … and {more:,} more wait, for less long; --all shows them", TERMINAL_MUTED)
+
+
+def _pool_line(pool: PoolDump) -> Text:
+    capacity = pool.pool.capacity
+    line = Text.assemble(
+        f"  pool {pool.pool.name} ",
+        (f"({pool.pool.library})", TERMINAL_MUTED),
+        f": {len(pool.held)}{f' of {capacity}' if capacity is not None else ''} lent",
+    )
+    if pool.waiting:
+        exhausted = "exhausted, " if pool.is_exhausted else ""
+        line.append(f", {exhausted}{len(pool.waiting):,} waiting", "bold")
+    return line
+
+
+def _held_lines(held: Held, *, every: bool, width: int) -> Iterator[Text]:
+    checkout = held.checkout
+    yield Text.assemble(
+        (f"  connection {checkout.connection}", "bold"),
+        f"  held for {seconds(held.seconds)} by ",
+        (_asker(checkout), "bold"),
+    )
+    if held.last is not None:
+        yield _last(held, held.last, width)
+    yield _doing(held)
+    if held.site is not None:
+        yield from stack_lines(held.site, every=every, width=width)
+    else:
+        yield from _asked(checkout, every=every, width=width)
+
+
+def _asker(checkout: Checkout) -> str:
+    """The request, with what it asked for if its route does not say that."""
+    request = checkout.request
+    if request is None:
+        return checkout.owner
+    is_told = request.route in (None, request.path)
+    return request.name if is_told else f"{request.name} ({request.path})"
+
+
+def _last(held: Held, last: Operation, width: int) -> Text:
+    """The operation in flight, or the last one, cut to the width."""
+    told = str(last.kind)
+    if held.statement is not None:
+        sql = " ".join(held.statement.split())
+        told = sql if last.statement is not None else f"{last.kind} after {sql}"
+    lead = "    in flight  " if last.ended is None else "    last       "
+    tail = "" if last.ended is None else f"  {seconds(held.idle_seconds)} ago"
+    tail += f", {last.error}" if last.error is not None else ""
+    line = Text(told)
+    line.truncate(max(width - len(lead) - len(tail), 20), overflow="ellipsis")
+    return Text.assemble((lead, TERMINAL_MUTED), line, (tail, TERMINAL_MUTED))
+
+
+def _doing(held: Held) -> Text:
+    """The state, and what the frames below it are."""
+    lasted = f" for {seconds(held.state_seconds)}"
+    if held.in_transaction and held.state is not State.BUSY:
+        lasted += " in a transaction"
+    if held.state is None:
+        return Text(f"    not in use{lasted}; there is no sample")
+    state = (f"    {held.state.value}", f"bold {PAINTS[held.state].terminal}")
+    return Text.assemble(state, lasted, _FRAMES[held.state] if held.site is not None else _UNSEEN)
+
+
+_FRAMES = {
+    State.BUSY: ", asked for at",
+    State.PARKED: " at",
+    State.RUNNING: " at",
+    State.READY: ": it could go on, but this runs instead",
+}
+_UNSEEN = "; its owner cannot be seen, or is gone"
+
+
+def _waiting_lines(waiting: Waiting, *, every: bool, width: int) -> Iterator[Text]:
+    checkout = waiting.checkout
+    paint = PAINTS[State.WAITING].terminal
+    yield Text.assemble(
+        ("  waiting", f"bold {paint}"),
+        f"  for {seconds(waiting.seconds)}: ",
+        (_asker(checkout), "bold"),
+        f", {waiting.operation} in flight" if waiting.operation is not None else "",
+    )
+    yield from _asked(checkout, every=every, width=width)
+
+
+def _asked(checkout: Checkout, *, every: bool, width: int) -> Iterator[Text]:
+    if checkout.site is not None:
+        yield Text("    asked for the connection at", TERMINAL_MUTED)
+        yield from stack_lines(checkout.site, every=every, width=width)
+
+
+def _process_json(dump: ProcessDump) -> dict[str, Any]:
+    process = dump.process
+    return {
+        "pid": process.pid,
+        "argv": list(process.argv),
+        "life": dump.life.value,
+        "written_at": _written_at(process).isoformat(),
+        "dropped": process.dropped,
+        "errors": process.errors,
+        "pools": [_pool_json(pool) for pool in dump.pools],
+    }
+
+
+def _pool_json(pool: PoolDump) -> dict[str, Any]:
+    return {
+        **_described(pool.pool),
+        "held": [_held_json(held) for held in pool.held],
+        "waiting": [_waiting_json(waiting) for waiting in pool.waiting],
+    }
+
+
+def _described(pool: Pool) -> dict[str, Any]:
+    return {
+        "id": pool.id,
+        "name": pool.name,
+        "library": pool.library,
+        "kind": pool.kind,
+        "size": pool.size,
+        "max_overflow": pool.max_overflow,
+        "capacity": pool.capacity,
+    }
+
+
+def _held_json(held: Held) -> dict[str, Any]:
+    last = held.last
+    return {
+        **_checkout_json(held.checkout),
+        "connection": held.checkout.connection,
+        "held_s": held.seconds,
+        "state": held.state.value if held.state is not None else None,
+        "state_s": held.state_seconds,
+        "in_transaction": held.in_transaction,
+        "last_operation": last.kind.value if last is not None else None,
+        "last_statement": held.statement,
+        "idle_s": held.idle_seconds,
+        "stack": _stack_json(held.site),
+    }
+
+
+def _waiting_json(waiting: Waiting) -> dict[str, Any]:
+    return {
+        **_checkout_json(waiting.checkout),
+        "wait_s": waiting.seconds,
+        "operation": waiting.operation.value if waiting.operation is not None else None,
+    }
+
+
+def _checkout_json(checkout: Checkout) -> dict[str, Any]:
+    request = checkout.request
+    return {
+        "checkout": checkout.id,
+        "request": None
+        if request is None
+        else {
+            "id": request.id,
+            "kind": request.kind,
+            "method": request.method,
+            "route": request.route,
+            "path": request.path,
+        },
+        "owner": checkout.owner,
+        "asked_stack": _stack_json(checkout.site),
+    }
+
+
+def _stack_json(site: Site | None) -> list[dict[str, Any]]:
+    return [
+        {
+            "file": frame.file,
+            "line": frame.line,
+            "function": frame.function,
+            "source": frame.source,
+            "is_application": frame.is_application,
+        }
+        for frame in (site.stack if site is not None else ())
+    ]

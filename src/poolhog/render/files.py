@@ -1,0 +1,30 @@
+"""Writes a result into a file of the user's: all of it, or nothing."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from poolhog.errors import OutputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def write_whole(file: Path, content: str) -> None:
+    """Write the file, in the place of one that is there. Raises ``OutputError`` if that fails."""
+    if file.exists() and (file.is_symlink() or not file.is_file()):
+        raise OutputError(f"{file} is not an ordinary file: name another place")
+    # Beside it: only then is the exchange one step.
+    unfinished = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        with unfinished.open("x", encoding="utf-8") as written:
+            written.write(content)
+        unfinished.replace(file)
+    except OSError as error:
+        with suppress(OSError):
+            unfinished.unlink()
+        raise OutputError(
+            f"{file} cannot be written ({error.strerror}): name another place"
+        ) from error

@@ -1,0 +1,371 @@
+"""The report for a terminal: the verdict, pools, findings, routes, and what to type next."""
+
+from __future__ import annotations
+
+import shlex
+import textwrap
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from poolhog.analysis.accounting import State
+from poolhog.analysis.findings import FindingKind
+from poolhog.model import Outcome
+from poolhog.render.console import count, seconds
+from poolhog.render.frames import short_path
+from poolhog.render.palette import PAINTS, TERMINAL_ACCENT, TERMINAL_MUTED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Sequence
+
+    from poolhog.analysis.findings import Finding
+    from poolhog.analysis.report import PoolUse, Report, RouteUse
+    from poolhog.model import Site
+
+WIDE = 110
+"""Columns from which on there is room for all numbers of a route."""
+
+_HELD = PAINTS[State.PARKED].terminal
+_WARNING = "bold red"
+_GUTTER = 6
+_MUCH = 0.5
+_LEAST_SHARE = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How much is shown, in how many columns.
+
+    ``in_full`` shows every finding with all of its evidence, not only the first. ``target`` are
+    the words that name the trace in the next command, none if it is found without. ``running`` are
+    the ids of processes that go on.
+    """
+
+    width: int
+    findings: int
+    routes: int
+    in_full: bool
+    target: tuple[str, ...] = ()
+    running: frozenset[int] = frozenset()
+
+
+def report_lines(report: Report, layout: Layout) -> Iterator[Text]:
+    """The report; first comes the conclusion, last what to type next."""
+    blocks = (
+        (*_unseen(report, layout.running), *_verdict(report, layout.width)),
+        tuple(_pools(report, layout)),
+        *_findings(report, layout),
+        tuple(_routes(report, layout)),
+        (_next(report, layout),) if report.checkouts else (),
+    )
+    for index, block in enumerate(block for block in blocks if block):
+        if index:
+            yield Text()
+        yield from block
+
+
+def verdict(report: Report) -> str:
+    """The conclusion in a sentence or two."""
+    if report.findings:
+        return _accusation(report.findings[0])
+    if not report.checkouts:
+        return "No connection was asked for yet: let the application work, and ask again."
+    use = sum(route.spent.use for route in report.routes)
+    busy = percent(sum(route.spent.busy for route in report.routes), use)
+    checkouts = count(sum(route.checkouts for route in report.routes), "checkout")
+    told = f"{checkouts}, {seconds(use)} of use, {busy} of it busy"
+    return f"Nothing held a connection without need: {told}."
+
+
+_DEEDS = {
+    FindingKind.PARKED_CHECKOUT: "{site} held connections for {seconds} without using them",
+    FindingKind.HELD_AFTER_RESPONSE: "{site} held connections for {seconds} after the response",
+    FindingKind.HELD_WHILE_STREAMING: "{site} held connections for {seconds} while it streamed",
+    FindingKind.NESTED_CHECKOUT: (
+        "{site} asked for a second connection while it held one, for {seconds}"
+    ),
+    FindingKind.NEVER_RETURNED: "{site} did not return its connections for {seconds}",
+    FindingKind.LOST_WRITE: "{site} wrote what was rolled back, because nobody committed it",
+    FindingKind.POOL_TIMEOUT: "{checkouts} timed out waiting for a connection at {site}",
+    FindingKind.CONNECTION_CHURN: "{site} opened connections anew for {seconds}",
+    FindingKind.STARVED_LOOP: "{site} blocked the event loop for {seconds} of held connections",
+}
+
+
+def _accusation(finding: Finding) -> str:
+    deed = _DEEDS[finding.kind].format(
+        site=_place(finding.site),
+        seconds=seconds(finding.seconds),
+        checkouts=count(finding.checkouts, "request"),
+    )
+    told = f"{deed[0].upper()}{deed[1:]}" if finding.site is None else deed
+    if finding.share >= _LEAST_SHARE:
+        told += f": {percent(finding.share)} of all use"
+    if finding.waited:
+        told += f". {_waiters(finding)} waited {seconds(finding.waited)} for it"
+    return told + "."
+
+
+def _verdict(report: Report, width: int) -> Iterator[Text]:
+    for line in _folded(verdict(report), width):
+        yield Text(line, "bold")
+
+
+def _unseen(report: Report, running: Collection[int]) -> Iterator[Text]:
+    """What the recorder lost or did not see the end of."""
+    for process in report.processes:
+        if process.dropped or process.errors:
+            lost = f"{count(process.dropped, 'fact')} dropped, {count(process.errors, 'fault')}"
+            told = f"The recorder did not see everything of process {process.pid}: {lost}."
+            yield Text(told, _WARNING)
+    unfinished = [process.pid for process in report.processes if not process.finished]
+    ended = [pid for pid in unfinished if pid not in running]
+    if ended:
+        told = f"{_pids(ended)} did not end in order: the last moments may be missing."
+        yield Text(told, TERMINAL_MUTED)
+    still = [pid for pid in unfinished if pid in running]
+    if still:
+        verb = "is" if len(still) == 1 else "are"
+        yield Text(f"{_pids(still)} {verb} running: this is how it stands.", TERMINAL_MUTED)
+    lent, waiting = (report.outcomes.get(o, 0) for o in (Outcome.OPEN, Outcome.WAITING))
+    if lent or waiting:
+        told = f"{count(lent, 'connection')} not returned and {waiting:,} waited for at its end."
+        yield Text(told, TERMINAL_MUTED)
+
+
+def _pids(pids: Sequence[int]) -> str:
+    shown = ", ".join(map(str, pids[:_MOST_PIDS]))
+    more = f" and {len(pids) - _MOST_PIDS:,} more" if len(pids) > _MOST_PIDS else ""
+    return f"{'Process' if len(pids) == 1 else 'Processes'} {shown}{more}"
+
+
+_MOST_PIDS = 4
+
+
+def _pools(report: Report, layout: Layout) -> Iterator[Text]:
+    used = sorted(
+        (pool for pool in report.pools if pool.checkouts),
+        key=lambda pool: (-(pool.saturation or 0.0), -pool.spent.use),
+    )
+    shown = used[: layout.routes]
+    several = len({pool.pool.process.pid for pool in report.pools}) > 1
+    names = [f"pool {use.pool.name}" for use in shown]
+    if several:
+        pids = [use.pool.process.pid for use in shown]
+        names = [f"{name} of {pid}" for name, pid in zip(names, pids, strict=True)]
+    margin = min(max(map(len, names), default=0), layout.width // 3)
+    for name, use in zip(names, shown, strict=True):
+        yield from _pool(name, use, margin, layout.width)
+    if len(shown) < len(used):
+        yield _more(len(used) - len(shown), "pool")
+
+
+def _pool(name: str, use: PoolUse, margin: int, width: int) -> Iterator[Text]:
+    label = Text(name)
+    label.truncate(margin, overflow="ellipsis", pad=True)
+    bar = _bar(use.saturation, 20 if width >= WIDE else 12)
+    first = Text.assemble(label, "  ", bar)
+    for index, line in enumerate(_folded(_lent(use), width - len(first))):
+        yield Text.assemble(" " * len(first) if index else first, line)
+
+
+def _bar(share: float | None, cells: int) -> Text:
+    """The share of the time in which all connections were lent; nothing if there is no limit."""
+    if share is None:
+        return Text()
+    filled = round(share * cells)
+    style = _HELD if share >= _MUCH else TERMINAL_ACCENT
+    return Text.assemble(("━" * filled, style), ("─" * (cells - filled), TERMINAL_MUTED), "  ")
+
+
+def _lent(use: PoolUse) -> str:
+    capacity = use.pool.capacity
+    if capacity is None or use.peak_lent < capacity:
+        limit = "" if capacity is None else f" of {capacity}"
+        told = f"at most {use.peak_lent}{limit} lent in {seconds(use.observed)}"
+    else:
+        all_of = "its one" if capacity == 1 else f"all {capacity}"
+        told = f"{all_of} lent {percent(use.saturation or 0.0)} of {seconds(use.observed)}"
+        if use.peak_waiting > 1:
+            told += f", up to {use.peak_waiting:,} waiting"
+    timeouts = use.outcomes.get(Outcome.TIMEOUT, 0)
+    if timeouts:
+        told += f", {count(timeouts, 'timeout')}"
+    waiting = use.outcomes.get(Outcome.WAITING, 0)
+    if waiting:
+        told += f", {waiting:,} waiting now"
+    return told
+
+
+def _findings(report: Report, layout: Layout) -> Iterator[tuple[Text, ...]]:
+    """The first finding with all of its evidence, and the others in short."""
+    shown = report.findings[: layout.findings]
+    in_full = shown if layout.in_full else shown[:1]
+    for finding in in_full:
+        yield tuple(_finding(finding, layout.width))
+    rest = [
+        line
+        for finding in shown[len(in_full) :]
+        for line in _finding(finding, layout.width, in_full=False)
+    ]
+    if len(shown) < len(report.findings):
+        rest.append(_more(len(report.findings) - len(shown), "finding"))
+    yield tuple(rest)
+
+
+def _finding(finding: Finding, width: int, *, in_full: bool = True) -> Iterator[Text]:
+    site = finding.site
+    wasted = seconds(finding.seconds) if finding.seconds else f"{finding.checkouts:,}x"
+    share = percent(finding.share) if finding.share else ""
+    head = Text.assemble(
+        (f"{wasted:>{_GUTTER}}  {finding.kind.value}", f"bold {_HELD}"),
+        (f"  {_place(site)}", "bold"),
+        (f" in {site.function}" if site is not None else "", TERMINAL_MUTED),
+    )
+    source = site.source if site is not None else ""
+    lines = [head, Text.assemble((f"{share:>{_GUTTER}}  ", _HELD), (source, TERMINAL_ACCENT))]
+    for line in _evidence(finding) if in_full else ():
+        lines.extend(_indented(line, width))
+    advice = list(_indented(f"→ {finding.advice}", width, hanging=2))
+    lines.extend(advice if in_full else [_shortened(f"→ {finding.advice}")])
+    for text in lines:
+        text.truncate(width, overflow="ellipsis")
+        yield text
+
+
+def _evidence(finding: Finding) -> Iterator[str]:
+    if finding.routes:
+        yield f"in {_listed(finding.routes, 2)}"
+    yield finding.detail
+    if finding.waited:
+        yield f"{_waiters(finding)} waited {seconds(finding.waited)} for it"
+
+
+def _indented(text: str, width: int, *, hanging: int = 0) -> Iterator[Text]:
+    for line in _folded(text, width - _GUTTER - 2, hanging):
+        yield Text(f"{'':{_GUTTER}}  {line}")
+
+
+def _shortened(text: str) -> Text:
+    return Text(f"{'':{_GUTTER}}  {text}")
+
+
+def _routes(report: Report, layout: Layout) -> Iterator[Text]:
+    used = [route for route in report.routes if route.checkouts]
+    if not used:
+        return
+    shown = used[: layout.routes]
+    columns = _columns(shown, is_wide=layout.width >= WIDE)
+    taken = sum(max(map(len, column)) + 2 for column in columns)
+    names = ["route", *(route.name for route in shown)]
+    margin = min(max(map(len, names)), max(layout.width - taken, 10))
+    for index, name in enumerate(names):
+        line = Text(name, TERMINAL_MUTED if not index else "")
+        line.truncate(margin, overflow="ellipsis", pad=True)
+        for column in columns:
+            cell = f"  {column[index]:>{max(map(len, column))}}"
+            is_hog = index and column[0] == "parked" and shown[index - 1].spent.parked
+            line.append(cell, _HELD if is_hog else TERMINAL_MUTED if not index else "none")
+        yield line
+    if len(shown) < len(used):
+        yield _more(len(used) - len(shown), "route")
+
+
+def _columns(routes: Sequence[RouteUse], *, is_wide: bool) -> list[list[str]]:
+    """Headings with the numbers below them; durations of a kind are in one unit."""
+    wait = _Unit.of(max(route.waits.longest for route in routes))
+    use = _Unit.of(max(route.spent.use for route in routes))
+
+    def column(heading: str, cell: Callable[[RouteUse], str]) -> list[str]:
+        return [heading, *map(cell, routes)]
+
+    wide = [
+        column("requests", lambda r: f"{r.requests:,}"),
+        column("checkouts", lambda r: f"{r.checkouts:,}"),
+        column(f"wait p50 {wait.name}", lambda r: wait.told(r.waits.p50)),
+        column("p95", lambda r: wait.told(r.waits.p95)),
+        column("max", lambda r: wait.told(r.waits.longest)),
+    ]
+    narrow = [
+        column("requests", lambda r: f"{r.requests:,}"),
+        column(
+            f"wait p50/p95/max {wait.name}",
+            lambda r: "/".join(map(wait.told, (r.waits.p50, r.waits.p95, r.waits.longest))),
+        ),
+    ]
+    return [
+        *(wide if is_wide else narrow),
+        column(f"use {use.name}", lambda r: use.told(r.spent.use)),
+        column("busy", lambda r: use.told(r.spent.busy)),
+        column("parked", lambda r: use.told(r.spent.parked)),
+        *([column("running", lambda r: use.told(r.spent.running))] if is_wide else []),
+        *([column("ready", lambda r: use.told(r.spent.ready))] if is_wide else []),
+        column("idle", lambda r: percent(r.idle)),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """One unit for all durations of a kind, so that they can be compared at a glance."""
+
+    name: str
+    factor: float
+    digits: int
+
+    @classmethod
+    def of(cls, longest: float) -> _Unit:
+        """The unit in which the longest has three digits."""
+        name, factor = ("s", 1.0) if longest >= 1.0 else ("ms", 1000.0)
+        scaled = longest * factor
+        return cls(name, factor, 2 if scaled < 10 else 1 if scaled < 1000 else 0)
+
+    def told(self, value: float) -> str:
+        scaled = value * self.factor
+        return f"{scaled:,.{self.digits}f}" if scaled >= 0.5 / 10**self.digits else "0"
+
+
+def _next(report: Report, layout: Layout) -> Text:
+    finding = report.findings[0] if report.findings else None
+    if report.outcomes.get(Outcome.WAITING):
+        words, why = ["dump", *layout.target], "who holds them now"
+    elif finding is not None and finding.routes and finding.example.request is not None:
+        words, why = ["log", *layout.target, "--route", finding.routes[0]], "step by step"
+    else:
+        words, why = ["timeline", *layout.target], "who held what, and when"
+    command = shlex.join(["poolhog", *words])
+    line = Text.assemble(("Next: ", TERMINAL_MUTED), (command, "bold"))
+    # Whatever the width is, the command stays whole.
+    if len(line) + len(why) + 2 <= layout.width:
+        line.append(f"  {why}", TERMINAL_MUTED)
+    return line
+
+
+def _more(number: int, noun: str) -> Text:
+    return Text(f"… and {count(number, noun)} more: --top N", TERMINAL_MUTED)
+
+
+def _place(site: Site | None) -> str:
+    return f"{short_path(site.file)}:{site.line}" if site is not None else "code that was not seen"
+
+
+def _waiters(finding: Finding) -> str:
+    return _listed(finding.waiters, 1) or "Others"
+
+
+def _listed(names: Sequence[str], most: int) -> str:
+    """Such as ``GET /a, GET /b and 2 other routes``."""
+    hidden = len(names) - most
+    return ", ".join(names[:most]) + (f" and {count(hidden, 'other route')}" if hidden > 0 else "")
+
+
+def _folded(text: str, width: int, hanging: int = 0) -> list[str]:
+    return textwrap.wrap(
+        text, max(width, 20), subsequent_indent=" " * hanging, break_on_hyphens=False
+    )
+
+
+def percent(part: float, whole: float = 1.0) -> str:
+    """Such as ``83 %``; a share that is not nothing is not told as 0."""
+    share = part / whole if whole > 0 else 0.0
+    return "<1 %" if 0 < share < _LEAST_SHARE else f"{share * 100:.0f} %"

@@ -1,0 +1,257 @@
+"""One request's log with its sites and sums: for the terminal, and as JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from poolhog.analysis.accounting import GAPS, State
+from poolhog.analysis.log import status_text
+from poolhog.render.console import count, seconds
+from poolhog.render.frames import short_path
+from poolhog.render.lifecycle import verdict
+from poolhog.render.log import milliseconds
+from poolhog.render.palette import PAINTS, TERMINAL_ACCENT, TERMINAL_MUTED
+from poolhog.render.svg import folded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from rich.console import RenderableType
+
+    from poolhog.analysis.accounting import Account
+    from poolhog.analysis.log import LogLine
+    from poolhog.analysis.request_log import RequestLog
+    from poolhog.model import Checkout, Site
+    from poolhog.render.hints import Hint
+
+_TELLING_S = 0.0005
+"""Operations at least as long as this have their duration beside them."""
+
+_CALLERS = 2
+"""How many of the application's frames are shown above the one that a gap was in."""
+
+
+def request_log_text(
+    log: RequestLog, *, width: int, most_lines: int, hints: Sequence[Hint] = ()
+) -> Group:
+    """The request for the terminal; of more than so many lines the first and the last."""
+    parts: list[RenderableType] = [*_title(log), Text(), _lines(log.lines, most_lines)]
+    if log.total > len(log.checkouts):
+        left_out = count(log.total - len(log.checkouts), "later checkout")
+        parts.append(Text(f"… {left_out} of {log.total:,} not read", TERMINAL_MUTED))
+    if log.life is not None and log.life.stages:
+        parts += [Text(), _stages(log)]
+    parts.append(Text())
+    parts += [hint.text(width) for hint in hints]
+    return Group(*parts)
+
+
+def request_log_json(log: RequestLog) -> dict[str, Any]:
+    """What ``--json`` prints; all instants are seconds since ``started_s`` of the run's clock."""
+    request, life = log.request, log.life
+    return {
+        "id": log.id,
+        "name": log.name,
+        "pid": log.process.pid,
+        "request": None
+        if request is None
+        else {
+            "kind": request.kind,
+            "method": request.method,
+            "route": request.route,
+            "path": request.path,
+            "status": request.status,
+            "error": request.error,
+            "responding_s": _since(log, request.responding),
+            "responded_s": _since(log, request.responded),
+            "ended_s": _since(log, request.ended),
+        },
+        "started_s": _exact(log.started),
+        "duration_s": _exact(log.ended - log.started),
+        "open": log.is_open,
+        "checkouts_total": log.total,
+        **_account_json(log.spent),
+        "checkouts": [
+            _checkout_json(log, checkout, account)
+            for checkout, account in zip(log.checkouts, log.accounts, strict=True)
+        ],
+        "log": [_line_json(line) for line in log.lines],
+        "stages": [
+            {"name": stage.name, "started_s": _exact(stage.started), "ended_s": _exact(stage.ended)}
+            for stage in (life.stages if life is not None else ())
+        ],
+    }
+
+
+def site_json(site: Site | None) -> dict[str, Any] | None:
+    """A site in the form that all verbs share."""
+    if site is None:
+        return None
+    return {
+        "file": site.file,
+        "line": site.line,
+        "function": site.function,
+        "source": site.source,
+    }
+
+
+def _title(log: RequestLog) -> Iterator[Text]:
+    request = log.request
+    if request is None:
+        yield Text(f"{log.name}: an owner without a request", style="bold")
+    else:
+        ended = "went on for" if request.ended is None else "took"
+        answer = status_text(request)
+        yield Text.assemble(
+            (f"{request.method} {request.path}".strip(), "bold"),
+            (f" · {answer}" if answer else "", "bold"),
+            (f" · {ended} {seconds(log.ended - log.started)}", "bold"),
+            (f" · ended by {request.error}" if request.error else "", "bold red"),
+        )
+    yield _spent(log)
+    if log.life is not None and log.life.checkouts:
+        yield Text(f"{verdict(log.life)}.")
+    if log.is_open:
+        yield Text("It was not over when the trace was last written.")
+    known = f"request {log.id}" if request is not None else f"owner {log.id}"
+    route = f" · {log.name}" if request is not None else ""
+    yield Text(f"{known}{route} · process {log.process.pid}", TERMINAL_MUTED)
+
+
+def _spent(log: RequestLog) -> Text:
+    spent = log.spent
+    if not log.checkouts:
+        return Text("It asked for no connection.")
+    several = f" in {count(log.total, 'checkout')}" if log.total > 1 else ""
+    parts = [Text.assemble("waited ", (seconds(spent.wait), PAINTS[State.WAITING].terminal))]
+    opened = {"connecting": spent.connecting, "pinging": spent.pinging}
+    told = [f"{what} {seconds(part)}" for what, part in opened.items() if part > _TELLING_S]
+    if told:
+        parts.append(Text(f" ({', '.join(told)})"))
+    parts.append(Text(f", held a connection {seconds(spent.use)}{several}"))
+    uses = {State.BUSY: spent.busy, **_gap_seconds(spent)}
+    held = [(state, part) for state, part in uses.items() if round(part, 9)]
+    for number, (state, part) in enumerate(held):
+        parts.append(Text(", " if number else ": "))
+        parts.append(Text(f"{state} {seconds(part)}", PAINTS[state].terminal))
+    return Text.assemble(*parts)
+
+
+def _gap_seconds(account: Account) -> dict[State, float]:
+    return dict(zip(GAPS, (account.parked, account.running, account.ready), strict=True))
+
+
+def _lines(lines: Sequence[LogLine], most: int) -> Table:
+    """A row for each line, and under it where in the code it was, unless that is as above."""
+    table = Table.grid(padding=(0, 1))
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(width=1)
+    table.add_column(overflow="fold")
+    head, left_out, tail = folded(lines, most) if most else (lines, 0, ())
+    last: Site | None = None
+    for number, line in enumerate((*head, *tail)):
+        if left_out and number == len(head):
+            table.add_row("", "", Text(f"… {count(left_out, 'line')} not shown …", TERMINAL_MUTED))
+        style = f"bold {TERMINAL_ACCENT}" if line.is_response else ""
+        arrow = "→" if line.is_response else ""
+        if line.state is not None:
+            what = _state(line, line.state)
+            last = line.site if line.state is State.WAITING else last
+        else:
+            what = _operation(line, style)
+            if line.site is not None and line.site is not last:
+                what.append(f"\n{_place(line.site)}", TERMINAL_MUTED)
+                last = line.site
+        table.add_row(Text(milliseconds(line.at), TERMINAL_MUTED), Text(arrow, style), what)
+    return table
+
+
+def _operation(line: LogLine, style: str) -> Text:
+    lasted = line.duration if line.duration is not None else 0.0
+    beside = f"  {seconds(lasted)}" if lasted >= _TELLING_S else ""
+    return Text.assemble((line.what, style), (beside, TERMINAL_MUTED))
+
+
+def _state(line: LogLine, state: State) -> Text:
+    """A wait or a part of a gap, such as ``parked 5.00 s at service.py:48  await sync(note)``."""
+    paint = PAINTS[state]
+    told = f"{paint.glyph} {state} {seconds(line.duration or 0.0)}"
+    if line.site is None:
+        return Text(told, f"bold {paint.terminal}")
+    where = "while this ran:" if state is State.READY else "at"
+    row = Text.assemble((f"{told} {where} ", f"bold {paint.terminal}"), _place(line.site))
+    if state is not State.WAITING:
+        for caller in [site for site in line.site.stack[1:] if site.is_application][:_CALLERS]:
+            row.append(f"\n  called at {_place(caller)}", TERMINAL_MUTED)
+    return row
+
+
+def _place(site: Site) -> str:
+    return f"{short_path(site.file)}:{site.line}  {site.source}".rstrip()
+
+
+def _stages(log: RequestLog) -> Table:
+    table = Table.grid(padding=(0, 1))
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(width=1)
+    table.add_column()
+    table.add_column(justify="right", no_wrap=True)
+    assert log.life is not None  # noqa: S101 - the caller looked
+    for stage in log.life.stages:
+        at = Text(milliseconds(stage.started), TERMINAL_MUTED)
+        table.add_row(at, "", f"{stage.name} ", seconds(stage.duration))
+    return table
+
+
+def _account_json(account: Account) -> dict[str, float]:
+    return {
+        "wait_s": _exact(account.wait),
+        "queueing_s": _exact(account.queueing),
+        "connecting_s": _exact(account.connecting),
+        "pinging_s": _exact(account.pinging),
+        "use_s": _exact(account.use),
+        "busy_s": _exact(account.busy),
+        "parked_s": _exact(account.parked),
+        "running_s": _exact(account.running),
+        "ready_s": _exact(account.ready),
+    }
+
+
+def _checkout_json(log: RequestLog, checkout: Checkout, account: Account) -> dict[str, Any]:
+    return {
+        "id": checkout.id,
+        "pool": checkout.pool.name,
+        "connection": checkout.connection,
+        "owner": checkout.owner,
+        "outcome": checkout.outcome,
+        "site": site_json(checkout.site),
+        "asked_s": _since(log, checkout.asked),
+        "granted_s": _since(log, checkout.granted),
+        "gave_up_s": _since(log, checkout.gave_up),
+        "returned_s": _since(log, checkout.returned),
+        **_account_json(account),
+    }
+
+
+def _line_json(line: LogLine) -> dict[str, Any]:
+    return {
+        "at_s": _exact(line.at),
+        "what": line.what,
+        "is_response": line.is_response,
+        "state": line.state,
+        "duration_s": None if line.duration is None else _exact(line.duration),
+        "site": site_json(line.site),
+    }
+
+
+def _since(log: RequestLog, at: float | None) -> float | None:
+    return None if at is None else _exact(at - log.started)
+
+
+def _exact(value: float) -> float:
+    """Without what is left of a difference of instants, which are whole microseconds."""
+    return round(float(value), 9)

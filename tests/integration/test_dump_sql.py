@@ -1,0 +1,265 @@
+"""``poolhog dump`` and ``poolhog sql``, asked about a service that hangs, and after its death."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import ExitStack, closing
+from typing import TYPE_CHECKING, Any
+
+import hanging_app
+import pytest
+from recorded_app import DEADLINE_S, eventually
+
+import poolhog
+from poolhog.analysis.dump import Life, process_dump
+from poolhog.render.dump import dump_json
+from poolhog.trace.reader import stream_trace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from poolhog.lab.postgres import Database
+
+ON_DISK_S = 0.25
+"""What happened is on disk so much later, as the recorder promises."""
+
+SLACK_S = 2.0
+"""On a busy machine its thread may have to wait for the processor."""
+
+
+class Service:
+    """A process of ``hanging_app``, and its trace."""
+
+    def __init__(self, directory: Path, url: str) -> None:
+        self.directory = directory
+        command = [sys.executable, hanging_app.__file__, str(directory), url]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        self.port = int(self.process.stdout.readline())
+        self._asked = ExitStack()
+
+    def get(self, path: str) -> int:
+        """The status of the answer."""
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, DEADLINE_S)) as connection:
+            connection.request("GET", path)
+            return connection.getresponse().status
+
+    def ask(self, path: str) -> None:
+        """Ask, and do not wait for the answer."""
+        connection = socket.create_connection(("127.0.0.1", self.port), DEADLINE_S)
+        self._asked.enter_context(connection)
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: here\r\n\r\n".encode())
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(DEADLINE_S)
+        self._asked.close()
+
+
+@pytest.fixture
+def service(database: Database, tmp_path: Path) -> Iterator[Service]:
+    service = Service(tmp_path / "trace", database.url)
+    with service.process:
+        yield service
+        service.kill()
+
+
+def verb(*arguments: object, fails: bool = False) -> str:
+    """What ``poolhog`` prints; if it fails, on standard error."""
+    done = subprocess.run(
+        [sys.executable, "-m", "poolhog", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+    assert done.returncode == (2 if fails else 0), done.stderr
+    if fails:
+        assert done.stdout == ""
+        assert len(done.stderr.splitlines()) == 1
+        assert done.stderr.startswith("poolhog: ")
+    return done.stderr if fails else done.stdout
+
+
+def dumped(directory: Path) -> Any:
+    """The only process of ``poolhog dump --json``."""
+    (process,) = json.loads(verb("dump", directory, "--json"))["processes"]
+    return process
+
+
+def polled(service: Service) -> Any:
+    """The same without a process for it; ``None`` if there is no trace yet."""
+    try:
+        (reader,) = stream_trace(service.directory)
+    except poolhog.TraceError:
+        return None
+    (process,) = dump_json([process_dump(reader.read_open(), Life.RUNNING)])["processes"]
+    return process
+
+
+def hang(service: Service) -> None:
+    """All connections are held, by different means, and two requests wait."""
+    for count, path in enumerate(("/summary/1", "/summary/2", "/report"), 1):
+        service.ask(path)
+        wait_for_held(service, count)
+    for _ in range(2):
+        service.ask("/quick")
+    eventually(lambda: is_hanging(service))
+
+
+def wait_for_held(service: Service, count: int) -> None:
+    eventually(lambda: len(states(service)) == count)
+
+
+def states(service: Service) -> list[str | None]:
+    """What the owners of connections do, the longest held first."""
+    process = polled(service)
+    pools = process["pools"] if process is not None else []
+    return [held["state"] for pool in pools for held in pool["held"]]
+
+
+def is_hanging(service: Service) -> bool:
+    waiting = sum(len(pool["waiting"]) for pool in polled(service)["pools"])
+    return states(service) == ["parked", "parked", "busy"] and waiting == 2
+
+
+def functions(stack: list[dict[str, Any]]) -> list[str]:
+    return [frame["function"].rpartition(".")[2] for frame in stack]
+
+
+def test_who_holds_what_while_it_hangs_and_after_a_kill(service: Service) -> None:
+    hang(service)
+    alive = dumped(service.directory)
+    assert (alive["life"], alive["pid"]) == ("running", service.process.pid)
+    check_hang(alive)
+    service.kill()
+    dead = dumped(service.directory)
+    assert dead["life"] == "dead"
+    check_hang(dead)
+    assert dead["written_at"] >= alive["written_at"]
+
+
+def check_hang(process: Any) -> None:
+    (pool,) = process["pools"]
+    assert (pool["size"], pool["capacity"], pool["library"]) == (3, 3, "sqlalchemy")
+    first, second, report = pool["held"]
+    for asked, path in ((first, "/summary/1"), (second, "/summary/2")):
+        assert asked["request"]["route"] == "/summary/{note_id}"
+        assert asked["request"]["path"] == path
+        assert asked["last_operation"] == "statement"
+        assert asked["last_statement"].startswith("SELECT ? + $1")
+        assert asked["in_transaction"]
+        assert functions(asked["stack"])[:4] == [
+            *("sleep", "wait_for_the_answer", "ask_the_model", "summarize")
+        ]
+        assert [frame["is_application"] for frame in asked["stack"][:4]] == [False, *[True] * 3]
+        assert asked["stack"][1]["source"] == "await asyncio.sleep(3600)"
+        assert 0 < asked["idle_s"] <= asked["held_s"]
+    assert first["held_s"] > second["held_s"]
+    assert {first["connection"], second["connection"], report["connection"]} == {1, 2, 3}
+    assert report["last_statement"] == "SELECT pg_sleep(?)"
+    assert report["idle_s"] == 0
+    assert functions(report["stack"]) == ["report"]
+    for waiting in pool["waiting"]:
+        assert waiting["request"]["route"] == "/quick"
+        assert waiting["wait_s"] > 0
+        assert functions(waiting["asked_stack"]) == ["quick"]
+
+
+def test_the_dump_for_a_person(service: Service) -> None:
+    hang(service)
+    text = verb("dump", service.directory)
+    first, *lines = text.splitlines()
+    assert first.startswith(
+        "3 connections lent, 2 of them without an operation; 2 requests wait for one, the longest"
+    )
+    assert any(line.startswith(f"process {service.process.pid} running, as of ") for line in lines)
+    assert "(sqlalchemy): 3 of 3 lent, exhausted, 2 waiting" in text
+    at = [index for index, line in enumerate(lines) if "sleep (asyncio/tasks.py:" in line]
+    assert len(at) == 2
+    for index, function in enumerate(("wait_for_the_answer", "ask_the_model", "make_service.")):
+        assert lines[at[0] + 1 + index].strip().startswith(function)
+    assert "await asyncio.sleep(3600)" in text
+    assert "SELECT pg_sleep(?)" in text
+    assert lines[-1] == f"For all that was recorded: poolhog report {service.directory}"
+    assert "\x1b" not in text
+
+
+def test_what_happens_is_on_disk_a_moment_later(service: Service) -> None:
+    """Polled, as a person would who looks at a service that hangs."""
+    assert service.get("/quick") == 200
+    service.ask("/summary/1")
+    began = time.monotonic()
+    wait_for_held(service, 1)
+    assert time.monotonic() - began < ON_DISK_S + SLACK_S
+    time.sleep(ON_DISK_S)
+    service.kill()
+    (pool,) = dumped(service.directory)["pools"]
+    assert [held["state"] for held in pool["held"]] == ["parked"]
+
+
+def test_burning_the_processor_is_not_parked(service: Service) -> None:
+    assert service.get("/quick") == 200
+    service.ask("/burn/3600")
+    eventually(lambda: states(service) == ["running"])
+    service.ask("/quick")  # which the loop does not get to see
+    service.kill()
+    (pool,) = dumped(service.directory)["pools"]
+    (burning,) = pool["held"]
+    assert burning["state"] in ("running", "ready")
+    assert functions(burning["stack"])[0] == "burn"
+    assert pool["waiting"] == []
+
+
+def test_a_process_that_is_stopped_is_silent(service: Service) -> None:
+    assert service.get("/quick") == 200
+    eventually(lambda: polled(service) is not None)
+    assert dumped(service.directory)["life"] == "running"
+    os.kill(service.process.pid, signal.SIGSTOP)
+    eventually(lambda: dumped(service.directory)["life"] == "silent")
+    assert "has written nothing since" in verb("dump", service.directory)
+    os.kill(service.process.pid, signal.SIGCONT)
+    eventually(lambda: dumped(service.directory)["life"] == "running")
+
+
+def test_nothing_held_is_told_too(service: Service) -> None:
+    assert service.get("/quick") == 200
+    eventually(lambda: states(service) == [])
+    text = verb("dump", service.directory, "--pid", service.process.pid)
+    assert text.startswith("No connection is lent, and nobody waits for one.")
+    told = verb("dump", service.directory, "--pid", 1, fails=True)
+    assert f"--pid takes one of {service.process.pid}" in told
+
+
+def test_questions_are_answered_while_it_runs(service: Service) -> None:
+    hang(service)
+    (line,) = json.loads(verb("sql", service.directory, "lines", "--json"))
+    assert line["source"] == "await asyncio.sleep(3600)"
+    assert line["function"] == "wait_for_the_answer"
+    assert line["checkouts"] == 2
+    held = json.loads(verb("sql", service.directory, "held", "--json"))
+    assert [row["in_use"] for row in held] == ["no", "no", "yes"]
+    waits = json.loads(verb("sql", service.directory, "waits", "--json"))
+    assert [row["outcome"] for row in waits[:2]] == ["waiting", "waiting"]
+    text = verb("sql", service.directory, "lines")
+    assert "await asyncio.sleep(3600)" in text
+    assert "Which lines of the application hold connections parked" in text
+
+
+def test_a_trace_is_not_changed_by_a_question(service: Service) -> None:
+    assert service.get("/quick") == 200
+    eventually(lambda: polled(service) is not None and states(service) == [])
+    for query in ("DELETE FROM packed_checkouts", "DROP TABLE texts", "PRAGMA query_only = 0"):
+        verb("sql", service.directory, query, fails=True)
+    rows = json.loads(
+        verb("sql", service.directory, "SELECT pid, outcome FROM checkouts", "--json")
+    )
+    assert rows == [{"pid": service.process.pid, "outcome": "returned"}]

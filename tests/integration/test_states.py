@@ -1,0 +1,467 @@
+"""What the gaps of a checkout are: parked, running or ready, and at which line.
+
+Handlers of real applications hold a connection and do something else two functions deeper, behind
+middlewares of both kinds. Shares of a gap are compared, never times.
+"""
+
+import asyncio
+import threading
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Annotated, Any
+
+import aiohttp
+import httpx
+import pytest
+import requests
+import sqlalchemy as sa
+import uvicorn
+from fastapi import Depends, FastAPI, Request
+from places import line_of
+from recorded_app import Recording, async_url
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.orm import Session
+from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+import poolhog
+from poolhog import Checkout, Site, Trace
+from poolhog.analysis.accounting import State, gaps, stretches
+
+ONE = sa.text("SELECT 1")
+GAP_S = 0.4
+MOST = 0.8
+"""The part of a gap that must be told right: a sample at its edges may see something else."""
+
+BURNERS = 4
+
+
+# What a handler does while it holds its connection. The line with "HERE" is the one to find.
+
+
+async def sleeping(url: str) -> None:
+    await asyncio.sleep(GAP_S)  # HERE
+
+
+async def asking_by_httpx(url: str) -> None:
+    async with httpx.AsyncClient(verify=False) as client:
+        await client.get(url)  # HERE
+
+
+async def asking_by_aiohttp(url: str) -> None:
+    async with aiohttp.ClientSession() as client, client.get(url) as response:  # HERE
+        await response.read()
+
+
+async def locked_out(url: str) -> None:
+    lock = asyncio.Lock()
+    await lock.acquire()
+    asyncio.get_running_loop().call_later(GAP_S, lock.release)
+    async with lock:  # HERE
+        pass
+
+
+async def queueing(url: str) -> None:
+    queue: asyncio.Queue[int] = asyncio.Queue()
+    asyncio.get_running_loop().call_later(GAP_S, queue.put_nowait, 1)
+    await queue.get()  # HERE
+
+
+async def leaving_it_to_a_thread(url: str) -> None:
+    await asyncio.to_thread(time.sleep, GAP_S)  # HERE
+
+
+async def gathering(url: str) -> None:
+    await asyncio.gather(asyncio.sleep(GAP_S), asyncio.sleep(GAP_S / 2))  # HERE
+
+
+async def waiting_for_a_task(url: str) -> None:
+    await asyncio.create_task(asyncio.sleep(GAP_S))  # HERE
+
+
+async def waiting_with_a_timeout(url: str) -> None:
+    try:
+        async with asyncio.timeout(GAP_S):
+            await asyncio.Event().wait()  # HERE
+    except TimeoutError:
+        pass
+
+
+async def iterating(url: str) -> None:
+    async def things() -> AsyncIterator[int]:
+        await asyncio.sleep(GAP_S)  # HERE
+        yield 1
+
+    async for _ in things():
+        pass
+
+
+async def blocking(url: str) -> None:
+    time.sleep(GAP_S)  # HERE
+
+
+async def burning(url: str) -> None:
+    burn()
+
+
+async def starved_of_the_loop(url: str) -> None:
+    event = asyncio.Event()
+
+    def wake_and_burn() -> None:
+        event.set()
+        burn()
+
+    asyncio.get_running_loop().call_soon(wake_and_burn)
+    await event.wait()
+
+
+async def starved_by_a_blocked_loop(url: str) -> None:
+    asyncio.get_running_loop().call_soon(block)
+    await asyncio.sleep(0)
+
+
+def block() -> None:
+    time.sleep(GAP_S)  # HERE
+
+
+def burn() -> None:
+    until = time.monotonic() + GAP_S
+    while time.monotonic() < until:
+        sum(range(100))
+
+
+def sleeping_in_a_thread(url: str) -> None:
+    time.sleep(GAP_S)  # HERE
+
+
+def asking_by_requests(url: str) -> None:
+    requests.get(url, timeout=60)  # HERE
+
+
+def waiting_for_an_event(url: str) -> None:
+    threading.Event().wait(GAP_S)  # HERE
+
+
+def burning_in_a_thread(url: str) -> None:
+    burn()
+
+
+async def outer(name: str, url: str) -> None:
+    await WAITS[name](url)
+
+
+def outer_in_thread(name: str, url: str) -> None:
+    WAITS_IN_THREADS[name](url)
+
+
+PARKED = (
+    *(sleeping, asking_by_httpx, asking_by_aiohttp, locked_out, queueing, leaving_it_to_a_thread),
+    *(gathering, waiting_for_a_task, waiting_with_a_timeout, iterating, blocking),
+)
+PARKED_IN_THREADS = (sleeping_in_a_thread, asking_by_requests, waiting_for_an_event)
+
+WAITS: dict[str, Callable[[str], Awaitable[None]]] = {
+    wait.__name__: wait
+    for wait in (*PARKED, burning, starved_of_the_loop, starved_by_a_blocked_loop)
+}
+WAITS_IN_THREADS: dict[str, Callable[[str], None]] = {
+    wait.__name__: wait for wait in (*PARKED_IN_THREADS, burning_in_a_thread)
+}
+
+
+# The application around it.
+
+
+class PureMiddleware:
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
+
+
+class OtherMiddleware(BaseHTTPMiddleware):
+    async def dispatch(self, request: Request, call_next: RequestResponseEndpoint) -> Response:
+        return await call_next(request)
+
+
+async def open_async_session(request: Request) -> AsyncIterator[AsyncSession]:
+    async with AsyncSession(request.app.state.async_engine) as session:
+        await session.execute(ONE)
+        yield session
+
+
+def open_session(request: Request) -> Iterator[Session]:
+    with Session(request.app.state.engine) as session:
+        session.execute(ONE)
+        yield session
+
+
+AsyncSessionOfRequest = Annotated[AsyncSession, Depends(open_async_session)]
+SessionOfRequest = Annotated[Session, Depends(open_session)]
+
+
+async def endpoint(name: str, request: Request, session: AsyncSessionOfRequest) -> None:
+    await outer(name, request.app.state.url)
+    await session.execute(ONE)
+
+
+def endpoint_in_thread(name: str, request: Request, session: SessionOfRequest) -> None:
+    outer_in_thread(name, request.app.state.url)
+    session.execute(ONE)
+
+
+async def endpoint_of_sync_dependency(
+    name: str, request: Request, session: SessionOfRequest
+) -> None:
+    await outer(name, request.app.state.url)
+
+
+def endpoint_of_async_dependency(
+    name: str, request: Request, session: AsyncSessionOfRequest
+) -> None:
+    outer_in_thread(name, request.app.state.url)
+
+
+ENDPOINTS: tuple[Callable[..., Any], ...] = (
+    *(endpoint, endpoint_in_thread, endpoint_of_sync_dependency, endpoint_of_async_dependency),
+)
+
+
+@asynccontextmanager
+async def application(postgresql_url: str, slow_url: str) -> AsyncIterator[FastAPI]:
+    app = FastAPI()
+    for function in ENDPOINTS:
+        app.get(f"/{function.__name__}/{{name}}")(function)
+    app.add_middleware(PureMiddleware)
+    app.add_middleware(OtherMiddleware)
+    app.add_middleware(PureMiddleware)
+    app.state.url = slow_url
+    app.state.async_engine = create_async_engine(async_url(postgresql_url))
+    app.state.engine = sa.create_engine(
+        sa.make_url(postgresql_url).set(drivername="postgresql+psycopg")
+    )
+    try:
+        yield app
+    finally:
+        await app.state.async_engine.dispose()
+        app.state.engine.dispose()
+
+
+class Slow(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        time.sleep(GAP_S)
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture(scope="module")
+def slow_url() -> Iterator[str]:
+    """Of a server that takes its time."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Slow) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+        thread.join()
+
+
+@contextmanager
+def served(app: FastAPI) -> Iterator[str]:
+    """The application under uvicorn, with an event loop and a thread of its own."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", loop="asyncio"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join()
+
+
+class Asking:
+    """Asks an application for paths, in the process or over HTTP, and reads the trace."""
+
+    def __init__(self, directory: Path, postgresql_url: str, slow_url: str) -> None:
+        self._directory = directory
+        self._urls = postgresql_url, slow_url
+
+    def get(self, *paths: str, over_http: bool = False) -> Trace:
+        """All at once."""
+        recording = Recording(self._directory)
+        asyncio.run(self._get(paths, over_http))
+        return recording.read()
+
+    async def _get(self, paths: tuple[str, ...], over_http: bool) -> None:
+        async with application(*self._urls) as app, AsyncExitStack() as stack:
+            transport = None if over_http else httpx.ASGITransport(app)
+            base_url = stack.enter_context(served(app)) if over_http else "http://here"
+            async with httpx.AsyncClient(transport=transport, base_url=base_url) as client:
+                answers = await asyncio.gather(*(client.get(path, timeout=60) for path in paths))
+            assert [answer.status_code for answer in answers] == [200] * len(paths)
+
+
+@pytest.fixture
+def asking(tmp_path: Path, postgresql_url: str, slow_url: str) -> Iterator[Asking]:
+    yield Asking(tmp_path / "trace", postgresql_url, slow_url)
+    poolhog.uninstall()
+
+
+# What the trace says.
+
+
+def shares(checkout: Checkout, until: float) -> Counter[tuple[State, Site | None]]:
+    """The parts of the longest gap, by what its samples say."""
+    began, ended = max(gaps(checkout, until), key=lambda gap: gap[1] - gap[0])
+    assert ended - began >= 0.9 * GAP_S
+    found: Counter[tuple[State, Site | None]] = Counter()
+    for stretch in stretches(checkout, until):
+        if began <= stretch.started < ended:
+            found[stretch.state, stretch.sample.site] += stretch.duration / (ended - began)  # type: ignore[assignment]
+    assert sum(found.values()) == pytest.approx(1)
+    return found
+
+
+def share_of(found: Counter[tuple[State, Site | None]], state: State) -> float:
+    return sum(share for (told, _), share in found.items() if told is state)
+
+
+def lines(site: Site | None) -> list[tuple[str, int]]:
+    """The application's frames, the innermost first."""
+    assert site is not None
+    return [(s.file, s.line) for s in site.stack if s.is_application]
+
+
+def assert_is(state: State, trace: Trace, expected: list[tuple[str, int]]) -> None:
+    """The only checkout's longest gap is of this state, at these lines."""
+    (checkout,) = trace.checkouts
+    found = shares(checkout, trace.until)
+    ((told, site), share), *_ = found.most_common()
+    assert (told, lines(site)) == (state, expected)
+    assert share >= MOST
+
+
+def stack(wait: Callable[..., Any], function: Callable[..., Any]) -> list[tuple[str, int]]:
+    """Where the wait is: its own line, the helper's, and the endpoint's."""
+    in_thread = wait.__name__ in WAITS_IN_THREADS
+    return [
+        line_of(wait, "# HERE"),
+        line_of(outer_in_thread, "](url)") if in_thread else line_of(outer, "](url)"),
+        line_of(function, "outer_in_thread(" if in_thread else "await outer("),
+    ]
+
+
+@pytest.mark.parametrize("wait", PARKED, ids=lambda wait: wait.__name__)
+def test_an_await_is_parked_at_its_line(asking: Asking, wait: Callable[..., Any]) -> None:
+    trace = asking.get(f"/endpoint/{wait.__name__}")
+    expected = stack(wait, endpoint)
+    if wait is iterating:
+        # The generator is a function of its own, between the line and its caller.
+        expected.insert(1, line_of(iterating, "async for"))
+    assert_is(State.PARKED, trace, expected)
+
+
+@pytest.mark.parametrize("wait", PARKED_IN_THREADS, ids=lambda wait: wait.__name__)
+def test_a_blocking_call_in_a_thread_is_parked_at_its_line(
+    asking: Asking, wait: Callable[..., Any]
+) -> None:
+    trace = asking.get(f"/endpoint_in_thread/{wait.__name__}")
+    assert_is(State.PARKED, trace, stack(wait, endpoint_in_thread))
+
+
+@pytest.mark.parametrize(
+    ("function", "wait"),
+    [
+        (endpoint, sleeping),
+        (endpoint, asking_by_httpx),
+        (endpoint_in_thread, sleeping_in_a_thread),
+        (endpoint_of_sync_dependency, sleeping),
+        (endpoint_of_async_dependency, sleeping_in_a_thread),
+    ],
+    ids=lambda function: function.__name__,
+)
+def test_it_is_the_same_under_a_server(
+    asking: Asking, function: Callable[..., Any], wait: Callable[..., Any]
+) -> None:
+    trace = asking.get(f"/{function.__name__}/{wait.__name__}", over_http=True)
+    assert_is(State.PARKED, trace, stack(wait, function))
+
+
+def test_an_async_endpoint_is_found_behind_a_dependency_in_a_thread(asking: Asking) -> None:
+    trace = asking.get("/endpoint_of_sync_dependency/sleeping")
+    assert_is(State.PARKED, trace, stack(sleeping, endpoint_of_sync_dependency))
+
+
+def test_an_endpoint_in_a_thread_is_found_behind_an_async_dependency(asking: Asking) -> None:
+    trace = asking.get("/endpoint_of_async_dependency/sleeping_in_a_thread")
+    assert_is(State.PARKED, trace, stack(sleeping_in_a_thread, endpoint_of_async_dependency))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/endpoint/burning",
+        "/endpoint_in_thread/burning_in_a_thread",
+        "/endpoint_of_sync_dependency/burning",
+        "/endpoint_of_async_dependency/burning_in_a_thread",
+    ],
+)
+def test_computing_is_running(asking: Asking, path: str) -> None:
+    """However much of the processor it gets: what it waits for it with is not parked."""
+    trace = asking.get(path)
+    (checkout,) = trace.checkouts
+    found = shares(checkout, trace.until)
+    assert share_of(found, State.PARKED) <= 1 - MOST
+    assert share_of(found, State.RUNNING) > share_of(found, State.PARKED)
+    if path == "/endpoint_of_sync_dependency/burning":
+        return  # the loop's thread is not the one that asked: it is not known where it is
+    inside = sum(
+        share
+        for (told, site), share in found.items()
+        if told is not State.PARKED and lines(site)[1:2] == [line_of(burning_of(path), "burn()")]
+    )
+    assert inside >= MOST
+
+
+def burning_of(path: str) -> Callable[..., Any]:
+    return burning_in_a_thread if path.endswith("in_a_thread") else burning
+
+
+def test_threads_that_compute_at_once_share_one_interpreter(asking: Asking) -> None:
+    """One of them runs at a time, and the others are ready."""
+    trace = asking.get(*["/endpoint_in_thread/burning_in_a_thread"] * BURNERS)
+    assert len(trace.checkouts) == BURNERS
+    found = [shares(checkout, trace.until) for checkout in trace.checkouts]
+    running = sum(share_of(shares, State.RUNNING) for shares in found) / BURNERS
+    parked = sum(share_of(shares, State.PARKED) for shares in found) / BURNERS
+    ready = sum(share_of(shares, State.READY) for shares in found) / BURNERS
+    assert parked <= 1 - MOST
+    assert running < 2 / BURNERS < ready
+
+
+@pytest.mark.parametrize(
+    ("wait", "blocker", "text"),
+    [(starved_of_the_loop, burn, ""), (starved_by_a_blocked_loop, block, "# HERE")],
+)
+def test_waiting_for_a_blocked_loop_is_ready_and_says_what_blocked_it(
+    asking: Asking, wait: Callable[..., Any], blocker: Callable[..., Any], text: str
+) -> None:
+    trace = asking.get(f"/endpoint/{wait.__name__}")
+    (checkout,) = trace.checkouts
+    found = shares(checkout, trace.until)
+    assert share_of(found, State.READY) >= MOST
+    blamed: Counter[str] = Counter()
+    for (told, site), share in found.items():
+        if told is State.READY and site is not None:
+            function = next((s for s in site.stack if s.is_application), site)
+            blamed[function.function] += share
+            if text and function.function == blocker.__name__:
+                assert (function.file, function.line) == line_of(blocker, text)
+    assert blamed[blocker.__name__] >= MOST

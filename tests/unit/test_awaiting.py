@@ -1,0 +1,225 @@
+"""Await chains: where a suspended task is, through whatever it awaits."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import anyio.to_thread
+
+from poolhog.recording.awaiting import await_chain
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
+
+    Main = Callable[[asyncio.Event], Coroutine[Any, Any, object]]
+
+
+def chain_of(main: Main) -> list[str]:
+    """The functions, the innermost first, in which ``main`` waits for the event it is given."""
+    names, _ = look_at(main)
+    return names
+
+
+def look_at(main: Main) -> tuple[list[str], tuple[int, int] | None]:
+    async def look() -> tuple[list[str], tuple[int, int] | None]:
+        event = asyncio.Event()
+        task = asyncio.create_task(main(event))
+        for _ in range(20):  # far enough to be suspended for good
+            await asyncio.sleep(0)
+        places, worker = await_chain(task)
+        event.set()
+        await task
+        return [code.co_name for code, _ in places], worker
+
+    return asyncio.run(look())
+
+
+async def helper(event: asyncio.Event) -> str:
+    return await inner_helper(event)
+
+
+async def inner_helper(event: asyncio.Event) -> str:
+    await event.wait()
+    return "done"
+
+
+def test_through_helpers() -> None:
+    async def main(event: asyncio.Event) -> None:
+        await helper(event)
+
+    assert chain_of(main) == ["wait", "inner_helper", "helper", "main"]
+
+
+def test_the_line_is_that_of_the_await() -> None:
+    async def main(event: asyncio.Event) -> None:
+        await asyncio.sleep(0)
+        await event.wait()
+        await asyncio.sleep(0)
+
+    async def look() -> int | None:
+        event = asyncio.Event()
+        task = asyncio.create_task(main(event))
+        await asyncio.sleep(0.01)
+        (code, instruction) = await_chain(task)[0][-1]
+        event.set()
+        await task
+        lines = (n for first, end, n in code.co_lines() if first <= instruction < end)
+        return next(lines)
+
+    assert asyncio.run(look()) == main.__code__.co_firstlineno + 2
+
+
+def test_through_asynchronous_generators() -> None:
+    async def rows(event: asyncio.Event) -> AsyncIterator[int]:
+        yield 1
+        await helper(event)
+
+    async def mapped(event: asyncio.Event) -> AsyncIterator[int]:
+        async for row in rows(event):
+            yield row
+
+    async def main(event: asyncio.Event) -> None:
+        async for _ in mapped(event):
+            pass
+
+    assert chain_of(main) == ["wait", "inner_helper", "helper", "rows", "mapped", "main"]
+
+
+def test_through_anext_with_a_default() -> None:
+    async def rows(event: asyncio.Event) -> AsyncIterator[int]:
+        await helper(event)
+        yield 1
+
+    async def main(event: asyncio.Event) -> None:
+        await anext(rows(event), None)
+
+    assert chain_of(main) == ["wait", "inner_helper", "helper", "rows", "main"]
+
+
+def test_through_a_generator_that_is_closed_or_thrown_into() -> None:
+    async def rows(event: asyncio.Event) -> AsyncIterator[int]:
+        try:
+            yield 1
+        finally:
+            await helper(event)
+
+    async def closing(event: asyncio.Event) -> None:
+        generator = rows(event)
+        await anext(generator)
+        await generator.aclose()  # type: ignore[attr-defined] # it is a generator
+
+    async def leaving(event: asyncio.Event) -> None:
+        from contextlib import asynccontextmanager
+
+        async with asynccontextmanager(partial(rows, event))():
+            pass
+
+    assert chain_of(closing) == ["wait", "inner_helper", "helper", "rows", "closing"]
+    assert chain_of(leaving) == ["wait", "inner_helper", "helper", "rows", "__aexit__", "leaving"]
+
+
+def test_through_objects_with_an_await_method() -> None:
+    class Generates:
+        def __init__(self, event: asyncio.Event) -> None:
+            self.event = event
+
+        def __await__(self) -> Generator[Any, None, str]:
+            return (yield from helper(self.event).__await__())
+
+    class Delegates(Generates):
+        def __await__(self) -> Generator[Any, None, str]:
+            return helper(self.event).__await__()
+
+    def main_of(made: Callable[[asyncio.Event], Awaitable[str]]) -> Main:
+        async def main(event: asyncio.Event) -> None:
+            await made(event)
+
+        return main
+
+    inside = ["wait", "inner_helper", "helper"]
+    assert chain_of(main_of(Generates)) == [*inside, "__await__", "main"]
+    assert chain_of(main_of(Delegates)) == [*inside, "main"]
+
+
+def test_gather_is_waited_for_where_it_was_called() -> None:
+    """What it gathers are tasks of their own."""
+
+    async def main(event: asyncio.Event) -> None:
+        await asyncio.gather(helper(event), helper(event))
+
+    assert chain_of(main) == ["main"]
+
+
+def test_wait_for_and_timeout() -> None:
+    async def with_wait_for(event: asyncio.Event) -> None:
+        await asyncio.wait_for(helper(event), 60)
+
+    async def with_timeout(event: asyncio.Event) -> None:
+        async with asyncio.timeout(60):
+            await helper(event)
+
+    # From Python 3.12 on, wait_for awaits in the same task.
+    assert chain_of(with_wait_for)[-2:] == ["wait_for", "with_wait_for"]
+    assert chain_of(with_timeout) == ["wait", "inner_helper", "helper", "with_timeout"]
+
+
+def test_a_bare_future_is_no_frame() -> None:
+    async def main(event: asyncio.Event) -> None:
+        future = asyncio.get_running_loop().create_future()
+        waiting = asyncio.create_task(event.wait())
+        waiting.add_done_callback(lambda _: future.set_result(None))
+        await future
+
+    assert chain_of(main) == ["main"]
+
+
+def test_a_task_that_is_done_is_nowhere() -> None:
+    async def look() -> list[Any]:
+        task = asyncio.create_task(asyncio.sleep(0))
+        await task
+        return await_chain(task)[0]
+
+    assert asyncio.run(look()) == []
+
+
+def test_the_worker_thread_that_is_waited_for() -> None:
+    """anyio's, in which Starlette and FastAPI run what is not asynchronous."""
+    inside: list[tuple[int, int]] = []
+    ending = threading.Event()
+
+    def blocking() -> None:
+        inside.append((threading.get_ident(), threading.get_native_id()))
+        ending.wait(60)
+
+    async def look() -> tuple[list[str], tuple[int, int] | None]:
+        async def main() -> None:
+            await anyio.to_thread.run_sync(blocking)
+
+        task = asyncio.create_task(main())
+        while not inside:
+            await asyncio.sleep(0.005)
+        places, worker = await_chain(task)
+        ending.set()
+        await task
+        return [code.co_name for code, _ in places], worker
+
+    names, worker = asyncio.run(look())
+    assert worker == inside[0]
+    assert names[-1] == "main"
+    assert "run_sync" in names
+
+
+def test_very_deep_chains_are_cut() -> None:
+    async def descend(event: asyncio.Event, depth: int) -> None:
+        if depth:
+            await descend(event, depth - 1)
+        else:
+            await event.wait()
+
+    async def main(event: asyncio.Event) -> None:
+        await descend(event, 300)
+
+    assert len(chain_of(main)) == 200

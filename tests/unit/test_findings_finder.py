@@ -1,0 +1,592 @@
+"""What is found, and what is not: checkouts as a process would have left them, on a fake clock."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from factories import (
+    PROCESS,
+    SELECT,
+    UPDATE,
+    explicit_burst,
+    make_checkout,
+    make_pool,
+    make_request,
+    make_site,
+    one_get,
+    op,
+    sample,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+from poolhog.analysis.accounting import Shares, account
+from poolhog.analysis.findings import Finder, FindingKind, find
+from poolhog.analysis.findings.lending import MOST_INNER
+from poolhog.analysis.findings.wording import deadlock_from
+from poolhog.analysis.thresholds import Thresholds
+from poolhog.model import Activity, Cause, OperationKind, Outcome, Trace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from poolhog.analysis.findings import Finding
+    from poolhog.model import Checkout, Operation, Pool, Request, Site
+
+BEGIN, STATEMENT, COMMIT, ROLLBACK, RESET = (
+    OperationKind.BEGIN,
+    OperationKind.STATEMENT,
+    OperationKind.COMMIT,
+    OperationKind.ROLLBACK,
+    OperationKind.RESET,
+)
+PARKED, RUNNING, READY = Activity.PARKED, Activity.RUNNING, Activity.READY
+RUNNING_ON = replace(PROCESS, finished=False)
+
+QUERY = make_site(11, "await session.execute(query)", function="endpoint")
+CALL = make_site(12, "await call_the_llm()", function="endpoint")
+SLEEP = make_site(
+    3, "await future", file="/lib/asyncio.py", function="sleep", is_application=False, caller=CALL
+)
+WRITE = make_site(13, "await session.execute(update)", function="endpoint")
+ASKED = QUERY
+
+
+def operations(start: float, gap: float, *, site: Site = QUERY) -> list[Operation]:
+    """A statement, a gap, and another statement, each statement of 10 ms."""
+    second = start + 0.01 + gap
+    return [
+        op(BEGIN, start, start),
+        op(STATEMENT, start, start + 0.01, SELECT, site=site),
+        op(STATEMENT, second, second + 0.01, UPDATE, site=WRITE),
+        op(COMMIT, second + 0.01, second + 0.02),
+    ]
+
+
+def parked_checkout(
+    id_: str = "c1",
+    at: float = 1.0,
+    gap: float = 1.0,
+    *,
+    activity: Activity = PARKED,
+    seen: Site | None = SLEEP,
+    pool: Pool | None = None,
+    request: Request | None = None,
+    asked: float | None = None,
+) -> Checkout:
+    """A connection that was not used for ``gap`` seconds, which were looked at."""
+    first = at + 0.01
+    return make_checkout(
+        id_,
+        asked if asked is not None else at,
+        at,
+        at + gap + 0.03,
+        pool=pool or POOL,
+        request=request or make_request(f"r-{id_}", at, at + gap + 0.03),
+        operations=operations(at, gap),
+        samples=[sample(activity, first + gap * 0.1, first + gap * 0.9, seen)],
+        site=ASKED,
+    )
+
+
+POOL = make_pool()
+
+
+def found(
+    *checkouts: Checkout, thresholds: Thresholds | None = None, until: float = 60.0
+) -> tuple[Finding, ...]:
+    finder = Finder(thresholds or Thresholds())
+    shares = Shares(checkouts, until)
+    for checkout in sorted(checkouts, key=lambda c: c.asked):
+        finder.add(checkout, account(checkout, until, shares), until, shares)
+    return finder.found()
+
+
+def only(findings: Sequence[Finding], kind: FindingKind) -> Finding:
+    assert [finding.kind for finding in findings] == [kind], findings
+    return findings[0]
+
+
+class TestParked:
+    def test_line_evidence_and_example(self) -> None:
+        finding = only(
+            found(parked_checkout("c1", 1.0, 1.0), parked_checkout("c2", 4.0, 3.0)),
+            FindingKind.PARKED_CHECKOUT,
+        )
+        assert finding.site is CALL
+        assert finding.awaiting == (SLEEP,)
+        assert finding.checkouts == 2
+        assert finding.seconds == pytest.approx(4.0)
+        assert finding.share == pytest.approx(4.0 / 4.06)
+        assert finding.routes == ("GET /notes/{note_id}",)
+        assert finding.detail == (
+            "held 4 s in 2 checkouts (median 3 s, longest 3 s) between "
+            "`SELECT … FROM notes` (service.py:11) and `UPDATE notes …` (service.py:13)"
+        )
+        assert (finding.example.checkout, finding.example.request) == ("c2", "r-c2")
+        assert finding.example.started == pytest.approx(4.01)
+        assert finding.example.ended == pytest.approx(7.01)
+
+    def test_who_waited_meanwhile(self) -> None:
+        hog = parked_checkout("c1", 1.0, 2.0)  # parked from 1.01 to 3.01
+        other = make_request("r2", route="/other")
+        patient = make_checkout("c2", 2.0, 3.5, 3.5, pool=POOL, request=other)
+        late = make_checkout("c3", 3.2, 3.9, 3.9, pool=POOL, request=make_request("r3"))
+        elsewhere = make_checkout("c4", 2.0, 3.0, 3.0, pool=make_pool("p2"), request=other)
+        finding = only(found(hog, patient, late, elsewhere), FindingKind.PARKED_CHECKOUT)
+        assert finding.waited == pytest.approx(1.01)
+        assert finding.waiters == ("GET /other",)
+
+    def test_a_second_that_several_wait_and_hold_counts_once_per_waiter(self) -> None:
+        hogs = [parked_checkout(f"h{n}", 1.0, 2.0) for n in range(3)]
+        waits = [make_checkout(f"w{n}", 2.0, 3.0, 3.1, pool=POOL) for n in range(4)]
+        assert found(*hogs, *waits)[0].waited == pytest.approx(4.0)
+
+    @pytest.mark.parametrize("activity", [RUNNING, READY])
+    def test_what_is_not_parked_is_not_found(self, activity: Activity) -> None:
+        kinds = {finding.kind for finding in found(parked_checkout(activity=activity))}
+        assert FindingKind.PARKED_CHECKOUT not in kinds
+
+    def test_short_stretches_are_not_found(self) -> None:
+        short = [parked_checkout(f"c{n}", n, 0.04) for n in range(50)]
+        assert found(*short) == ()
+        assert len(found(*short, thresholds=Thresholds(parked_s=0.03))) == 1
+
+    def test_a_small_share_is_not_found(self) -> None:
+        busy = make_checkout(
+            "busy", 10.0, 10.0, 50.0, pool=POOL, operations=[op(STATEMENT, 10.0, 50.0, SELECT)]
+        )
+        assert found(parked_checkout("c1", 1.0, 0.3), busy) == ()
+        assert len(found(parked_checkout("c1", 1.0, 0.5), busy)) == 1
+
+    def test_lines_of_two_processes_are_one_finding(self) -> None:
+        other = replace(make_pool("p2"), process=replace(PROCESS, pid=200))
+        checkouts = parked_checkout("c1"), parked_checkout("c2", gap=2.0, pool=other)
+        processes = PROCESS, other.process
+        finding = only(
+            find(Trace(processes, (POOL, other), (), checkouts, 60.0)), FindingKind.PARKED_CHECKOUT
+        )
+        assert (finding.checkouts, finding.example.pid) == (2, 200)
+
+    def test_the_order_is_that_of_the_seconds(self) -> None:
+        line = make_site(40, "await other()", function="endpoint")
+        findings = found(
+            parked_checkout("c1", 1.0, 1.0), parked_checkout("c2", 4.0, 2.0, seen=line)
+        )
+        assert [finding.site for finding in findings] == [line, CALL]
+
+    def test_gaps_without_a_sample_count_like_their_siblings(self) -> None:
+        seen = parked_checkout("c1", 1.0, 1.0)
+        unseen = [replace(parked_checkout(f"u{n}", 3.0 + n, 0.004), samples=()) for n in range(10)]
+        finding = only(found(seen, *unseen), FindingKind.PARKED_CHECKOUT)
+        assert finding.checkouts == 1
+        # The gap after the last operation of each has no sample either, and is as short.
+        assert finding.seconds > 1.0 + 10 * 0.004 * 0.99
+
+    def test_one_that_is_still_open(self) -> None:
+        pool = replace(POOL, process=RUNNING_ON)
+        checkout = replace(
+            parked_checkout(pool=pool),
+            returned=None,
+            outcome=Outcome.OPEN,
+            operations=operations(1.0, 1.0)[:2],
+            samples=(sample(PARKED, 1.02, None, SLEEP),),
+            request=make_request(ended=None, status=None),
+        )
+        finding = only(found(checkout), FindingKind.PARKED_CHECKOUT)
+        assert finding.seconds == pytest.approx(60.0 - 1.01)
+        assert finding.detail.endswith("and its return")
+
+
+class TestAfterTheResponse:
+    REQUEST = make_request("r1", 1.0, 6.0, responding=2.0, responded=2.0)
+
+    def checkout(self, request: Request, until: float = 5.0) -> Checkout:
+        return make_checkout(
+            "c1",
+            1.0,
+            1.0,
+            until,
+            pool=POOL,
+            request=request,
+            operations=[op(STATEMENT, 1.0, 1.5, SELECT, site=QUERY)],
+            samples=[sample(PARKED, 1.51, until - 0.01, SLEEP)],
+            site=ASKED,
+        )
+
+    def test_each_second_is_of_one_kind(self) -> None:
+        after, parked = found(self.checkout(self.REQUEST))
+        assert after.kind is FindingKind.HELD_AFTER_RESPONSE
+        assert after.seconds == pytest.approx(3.0)
+        assert parked.kind is FindingKind.PARKED_CHECKOUT
+        assert parked.seconds == pytest.approx(0.5)
+        assert 'scope="function"' in after.advice
+
+    def test_background_tasks_are_told(self) -> None:
+        request = make_request(
+            "r1", 1.0, 6.0, responding=2.0, responded=2.0, stages=[("background", 2.0, 5.0)]
+        )
+        told = "while background tasks ran, asked for at service.py:11"
+        assert told in found(self.checkout(request))[0].detail
+
+    def test_what_every_dependency_costs_is_not_found(self) -> None:
+        assert found(*(one_get()[1] for _ in range(3))) == ()
+
+    def test_also_without_samples(self) -> None:
+        checkout = replace(self.checkout(self.REQUEST), samples=())
+        finding = only(found(checkout), FindingKind.HELD_AFTER_RESPONSE)
+        assert finding.site is ASKED
+
+    def test_a_checkout_of_the_time_after_is_not_found(self) -> None:
+        request = make_request("r1", 0.0, 6.0, responding=0.5, responded=0.5)
+        only(found(self.checkout(request)), FindingKind.PARKED_CHECKOUT)
+
+    def test_a_request_that_failed_is_over_when_it_ended(self) -> None:
+        request = make_request("r1", 1.0, 2.0, status=None)
+        kinds = {finding.kind for finding in found(self.checkout(request))}
+        assert FindingKind.HELD_AFTER_RESPONSE in kinds
+
+
+class TestStreaming:
+    def test_parked_from_the_start_of_the_response_to_its_end(self) -> None:
+        request = make_request("r1", 1.0, 6.0, responding=1.2, responded=6.0)
+        checkout = TestAfterTheResponse().checkout(request)
+        library = make_site(9, "", file="/lib/uvicorn.py", function="send", is_application=False)
+        checkout = replace(checkout, samples=[sample(PARKED, 1.51, 4.9, library)])
+        finding = only(found(checkout), FindingKind.HELD_WHILE_STREAMING)
+        assert finding.seconds == pytest.approx(3.5)
+        assert finding.site is ASKED
+        assert finding.awaiting == (library,)
+
+    @pytest.mark.parametrize(
+        ("function", "kind"),
+        [
+            ("WebSocket.receive_text", FindingKind.HELD_WHILE_STREAMING),
+            ("ClientSession.request", FindingKind.PARKED_CHECKOUT),
+        ],
+    )
+    def test_of_a_websocket_only_what_it_says_and_hears(
+        self, function: str, kind: FindingKind
+    ) -> None:
+        request = replace(
+            make_request("r1", 1.0, None, responding=1.2, method="WS"), kind="websocket"
+        )
+        inner = make_site(9, file="/lib/x.py", function=function, is_application=False, caller=CALL)
+        checkout = TestAfterTheResponse().checkout(request)
+        checkout = replace(checkout, samples=[sample(PARKED, 1.51, 4.9, inner)])
+        assert only(found(checkout), kind).site is CALL
+
+
+class TestNested:
+    OTHER = make_site(20, "await other.execute(query)", function="audit", caller=CALL)
+
+    def pair(
+        self,
+        *,
+        owner: str = "Task-1",
+        request: Request | None = None,
+        pool: Pool = POOL,
+        seen: Site = SLEEP,
+    ) -> tuple[Checkout, Checkout]:
+        outer = replace(parked_checkout("c1", 1.0, 2.0, request=request, seen=seen))
+        inner = make_checkout(
+            "c2",
+            1.5,
+            2.0,
+            2.5,
+            pool=pool,
+            request=outer.request,
+            owner=owner,
+            operations=[op(STATEMENT, 2.0, 2.5, SELECT, site=self.OTHER)],
+            site=self.OTHER,
+        )
+        return outer, inner
+
+    def test_the_line_that_asks_and_the_seconds_of_the_other(self) -> None:
+        findings = {finding.kind: finding for finding in found(*self.pair())}
+        assert findings.keys() == {FindingKind.NESTED_CHECKOUT, FindingKind.PARKED_CHECKOUT}
+        nested = findings[FindingKind.NESTED_CHECKOUT]
+        parked = findings[FindingKind.PARKED_CHECKOUT]
+        assert nested.site is CALL
+        assert nested.awaiting == (self.OTHER,)
+        # From asking for the second to its return; the rest of the gap is parked.
+        assert nested.seconds == pytest.approx(1.0)
+        assert parked.seconds == pytest.approx(1.0)
+        assert "With 5 connections in the pool, 5 requests at the same time" in nested.detail
+
+    def test_depth(self) -> None:
+        outer, inner = self.pair()
+        third = replace(inner, id="c3", asked=2.1, granted=2.2, returned=2.3)
+        nested = [f for f in found(outer, inner, third) if f.kind is FindingKind.NESTED_CHECKOUT]
+        assert "up to 3 at once. With 5 connections in the pool, 3 requests" in nested[0].detail
+
+    def test_one_after_the_other_is_not_nested(self) -> None:
+        outer, inner = self.pair()
+        first = replace(outer, returned=1.4, operations=outer.operations[:2], samples=())
+        assert found(first, inner) == ()
+
+    def test_two_pools_are_not_nested(self) -> None:
+        kinds = [f.kind for f in found(*self.pair(pool=make_pool("p2")))]
+        assert kinds == [FindingKind.PARKED_CHECKOUT]
+
+    def test_tasks_of_a_request_that_run_beside_each_other_are_not_nested(self) -> None:
+        kinds = [f.kind for f in found(*self.pair(owner="Task-2"))]
+        assert kinds == [FindingKind.PARKED_CHECKOUT]
+
+    def test_a_task_that_waits_for_another_is(self) -> None:
+        gather = make_site(12, "await asyncio.gather(...)", function="endpoint")
+        kinds = {f.kind for f in found(*self.pair(owner="Task-2", seen=gather))}
+        assert FindingKind.NESTED_CHECKOUT in kinds
+
+    def test_without_a_request_the_owner_tells(self) -> None:
+        outer, inner = (replace(checkout, request=None) for checkout in self.pair())
+        assert FindingKind.NESTED_CHECKOUT in {f.kind for f in found(outer, inner)}
+        other = replace(inner, owner="Task-2")
+        assert FindingKind.NESTED_CHECKOUT not in {f.kind for f in found(outer, other)}
+
+    def test_a_connection_that_is_kept_for_ever_does_not_collect_the_others(self) -> None:
+        kept = replace(parked_checkout("kept", 1.0, 5.0), request=None)
+        others = [
+            replace(make_checkout(f"o{n}", 2 + n / 1e3, 2 + n / 1e3, 2 + n / 1e3), pool=POOL)
+            for n in range(2 * MOST_INNER)
+        ]
+        nested = [f for f in found(kept, *others) if f.kind is FindingKind.NESTED_CHECKOUT]
+        assert nested[0].checkouts == MOST_INNER
+
+    @pytest.mark.parametrize(
+        ("capacity", "depth", "requests"),
+        [(5, 2, 5), (10, 3, 5), (5, 3, 3), (1, 2, 1), (15, 2, 15)],
+    )
+    def test_from_when_on_requests_can_block_each_other(
+        self, capacity: int, depth: int, requests: int
+    ) -> None:
+        assert deadlock_from(capacity, depth) == requests
+        # Each holds all but one of what it needs: so they leave none, and one less leaves some.
+        assert requests * (depth - 1) >= capacity
+        assert (requests - 1) * (depth - 1) < capacity
+
+
+class TestNeverReturned:
+    def open(
+        self, *, finished: bool = False, ended: float | None = None, seen: Site | None = SLEEP
+    ) -> Checkout:
+        process = replace(PROCESS, finished=finished)
+        return replace(
+            parked_checkout(
+                pool=replace(POOL, process=process), request=make_request("r1", 1.0, ended)
+            ),
+            returned=None,
+            outcome=Outcome.OPEN,
+            operations=operations(1.0, 1.0)[:2],
+            samples=(sample(PARKED, 1.02, None, seen),),
+        )
+
+    def kinds(self, checkout: Checkout) -> set[FindingKind]:
+        return {finding.kind for finding in found(checkout)}
+
+    def test_collected(self) -> None:
+        checkout = replace(parked_checkout(seen=None), outcome=Outcome.COLLECTED)
+        checkout = replace(checkout, operations=checkout.operations[:2])
+        finding = only(found(checkout), FindingKind.NEVER_RETURNED)
+        assert finding.site is ASKED
+        assert "1 connection came back by the garbage collector only" in finding.detail
+        assert finding.seconds == pytest.approx(1.02)
+
+    def test_collected_at_once(self) -> None:
+        checkout = replace(parked_checkout(gap=0.0), outcome=Outcome.COLLECTED, samples=())
+        assert only(found(checkout), FindingKind.NEVER_RETURNED).checkouts == 1
+
+    def test_open_when_the_process_finished(self) -> None:
+        assert FindingKind.NEVER_RETURNED in self.kinds(self.open(finished=True))
+
+    def test_open_and_its_owner_is_gone(self) -> None:
+        finding = only(found(self.open(seen=None)), FindingKind.NEVER_RETURNED)
+        assert finding.seconds == pytest.approx(60.0 - 1.01)
+
+    def test_open_and_its_request_is_over(self) -> None:
+        checkout = replace(self.open(ended=2.0), samples=())
+        assert FindingKind.NEVER_RETURNED in self.kinds(checkout)
+
+    def test_open_while_its_owner_goes_on(self) -> None:
+        assert self.kinds(self.open()) == {FindingKind.PARKED_CHECKOUT}
+        assert FindingKind.NEVER_RETURNED not in self.kinds(self.open(ended=2.0))
+        busy = replace(self.open(), operations=[op(STATEMENT, 1.0, None, SELECT)], samples=())
+        assert self.kinds(busy) == set()
+
+
+class TestLostWrite:
+    def checkout(self, cause: Cause | None = None) -> Checkout:
+        return make_checkout(
+            "c1",
+            1.0,
+            1.0,
+            1.05,
+            pool=POOL,
+            request=make_request("r1", 1.0, 1.1, method="POST"),
+            operations=[
+                op(BEGIN, 1.0, 1.0),
+                op(STATEMENT, 1.0, 1.02, UPDATE, site=WRITE),
+                op(ROLLBACK, 1.03, 1.04, cause=cause),
+                op(RESET, 1.04, 1.04),
+            ],
+        )
+
+    def test_line_and_statement(self) -> None:
+        finding = only(found(self.checkout()), FindingKind.LOST_WRITE)
+        assert finding.site is WRITE
+        assert (finding.seconds, finding.checkouts) == (0.0, 1)
+        assert finding.routes == ("POST /notes/{note_id}",)
+        assert finding.detail.endswith("`UPDATE notes …`")
+
+    @pytest.mark.parametrize("cause", Cause)
+    def test_a_rollback_for_a_cause_is_fine(self, cause: Cause) -> None:
+        assert found(self.checkout(cause)) == ()
+
+
+class TestPoolTimeout:
+    def test_who_held_the_connections_then(self) -> None:
+        parked = parked_checkout("hog", 1.0, 9.0)
+        waiter = make_checkout(
+            "w", 2.0, gave_up=5.0, pool=POOL, request=make_request("rw"), site=WRITE
+        )
+        # Asked for after the waiter, and held when it gave up.
+        busy = make_checkout(
+            "busy",
+            3.0,
+            3.0,
+            6.0,
+            pool=POOL,
+            request=make_request("rb", route="/busy"),
+            operations=[op(STATEMENT, 3.0, 6.0, UPDATE, site=WRITE)],
+        )
+        over = make_checkout("over", 3.0, 3.0, 4.0, pool=POOL, request=make_request("ro"))
+        later = make_checkout("later", 4.0, 5.5, 7.0, pool=POOL, request=make_request("rl"))
+        after = make_checkout("after", 5.5, 5.5, 7.0, pool=POOL, request=make_request("ra"))
+        findings = found(parked, waiter, busy, over, later, after)
+        timeout = findings[-1]
+        assert timeout.kind is FindingKind.POOL_TIMEOUT
+        assert timeout.site is WRITE
+        assert timeout.detail == (
+            "1 wait ended without a connection after up to 3 s. The connections were held by "
+            "GET /busy, busy with `UPDATE notes …` (service.py:13) (50%); "
+            "GET /notes/{note_id}, parked at service.py:12 (50%)"
+        )
+        assert (timeout.example.started, timeout.example.ended) == (2.0, 5.0)
+
+    def test_other_ends_of_a_wait_are_fine(self) -> None:
+        for outcome in (Outcome.CANCELLED, Outcome.ERROR, Outcome.WAITING):
+            gave_up = None if outcome is Outcome.WAITING else 5.0
+            assert found(make_checkout("w", 2.0, gave_up=gave_up, outcome=outcome)) == ()
+
+
+class TestChurn:
+    def checkouts(self, opened: int, kept: int, size: int | None = 5) -> Iterable[Checkout]:
+        pool = make_pool(size=size)
+        for n in range(opened + kept):
+            connect = [op(OperationKind.CONNECT, n, n + 0.02)] if n < opened else []
+            granted = n + 0.03
+            yield make_checkout(
+                f"c{n}", n, granted, granted, pool=pool, operations=connect, site=ASKED
+            )
+
+    def test_what_it_costs(self) -> None:
+        finding = only(found(*self.checkouts(50, 50)), FindingKind.CONNECTION_CHURN)
+        assert finding.site is ASKED
+        assert "50 connections were opened for 100 checkouts" in finding.detail
+        assert finding.seconds == pytest.approx(45 * 0.02)
+        assert finding.share == 1.0  # nothing else took any time
+
+    @pytest.mark.parametrize(
+        ("opened", "kept", "size"),
+        [(5, 0, 5), (100, 0, 100), (24, 0, 5), (50, 500, 5), (19, 0, None)],
+    )
+    def test_what_is_not_churn(self, opened: int, kept: int, size: int | None) -> None:
+        assert found(*self.checkouts(opened, kept, size)) == ()
+
+
+class TestStarved:
+    def starved(self, *looks: tuple[float, float, int]) -> Checkout:
+        samples = [
+            sample(READY, started, ended, make_site(line, function="export"))
+            for started, ended, line in looks
+        ]
+        return replace(parked_checkout("c1", 1.0, 1.0), samples=samples)
+
+    def test_the_function_that_ran_and_its_longest_line(self) -> None:
+        finding = only(
+            found(self.starved((1.01, 1.2, 70), (1.21, 1.8, 71), (1.81, 2.0, 70))),
+            FindingKind.STARVED_LOOP,
+        )
+        assert finding.site is not None
+        assert (finding.site.function, finding.site.line) == ("export", 71)
+        assert finding.seconds == pytest.approx(1.0)
+
+    def test_many_short_runs_are_a_loop_that_works(self) -> None:
+        turns = [
+            sample(READY, 1.01 + n / 20, 1.01 + n / 20 + 0.01, make_site(5, function=f"task_{n}"))
+            for n in range(20)
+        ]
+        assert found(replace(parked_checkout("c1", 1.0, 1.0), samples=turns)) == ()
+
+
+def test_the_explicit_style_has_no_findings() -> None:
+    checkouts, _, _, until = explicit_burst()
+    assert found(*checkouts, until=until) == ()
+
+
+GAP_KINDS = frozenset(
+    [
+        *(FindingKind.PARKED_CHECKOUT, FindingKind.HELD_AFTER_RESPONSE),
+        *(FindingKind.HELD_WHILE_STREAMING, FindingKind.NESTED_CHECKOUT),
+        *(FindingKind.NEVER_RETURNED, FindingKind.STARVED_LOOP),
+    ]
+)
+EVERYTHING = Thresholds(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+instants = st.floats(0.0, 10.0)
+
+
+@given(st.data())
+def test_no_second_is_told_twice(data: st.DataObject) -> None:
+    checkouts = []
+    for number in range(data.draw(st.integers(1, 4))):
+        asked, granted, returned = sorted(data.draw(st.tuples(instants, instants, instants)))
+        responding, responded = sorted(data.draw(st.tuples(instants, instants)))
+        request = make_request(
+            f"r{data.draw(st.integers(1, 2))}",
+            0.0,
+            10.0,
+            responding=responding,
+            responded=responded,
+        )
+        cuts = sorted(data.draw(st.lists(instants, min_size=4, max_size=8)))
+        inside = [cut for cut in cuts if granted <= cut <= returned]
+        pairs = list(zip(inside[::2], inside[1::2], strict=False))
+        samples = [
+            sample(data.draw(st.sampled_from(Activity)), at, at, data.draw(SEEN))
+            for at in sorted({data.draw(instants) for _ in range(3)})
+            if granted <= at < returned
+        ]
+        checkouts.append(
+            make_checkout(
+                f"c{number}",
+                asked,
+                granted,
+                returned,
+                pool=POOL,
+                request=request,
+                owner=data.draw(st.sampled_from(["Task-1", "Task-2"])),
+                operations=[op(STATEMENT, a, b, SELECT, site=QUERY) for a, b in pairs],
+                samples=samples,
+                site=ASKED,
+                outcome=data.draw(st.sampled_from([Outcome.RETURNED, Outcome.COLLECTED])),
+            )
+        )
+    told = sum(f.seconds for f in found(*checkouts, thresholds=EVERYTHING) if f.kind in GAP_KINDS)
+    shares = Shares(checkouts, 60.0)
+    gaps = sum(account(checkout, 60.0, shares).gap for checkout in checkouts)
+    assert told <= gaps + 1e-6
+
+
+SEEN = st.sampled_from([SLEEP, CALL, None])

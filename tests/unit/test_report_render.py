@@ -1,0 +1,219 @@
+"""The report reads well: the conclusion first, in 80 columns, and every key is documented."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from factories import PROCESS, implicit_burst, make_checkout, make_pool, make_request, make_site
+
+from poolhog.analysis.accounting import NO_SHARES
+from poolhog.analysis.findings import Example, Finding, FindingKind
+from poolhog.analysis.report import EMPTY, Books, Report
+from poolhog.analysis.thresholds import Thresholds
+from poolhog.render.report import WIDE, Layout, percent, report_lines, verdict
+from poolhog.render.report_json import report_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PAGE = Path(__file__).parents[2] / "docs" / "report.md"
+LAYOUT = Layout(width=80, findings=3, routes=4, in_full=False)
+SYNCHRONIZE = "POST /notes/{note_id}"
+
+
+def finding(kind: FindingKind = FindingKind.PARKED_CHECKOUT, **changes: Any) -> Finding:
+    site = make_site(48, "data = await external_api.sync_note(note_id)", file="/srv/service.py")
+    made = Finding(
+        kind=kind,
+        site=site,
+        routes=(SYNCHRONIZE,),
+        checkouts=10,
+        seconds=50.1,
+        share=0.83,
+        waited=25.0,
+        waiters=(SYNCHRONIZE, "GET /notes"),
+        detail="held 50.1 s in 10 checkouts (median 5.01 s, longest 5.02 s) between "
+        "`SELECT … FROM notes` (service.py:45) and `UPDATE notes …` (service.py:55)",
+        advice="End the transaction before this line and begin another after it "
+        "(`async with session.begin():` around each part), or do this first.",
+        awaiting=(make_site(7, file="/lib/http.py", is_application=False),),
+        example=Example("100.4", "100.5", 100, 1.0, 6.0),
+    )
+    return replace(made, **changes)
+
+
+def burst(*findings: Finding) -> Report:
+    """The report of the talk's burst, with these findings."""
+    some, requests, pool, ended = implicit_burst()
+    books = Books(Thresholds())
+    books.open(PROCESS, [pool])
+    for checkout in some:
+        books.add(checkout, ended, NO_SHARES)
+    books.count({requests[0].name: len(requests)})
+    return replace(books.report(), findings=findings)
+
+
+def lines(report: Report, **changes: Any) -> list[str]:
+    return [line.plain for line in report_lines(report, replace(LAYOUT, **changes))]
+
+
+def test_the_verdict_comes_first_and_the_next_command_last() -> None:
+    found = lines(burst(finding()))
+    assert " ".join(found[:2]) == (
+        "/srv/service.py:48 held connections for 50.1 s without using them: 83 % of all use. "
+        "POST /notes/{note_id} and 1 other route waited 25.0 s for it."
+    )
+    assert found[-1] == "Next: poolhog log --route 'POST /notes/{note_id}'  step by step"
+
+
+@pytest.mark.parametrize("kind", FindingKind)
+def test_every_kind_has_a_verdict_with_its_line(kind: FindingKind) -> None:
+    told = verdict(burst(finding(kind)))
+    assert "/srv/service.py:48" in told
+    assert "{" not in told.replace("{note_id}", "")
+    assert verdict(burst(finding(kind, site=None))).count("not seen") == 1
+
+
+def test_what_wasted_nothing_has_no_share() -> None:
+    one = finding(FindingKind.POOL_TIMEOUT, seconds=0.0, share=0.0, waited=0.0, checkouts=6)
+    found = lines(burst(one))
+    assert found[0] == "6 requests timed out waiting for a connection at /srv/service.py:48."
+    assert any(line.startswith("    6x  pool-timeout") for line in found)
+
+
+def test_a_typical_trace_fits_a_terminal() -> None:
+    found = lines(burst(finding()))
+    assert len(found) <= 25
+    assert max(map(len, found)) <= 80
+    many = lines(burst(*[finding()] * 9))
+    assert len(many) <= 32
+    assert "… and 6 findings more: --top N" in many
+
+
+@pytest.mark.parametrize("width", [72, 80, 100, WIDE, 140, 250])
+def test_lines_keep_to_the_width_and_use_it(width: int) -> None:
+    found = lines(burst(*[finding()] * 2), width=width, findings=2, in_full=True)
+    assert max(map(len, found[:-1])) <= width
+    (heading,) = (line for line in found if line.startswith("route "))
+    wide = {"checkouts", "running", "ready"}
+    assert wide <= set(heading.split()) if width >= WIDE else wide.isdisjoint(heading.split())
+
+
+def test_all_evidence_is_shown_on_demand() -> None:
+    two = burst(finding(), finding(FindingKind.LOST_WRITE))
+    assert sum(line.strip().startswith("held 50.1 s") for line in lines(two)) == 1
+    full = lines(two, in_full=True)
+    assert sum(line.strip().startswith("held 50.1 s") for line in full) == 2
+    assert not any(line.endswith("…") for line in full)
+
+
+def test_a_pool_says_how_long_all_of_it_was_lent() -> None:
+    (pool,) = (line for line in lines(burst(), width=200) if line.startswith("pool "))
+    assert re.fullmatch(r"pool main  ━{20}  all 5 lent 99 % of 10.1 s, up to 5 waiting", pool)
+
+
+def test_a_pool_that_was_never_exhausted_says_how_far_it_came() -> None:
+    books = Books(Thresholds())
+    for name, size in (("plenty", 5), ("endless", None)):
+        pool = make_pool(name, size=size, name=name)
+        books.add(make_checkout(name, 0.0, 0.1, 0.2, pool=pool), 60.0, NO_SHARES)
+    found = "\n".join(lines(books.report(), width=200))
+    assert "─  at most 1 of 5 lent in 200 ms" in found
+    assert "pool endless  at most 1 lent in 200 ms" in found
+
+
+def test_what_was_not_seen_stands_at_the_top() -> None:
+    report = burst(finding())
+    lost = replace(PROCESS, dropped=12, errors=1)
+    killed = replace(PROCESS, pid=101, finished=False)
+    assert lines(replace(report, processes=(lost, killed)))[:2] == [
+        "The recorder did not see everything of process 100: 12 facts dropped, 1 fault.",
+        "Process 101 did not end in order: the last moments may be missing.",
+    ]
+    running = lines(replace(report, processes=(killed,)), running=frozenset([101]))
+    assert running[0] == "Process 101 is running: this is how it stands."
+
+
+def test_what_is_open_is_told_and_where_to_look() -> None:
+    books = Books(Thresholds())
+    pool, request = make_pool(size=1), make_request(ended=None)
+    books.open(replace(PROCESS, finished=False), [pool])
+    books.add(make_checkout("a", 1.0, 1.1, pool=pool, request=request), 60.0, NO_SHARES)
+    books.add(make_checkout("b", 2.0, pool=pool), 60.0, NO_SHARES)
+    found = lines(books.report(), width=200)
+    assert found[1] == "1 connection not returned and 1 waited for at its end."
+    assert any("its one lent 100 % of 59.0 s, 1 waiting now" in line for line in found)
+    assert found[-1].startswith("Next: poolhog dump ")
+
+
+def test_a_clean_run_is_called_clean() -> None:
+    found = lines(burst(), target=("traces/1",))
+    assert found[0].startswith("Nothing held a connection without need: 10 checkouts, 50.")
+    assert found[-1] == "Next: poolhog timeline traces/1  who held what, and when"
+
+
+def test_a_run_without_a_connection_says_what_to_do() -> None:
+    told = "No connection was asked for yet: let the application work, and ask again."
+    assert lines(EMPTY) == [told]
+    books = Books(Thresholds())
+    books.open(PROCESS, [make_pool()])
+    assert lines(books.report()) == [told]
+
+
+def test_small_shares_are_not_called_nothing() -> None:
+    assert [percent(part) for part in (0.0, 0.0001, 0.004, 0.006, 0.5, 0.999, 1.0)] == [
+        *("0 %", "<1 %", "<1 %", "1 %", "50 %", "100 %", "100 %"),
+    ]
+
+
+def test_every_key_of_the_json_is_documented() -> None:
+    page = PAGE.read_text()
+    found = report_json(burst(finding()))
+    assert list(found) == ["processes", "pools", "totals", "routes", "findings"]
+    own = {"python", "sqlalchemy"}  # the keys of versions are names of libraries
+    missing = {key for key in keys(found) - own if f"`{key}`" not in page}
+    assert missing == set()
+
+
+def keys(value: object) -> set[str]:
+    return set(_keys(value))
+
+
+def _keys(value: object) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield key
+            yield from _keys(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _keys(part)
+
+
+def test_the_json_adds_up() -> None:
+    found = report_json(burst(finding()))
+    totals = found["totals"]
+    for key in ("checkouts", "wait_s", "use_s", "busy_s", "parked_s", "running_s", "ready_s"):
+        for part in ("routes", "pools"):
+            assert sum(row[key] for row in found[part]) == pytest.approx(totals[key])
+    assert totals["requests"] == sum(route["requests"] for route in found["routes"]) == 10
+    states = ("busy_s", "parked_s", "running_s", "ready_s")
+    assert sum(totals[state] for state in states) == pytest.approx(totals["use_s"])
+    assert totals["dropped"] == totals["recorder_errors"] == 0
+
+
+def test_a_finding_in_json_has_its_line_and_its_evidence() -> None:
+    (found,) = report_json(burst(finding()))["findings"]
+    assert found["kind"] == "parked-checkout"
+    assert found["site"] == {
+        "file": "/srv/service.py",
+        "line": 48,
+        "function": "synchronize",
+        "source": "data = await external_api.sync_note(note_id)",
+    }
+    assert (found["seconds"], found["share"], found["waited_s"]) == (50.1, 0.83, 25.0)
+    assert found["example"]["request"] == "100.4"
+    assert report_json(burst(finding(site=None)))["findings"][0]["site"] is None
