@@ -142,7 +142,9 @@ def test_the_json_says_who_held_what(recorded: Recorded) -> None:
     assert sum(totals[state] for state in states) == pytest.approx(totals["use_s"], abs=1e-6)
     assert totals["parked_s"] > 0.9 * totals["use_s"]
     (pool,) = found["pools"]
-    assert (pool["capacity"], pool["peak_lent"], pool["peak_waiting"]) == (2, 2, 3)
+    assert (pool["capacity"], pool["peak_lent"]) == (2, 2)
+    # All five at once at the most: the pool opens connections for the first two.
+    assert 3 <= pool["peak_waiting"] <= 5
     assert 0 < pool["saturated_s"] <= pool["observed_s"]
     assert pool["contention"] >= pool["saturation"] * 0.5
     routes = {route["name"]: route for route in found["routes"]}

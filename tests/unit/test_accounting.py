@@ -419,6 +419,8 @@ def test_a_gap_of_no_length_is_none() -> None:
     checkout = make_checkout(granted=0.0, returned=2.0, operations=back_to_back)
     assert list(gaps(checkout, 9.0)) == []
     assert intervals(checkout, 9.0) == (Interval(State.BUSY, 0.0, 2.0),)
+    begin = op(Kind.BEGIN, 1.0, 1.0)
+    assert list(gaps(make_checkout(granted=0.0, returned=2.0, operations=[begin]), 9.0)) == [(0, 2)]
     at_once = make_checkout(granted=1.0, returned=1.0)
     assert intervals(at_once, 9.0) == (Interval(State.WAITING, 0.0, 1.0),)
 

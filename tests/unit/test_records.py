@@ -106,16 +106,16 @@ def test_operations_that_come_while_rows_are_made_are_not_lost() -> None:
 def test_an_operation_leaves_out_what_is_missing_at_its_end() -> None:
     texts, checkout = Numbers(), checkout_record()
     in_flight = OperationRecord(checkout, OperationKind.COMMIT, None, None)
-    assert len(in_flight.packed(checkout.asked_ns, texts)) == 2
+    assert len(json.loads(in_flight.packed(checkout.asked_ns, texts))) == 2
     in_flight.end()
-    assert len(in_flight.packed(checkout.asked_ns, texts)) == 3
+    assert len(json.loads(in_flight.packed(checkout.asked_ns, texts))) == 3
     failed = OperationRecord(checkout, OperationKind.STATEMENT, "SELECT", None)
     failed.end(ValueError("secret"))
-    assert len(failed.packed(checkout.asked_ns, texts)) == 6
+    assert len(json.loads(failed.packed(checkout.asked_ns, texts))) == 6
     reset = OperationRecord(checkout, OperationKind.RESET, "ROLLBACK", None)
     reset.cause = Cause.EXCEPTION
     reset.end()
-    packed = reset.packed(checkout.asked_ns, texts)
+    packed = json.loads(reset.packed(checkout.asked_ns, texts))
     assert [packed[index] for index in (3, 5)] == [None, None]
     assert packed[6] == texts.number("exception")
     assert "secret" not in texts.texts

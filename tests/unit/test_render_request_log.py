@@ -23,7 +23,7 @@ HELPER = make_site(80, "await post(note)", function="sync_note", caller=EXTERNAL
 REQUEST = make_request("7.1", 0.0, 6.0, method="POST", path="/notes/1/synchronize", responding=5.9)
 
 
-def synchronize(samples: Sequence[Activity] = (Activity.PARKED,), **changes: object) -> Checkout:
+def synchronize(samples: Sequence[Activity] = (Activity.PARKED,)) -> Checkout:
     return make_checkout(
         asked=0.1,
         granted=0.6,
@@ -83,8 +83,8 @@ def test_a_request_that_parks_its_connection() -> None:
         "5,800.00 ms   Connection being returned to pool",
         '5,900.00 ms → "POST /notes/1/synchronize HTTP/1.1" 200 OK',
         "",
-        "    0.00 ms   middleware, routing, request execution   5.90 s",
-        "5,900.00 ms   async exit stack                         100 ms",
+        "    0.00 ms   middleware, routing, request execution  5.90 s",
+        "5,900.00 ms   return response                         100 ms",
         "",
         "poolhog log --route 'a b'  why",
     ]

@@ -3,11 +3,12 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 
 import pytest
-from factories import explicit_burst, implicit_burst, make_checkout, make_pool, make_request
+from factories import explicit_burst, implicit_burst, make_checkout, make_pool, make_request, op
 from rich.console import Console
 
 from poolhog.analysis.accounting import State
 from poolhog.analysis.timeline import Timeline, build_timeline
+from poolhog.model import OperationKind
 from poolhog.render.palette import PAINTS
 from poolhog.render.svg import MOST_LANES
 from poolhog.render.timeline import NARROWEST, summary, timeline_svg
@@ -120,6 +121,16 @@ def test_of_many_requests_the_first_and_the_last_are_drawn() -> None:
 def test_of_many_connections_too() -> None:
     timeline = build_timeline([], [], [make_pool(size=70)], started=0, ended=1)
     assert "… 10 connections not drawn …" in words(timeline_svg(timeline, title="t"))
+
+
+def test_a_bulk_of_operations_is_drawn_pixel_by_pixel() -> None:
+    operations = [op(OperationKind.STATEMENT, n / 1000, (n + 0.6) / 1000) for n in range(5_000)]
+    checkout = make_checkout(granted=0.0, returned=5.0, operations=operations)
+    timeline = build_timeline([checkout], (), (), started=0, ended=5)
+    drawn = bars(timeline_svg(timeline, title="t"))
+    assert {bar.get("class") for bar in drawn} == {"busy"}
+    assert len(drawn) < 1_000
+    assert summary(timeline).endswith("checked out 5.00 s: busy 3.00 s, running 2.00 s")
 
 
 def test_several_pools_are_told_apart() -> None:

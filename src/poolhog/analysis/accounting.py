@@ -194,10 +194,13 @@ def gaps(checkout: Checkout, until: float) -> Iterator[tuple[float, float]]:
     end = end_of(checkout, until)
     at = checkout.granted
     for operation in checkout.operations:
-        started = min(operation.started, end)
+        started = max(operation.started, at)
+        ended = min(operation.ended if operation.ended is not None else end, end)
+        if ended <= started:  # it took no time, such as a BEGIN that nothing was sent for
+            continue
         if started > at:
             yield at, started
-        at = max(at, operation.ended if operation.ended is not None else end)
+        at = ended
     if end > at:
         yield at, end
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from poolhog.cli.reading import Reading
 from poolhog.cli.target import Directory, Pid, processes, trace_directory
 from poolhog.errors import PoolhogError
 
@@ -62,9 +63,10 @@ def log(
     from poolhog.analysis.request_log import request_log
     from poolhog.render.request_log import request_log_json, request_log_text
 
-    readers = processes(trace_directory(directory), pid)
-    found, others = _find(readers, request, route)
-    told = request_log(found)
+    with Reading():
+        readers = processes(trace_directory(directory), pid)
+        found, others = _find(readers, request, route)
+        told = request_log(found)
     if as_json:
         typer.echo(json.dumps(request_log_json(told), indent=2))
         return

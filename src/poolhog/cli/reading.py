@@ -1,8 +1,8 @@
-"""Tells how far a verb is that takes longer than a moment."""
+"""Tells that a verb reads, and how far it is, once that takes longer than a moment."""
 
 from __future__ import annotations
 
-import time
+import threading
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from poolhog.render.console import console
@@ -20,13 +20,16 @@ _EVERY = 1_000
 
 
 class Reading:
-    """Tells on standard error, where that is a terminal, how many checkouts were read."""
+    """On standard error, where that is a terminal: that the trace is read, and how much was."""
 
     def __init__(self) -> None:
-        self._began = time.monotonic()
+        self._told = "reading the trace"
         self._status: Status | None = None
+        self._timer = threading.Timer(PROGRESS_AFTER_S, self._show)
+        self._timer.daemon = True
 
     def __enter__(self) -> Self:
+        self._timer.start()
         return self
 
     def __exit__(
@@ -35,6 +38,8 @@ class Reading:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._timer.cancel()
+        self._timer.join()
         if self._status is not None:
             self._status.stop()
 
@@ -47,9 +52,11 @@ class Reading:
 
     def tell(self, done: int) -> None:
         """So many checkouts were read."""
-        if self._status is None:
-            if time.monotonic() - self._began < PROGRESS_AFTER_S:
-                return
-            self._status = console(stderr=True).status("")
-            self._status.start()
-        self._status.update(f"reading the trace: {done:,} checkouts")
+        self._told = f"reading the trace: {done:,} checkouts"
+        if self._status is not None:
+            self._status.update(self._told)
+
+    def _show(self) -> None:
+        status = console(stderr=True).status(self._told)
+        status.start()
+        self._status = status

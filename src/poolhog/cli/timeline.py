@@ -62,12 +62,12 @@ def timeline(
     from poolhog.analysis.view import select, view
     from poolhog.render.view import columns_for
 
-    readers = processes(trace_directory(directory), pid)
-    chosen = select(readers, started=started, ended=ended, last=last, route=route)
-    most_lanes, bins = MOST_LANES, JSON_BINS if as_json else SVG_BINS
-    if svg is None and not as_json:
-        most_lanes, bins = MOST_ROWS, columns_for(chosen)
     with Reading() as reading:
+        readers = processes(trace_directory(directory), pid)
+        chosen = select(readers, started=started, ended=ended, last=last, route=route)
+        most_lanes, bins = MOST_LANES, JSON_BINS if svg is None else SVG_BINS
+        if svg is None and not as_json:
+            most_lanes, bins = MOST_ROWS, columns_for(chosen)
         shown = view(chosen, most_lanes=most_lanes, bins=bins, counted=reading.counted)
     if svg is not None:
         _write(svg, chosen, shown)

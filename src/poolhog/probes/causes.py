@@ -7,6 +7,7 @@ these, what it did so for is noted in a context variable before.
 
 from __future__ import annotations
 
+import functools
 import sys
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -104,6 +105,9 @@ def noting_async(cause: Callable[..., Cause | None]) -> Callable[[AsyncMethod], 
 def is_library(caller: FrameType | None) -> bool:
     """Whether it is a database library that calls, and not the application."""
     # A greenlet that begins with the method has no caller: the application awaits it outside.
-    if caller is None:
-        return False
-    return str(caller.f_globals.get("__name__")).partition(".")[0] in _LIBRARIES
+    return caller is not None and _is_of_library(caller.f_globals.get("__name__"))
+
+
+@functools.lru_cache(maxsize=10_000)
+def _is_of_library(module: object) -> bool:
+    return str(module).partition(".")[0] in _LIBRARIES

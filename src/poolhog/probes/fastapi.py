@@ -7,14 +7,15 @@ the application's to choose. So the probe wraps the three functions that the spa
 from __future__ import annotations
 
 import functools
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from poolhog.probes.asgi import begin_stage, learn_route, watch_routes
-from poolhog.probes.guard import guard, recording_async
+from poolhog.probes.guard import guard
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
-    from contextlib import AsyncExitStack
+    from collections import deque
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from poolhog.probes.asgi import Message
     from poolhog.probes.patching import Patches
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from poolhog.recording.records import RequestRecord, StageRecord
 
     Step = Callable[..., Awaitable[Any]]
+    _Callbacks = deque[tuple[bool, Callable[..., object]]]
 
 STAGES = {
     "solve_dependencies": "dependencies",
@@ -41,10 +43,8 @@ def watch_stages(recorder: Recorder, patches: Patches) -> None:
     """Record how long each stage of a request took, and when its dependencies unwound."""
     from fastapi import routing
 
-    begin = functools.partial(begin_stage, recorder)
     for function, stage in STAGES.items():
-        wrap = recording_async(recorder, functools.partial(_begin_named, begin, stage))
-        patches.wrap(routing, function, wrap)
+        patches.wrap(routing, function, functools.partial(_wrap_stage, recorder, stage))
     patches.wrap(routing, "solve_dependencies", functools.partial(_wrap_exit_stacks, recorder))
 
 
@@ -64,68 +64,77 @@ def _learn_route(request: RequestRecord, route: Any, scope: Message) -> None:
         learn_route(request, included, scope)
 
 
-def _begin_named(
-    begin: Callable[[str], StageRecord | None], name: str, *_: Any, **__: Any
-) -> StageRecord | None:
-    return begin(name)
+def _wrap_stage(recorder: Recorder, name: str, step: Step) -> Step:
+    """Record each run of a function as a stage of the current request."""
+
+    async def staged(*args: Any, **kwargs: Any) -> Any:
+        stage = begin_stage(recorder, name)
+        if stage is None:
+            return await step(*args, **kwargs)
+        try:
+            return await step(*args, **kwargs)
+        finally:
+            stage.end()
+
+    return staged
 
 
 def _wrap_exit_stacks(recorder: Recorder, solve: Step) -> Step:
     """Wrap ``solve_dependencies``: what it enters into an exit stack unwinds later."""
-    begin = guard(recorder, functools.partial(begin_stage, recorder))
-    watch = guard(recorder, _watch_exit_stacks)
+    look = guard(recorder, _exit_stacks)
+    watch = guard(recorder, functools.partial(_watch_unwinding, recorder))
 
     async def solve_dependencies(*args: Any, **kwargs: Any) -> Any:
-        watched = watch(kwargs, begin) or ()
+        stacks = look(kwargs)
         try:
             return await solve(*args, **kwargs)
         finally:
-            for exit_stack in watched:
-                exit_stack.entered()
+            if stacks is not None:
+                watch(stacks)
 
     return solve_dependencies
 
 
-class _WatchedExitStack:
-    """An exit stack whose unwinding is a stage, if a dependency entered it.
+def _exit_stacks(arguments: Mapping[str, Any]) -> Sequence[tuple[_Callbacks, int]]:
+    """What unwinds after the request and, from FastAPI 0.121 on, after its function.
 
-    Callbacks run in reverse: the one pushed before the dependencies runs after them, and the one
-    pushed after them runs before.
+    Each is given by its callbacks, and how many of them there are by now.
     """
-
-    def __init__(self, stack: AsyncExitStack, begin: Callable[[str], StageRecord | None]) -> None:
-        self._stack = stack
-        self._begin = begin
-        self._record: StageRecord | None = None
-        stack.callback(self._unwound)
-        self._before = self._dependencies()
-
-    def entered(self) -> None:
-        """The dependencies were solved."""
-        if self._dependencies() > self._before:
-            self._stack.callback(self._unwind)
-
-    def _unwind(self) -> None:
-        self._record = self._begin("exit stack")
-
-    def _unwound(self) -> None:
-        if self._record is not None:
-            self._record.end()
-
-    def _dependencies(self) -> int:
-        # They are entered as asynchronous contexts; FastAPI's own callbacks are synchronous.
-        callbacks = getattr(self._stack, "_exit_callbacks", ())
-        return len([True for is_sync, _ in callbacks if not is_sync])
+    stacks = (
+        arguments.get("async_exit_stack"),
+        arguments["request"].scope.get("fastapi_function_astack"),
+    )
+    return [(s._exit_callbacks, len(s._exit_callbacks)) for s in stacks if s is not None]
 
 
-def _watch_exit_stacks(
-    arguments: Mapping[str, Any], begin: Callable[[str], StageRecord | None]
-) -> list[_WatchedExitStack]:
-    """The request's exit stack, and the function's where FastAPI has one (from 0.121 on)."""
-    request_stack = arguments.get("async_exit_stack")
-    function_stack = arguments["request"].scope.get("fastapi_function_astack")
-    return [
-        _WatchedExitStack(stack, begin)
-        for stack in (request_stack, function_stack)
-        if stack is not None
-    ]
+def _watch_unwinding(recorder: Recorder, stacks: Sequence[tuple[_Callbacks, int]]) -> None:
+    """Make a stage of the unwinding of each stack that a dependency has entered since.
+
+    Callbacks run in reverse: one below those of the dependencies runs after them, and one on top
+    of them before. Dependencies are entered as asynchronous contexts; FastAPI's own callbacks are
+    synchronous.
+    """
+    for callbacks, before in stacks:
+        if any(not is_sync for is_sync, _ in islice(callbacks, before, None)):
+            unwinding = _Unwinding(recorder)
+            callbacks.insert(before, (True, unwinding.end))
+            callbacks.append((True, unwinding.begin))
+
+
+class _Unwinding:
+    """The stage in which an exit stack closes dependencies; its methods are exit callbacks."""
+
+    __slots__ = ("_recorder", "_stage")
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._stage: StageRecord | None = None
+
+    def begin(self, *_: object) -> None:
+        """The first dependency is going to be closed."""
+        self._stage = begin_stage(self._recorder, "exit stack")
+
+    def end(self, *_: object) -> None:
+        """The last dependency was closed."""
+        if self._stage is not None:
+            self._stage.end()

@@ -7,7 +7,6 @@ What they raise is counted; the application never sees it.
 from __future__ import annotations
 
 import functools
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -34,8 +33,10 @@ def reset(variable: ContextVar[T], token: Token[T]) -> None:
     A coroutine that nobody awaits any more is ended by the garbage collector, in whatever context
     that runs: then the variable was not set there, and nothing needs to be done.
     """
-    with suppress(ValueError):
+    try:
         variable.reset(token)
+    except ValueError:
+        return
 
 
 def guard(recorder: Recorder, hook: Callable[P, R]) -> Callable[P, R | None]:

@@ -9,7 +9,6 @@ and operations are parts of a request's and a checkout's record: they are writte
 from __future__ import annotations
 
 import itertools
-import json
 import linecache
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -181,10 +180,7 @@ class RequestRecord(Record):
 
     def row(self, texts: Texts) -> Row:
         started = self.started_ns
-        stages = [
-            [texts.number(s.name), _since(started, s.started_ns), _since(s.started_ns, s.ended_ns)]
-            for s in tuple(self.stages)
-        ]
+        stages = [stage.packed(started, texts) for stage in tuple(self.stages)]
         return (
             self.id,
             texts.number(self.kind),
@@ -220,6 +216,13 @@ class StageRecord:
         """The stage is over; a second end changes nothing."""
         if self.ended_ns is None:
             self.ended_ns = monotonic_ns()
+
+    def packed(self, request_started_ns: int, texts: Texts) -> str:
+        """The stage as the row of its request has it."""
+        since = _since(request_started_ns, self.started_ns)
+        return (
+            f"[{texts.number(self.name)},{since},{_json(_since(self.started_ns, self.ended_ns))}]"
+        )
 
 
 class CheckoutRecord(Record):
@@ -397,20 +400,24 @@ class OperationRecord:
         elif self.kind is OperationKind.PING:
             checkout.pinging_us += spent_us
 
-    def packed(self, asked_ns: int, texts: Texts) -> list[int | None]:
+    def packed(self, asked_ns: int, texts: Texts) -> str:
         """The operation as the row of its checkout has it, without what is missing at its end."""
-        packed = [
-            texts.number(self.kind._value_),
-            _since(asked_ns, self.started_ns),
+        packed = f"[{texts.number(self.kind._value_)},{_since(asked_ns, self.started_ns)}"
+        rest = (
             _since(self.started_ns, self.ended_ns),
             self.site.id if self.site is not None else None,
             texts.statement(self.statement) if self.statement is not None else None,
             texts.number(self.error) if self.error is not None else None,
             texts.number(self.cause._value_) if self.cause is not None else None,
-        ]
-        while packed[-1] is None:
-            packed.pop()
-        return packed
+        )
+        skipped = ""
+        for value in rest:
+            if value is None:
+                skipped += ",null"
+            else:
+                packed += f"{skipped},{value}"
+                skipped = ""
+        return packed + "]"
 
 
 class SampleRecord(Record):
@@ -456,5 +463,10 @@ def _since(start_ns: int, instant_ns: int | None) -> int | None:
     return None if instant_ns is None else instant_ns // 1000 - start_ns // 1000
 
 
-def _packed(parts: list[list[int | None]]) -> str | None:
-    return json.dumps(parts, separators=(",", ":")) if parts else None
+def _packed(parts: list[str]) -> str | None:
+    """JSON, which is put together by hand: these are nothing but lists of numbers."""
+    return f"[{','.join(parts)}]" if parts else None
+
+
+def _json(number: int | None) -> str:
+    return "null" if number is None else str(number)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def write_whole(file: Path, content: str) -> None:
     """Write the file, in the place of one that is there. Raises ``OutputError`` if that fails."""
-    if file.exists() and (file.is_symlink() or not file.is_file()):
+    if file.is_symlink() or (file.exists() and not file.is_file()):
         raise OutputError(f"{file} is not an ordinary file: name another place")
     # Beside it: only then is the exchange one step.
     unfinished = file.with_name(f".{file.name}.{os.getpid()}")
@@ -23,8 +23,9 @@ def write_whole(file: Path, content: str) -> None:
             written.write(content)
         unfinished.replace(file)
     except OSError as error:
-        with suppress(OSError):
-            unfinished.unlink()
         raise OutputError(
             f"{file} cannot be written ({error.strerror}): name another place"
         ) from error
+    finally:
+        with suppress(OSError):
+            unfinished.unlink()

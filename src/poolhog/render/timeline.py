@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import TYPE_CHECKING
 
-from poolhog.analysis.accounting import GAPS, State
-from poolhog.analysis.timeline import Step
+from poolhog.analysis.accounting import GAPS, Interval, State
+from poolhog.analysis.timeline import Step, dominant, in_buckets
 from poolhog.render.console import count, seconds
 from poolhog.render.palette import PAINTS, paints_of
 from poolhog.render.svg import (
@@ -29,7 +29,6 @@ from poolhog.render.svg import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from poolhog.analysis.accounting import Interval
     from poolhog.analysis.timeline import PoolLane, RequestLane, Segment, Timeline
     from poolhog.model import Pool
 
@@ -197,15 +196,31 @@ def _draw_segment(
     return element("g", element("title", f"{told} {_spent(segment.intervals)}"), *parts)
 
 
-def _bars(parts: Iterable[Interval], scale: Scale, y: float, height: float) -> list[Element]:
+def _bars(parts: Sequence[Interval], scale: Scale, y: float, height: float) -> list[Element]:
     """A bar per interval, the busy ones on top and wide enough to be seen."""
     found = []
-    for part in sorted(parts, key=lambda part: part.state is State.BUSY):
+    for part in sorted(_drawable(parts, scale), key=lambda part: part.state is State.BUSY):
         left, right = scale.x(part.started), scale.x(part.ended)
         if part.state is State.BUSY and right - left < NARROWEST:
             left = min(left, scale.right - NARROWEST)
             right = left + NARROWEST
         found.append(rect(left, y, right - left, height, PAINTS[part.state].name))
+    return found
+
+
+def _drawable(parts: Sequence[Interval], scale: Scale) -> Iterable[Interval]:
+    """The intervals, or if they are more than pixels, what dominates in each pixel."""
+    pixels = int(scale.width)
+    if len(parts) <= pixels:
+        return parts
+    started, ended = parts[0].started, parts[-1].ended
+    shares = in_buckets(parts, started=started, ended=ended, buckets=pixels)
+    edges = [started + (ended - started) * number / pixels for number in range(pixels + 1)]
+    found = []
+    for state, run in groupby(range(pixels), key=lambda number: dominant(shares[number])):
+        numbers = list(run)
+        if state is not None:
+            found.append(Interval(state, edges[numbers[0]], edges[numbers[-1] + 1]))
     return found
 
 
