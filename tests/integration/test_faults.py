@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 import types
+import weakref
 from collections import Counter
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from http.client import HTTPConnection
@@ -474,6 +475,31 @@ def test_an_invalidated_connection_is_given_up_and_replaced(
     assert first.returned <= second.asked
     assert first.connection is not None
     assert second.operations[0].kind is OperationKind.CONNECT
+
+
+def test_what_an_owner_awaited_lives_no_longer_than_without(
+    database: Database, tmp_path: Path
+) -> None:
+    """The sampler looks at the future that a task waits for, which has the result."""
+
+    class Answer:
+        pass
+
+    def answer_later() -> asyncio.Future[Answer]:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Answer] = loop.create_future()
+        loop.call_later(0.2, lambda: future.set_result(Answer()))
+        return future
+
+    async def wait() -> list[Any]:
+        async with async_engine(database.url) as engine, engine.connect() as connection:
+            await connection.execute(ONE)
+            answer = weakref.ref(await answer_later())
+            await asyncio.sleep(0)  # the event loop itself has the future until then
+            return ["alive" if answer() is not None else "gone"]
+
+    trace = both(tmp_path, lambda: asyncio.run(wait()))
+    assert trace.checkouts[0].samples
 
 
 # A client that goes away.

@@ -15,7 +15,7 @@ import pytest
 from recorders import eventually, meta, pool_record, request_record, rows, the_file
 
 import poolhog
-from poolhog.model import OperationKind, Outcome
+from poolhog.model import Cause, OperationKind, Outcome
 from poolhog.recording import writer
 from poolhog.recording.recorder import Recorder, current_request
 
@@ -60,7 +60,7 @@ def test_without_a_pool_requests_are_nothing_to_write(recorder: Recorder) -> Non
     for n in range(3):
         recorder.request(request_record(f"/static/{n}")).end()
     request = recorder.request(request_record("/notes/1"))
-    recorder.stage(request, "dependencies").end()
+    request.begin_stage("dependencies").end()
     assert not recorder.queue
     assert not recorder.directory.exists()
     token = current_request.set(request)
@@ -83,7 +83,7 @@ def test_a_recorder_that_saw_nothing_leaves_nothing(recorder: Recorder) -> None:
 def test_a_whole_request_is_read_back(recorder: Recorder) -> None:
     request = request_record(route="/notes/{id}")
     token = current_request.set(request)
-    stage = recorder.stage(request, "endpoint")
+    stage = request.begin_stage("endpoint")
     checkout = recorder.ask(recorder.pool(pool_record()))
     recorder.request(request_record("/healthz")).end()
     current_request.reset(token)
@@ -178,14 +178,26 @@ def test_a_site_is_taken_where_the_application_asks_in_so_many_words(recorder: R
     assert found.site.source == "return recorder.ask(recorder.pools[0])"
     assert found.site.file == __file__
     sited = {operation.kind for operation in found.operations if operation.site is not None}
-    assert sited == {"statement", "fetch", "commit", "rollback"}
+    assert sited == {"statement", "fetch", "commit"}
+
+
+def test_a_rollback_has_a_site_if_the_application_asked_for_it(recorder: Recorder) -> None:
+    checkout = recorder.ask(recorder.pool(pool_record()))
+    for cause in (None, Cause.EXCEPTION, Cause.ASKED):
+        operation = recorder.operate(checkout, OperationKind.ROLLBACK, cause=cause)
+        assert operation is not None
+        operation.end()
+    recorder.stop()
+    (found,) = poolhog.open_trace(recorder.directory).checkouts
+    assert [o.cause for o in found.operations] == [None, Cause.EXCEPTION, Cause.ASKED]
+    assert [o.site is not None for o in found.operations] == [False, False, True]
 
 
 def test_the_first_end_counts(recorder: Recorder) -> None:
     checkout = recorder.ask(recorder.pool(pool_record()))
     checkout.grant(1)
     operation = recorder.operate(checkout, OperationKind.STATEMENT, "SELECT")
-    stage = recorder.stage(recorder.request(request_record()), "session")
+    stage = recorder.request(request_record()).begin_stage("session")
     assert operation is not None
     for record in (operation, stage, checkout):
         record.end()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import defaultdict
 from typing import Any
 
 import pytest
@@ -18,21 +19,18 @@ from poolhog.recording.records import (
 )
 
 
-class Numbers:
+class Texts:
     """Texts by the order of their coming, from 0 on."""
 
     began_ns = 0
 
     def __init__(self) -> None:
-        self.texts: list[str] = []
+        self.numbers: dict[str, int] = defaultdict(lambda: len(self.numbers))
+        self.statements = self.numbers
 
-    def number(self, text: str) -> int:
-        if text not in self.texts:
-            self.texts.append(text)
-        return self.texts.index(text)
-
-    def statement(self, sql: str) -> int:
-        return self.number(sql)
+    @property
+    def texts(self) -> list[str]:
+        return list(self.numbers)
 
 
 def checkout_record() -> CheckoutRecord:
@@ -47,7 +45,7 @@ def operate(checkout: CheckoutRecord, count: int, first: int = 0) -> None:
         record.end()
 
 
-def statements(packed: str, texts: Numbers) -> list[str]:
+def statements(packed: str, texts: Texts) -> list[str]:
     return [texts.texts[operation[4]] for operation in json.loads(packed)]
 
 
@@ -69,14 +67,14 @@ def test_a_checkout_is_done_once_it_is_returned_or_given_up() -> None:
 
 
 def test_few_operations_are_in_the_row_of_their_checkout() -> None:
-    texts, checkout = Numbers(), checkout_record()
+    texts, checkout = Texts(), checkout_record()
     operate(checkout, OPERATIONS_PER_ROW)
     assert checkout.earlier_rows(texts) == []
     assert len(statements(checkout.row(texts)[-1], texts)) == OPERATIONS_PER_ROW
 
 
 def test_of_many_the_earlier_ones_are_moved_into_rows_of_their_own() -> None:
-    texts, checkout = Numbers(), checkout_record()
+    texts, checkout = Texts(), checkout_record()
     operate(checkout, 3 * OPERATIONS_PER_ROW + 5)
     for _ in range(2):  # a commit that failed is tried again, with the same rows
         rows = checkout.earlier_rows(texts)
@@ -93,7 +91,7 @@ def test_of_many_the_earlier_ones_are_moved_into_rows_of_their_own() -> None:
 
 
 def test_operations_that_come_while_rows_are_made_are_not_lost() -> None:
-    texts, checkout = Numbers(), checkout_record()
+    texts, checkout = Texts(), checkout_record()
     operate(checkout, 3 * OPERATIONS_PER_ROW)
     moved = [s for row in checkout.earlier_rows(texts) for s in statements(row[2], texts)]
     operate(checkout, OPERATIONS_PER_ROW, first=300)  # by the application's thread
@@ -104,7 +102,7 @@ def test_operations_that_come_while_rows_are_made_are_not_lost() -> None:
 
 
 def test_an_operation_leaves_out_what_is_missing_at_its_end() -> None:
-    texts, checkout = Numbers(), checkout_record()
+    texts, checkout = Texts(), checkout_record()
     in_flight = OperationRecord(checkout, OperationKind.COMMIT, None, None)
     assert len(json.loads(in_flight.packed(checkout.asked_ns, texts))) == 2
     in_flight.end()
@@ -117,7 +115,7 @@ def test_an_operation_leaves_out_what_is_missing_at_its_end() -> None:
     reset.end()
     packed = json.loads(reset.packed(checkout.asked_ns, texts))
     assert [packed[index] for index in (3, 5)] == [None, None]
-    assert packed[6] == texts.number("exception")
+    assert packed[6] == texts.numbers["exception"]
     assert "secret" not in texts.texts
 
 
@@ -137,7 +135,7 @@ def test_a_site_is_written_with_its_line_and_text() -> None:
     frame: Any = sys._getframe()
     outer = SiteRecord(frame.f_back.f_code, frame.f_back.f_lasti, None, is_application=False)
     site = SiteRecord(frame.f_code, frame.f_lasti, outer, is_application=True)
-    _, caller, file, line, function, source, is_application = site.row(Numbers())
+    _, caller, file, line, function, source, is_application = site.row(Texts())
     assert (caller, file, function) == (outer.id, __file__, frame.f_code.co_qualname)
     assert (line, is_application) == (site.line, 1)
     assert source == "site = SiteRecord(frame.f_code, frame.f_lasti, outer, is_application=True)"
@@ -145,5 +143,5 @@ def test_a_site_is_written_with_its_line_and_text() -> None:
 
 def test_a_site_without_a_file_to_read_has_no_text() -> None:
     code = compile("x = 1\ny = 2\n", "/nowhere/made.py", "exec")
-    row = SiteRecord(code, 0, None, is_application=True).row(Numbers())
+    row = SiteRecord(code, 0, None, is_application=True).row(Texts())
     assert row[2:] == ("/nowhere/made.py", row[3], "<module>", "", 1)

@@ -35,7 +35,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     for path in ("/notes/1", "/notes/2", "/notes/3"):
         request = recorder.request(request_record(path, route="/notes/{id}"))
         token = current_request.set(request)
-        stage = recorder.stage(request, "endpoint")
+        stage = request.begin_stage("endpoint")
         checkouts.append(recorder.ask(pool))
         current_request.reset(token)
         if path == "/notes/1":

@@ -172,16 +172,16 @@ def enter_mount(request: RequestRecord, template: str) -> None:
 
 def watch_background(recorder: Recorder, patches: Patches, background_task: type) -> None:
     """Record each run of a background task of this class as a stage of its request."""
-    wrap = recording_async(recorder, lambda _: begin_stage(recorder, "background"))
+    wrap = recording_async(recorder, lambda _: begin_stage("background"))
     patches.wrap(background_task, "__call__", wrap)
 
 
-def begin_stage(recorder: Recorder, name: str) -> StageRecord | None:
+def begin_stage(name: str) -> StageRecord | None:
     """Begin a stage of the current request, if there is one that has not ended."""
     request = current_request.get()
     if request is None or request.ended_ns is not None:
         return None
-    return recorder.stage(request, name)
+    return request.begin_stage(name)
 
 
 def _begin(recorder: Recorder, scope: Message) -> RequestRecord | None:

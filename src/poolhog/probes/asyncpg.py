@@ -119,11 +119,11 @@ class _PoolProbe:
         checkout = self._checkout_of(connection)
         if checkout is None:
             return None
-        operation = self._recorder.operate(checkout, kind_of(query), query)
-        if operation is not None and operation.kind is OperationKind.ROLLBACK:
-            # asyncpg never does so without being told.
-            operation.cause = cause_of(checkout) or Cause.ASKED
-        return operation
+        kind = kind_of(query)
+        # asyncpg never rolls back without being told.
+        undoes = kind is OperationKind.ROLLBACK
+        cause = (cause_of(checkout) or Cause.ASKED) if undoes else None
+        return self._recorder.operate(checkout, kind, query, cause)
 
     def begin_copy(
         self, connection: Any, table_name: Any, *_: Any, **__: Any
@@ -148,10 +148,8 @@ class _PoolProbe:
         if checkout is None:
             return None
         query = connection.get_reset_query()
-        operation = self._recorder.operate(checkout, OperationKind.RESET, query)
-        if operation is not None and connection.is_in_transaction():
-            operation.cause = cause_of(checkout)
-        return operation
+        cause = cause_of(checkout) if connection.is_in_transaction() else None
+        return self._recorder.operate(checkout, OperationKind.RESET, query, cause)
 
     def _checkout_of(self, connection: Any) -> CheckoutRecord | None:
         proxy = connection._proxy

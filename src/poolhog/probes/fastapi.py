@@ -44,7 +44,7 @@ def watch_stages(recorder: Recorder, patches: Patches) -> None:
     from fastapi import routing
 
     for function, stage in STAGES.items():
-        patches.wrap(routing, function, functools.partial(_wrap_stage, recorder, stage))
+        patches.wrap(routing, function, functools.partial(_wrap_stage, stage))
     patches.wrap(routing, "solve_dependencies", functools.partial(_wrap_exit_stacks, recorder))
 
 
@@ -64,11 +64,11 @@ def _learn_route(request: RequestRecord, route: Any, scope: Message) -> None:
         learn_route(request, included, scope)
 
 
-def _wrap_stage(recorder: Recorder, name: str, step: Step) -> Step:
+def _wrap_stage(name: str, step: Step) -> Step:
     """Record each run of a function as a stage of the current request."""
 
     async def staged(*args: Any, **kwargs: Any) -> Any:
-        stage = begin_stage(recorder, name)
+        stage = begin_stage(name)
         if stage is None:
             return await step(*args, **kwargs)
         try:
@@ -82,7 +82,7 @@ def _wrap_stage(recorder: Recorder, name: str, step: Step) -> Step:
 def _wrap_exit_stacks(recorder: Recorder, solve: Step) -> Step:
     """Wrap ``solve_dependencies``: what it enters into an exit stack unwinds later."""
     look = guard(recorder, _exit_stacks)
-    watch = guard(recorder, functools.partial(_watch_unwinding, recorder))
+    watch = guard(recorder, _watch_unwinding)
 
     async def solve_dependencies(*args: Any, **kwargs: Any) -> Any:
         stacks = look(kwargs)
@@ -107,7 +107,7 @@ def _exit_stacks(arguments: Mapping[str, Any]) -> Sequence[tuple[_Callbacks, int
     return [(s._exit_callbacks, len(s._exit_callbacks)) for s in stacks if s is not None]
 
 
-def _watch_unwinding(recorder: Recorder, stacks: Sequence[tuple[_Callbacks, int]]) -> None:
+def _watch_unwinding(stacks: Sequence[tuple[_Callbacks, int]]) -> None:
     """Make a stage of the unwinding of each stack that a dependency has entered since.
 
     Callbacks run in reverse: one below those of the dependencies runs after them, and one on top
@@ -116,7 +116,7 @@ def _watch_unwinding(recorder: Recorder, stacks: Sequence[tuple[_Callbacks, int]
     """
     for callbacks, before in stacks:
         if any(not is_sync for is_sync, _ in islice(callbacks, before, None)):
-            unwinding = _Unwinding(recorder)
+            unwinding = _Unwinding()
             callbacks.insert(before, (True, unwinding.end))
             callbacks.append((True, unwinding.begin))
 
@@ -124,15 +124,14 @@ def _watch_unwinding(recorder: Recorder, stacks: Sequence[tuple[_Callbacks, int]
 class _Unwinding:
     """The stage in which an exit stack closes dependencies; its methods are exit callbacks."""
 
-    __slots__ = ("_recorder", "_stage")
+    __slots__ = ("_stage",)
 
-    def __init__(self, recorder: Recorder) -> None:
-        self._recorder = recorder
+    def __init__(self) -> None:
         self._stage: StageRecord | None = None
 
     def begin(self, *_: object) -> None:
         """The first dependency is going to be closed."""
-        self._stage = begin_stage(self._recorder, "exit stack")
+        self._stage = begin_stage("exit stack")
 
     def end(self, *_: object) -> None:
         """The last dependency was closed."""

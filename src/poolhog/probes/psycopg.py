@@ -126,10 +126,9 @@ class _ConnectionProbe:
         if name in _QUERIES and _sends_begin(connection):
             connection.__dict__[BEGUN] = checkout, doing
             kind, statement = OperationKind.BEGIN, "BEGIN"
-        operation = self._recorder.operate(checkout, kind, statement)
-        if operation is not None and kind is OperationKind.ROLLBACK:
-            operation.cause = _cause(checkout, name, arguments)
-        return operation is not None
+        undoes = kind is OperationKind.ROLLBACK
+        cause = _cause(checkout, name, arguments) if undoes else None
+        return self._recorder.operate(checkout, kind, statement, cause) is not None
 
     def _go_on(self, connection: Any) -> None:
         """BEGIN is over, the statement begins."""

@@ -101,14 +101,9 @@ class _PoolProbe:
         if checkout is None or connection._pool is not pool:
             return None
         undoes = in_transaction(connection)
-        operation = self._recorder.operate(
-            checkout, OperationKind.RESET, "ROLLBACK" if undoes else None
-        )
-        if operation is None:
-            return None
-        if undoes:
-            operation.cause = cause_of(checkout)
-        return _Reset(operation)
+        statement, cause = ("ROLLBACK", cause_of(checkout)) if undoes else (None, None)
+        operation = self._recorder.operate(checkout, OperationKind.RESET, statement, cause)
+        return _Reset(operation) if operation is not None else None
 
     def begin_return(self, pool: Any, connection: Any, *_: Any, **__: Any) -> _Return | None:
         """The return, whose end the pool knows of in whatever way it goes."""

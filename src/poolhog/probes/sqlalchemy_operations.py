@@ -93,10 +93,8 @@ class OperationProbe:
             if checkout is None or connection._is_autocommit_isolation():
                 return None
             checkout.in_transaction = opens
-            operation = self._recorder.operate(checkout, kind)
-            if undoes and operation is not None:
-                operation.cause = cause_of(checkout)
-            return operation
+            cause = cause_of(checkout) if undoes else None
+            return self._recorder.operate(checkout, kind, None, cause)
 
         return begin
 
@@ -149,11 +147,10 @@ class OperationProbe:
         statement = None
         if not transaction_was_reset and _in_transaction(checkout, pool, fairy):
             statement = RESETS.get(getattr(pool._reset_on_return, "name", ""))
-        operation = self._recorder.operate(checkout, OperationKind.RESET, statement)
         # What is handled while the garbage collector runs has nothing to do with it.
-        if operation is not None and statement is not None and outcome is not Outcome.COLLECTED:
-            operation.cause = cause_of(checkout)
-        return operation
+        explained = statement is not None and outcome is not Outcome.COLLECTED
+        cause = cause_of(checkout) if explained else None
+        return self._recorder.operate(checkout, OperationKind.RESET, statement, cause)
 
     def _fetch(self, connection: Any) -> OperationRecord | None:
         checkout = checkout_of(connection)

@@ -91,10 +91,8 @@ class _RawProbe:
             if checkout is None or not _is_told(fairy.dbapi_connection):
                 return None
             checkout.in_transaction = False
-            operation = self._recorder.operate(checkout, kind)
-            if operation is not None and kind is OperationKind.ROLLBACK:
-                operation.cause = Cause.ASKED
-            return operation
+            cause = Cause.ASKED if kind is OperationKind.ROLLBACK else None
+            return self._recorder.operate(checkout, kind, None, cause)
 
         recorded = recording(self._recorder, begin)(send)
 

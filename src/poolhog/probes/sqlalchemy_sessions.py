@@ -25,7 +25,7 @@ def watch_sessions(recorder: Recorder, patches: Patches) -> None:
     """Record how long a request has a session, which is not how long it has a connection."""
     from sqlalchemy.orm.session import Session, SessionTransaction
 
-    opened = guard(recorder, lambda session: _open_session(recorder, session))
+    opened = guard(recorder, _open_session)
     closed = guard(recorder, _close_session)
 
     def wrap_init(init: Method) -> Method:
@@ -72,10 +72,10 @@ def watch_async(_: Recorder, patches: Patches) -> None:
         patches.wrap(target, "close", noting_async(handled))
 
 
-def _open_session(recorder: Recorder, session: Any) -> None:
+def _open_session(session: Any) -> None:
     request = current_request.get()
     if request is not None and not request.done:
-        setattr(session, SESSION, recorder.stage(request, "session"))
+        setattr(session, SESSION, request.begin_stage("session"))
 
 
 def _close_session(session: Any) -> None:

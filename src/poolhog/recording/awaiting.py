@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Iterable
     from types import CodeType, FrameType
 
 DEEPEST = 200
@@ -41,6 +42,11 @@ def await_chain(
         awaitable = after
     places.reverse()
     return places, worker
+
+
+def waits_for_thread(places: Iterable[tuple[CodeType, int]]) -> bool:
+    """Whether the frames are those of a task that waits for a thread, begun or not."""
+    return any(code.co_name == _IN_WORKER_THREAD for code, _ in places)
 
 
 def _suspended(awaitable: Any) -> tuple[FrameType | None, Any]:

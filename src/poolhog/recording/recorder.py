@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from time import monotonic_ns, time_ns
 from typing import TYPE_CHECKING
 
-from poolhog.model import OperationKind, Outcome
+from poolhog.model import Cause, OperationKind, Outcome
 from poolhog.recording.explanation import Explainer
 from poolhog.recording.options import Options
 from poolhog.recording.records import (
@@ -25,7 +25,6 @@ from poolhog.recording.records import (
     RequestRecord,
     SampleRecord,
     SiteRecord,
-    StageRecord,
 )
 from poolhog.recording.sampler import Sampler
 from poolhog.recording.sites import Sites
@@ -49,11 +48,10 @@ carrier: ContextVar[asyncio.Task[Any] | None] = ContextVar("poolhog_carrier", de
 MOST_BUFFERED = 200_000
 """Records that wait for the writer at the most; more are dropped, and counted."""
 
-_SITED = (
-    *(OperationKind.STATEMENT, OperationKind.FETCH),
-    *(OperationKind.COMMIT, OperationKind.ROLLBACK),
-)
+_SITED = (OperationKind.STATEMENT, OperationKind.FETCH, OperationKind.COMMIT)
 """Operations whose site is taken: those that the application asks for in so many words."""
+
+_ASKED = Cause.ASKED
 
 _inherited: list[threading.Thread] = []
 
@@ -115,12 +113,6 @@ class Recorder:
             self._put_request(record)
         return record
 
-    def stage(self, request: RequestRecord, name: str) -> StageRecord:
-        """Record a part of a request's life from now on."""
-        record = StageRecord(name)
-        request.stages.append(record)
-        return record
-
     def ask(self, pool: PoolRecord) -> CheckoutRecord:
         """Record that the running task or thread asks the pool for a connection."""
         request = current_request.get()
@@ -167,17 +159,23 @@ class Recorder:
         self.open.pop(checkout.id, None)
 
     def operate(
-        self, checkout: CheckoutRecord, kind: OperationKind, statement: str | None = None
+        self,
+        checkout: CheckoutRecord,
+        kind: OperationKind,
+        statement: str | None = None,
+        cause: Cause | None = None,
     ) -> OperationRecord | None:
-        """Record an operation from now on.
+        """Record an operation from now on; ``cause`` says why a rollback or reset is.
 
         ``None`` if it is inside another, of which it is a part, or if the checkout is over: what
         was detached from its pool goes on.
         """
         if checkout.operation is not None or checkout.returned_ns is not None:
             return None
-        site = self.sites.here(sys._getframe(1)) if kind in _SITED else None
+        sited = cause is _ASKED or kind in _SITED
+        site = self.sites.here(sys._getframe(1)) if sited else None
         record = OperationRecord(checkout, kind, statement, site)
+        record.cause = cause
         checkout.operation = record
         checkout.operations.append(record)
         return record

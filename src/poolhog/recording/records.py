@@ -18,6 +18,7 @@ from poolhog.model import OperationKind, Outcome
 if TYPE_CHECKING:
     import asyncio
     import weakref
+    from collections.abc import Mapping
     from types import CodeType
 
     from poolhog.model import Activity, Cause
@@ -36,11 +37,13 @@ class Texts(Protocol):
 
     began_ns: int
 
-    def number(self, text: str) -> int:
-        """The row of this text; it is written when it is new."""
+    @property
+    def numbers(self) -> Mapping[str, int]:
+        """The row of every text, which is written when it is first looked up."""
 
-    def statement(self, sql: str) -> int:
-        """The row of this statement without its literals."""
+    @property
+    def statements(self) -> Mapping[str, int]:
+        """The row of every statement, without its literals."""
 
 
 class Record:
@@ -179,22 +182,28 @@ class RequestRecord(Record):
         return self.ended_ns is not None
 
     def row(self, texts: Texts) -> Row:
-        started = self.started_ns
-        stages = [stage.packed(started, texts) for stage in tuple(self.stages)]
+        numbers = texts.numbers
+        started_us = self.started_ns // 1000
         return (
             self.id,
-            texts.number(self.kind),
-            texts.number(self.method),
-            texts.number(self.route) if self.route is not None else None,
+            numbers[self.kind],
+            numbers[self.method],
+            numbers[self.route] if self.route is not None else None,
             self.path,
             self.status,
-            texts.number(self.error) if self.error is not None else None,
-            _since(texts.began_ns, started),
-            _since(started, self.responding_ns),
-            _since(started, self.responded_ns),
-            _since(started, self.ended_ns),
-            _packed(stages),
+            numbers[self.error] if self.error is not None else None,
+            started_us - texts.began_ns // 1000,
+            _since(started_us, self.responding_ns),
+            _since(started_us, self.responded_ns),
+            _since(started_us, self.ended_ns),
+            _packed([stage.packed(started_us, numbers) for stage in tuple(self.stages)]),
         )
+
+    def begin_stage(self, name: str) -> StageRecord:
+        """A part of the request's life begins."""
+        stage = StageRecord(name)
+        self.stages.append(stage)
+        return stage
 
     @property
     def name(self) -> str:
@@ -217,12 +226,12 @@ class StageRecord:
         if self.ended_ns is None:
             self.ended_ns = monotonic_ns()
 
-    def packed(self, request_started_ns: int, texts: Texts) -> str:
+    def packed(self, request_started_us: int, numbers: Mapping[str, int]) -> str:
         """The stage as the row of its request has it."""
-        since = _since(request_started_ns, self.started_ns)
-        return (
-            f"[{texts.number(self.name)},{since},{_json(_since(self.started_ns, self.ended_ns))}]"
-        )
+        started_us = self.started_ns // 1000
+        ended_ns = self.ended_ns
+        duration = "null" if ended_ns is None else ended_ns // 1000 - started_us
+        return f"[{numbers[self.name]},{started_us - request_started_us},{duration}]"
 
 
 class CheckoutRecord(Record):
@@ -318,7 +327,7 @@ class CheckoutRecord(Record):
         for number in range(self.parting):
             first = number * OPERATIONS_PER_ROW
             some = self.operations[first : first + OPERATIONS_PER_ROW]
-            packed = _packed([o.packed(self.asked_ns, texts) for o in some])
+            packed = _packed([o.packed(self.asked_ns // 1000, texts) for o in some])
             rows.append((self.id, self.earlier + number, packed))
         return rows
 
@@ -329,7 +338,7 @@ class CheckoutRecord(Record):
         self.parting = 0
 
     def row(self, texts: Texts) -> Row:
-        asked = self.asked_ns
+        asked_us = self.asked_ns // 1000
         return (
             self.id,
             self.pool.id,
@@ -337,15 +346,15 @@ class CheckoutRecord(Record):
             self.owner,
             self.connection,
             self.site.id if self.site is not None else None,
-            texts.number(self.outcome._value_),
-            _since(texts.began_ns, asked),
-            _since(asked, self.granted_ns),
-            _since(asked, self.gave_up_ns),
-            _since(asked, self.returned_ns),
+            texts.numbers[self.outcome._value_],
+            asked_us - texts.began_ns // 1000,
+            _since(asked_us, self.granted_ns),
+            _since(asked_us, self.gave_up_ns),
+            _since(asked_us, self.returned_ns),
             self.connecting_us or None,
             self.pinging_us or None,
             self.busy_us or None,
-            _packed([o.packed(asked, texts) for o in self._own_operations()]),
+            _packed([o.packed(asked_us, texts) for o in self._own_operations()]),
         )
 
     def _own_operations(self) -> list[OperationRecord]:
@@ -400,18 +409,20 @@ class OperationRecord:
         elif self.kind is OperationKind.PING:
             checkout.pinging_us += spent_us
 
-    def packed(self, asked_ns: int, texts: Texts) -> str:
+    def packed(self, asked_us: int, texts: Texts) -> str:
         """The operation as the row of its checkout has it, without what is missing at its end."""
-        packed = f"[{texts.number(self.kind._value_)},{_since(asked_ns, self.started_ns)}"
-        rest = (
-            _since(self.started_ns, self.ended_ns),
-            self.site.id if self.site is not None else None,
-            texts.statement(self.statement) if self.statement is not None else None,
-            texts.number(self.error) if self.error is not None else None,
-            texts.number(self.cause._value_) if self.cause is not None else None,
-        )
+        numbers = texts.numbers
+        started_us = self.started_ns // 1000
+        ended_ns = self.ended_ns
+        packed = f"[{numbers[self.kind._value_]},{started_us - asked_us}"
         skipped = ""
-        for value in rest:
+        for value in (
+            None if ended_ns is None else ended_ns // 1000 - started_us,
+            self.site.id if self.site is not None else None,
+            texts.statements[self.statement] if self.statement is not None else None,
+            numbers[self.error] if self.error is not None else None,
+            numbers[self.cause._value_] if self.cause is not None else None,
+        ):
             if value is None:
                 skipped += ",null"
             else:
@@ -451,22 +462,18 @@ class SampleRecord(Record):
         return (
             self.id,
             self.checkout.id,
-            texts.number(self.activity._value_),
+            texts.numbers[self.activity._value_],
             self.site.id if self.site is not None else None,
-            _since(texts.began_ns, self.started_ns),
-            _since(self.started_ns, self.ended_ns),
+            self.started_ns // 1000 - texts.began_ns // 1000,
+            _since(self.started_ns // 1000, self.ended_ns),
         )
 
 
-def _since(start_ns: int, instant_ns: int | None) -> int | None:
+def _since(start_us: int, instant_ns: int | None) -> int | None:
     """Microseconds between two instants of a clock of microseconds, so that sums come out even."""
-    return None if instant_ns is None else instant_ns // 1000 - start_ns // 1000
+    return None if instant_ns is None else instant_ns // 1000 - start_us
 
 
 def _packed(parts: list[str]) -> str | None:
     """JSON, which is put together by hand: these are nothing but lists of numbers."""
     return f"[{','.join(parts)}]" if parts else None
-
-
-def _json(number: int | None) -> str:
-    return "null" if number is None else str(number)

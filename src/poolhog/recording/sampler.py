@@ -21,7 +21,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from poolhog.model import Activity
-from poolhog.recording.awaiting import await_chain
+from poolhog.recording.awaiting import await_chain, waits_for_thread
 from poolhog.recording.records import OPERATIONS_PER_ROW, SampleRecord
 
 try:
@@ -193,6 +193,9 @@ class Owners:
             # It goes on in a thread, which does one thing after the other.
             return self._thread(*worker, places)
         site = self._recorder.sites.chain(places)
+        if waits_for_thread(places):
+            # It queues for one: its future stays the same when it gets it.
+            return Activity.PARKED, site
         with contextlib.suppress(TypeError):  # a future of a kind that cannot be remembered so
             self._parked[checkout.id] = weakref.ref(waiter), site
         return Activity.PARKED, site

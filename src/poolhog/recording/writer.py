@@ -33,8 +33,8 @@ SCHEMA_VERSION = 2
 COMMIT_INTERVAL_S = 0.1
 HEARTBEAT_NS = 1_000_000_000
 MOST_TEXTS = 20_000
-"""Distinct statement texts whose number is remembered; an application that puts values into its
-SQL makes a new text for each."""
+"""Distinct texts, and statements, whose number is remembered; an application that puts values into
+its SQL makes a new text for each."""
 
 MOST_IN_ROW = 2 * OPERATIONS_PER_ROW
 """Operations of a checkout that are written anew while it goes on."""
@@ -150,6 +150,37 @@ class Writer(threading.Thread):
         self._pending.extend(queue.popleft() for _ in range(min(len(queue), room)))
 
 
+class _Numbers(dict[str, int]):
+    """The rows of texts; a new one is written when it is looked up, in the open transaction."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._database = database
+
+    def __missing__(self, text: str) -> int:
+        if len(self) >= MOST_TEXTS:
+            self.clear()
+        kept = text.encode("utf-8", "replace").decode()
+        found = self._database.execute("SELECT id FROM texts WHERE text = ?", [kept]).fetchone()
+        if found is None:
+            cursor = self._database.execute("INSERT INTO texts (text) VALUES (?)", [kept])
+            found = (cursor.lastrowid,)
+        number = self[text] = int(found[0])
+        return number
+
+
+class _Statements(dict[str, int]):
+    """The rows of statements, by their text as it was sent; it is kept without its literals."""
+
+    def __init__(self, numbers: _Numbers) -> None:
+        self._numbers = numbers
+
+    def __missing__(self, sql: str) -> int:
+        if len(self) >= MOST_TEXTS:
+            self.clear()
+        number = self[sql] = self._numbers[without_literals(sql)]
+        return number
+
+
 class TraceFile:
     """One process's SQLite file in a trace directory."""
 
@@ -157,9 +188,9 @@ class TraceFile:
         make_private(recorder.directory)
         self.began_ns = recorder.began_ns
         self._path = _new_file(recorder.directory)
-        self._numbers: dict[str, int] = {}
-        self._statements: dict[str, str] = {}
         self._database = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
+        self.numbers = _Numbers(self._database)
+        self.statements = _Statements(self.numbers)
         try:
             self._describe(recorder)
         except BaseException:
@@ -213,31 +244,9 @@ class TraceFile:
         with contextlib.suppress(sqlite3.Error):
             self._database.close()
 
-    def statement(self, sql: str) -> int:
-        """The row of this statement, without its literals; written when it is new."""
-        kept = self._statements.get(sql)
-        if kept is None:
-            kept = self._statements[sql] = without_literals(sql)
-        return self.number(kept)
-
-    def number(self, text: str) -> int:
-        """The row of this text; written when it is new."""
-        known = self._numbers.get(text)
-        if known is not None:
-            return known
-        if len(self._numbers) + len(self._statements) >= MOST_TEXTS:
-            self._forget_texts()
-        kept = text.encode("utf-8", "replace").decode()
-        found = self._database.execute("SELECT id FROM texts WHERE text = ?", [kept]).fetchone()
-        if found is None:
-            cursor = self._database.execute("INSERT INTO texts (text) VALUES (?)", [kept])
-            found = (cursor.lastrowid,)
-        self._numbers[text] = int(found[0])
-        return self._numbers[text]
-
     def _forget_texts(self) -> None:
-        self._numbers.clear()
-        self._statements.clear()
+        self.numbers.clear()
+        self.statements.clear()
 
     def finish(self, recorder: Recorder) -> None:
         """Say that nothing is missing, and fold the log into the file."""
