@@ -41,7 +41,7 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/lint-imports
 
 test: lint check-readme
-	$(BIN)/pytest --cov --cov-report=term
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --cov --cov-report=term
 
 check-readme: $(VENV)/dev.stamp
 	$(BIN)/python tests/check_readme.py

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock, call
 
 import psycopg2.extensions
 import psycopg2.extras
@@ -198,3 +199,37 @@ def test_psycopgs_own_connection_in_an_asynchronous_engine(
     first, second = recording.read_checkouts()
     assert statements(first) == ["BEGIN", "SELECT ?", "SELECT ?"]
     assert "statement" not in kinds(second)
+
+
+def test_a_function_that_makes_cursors_is_let_alone(recording: Recording, tmp_path: Path) -> None:
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'data'}")
+    connection = engine.raw_connection()
+    made: Any = connection.cursor(factory=lambda connection: sqlite3.Cursor(connection))
+    assert type(made) is sqlite3.Cursor
+    connection.close()
+    engine.dispose()
+    (checkout,) = recording.read_checkouts()
+    assert statements(checkout) == []
+
+
+def test_a_mocked_connection_is_asked_for_nothing_but_its_reset(recording: Recording) -> None:
+    driver = Mock()
+    pool = sa.pool.QueuePool(creator=lambda: driver)
+    connection = pool.connect()
+    connection.cursor().execute("SELECT 1")
+    connection.close()
+    assert driver.mock_calls == [call.cursor(), call.cursor().execute("SELECT 1"), call.rollback()]
+    (checkout,) = recording.read_checkouts()
+    assert checkout.outcome is poolhog.Outcome.RETURNED
+
+
+def test_where_double_quotes_are_of_strings_nothing_in_them_is_kept(
+    recording: Recording, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'data'}")
+    monkeypatch.setattr(engine.dialect, "name", "mysql")
+    with engine.connect() as connection:
+        connection.exec_driver_sql('SELECT "hunter2"')
+    engine.dispose()
+    (checkout,) = recording.read_checkouts()
+    assert "SELECT ?" in statements(checkout)

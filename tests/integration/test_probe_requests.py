@@ -760,7 +760,7 @@ def test_a_fault_in_a_probe_is_not_the_applications(
     def fail(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError("a fault of poolhog's")
 
-    for name in ("pool", "request", "stage", "ask", "operate"):
+    for name in ("pool", "request", "ask", "operate"):
         monkeypatch.setattr(Recorder, name, fail)
 
     async def work() -> None:

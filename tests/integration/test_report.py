@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import shutil
 import signal
 import socket
@@ -114,7 +115,7 @@ def recorded(database: Database, tmp_path_factory: pytest.TempPathFactory) -> It
 def test_the_line_that_holds_the_connections_is_named_first(recorded: Recorded) -> None:
     text = poolhog("report", recorded.directory).splitlines()
     assert text[0].startswith(f"Process {recorded.pid} did not end in order")
-    assert text[1] == "2 connections not returned and 3 waited for at its end."
+    assert text[1] == "At its end: 2 connections not returned, 3 requests waiting for one."
     assert f"recorded_app.py:{LINE} held connections for" in text[2]
     assert f"{SLEEPING} waited " in text[2]
     assert any("all 2 lent" in line and "3 waiting now" in line for line in text)
@@ -220,9 +221,29 @@ def test_mistakes_are_one_line_and_exit_with_2(recorded: Recorded, tmp_path: Pat
         assert told in wrong
 
 
+def test_output_that_cannot_be_written_is_a_mistake_too(recorded: Recorded) -> None:
+    command = [sys.executable, "-m", "poolhog", "report", str(recorded.directory)]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("poolhog: the output cannot be written (No space left on device)")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_what_the_encoding_of_the_output_lacks_is_a_question_mark(recorded: Recorded) -> None:
+    command = [sys.executable, "-m", "poolhog", "timeline", str(recorded.directory)]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, capture_output=True, check=True, env=environment)
+    assert done.stdout.isascii()
+    assert b"?" in done.stdout
+
+
 def test_a_run_that_used_no_pool_yet_is_no_mistake(tmp_path: Path) -> None:
     told = "No connection was asked for yet: let the application work, and ask again.\n"
     assert poolhog("report", tmp_path) == told
+    (tmp_path / "poolhog-traces" / "20260101-120000-1").mkdir(parents=True)
+    assert poolhog("report", cwd=tmp_path) == told
+    shutil.rmtree(tmp_path / "poolhog-traces")
     found = report(tmp_path)
     assert found["findings"] == found["pools"] == found["routes"] == []
     assert found["totals"]["checkouts"] == 0

@@ -223,3 +223,29 @@ def test_very_deep_chains_are_cut() -> None:
         await descend(event, 300)
 
     assert len(chain_of(main)) == 200
+
+
+def test_what_the_application_awaits_is_not_asked_anything() -> None:
+    asked: list[str] = []
+
+    class Curious:
+        """An iterator that has every attribute that it is asked for."""
+
+        def __init__(self, steps: Generator[Any, None, Any]) -> None:
+            self.steps = steps
+
+        def __getattr__(self, name: str) -> str:
+            asked.append(name)
+            return name
+
+        def __await__(self) -> Any:
+            return self
+
+        def __next__(self) -> Any:
+            return next(self.steps)
+
+    async def main(event: asyncio.Event) -> None:
+        await Curious(event.wait().__await__())
+
+    assert chain_of(main) == ["main"]
+    assert asked == []

@@ -22,7 +22,7 @@ from factories import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poolhog.analysis.accounting import Shares, account
+from poolhog.analysis.accounting import Shares, account, told
 from poolhog.analysis.findings import Finder, FindingKind, find
 from poolhog.analysis.findings.lending import MOST_INNER
 from poolhog.analysis.findings.wording import deadlock_from
@@ -98,9 +98,10 @@ def found(
     *checkouts: Checkout, thresholds: Thresholds | None = None, until: float = 60.0
 ) -> tuple[Finding, ...]:
     finder = Finder(thresholds or Thresholds())
-    shares = Shares(checkouts, until)
+    finder.begin(until)
     for checkout in sorted(checkouts, key=lambda c: c.asked):
-        finder.add(checkout, account(checkout, until, shares), until, shares)
+        finder.add(checkout, told(checkout, until))
+    finder.end(Shares(checkouts, until))
     return finder.found()
 
 

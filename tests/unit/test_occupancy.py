@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from factories import implicit_burst, make_checkout, make_pool, op, sample
+from factories import PROCESS, implicit_burst, make_checkout, make_pool, op, sample
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,7 +20,11 @@ ENDED = 100.0
 @st.composite
 def crowds(draw: st.DrawFn) -> list[Checkout]:
     """Checkouts of two pools, some waiting, some open, some sampled, in order of their asking."""
-    pools = [make_pool("a", size=2, name="a"), make_pool("b", size=None, name="b")]
+    process = replace(PROCESS, written=ENDED)
+    pools = [
+        replace(make_pool("a", size=2, name="a"), process=process),
+        replace(make_pool("b", size=None, name="b"), process=process),
+    ]
     found = []
     for index in range(draw(st.integers(0, 12))):
         asked, granted, began, ended, returned = sorted(draw(st.floats(0, ENDED)) for _ in range(5))
@@ -126,7 +132,8 @@ def test_connections_that_a_pool_keeps_have_lanes_too() -> None:
 
 
 def test_what_is_open_lasts_until_the_end() -> None:
-    checkout = make_checkout(asked=10, granted=20, pool=make_pool(size=1))
+    pool = replace(make_pool(size=1), process=replace(PROCESS, written=ENDED))
+    checkout = make_checkout(asked=10, granted=20, pool=pool)
     found = occupancy([checkout], 10)
     assert end_of(checkout, ENDED) == ENDED
     assert [round(one.lent[State.RUNNING], 9) for one in found.bins] == [0, 0, *[1] * 8]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from typing import TYPE_CHECKING, Any
+from unittest.mock import AsyncMock, create_autospec
 
 import pytest
 
@@ -137,4 +138,24 @@ def test_a_module_that_fails_is_not_acted_on(tmp_path: Path, module: str) -> Non
     with pytest.raises(RuntimeError, match="broken"):
         importlib.import_module(module)
     assert found == []
+    patches.restore()
+
+
+def test_what_returns_a_coroutine_is_still_told_from_what_does_not() -> None:
+    class Connection:
+        async def send(self) -> str:
+            return "sent"
+
+        def close(self) -> str:
+            return "closed"
+
+    def passing_on(original: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *args: original(*args)
+
+    patches = Patches()
+    patches.wrap(Connection, "send", passing_on)
+    patches.wrap(Connection, "close", passing_on)
+    mocked = create_autospec(Connection)
+    assert isinstance(mocked.send, AsyncMock)
+    assert not isinstance(mocked.close, AsyncMock)
     patches.restore()

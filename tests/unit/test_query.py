@@ -261,3 +261,4 @@ def test_a_mistake_is_one_line_and_exit_code_2(directory: Path, sql: Verb) -> No
     assert "'wait' is no SELECT and no question: ask waits, held" in sql(directory, "wait", code=2)
     assert "no such column: owners" in sql(directory, "SELECT owners FROM checkouts", code=2)
     assert "does not exist" in sql(directory / "missing", code=2)
+    assert "it is no question: ask waits, held, lines," in sql("wait", code=2)

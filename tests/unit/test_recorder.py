@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import subprocess
 import sys
 import threading
@@ -257,6 +258,36 @@ def test_a_fault_is_told_once_and_counted(
     assert "first" in caplog.text
 
 
+def test_a_fault_that_cannot_even_be_told_is_no_fault_of_the_application(
+    recorder: Recorder,
+) -> None:
+    class Failing(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise RuntimeError("no room in the log")
+
+    handler = Failing()
+    logging.getLogger("poolhog").addHandler(handler)
+    try:
+        recorder.failed()
+    finally:
+        logging.getLogger("poolhog").removeHandler(handler)
+    assert recorder.errors == 1
+
+
+def test_a_checkout_whose_operations_nobody_writes_drops_and_counts(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules[Recorder.__module__], "MOST_OPERATIONS", 10)
+    monkeypatch.setattr(writer, "COMMIT_INTERVAL_S", 3600)
+    checkout = recorder.ask(recorder.pool(pool_record()))
+    for _ in range(15):
+        operation = recorder.operate(checkout, OperationKind.STATEMENT, "SELECT 1")
+        if operation is not None:
+            operation.end()
+    assert len(checkout.operations) == 10
+    assert recorder.dropped == 5
+
+
 def test_a_thread_that_cannot_start_is_tried_again(
     recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -266,9 +297,9 @@ def test_a_thread_that_cannot_start_is_tried_again(
     pool = recorder.pool(pool_record())
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", refuse)
-        with pytest.raises(RuntimeError):
-            recorder.ask(pool)
+        recorder.ask(pool)
         recorder.stop()
+    assert recorder.errors == 1
     recorder._stopped = False
     recorder.ask(pool)
     recorder.stop()
@@ -359,6 +390,30 @@ def _fork(*, written: bool, orphan: bool = False, count: int = 50) -> str:
 
 def _pools_by_process(trace: poolhog.Trace) -> dict[int, list[poolhog.Pool]]:
     return {p.pid: [pool for pool in trace.pools if pool.process == p] for p in trace.processes}
+
+
+FORK_WHILE_LOCKED = """
+import os, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from recorders import pool_record
+from poolhog.recording.recorder import Recorder
+
+recorder = Recorder(Path(sys.argv[1]))
+recorder.ask(recorder.pool(pool_record()))
+with recorder._writer._wake._cond:  # as the writer has it, for a moment at every tick
+    child = os.fork()
+    if not child:
+        sys.exit()
+os.waitpid(child, 0)
+print("both ended")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no fork")
+def test_a_child_does_not_wait_for_what_its_parent_had_locked(tmp_path: Path) -> None:
+    here = Path(__file__).parent
+    assert run(FORK_WHILE_LOCKED, tmp_path / "trace", here) == "both ended\n"
 
 
 def test_a_stopped_recorder_stays_stopped_in_a_child(tmp_path: Path) -> None:

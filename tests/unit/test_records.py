@@ -12,6 +12,7 @@ from recorders import pool_record, request_record
 
 from poolhog.model import Cause, OperationKind, Outcome
 from poolhog.recording.records import (
+    MOST_STAGES,
     OPERATIONS_PER_ROW,
     CheckoutRecord,
     OperationRecord,
@@ -64,6 +65,14 @@ def test_a_checkout_is_done_once_it_is_returned_or_given_up() -> None:
     given_up.give_up(Outcome.TIMEOUT)
     assert returned.done
     assert given_up.done
+
+
+def test_there_is_a_limit_to_the_stages_of_a_request() -> None:
+    request = request_record()
+    begun = [request.begin_stage("session") for _ in range(2 * MOST_STAGES)]
+    for stage in begun:
+        stage.end()
+    assert request.stages == begun[:MOST_STAGES]
 
 
 def test_few_operations_are_in_the_row_of_their_checkout() -> None:

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from poolhog.render.console import console, count, progress, seconds
+from poolhog.render.console import console, count, folded_lines, progress, seconds
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,15 @@ from poolhog.render.console import console, count, progress, seconds
 )
 def test_durations_have_three_digits(value: float, expected: str) -> None:
     assert seconds(value) == expected
+
+
+def test_a_number_stays_with_its_unit_where_a_line_ends() -> None:
+    for width in range(20, 60):
+        lines = folded_lines("waited 12.5 s in all, busy 53.4 ms: 57 % of 3 seconds", width, 2)
+        assert not any(line.endswith(("12.5", "53.4", "57")) for line in lines)
+        assert all(len(line) <= width for line in lines)
+        assert all(line.startswith("  ") for line in lines[1:])
+        assert " ".join(" ".join(lines).split()).startswith("waited 12.5 s in all, busy 53.4 ms")
 
 
 def test_counts_agree_with_their_noun() -> None:

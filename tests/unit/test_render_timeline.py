@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import pytest
 from factories import explicit_burst, implicit_burst, make_checkout, make_pool, make_request, op
@@ -11,7 +13,7 @@ from poolhog.analysis.timeline import Timeline, build_timeline
 from poolhog.model import OperationKind
 from poolhog.render.palette import PAINTS
 from poolhog.render.svg import MOST_LANES
-from poolhog.render.timeline import NARROWEST, summary, timeline_svg
+from poolhog.render.timeline import NARROWEST, lane_names, summary, timeline_svg
 from poolhog.render.timeline_text import timeline_text
 
 CLASSES = {paint.name for paint in PAINTS.values()}
@@ -137,6 +139,37 @@ def test_several_pools_are_told_apart() -> None:
     pools = [make_pool("a", size=1, name="orders"), make_pool("b", size=1, name="users")]
     timeline = build_timeline([], [], pools, started=0, ended=1)
     assert {"orders 1", "users 1"} <= set(words(timeline_svg(timeline, title="t")))
+
+
+def test_pools_of_several_processes_are_told_apart() -> None:
+    first, second = make_pool("a", size=1), make_pool("b", size=1)
+    second = replace(second, process=replace(second.process, pid=101))
+    other = replace(second, id="c", name="users")
+    for pools, names in (
+        ([first, second], {"pid 100: 1", "pid 101: 1"}),
+        ([first, second, other], {"main 100: 1", "main 101: 1", "users 101: 1"}),
+    ):
+        assert set(lane_names([(pool, 1) for pool in pools])) == names
+
+
+def test_long_labels_leave_room_for_the_picture() -> None:
+    owner = f"a-thread-of-a-very-long-name-{'x' * 80}-7"
+    checkout = make_checkout(granted=0.0, returned=5.0, request=None, owner=owner)
+    timeline = build_timeline(
+        [checkout], (), (), started=0, ended=5, labels=lambda request, owner: owner
+    )
+    rows = lines_of(timeline, 80)
+    assert max(map(len, rows)) <= 80
+    assert re.fullmatch(r"…x{23}-7 ═{53}", rows[0])
+
+
+def test_work_without_requests_is_that_of_owners() -> None:
+    one = make_checkout("a", granted=0.0, returned=5.0, request=None, owner="Thread-1")
+    timeline = build_timeline([one], (), (), started=0, ended=5)
+    assert summary(timeline).startswith("1 owner without a request · 5 connections")
+    both = [one, make_checkout("b", granted=0.0, returned=5.0, request=make_request(ended=5))]
+    timeline = build_timeline(both, (), (), started=0, ended=5)
+    assert summary(timeline).startswith("1 request · 1 owner without one · ")
 
 
 def test_the_summary_is_exact() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -23,8 +24,9 @@ from hypothesis import strategies as st
 from recorders import pool_record, request_record
 
 import poolhog
-from poolhog.analysis.accounting import NO_SHARES, Account, Shares, account, end_of, end_of_wait
-from poolhog.analysis.report import NO_CONNECTION, OTHER, Books, Report, read_report
+from poolhog.analysis.accounting import Account, Shares, account, end_of, end_of_wait
+from poolhog.analysis.findings.names import OTHER
+from poolhog.analysis.report import NO_CONNECTION, Books, Report, read_report
 from poolhog.analysis.thresholds import Thresholds
 from poolhog.model import Activity, OperationKind, Outcome
 from poolhog.recording.recorder import Recorder, current_request
@@ -44,12 +46,12 @@ REQUESTS = make_request("r1"), make_request("r2", method="POST"), None
 def report(
     checkouts: Iterable[Checkout],
     requests: Mapping[str, int] | None = None,
-    shares: Shares = NO_SHARES,
 ) -> Report:
     books = Books(Thresholds())
     books.open(PROCESS, POOLS)
     for checkout in sorted(checkouts, key=lambda c: c.asked):
-        books.add(checkout, UNTIL, shares)
+        books.add(checkout)
+    books.close()
     books.count(requests or {})
     return books.report()
 
@@ -100,7 +102,8 @@ def total(accounts: Iterable[Account]) -> Account:
 @given(st.lists(checkouts(), max_size=12))
 def test_routes_pools_and_totals_are_the_sums_of_the_same_checkouts(some: list[Checkout]) -> None:
     found = report(some)
-    expected = total(account(checkout, UNTIL) for checkout in some)
+    shares = Shares(some, UNTIL)
+    expected = total(account(checkout, UNTIL, shares) for checkout in some)
     for spent in (
         found.spent,
         total(route.spent for route in found.routes),
@@ -157,8 +160,10 @@ def test_waits_are_told_by_nearest_rank() -> None:
 def test_a_burst_saturates_the_pool_in_waves() -> None:
     some, _, pool, ended = implicit_burst(requests=10, size=5, latency=5.0)
     books = Books(Thresholds())
+    books.open(replace(PROCESS, written=ended), [pool])
     for checkout in some:
-        books.add(checkout, ended, NO_SHARES)
+        books.add(checkout)
+    books.close()
     (use,) = books.report().pools
     assert use.pool is pool
     assert (use.peak_lent, use.peak_waiting) == (5, 5)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from factories import PROCESS, implicit_burst, make_checkout, make_pool, make_request, make_site
 
-from poolhog.analysis.accounting import NO_SHARES
 from poolhog.analysis.findings import Example, Finding, FindingKind
 from poolhog.analysis.report import EMPTY, Books, Report
 from poolhog.analysis.thresholds import Thresholds
@@ -50,9 +49,10 @@ def burst(*findings: Finding) -> Report:
     """The report of the talk's burst, with these findings."""
     some, requests, pool, ended = implicit_burst()
     books = Books(Thresholds())
-    books.open(PROCESS, [pool])
+    books.open(replace(PROCESS, written=ended), [pool])
     for checkout in some:
-        books.add(checkout, ended, NO_SHARES)
+        books.add(checkout)
+    books.close()
     books.count({requests[0].name: len(requests)})
     return replace(books.report(), findings=findings)
 
@@ -118,9 +118,11 @@ def test_a_pool_says_how_long_all_of_it_was_lent() -> None:
 
 def test_a_pool_that_was_never_exhausted_says_how_far_it_came() -> None:
     books = Books(Thresholds())
+    books.open(PROCESS, [])
     for name, size in (("plenty", 5), ("endless", None)):
         pool = make_pool(name, size=size, name=name)
-        books.add(make_checkout(name, 0.0, 0.1, 0.2, pool=pool), 60.0, NO_SHARES)
+        books.add(make_checkout(name, 0.0, 0.1, 0.2, pool=pool))
+    books.close()
     found = "\n".join(lines(books.report(), width=200))
     assert "─  at most 1 of 5 lent in 200 ms" in found
     assert "pool endless  at most 1 lent in 200 ms" in found
@@ -142,10 +144,11 @@ def test_what_is_open_is_told_and_where_to_look() -> None:
     books = Books(Thresholds())
     pool, request = make_pool(size=1), make_request(ended=None)
     books.open(replace(PROCESS, finished=False), [pool])
-    books.add(make_checkout("a", 1.0, 1.1, pool=pool, request=request), 60.0, NO_SHARES)
-    books.add(make_checkout("b", 2.0, pool=pool), 60.0, NO_SHARES)
+    books.add(make_checkout("a", 1.0, 1.1, pool=pool, request=request))
+    books.add(make_checkout("b", 2.0, pool=pool))
+    books.close()
     found = lines(books.report(), width=200)
-    assert found[1] == "1 connection not returned and 1 waited for at its end."
+    assert found[1] == "At its end: 1 connection not returned, 1 request waiting for one."
     assert any("its one lent 100 % of 59.0 s, 1 waiting now" in line for line in found)
     assert found[-1].startswith("Next: poolhog dump ")
 
@@ -217,3 +220,8 @@ def test_a_finding_in_json_has_its_line_and_its_evidence() -> None:
     assert (found["seconds"], found["share"], found["waited_s"]) == (50.1, 0.83, 25.0)
     assert found["example"]["request"] == "100.4"
     assert report_json(burst(finding(site=None)))["findings"][0]["site"] is None
+
+
+def test_seconds_are_floats_in_json_also_if_there_are_none() -> None:
+    (told,) = report_json(burst(finding(waited=0)))["findings"]
+    assert isinstance(told["waited_s"], float)

@@ -7,6 +7,7 @@ import itertools
 import sys
 import textwrap
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -296,6 +297,16 @@ def test_there_is_a_limit_to_what_is_remembered(
     assert 30 <= len(sites.announced) < 40
 
 
+def test_samples_leave_room_for_the_sites_of_statements(
+    sites: Known, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sites_module, "MOST_SAMPLED_SITES", 30)
+    code = compile("def endpoint(): ...", "/app/service.py", "exec")
+    found = [sites.chain([(code, instruction)]) for instruction in range(100)]
+    assert found.count(None) == 70
+    assert here(sites) is not None
+
+
 def test_code_that_is_gone_does_not_lend_its_id(sites: Known) -> None:
     """A site keeps its code: another function never looks like one that was collected."""
     names = []
@@ -339,3 +350,36 @@ def test_the_frames_of_a_thread_from_outside(sites: Known) -> None:
     # threading's frames end the stack, but not where the application waits inside of them.
     assert names == ["wait", "wait", "wait_inside"]
     assert sites.places(thread.ident) == []
+
+
+def test_what_a_frame_holds_is_destroyed_in_its_own_thread(sites: Known) -> None:
+    destroyed_by: set[str] = set()
+    ending = threading.Event()
+
+    class Local:
+        def __del__(self) -> None:
+            destroyed_by.add(threading.current_thread().name)
+
+    def step() -> None:
+        local = Local()
+        time.sleep(0.001)
+        assert isinstance(local, Local)
+
+    def step_again_and_again() -> None:
+        while not ending.is_set():
+            step()
+
+    def look() -> None:
+        for _ in range(40):
+            for thread in threads:
+                sites.places(thread.ident or 0)
+
+    threads = [threading.Thread(target=step_again_and_again, name="own") for _ in range(100)]
+    looking = threading.Thread(target=look, name="looking")
+    for thread in (*threads, looking):
+        thread.start()
+    looking.join()
+    ending.set()
+    for thread in threads:
+        thread.join()
+    assert destroyed_by == {"own"}

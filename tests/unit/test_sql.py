@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poolhog.recording.sql import without_literals
+from poolhog.recording.sql import LONGEST_STATEMENT, kept_of, without_literals
 
 SECRET = "hunter2"
 
@@ -51,10 +51,34 @@ def test_literals_and_comments_go_and_the_rest_stays(sql: str, kept: str) -> Non
         f"SELECT 'ends with a backslash\\', '{SECRET}'",  # as PostgreSQL reads it
         f"SELECT 'it\\'s {SECRET}'",  # as MySQL reads it
         f"SELECT 'a' -- {SECRET}",
+        f"SELECT $é$ {SECRET} $é$",
+        f"SELECT q'[it's {SECRET}]', nq'{{it's {SECRET}}}' FROM dual",  # as Oracle reads it
+        f'SELECT "a" = "{SECRET}',
     ],
 )
 def test_where_a_literal_ends_uncertainly_too_much_is_dropped(sql: str) -> None:
     assert SECRET not in without_literals(sql)
+
+
+@pytest.mark.parametrize(
+    ("sql", "kept"),
+    [
+        (f'SELECT * FROM `a"b` WHERE c = "{SECRET}"', 'SELECT * FROM `a"b` WHERE c = ?'),
+        (f"SELECT \"it's {SECRET}\", 'a \"b'", "SELECT ?, ?"),
+        (f'SELECT "a""{SECRET}"', "SELECT ?"),
+        (f'SELECT "a\\" {SECRET}"', "SELECT ?"),
+        (f"SELECT c # {SECRET}\nFROM t", "SELECT c  \nFROM t"),
+    ],
+)
+def test_where_double_quotes_are_of_strings_these_go_as_well(sql: str, kept: str) -> None:
+    assert without_literals(sql, is_double_quoted=True) == kept
+
+
+def test_of_a_very_long_statement_the_beginning_is_kept() -> None:
+    kept = kept_of(f"SELECT c FROM t WHERE x IN ({'?, ' * LONGEST_STATEMENT}'{SECRET}')")
+    assert kept.startswith("SELECT c FROM t WHERE x IN (?, ?, ")
+    assert kept.endswith(" …")
+    assert len(kept) < LONGEST_STATEMENT + 10
 
 
 def quote_string(text: str) -> str:

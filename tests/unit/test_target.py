@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from recorders import pool_record
 
-from poolhog.cli.target import processes, trace_directory
+from poolhog.cli.target import UnusedError, processes, trace_directory
 from poolhog.errors import PoolhogError
 from poolhog.recording.attach.directory import TRACES
 from poolhog.recording.recorder import Recorder
@@ -76,13 +76,35 @@ def test_where_there_is_none_it_says_what_to_type(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(PoolhogError, match=r"^no trace in \./poolhog-traces: record one with:"):
         trace_directory(None)
+    (tmp_path / "file").touch()
     with pytest.raises(PoolhogError, match="poolhog run -- COMMAND"):
         trace_directory(tmp_path)
     with pytest.raises(PoolhogError, match="does not exist"):
         trace_directory(tmp_path / "gone")
-    (tmp_path / "file").touch()
     with pytest.raises(PoolhogError, match="is a file"):
         trace_directory(tmp_path / "file")
+
+
+def test_a_run_that_recorded_nothing_is_told_and_not_taken(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Or one would take the trace of yesterday's code for that of the command just started."""
+    unused = tmp_path / "unused"
+    unused.mkdir()
+    with pytest.raises(UnusedError, match=f"^{unused} has recorded nothing yet: let the"):
+        trace_directory(tmp_path)
+    with pytest.raises(UnusedError, match=f"^{unused} has recorded nothing yet: let the"):
+        trace_directory(unused)
+    before = time.time() - 60
+    os.utime(unused, (before, before))
+    trace = record(tmp_path / "trace")
+    assert trace_directory(tmp_path) == trace
+    assert capsys.readouterr().err == ""
+    later = time.time() + 60
+    os.utime(unused, (later, later))
+    assert trace_directory(tmp_path) == trace
+    told = f"the newest run, {unused}, has recorded nothing yet: this is {trace}"
+    assert capsys.readouterr().err == f"poolhog: {told}\n"
 
 
 def test_one_process_of_a_run(tmp_path: Path) -> None:

@@ -1,13 +1,23 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from factories import explicit_burst, implicit_burst, make_checkout, make_pool, make_request, op
+from factories import (
+    PROCESS,
+    explicit_burst,
+    implicit_burst,
+    make_checkout,
+    make_pool,
+    make_request,
+    op,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
 from poolhog.analysis.accounting import GAPS, Interval, State, end_of, intervals
+from poolhog.analysis.occupancy import occupancy_of
 from poolhog.analysis.timeline import (
     Step,
     Timeline,
@@ -33,7 +43,7 @@ def states(parts: tuple[Interval, ...]) -> list[tuple[State, float, float]]:
 @st.composite
 def scenes(draw: st.DrawFn) -> Scene:
     """Requests with several checkouts each, some waiting, some open, some of no request."""
-    pool = make_pool(size=3)
+    pool = replace(make_pool(size=3), process=replace(PROCESS, written=100.0))
     instant = st.integers(0, 100).map(float)
     requests = []
     for index in range(draw(st.integers(0, 4))):
@@ -262,3 +272,20 @@ def test_an_empty_window_has_empty_buckets() -> None:
 def test_a_peak_within_a_bucket_is_not_lost() -> None:
     steps = (Step(0, 0), Step(1.0, 2), Step(1.1, 7), Step(1.2, 1), Step(6, 0))
     assert peaks(steps, started=0, ended=8, buckets=4) == (7, 1, 1, 0)
+
+
+def test_what_a_process_left_open_ends_with_it() -> None:
+    """The others of the run may go on for hours."""
+    dead = replace(make_pool("dead"), process=replace(PROCESS, pid=7, written=3.0))
+    checkouts = [
+        make_checkout("a", 1.0, 1.0, pool=dead, request=make_request("r1", 1.0, None)),
+        make_checkout("b", 2.0, pool=dead, owner="Thread-1"),
+        make_checkout("c", 2.0, 2.0, owner="Thread-2"),
+    ]
+    timeline = build(*checkouts)
+    assert [lane.ended for lane in timeline.requests] == [3.0, 3.0, 10.0]
+    assert timeline.lent(State.RUNNING) == 2.0 + 8.0
+    assert timeline.waited() == 1.0
+    bins = occupancy_of(checkouts, (), started=0.0, ended=10.0, bins=10)
+    assert bins.lent(State.RUNNING) == 2.0 + 8.0
+    assert bins.waited() == 1.0

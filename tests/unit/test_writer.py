@@ -142,6 +142,26 @@ def test_the_numbers_of_texts_hold_when_their_memory_is_full(
     assert told == [(f"SELECT c{n % 8}",) for n in range(40)]
 
 
+def test_there_is_a_limit_to_the_characters_that_are_remembered(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "MOST_CHARACTERS", 5_000)
+    checkout = ask(recorder)
+    for n in range(40):
+        operation = recorder.operate(checkout, OperationKind.STATEMENT, f"SELECT c{n:0>1000}")
+        assert operation is not None
+        operation.end()
+    eventually(lambda: checkout.written is not None and len(checkout.operations) == 40)
+    assert recorder._writer is not None
+    file = recorder._writer._file
+    assert file is not None
+    recorder.stop()
+    assert sum(map(len, file.numbers)) <= 5_000
+    assert sum(map(len, file.statements)) <= 5_000
+    kept = rows(the_file(recorder.directory), "SELECT text FROM texts WHERE text LIKE 'SELECT%'")
+    assert len(kept) == 40
+
+
 def test_a_pid_that_is_used_again_gets_another_file(recorder: Recorder) -> None:
     for _ in range(3):
         ask(recorder).grant(1)
@@ -451,7 +471,7 @@ wait_until(lambda: first.written is not None)
 disk(200_000)
 before = recorder.errors
 while recorder.errors < before + 3:  # the application goes on while nothing can be written
-    for _ in range(500):
+    for _ in range(50):
         recorder.ask(pool).grant(1)
     time.sleep(0.02)
 made = recorder.pools[0].id, recorder.ask(pool).id

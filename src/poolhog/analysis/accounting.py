@@ -52,8 +52,7 @@ class Interval:
         return self.ended - self.started
 
 
-@dataclass(frozen=True, slots=True)
-class Stretch:
+class Stretch(NamedTuple):
     """The part of a gap that is nearer to this sample than to any other."""
 
     sample: Sample
@@ -64,6 +63,19 @@ class Stretch:
     def state(self) -> State:
         """What the sample says about it."""
         return _STATES[self.sample.activity]
+
+    @property
+    def duration(self) -> float:
+        """Seconds."""
+        return self.ended - self.started
+
+
+class Gap(NamedTuple):
+    """The time between two operations, with its stretches if samples fell into it."""
+
+    started: float
+    ended: float
+    stretches: tuple[Stretch, ...] = ()
 
     @property
     def duration(self) -> float:
@@ -98,6 +110,31 @@ class Account(NamedTuple):
         return self.busy + self.gap
 
 
+class Told(NamedTuple):
+    """The seconds of a checkout as far as it tells itself.
+
+    ``untold`` are those of gaps that no sample fell into.
+    """
+
+    queueing: float
+    connecting: float
+    pinging: float
+    busy: float
+    parked: float
+    running: float
+    ready: float
+    untold: float
+
+    def shared(self, share: Share) -> Account:
+        """With the untold seconds split like this."""
+        return Account(
+            *self[:4],
+            self.parked + self.untold * share.parked,
+            self.running + self.untold * share.running,
+            self.ready + self.untold * share.ready,
+        )
+
+
 class Share(NamedTuple):
     """How a gap without a sample is split; the three add up to 1."""
 
@@ -113,24 +150,45 @@ class Shares:
     longer than the sampling interval are the better siblings, because the long ones may be of
     another kind (a call that is usually answered from a cache): if there are any, only these
     count. What no sample tells about is the execution of Python, hence running.
+
+    Shares of some checkouts learn from others that are added.
     """
 
     def __init__(self, checkouts: Iterable[Checkout], until: float) -> None:
-        short: dict[Site | None, dict[State, float]] = {}
-        every: dict[Site | None, dict[State, float]] = {}
+        self._short: dict[Site | None, dict[State, float]] = {}
+        self._every: dict[Site | None, dict[State, float]] = {}
+        self._shares: dict[Site | None, Share] = {}
         for checkout in checkouts:
-            limit = _SHORT_INTERVALS * checkout.pool.process.sampling_interval
-            for gap in gaps(checkout, until) if checkout.samples else ():
-                tables = (short, every) if gap[1] - gap[0] <= limit else (every,)
-                for stretch in _stretches(gap, checkout.samples):
-                    for table in tables:
-                        seconds = table.setdefault(checkout.site, dict.fromkeys(GAPS, 0.0))
-                        seconds[stretch.state] += stretch.duration
-        self._shares = {site: _share(short.get(site) or every[site]) for site in every}
+            if checkout.samples:
+                self.add(checkout, told_gaps(checkout, until))
+
+    def add(self, checkout: Checkout, gaps: Iterable[Gap]) -> None:
+        """Learn from the gaps of one more checkout."""
+        site = checkout.site
+        limit = _SHORT_INTERVALS * checkout.pool.process.sampling_interval
+        for gap in gaps:
+            tables = (self._short, self._every) if gap.duration <= limit else (self._every,)
+            for stretch in gap.stretches:
+                for table in tables:
+                    seconds = table.get(site)
+                    if seconds is None:
+                        seconds = table[site] = dict.fromkeys(GAPS, 0.0)
+                    seconds[stretch.state] += stretch.duration
+        self._shares.pop(site, None)
 
     def of(self, checkout: Checkout) -> Share:
         """How a gap of this checkout is split."""
-        return self._shares.get(checkout.site, _ALL_RUNNING)
+        return self.at(checkout.site)
+
+    def at(self, site: Site | None) -> Share:
+        """How a gap is split of a checkout that was asked for there."""
+        found = self._shares.get(site)
+        if found is None:
+            seconds = self._short.get(site) or self._every.get(site)
+            if seconds is None:
+                return _ALL_RUNNING
+            found = self._shares[site] = _share(seconds)
+        return found
 
 
 _SHORT_INTERVALS = 2
@@ -194,10 +252,11 @@ def gaps(checkout: Checkout, until: float) -> Iterator[tuple[float, float]]:
     end = end_of(checkout, until)
     at = checkout.granted
     for operation in checkout.operations:
-        started = max(operation.started, at)
-        ended = min(operation.ended if operation.ended is not None else end, end)
-        if ended <= started:  # it took no time, such as a BEGIN that nothing was sent for
-            continue
+        started, ended = operation.started, operation.ended
+        if ended is None or ended > end:
+            ended = end
+        if ended <= at or ended <= started:
+            continue  # it took no time, such as a BEGIN that nothing was sent for
         if started > at:
             yield at, started
         at = ended
@@ -205,51 +264,63 @@ def gaps(checkout: Checkout, until: float) -> Iterator[tuple[float, float]]:
         yield at, end
 
 
+def told_gaps(checkout: Checkout, until: float) -> tuple[Gap, ...]:
+    """The gaps, in order, each with what samples tell of it."""
+    samples = checkout.samples
+    if not samples:
+        return tuple(Gap(*gap) for gap in gaps(checkout, until))
+    first, last = samples[0].started, samples[-1].started
+    return tuple(
+        Gap(*gap, tuple(_stretches(gap, samples)) if gap[0] <= last and first < gap[1] else ())
+        for gap in gaps(checkout, until)
+    )
+
+
 def stretches(checkout: Checkout, until: float) -> Iterator[Stretch]:
     """The gaps in parts, each with the sample that tells about it; those without are left out."""
     if checkout.samples:
-        for gap in gaps(checkout, until):
-            yield from _stretches(gap, checkout.samples)
+        for gap in told_gaps(checkout, until):
+            yield from gap.stretches
 
 
 def account(checkout: Checkout, until: float, shares: Shares = NO_SHARES) -> Account:
     """The checkout's seconds by what they were spent on."""
+    return told(checkout, until).shared(shares.of(checkout))
+
+
+def told(checkout: Checkout, until: float, gaps: Sequence[Gap] | None = None) -> Told:
+    """The checkout's seconds by what they were spent on, as far as it tells itself.
+
+    ``gaps`` are its ``told_gaps``, if these are known already.
+    """
     granted = end_of_wait(checkout, until)
     use = end_of(checkout, until) - granted
-    if checkout.samples or (checkout.returned is None and checkout.gave_up is None):
+    is_over = checkout.returned is not None or checkout.gave_up is not None
+    if is_over:  # the recorder added these up
+        connecting, pinging = checkout.connecting, checkout.pinging
+    else:
         connecting = _spent(checkout, OperationKind.CONNECT, granted)
         pinging = _spent(checkout, OperationKind.PING, granted)
-        parked, running, ready, untold = _told(checkout, until)
-        busy = max(use - parked - running - ready - untold, 0.0)
-    else:
-        # The recorder added these up: the operations of a checkout that is over stay packed.
-        connecting, pinging = checkout.connecting, checkout.pinging
+    if is_over and not checkout.samples:  # so its operations stay packed
         busy = min(checkout.busy, use)
-        parked, running, ready, untold = 0.0, 0.0, 0.0, use - busy
-    share = shares.of(checkout)
-    return Account(
-        granted - checkout.asked - connecting - pinging,
-        connecting,
-        pinging,
-        busy,
-        parked + untold * share.parked,
-        running + untold * share.running,
-        ready + untold * share.ready,
-    )
+        of_gaps = 0.0, 0.0, 0.0, use - busy
+    else:
+        of_gaps = _of_gaps(gaps if gaps is not None else told_gaps(checkout, until))
+        busy = max(use - sum(of_gaps), 0.0)
+    queueing = granted - checkout.asked - connecting - pinging
+    return Told(queueing, connecting, pinging, busy, *of_gaps)
 
 
-def _told(checkout: Checkout, until: float) -> tuple[float, float, float, float]:
+def _of_gaps(gaps: Iterable[Gap]) -> tuple[float, float, float, float]:
     """The seconds of the gaps that samples call parked, running and ready, and of the others."""
     seconds = dict.fromkeys(GAPS, 0.0)
     untold = 0.0
-    for gap in gaps(checkout, until):
-        told = False
-        for stretch in _stretches(gap, checkout.samples):
+    for gap in gaps:
+        for stretch in gap.stretches:
             seconds[stretch.state] += stretch.duration
-            told = True
-        if not told:
-            untold += gap[1] - gap[0]
-    parked, running, ready = (seconds[state] for state in GAPS)
+        if not gap.stretches:
+            untold += gap.duration
+    parked, running, ready = seconds.values()
     return parked, running, ready, untold
 
 

@@ -19,6 +19,7 @@ from poolhog.analysis.accounting import (
     end_of_wait,
     intervals,
 )
+from poolhog.analysis.timeline import known_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -103,8 +104,8 @@ def occupancy_of(
     """The occupancy between two instants of the run's clock, the second of them later.
 
     ``checkouts`` are in order of their asking. What is still open or in flight lasts until
-    ``ended``. The pools that checkouts name count whether they are listed or not; a listed pool
-    has lanes for all the connections that it keeps.
+    ``ended``, or until the last that is known of its process. The pools that checkouts name count
+    whether they are listed or not; a listed pool has lanes for all the connections that it keeps.
     """
     grid = _Grid(started, ended, bins)
     waits = _Waits(grid)
@@ -115,7 +116,7 @@ def occupancy_of(
         of_pool = lanes.get(checkout.pool.id)
         if of_pool is None:
             of_pool = lanes[checkout.pool.id] = _Lanes(checkout.pool)
-        lane = of_pool.take(checkout, end_of(checkout, ended))
+        lane = of_pool.take(checkout, end_of(checkout, known_until(checkout, ended)))
         if lane not in of_pool.rows and rows < MOST_LANES:
             of_pool.rows[lane] = grid.row()
             rows += 1
@@ -171,15 +172,16 @@ class _Grid:
 
     def add(self, checkout: Checkout, rows: Sequence[_Row], shares: Shares) -> None:
         """Add the checkout's use. What is within one bin need not be looked at more closely."""
-        begun, end = end_of_wait(checkout, self.ended), end_of(checkout, self.ended)
+        until = known_until(checkout, self.ended)
+        begun, end = end_of_wait(checkout, until), end_of(checkout, until)
         index = self.bin(begun)
         if begun >= self.begin(index) and end <= self.begin(index + 1):
-            spent = account(checkout, self.ended, shares)[-len(LENT) :]
+            spent = account(checkout, until, shares)[-len(LENT) :]
             for row in rows:
                 for seconds, part in zip(row, spent, strict=True):
                     seconds[index] += part
             return
-        for interval in intervals(checkout, self.ended, shares):
+        for interval in intervals(checkout, until, shares):
             if interval.state in LENT:
                 for row in rows:
                     seconds = row[LENT.index(interval.state)]
@@ -200,7 +202,7 @@ class _Waits:
         """The same checkouts."""
         grid = self._grid
         for checkout in checkouts:
-            end = end_of_wait(checkout, grid.ended)
+            end = end_of_wait(checkout, known_until(checkout, grid.ended))
             if end > max(checkout.asked, grid.started):
                 grid.spread(self._seconds, checkout.asked, end)
                 self._advance(grid.bin(checkout.asked))

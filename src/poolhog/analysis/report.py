@@ -8,35 +8,32 @@ millions fits into memory.
 from __future__ import annotations
 
 import gc
-import math
-from array import array
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import chain, islice
-from operator import add, itemgetter
+from itertools import chain
 from typing import TYPE_CHECKING
 
-from poolhog.analysis.accounting import Account, Shares, account, end_of, end_of_wait
-from poolhog.analysis.findings import Finder
+from poolhog.analysis.accounting import Shares, told, told_gaps
+from poolhog.analysis.cells import NOTHING, Cell, joined, peak_of, percentile, time_of, total
+from poolhog.analysis.findings import Finder, route_of
+from poolhog.analysis.quiet import Passing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from poolhog.analysis.accounting import Account
+    from poolhog.analysis.cells import Counted
     from poolhog.analysis.findings import Finding
+    from poolhog.analysis.quiet import Quiet
     from poolhog.analysis.thresholds import Thresholds
     from poolhog.model import Checkout, Outcome, Pool, Process, Site
     from poolhog.trace.reader import ProcessReader
 
-    Told = Callable[[int], None]
-
-OTHER = "other"
-"""The route of a checkout of no request, asked for by no code of the application."""
+    Tell = Callable[[int], None]
 
 NO_CONNECTION = "without a connection"
 """The route of all requests whose route never asked for one."""
-
-TOLD_EVERY = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +96,7 @@ class RouteUse:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Conclusions of a trace. Pools and routes are ordered by their parked seconds, most first.
+    """Conclusions of a trace. Pools and routes: the one with the most parked seconds first, or use.
 
     ``requests`` counts those with a checkout and those without. ``observed`` is the seconds from
     the start of the first process to the end of the trace.
@@ -120,7 +117,7 @@ class Report:
     @property
     def spent(self) -> Account:
         """The seconds of all checkouts."""
-        return _sum(pool.spent for pool in self.pools)
+        return total(pool.spent for pool in self.pools)
 
     @property
     def outcomes(self) -> Mapping[Outcome, int]:
@@ -146,26 +143,33 @@ EMPTY = Report((), (), (), (), 0, 0.0)
 
 
 def read_report(
-    readers: Sequence[ProcessReader], thresholds: Thresholds, told: Told | None = None
+    readers: Sequence[ProcessReader], thresholds: Thresholds, tell: Tell | None = None
 ) -> Report:
-    """The report of some processes of a run; ``told`` learns how many checkouts were read.
+    """The report of some processes of a run; ``tell`` learns how many checkouts were read.
 
     Raises :class:`poolhog.TraceError` if one of them cannot be read.
     """
     books = Books(thresholds)
     done = 0
+
+    def count(some: int) -> None:
+        nonlocal done
+        done += some
+        if tell is not None:
+            tell(done)
+
     with _no_collector():
         for reader in readers:
-            until = reader.process.written
-            shares = Shares(reader.checkouts(sampled=True), until)
-            books.open(reader.process, reader.pools)
-            for checkout in reader.checkouts():
-                books.add(checkout, until, shares)
-                done += 1
-                if told is not None and not done % TOLD_EVERY:
-                    told(done)
-            books.count(reader.request_counts())
-        return books.report()
+            with reader.snapshot() as snapshot:
+                books.open(snapshot.process, snapshot.pools.values(), snapshot.checkout)
+                passing = Passing(snapshot, books.finder)
+                for checkout in passing.others(count):
+                    books.add(checkout)
+                for quiet in passing.quiet:
+                    books.pass_by(quiet)
+                books.close()
+                books.count(snapshot.request_counts())
+    return books.report()
 
 
 @contextmanager
@@ -181,35 +185,56 @@ def _no_collector() -> Iterator[None]:
 
 
 class Books:
-    """Adds up checkouts."""
+    """Adds up checkouts, of one process after the other."""
 
     def __init__(self, thresholds: Thresholds) -> None:
-        self._finder = Finder(thresholds)
+        self.finder = Finder(thresholds)
         self._processes: list[Process] = []
-        self._pools: dict[str, _PoolBook] = {}
-        self._cells: dict[tuple[str, str], _Cell] = {}
-        self._names: dict[Site | None, str] = {}
+        self._pool_uses: list[PoolUse] = []
+        self._routes: dict[str, list[Counted]] = {}
         self._requests: Counter[str] = Counter()
+        self._pools: dict[str, Pool] = {}
+        self._cells: dict[tuple[str, str, Site | None], Cell] = {}
+        self._shares = Shares((), 0.0)
 
-    def open(self, process: Process, pools: Iterable[Pool]) -> None:
-        """Checkouts of this process come next; pools may turn up later, too."""
+    def open(
+        self, process: Process, pools: Iterable[Pool], read: Callable[[int], Checkout] | None = None
+    ) -> None:
+        """Checkouts of this process come next; ``read`` is for the finder."""
         self._processes.append(process)
-        for pool in pools:
-            self._pools[pool.id] = _PoolBook(pool)
+        self._pools = {pool.id: pool for pool in pools}
+        self._cells = {}
+        self._shares = Shares((), 0.0)
+        self.finder.begin(process.written, read)
 
-    def add(self, checkout: Checkout, until: float, shares: Shares) -> None:
-        """Count one checkout; each process's come in the order of their asking."""
-        spent = account(checkout, until, shares)
-        request = checkout.request
-        route = request.name if request is not None else self._owner(checkout.site)
-        key = checkout.pool.id, route
-        cell = self._cells.get(key)
-        if cell is None:
-            cell = self._cells[key] = _Cell()
-            self._pools.setdefault(key[0], _PoolBook(checkout.pool))
-        cell.add(spent, checkout.outcome)
-        self._pools[key[0]].add(checkout, until)
-        self._finder.add(checkout, spent, until, shares)
+    def add(self, checkout: Checkout) -> None:
+        """Count one checkout of the process; they come in the order of their asking."""
+        process = self._processes[-1]
+        gaps = told_gaps(checkout, process.written) if checkout.samples else None
+        spent = told(checkout, process.written, gaps)
+        if gaps is not None:
+            self._shares.add(checkout, gaps)
+        self._cell(checkout.pool, route_of(checkout), checkout.site).add(checkout, spent, process)
+        self.finder.add(checkout, spent, gaps)
+
+    def pass_by(self, quiet: Quiet) -> None:
+        """Count checkouts that are not worth a look."""
+        spent = quiet.told()
+        self._cell(quiet.pool, quiet.route, quiet.site).pass_by(quiet, spent)
+        self.finder.pass_by(quiet.pool, quiet.site, len(quiet), spent)
+
+    def close(self) -> None:
+        """All checkouts of the process were counted."""
+        self.finder.end(self._shares)
+        sums: dict[str, list[Counted]] = {key: [] for key in self._pools}
+        for (key, route, site), cell in self._cells.items():
+            part = cell.counted(self._shares.at(site))
+            sums[key].append(part)
+            self._routes.setdefault(route, []).append(part)
+        for pool in self._pools.values():
+            cells = [cell for (key, _, _), cell in self._cells.items() if key == pool.id]
+            self._pool_uses.append(_pool_use(pool, joined(sums[pool.id]), cells))
+        self._cells = {}
 
     def count(self, requests: Mapping[str, int]) -> None:
         """Count requests by name, with a checkout or without."""
@@ -221,166 +246,63 @@ class Books:
         ended = max((process.written for process in self._processes), default=0.0)
         return Report(
             processes=tuple(self._processes),
-            pools=tuple(sorted(self._pool_uses(), key=lambda use: -use.spent.parked)),
-            routes=tuple(sorted(self._route_uses(), key=lambda use: -use.spent.parked)),
-            findings=self._finder.found(),
+            pools=tuple(sorted(self._pool_uses, key=_most_parked)),
+            routes=tuple(sorted(self._route_uses(), key=_most_parked)),
+            findings=self.finder.found(),
             requests=self._requests.total(),
             observed=ended - began,
         )
 
-    def _owner(self, site: Site | None) -> str:
-        """What work of no request is called: the owner's outermost frame of the application."""
-        name = self._names.get(site)
-        if name is None:
-            name = self._names[site] = _named(site)
-        return name
+    def _cell(self, pool: Pool, route: str, site: Site | None) -> Cell:
+        key = pool.id, route, site
+        cell = self._cells.get(key)
+        if cell is None:
+            self._pools.setdefault(pool.id, pool)
+            cell = self._cells[key] = Cell()
+        return cell
 
-    def _pool_uses(self) -> Iterable[PoolUse]:
-        for key, book in self._pools.items():
-            yield book.use(_joined(cell for (pool, _), cell in self._cells.items() if pool == key))
-
-    def _route_uses(self) -> Iterable[RouteUse]:
-        cells: dict[str, list[_Cell]] = {}
-        for (_, route), cell in self._cells.items():
-            cells.setdefault(route, []).append(cell)
-        for name, of_route in cells.items():
-            joined = _joined(of_route)
-            spent = joined.spent()
-            waits = joined.waits()
+    def _route_uses(self) -> Iterator[RouteUse]:
+        for name, parts in self._routes.items():
+            whole = joined(parts)
             requests = self._requests[name]
-            yield RouteUse(name, requests, len(joined), spent, waits, joined.outcomes)
-        rest = sum(number for name, number in self._requests.items() if name not in cells)
+            yield RouteUse(
+                name, requests, len(whole.waits), whole.spent, _waits(whole.waits), whole.outcomes
+            )
+        rest = sum(number for name, number in self._requests.items() if name not in self._routes)
         if rest:
-            yield RouteUse(NO_CONNECTION, rest, 0, _NOTHING, Waits(), {})
+            yield RouteUse(NO_CONNECTION, rest, 0, NOTHING, Waits(), {})
 
 
-class _Cell:
-    """The accounts of some checkouts, one after the other in one array."""
-
-    __slots__ = ("accounts", "outcomes")
-
-    def __init__(self) -> None:
-        self.accounts = array("d")
-        self.outcomes: Counter[Outcome] = Counter()
-
-    def __len__(self) -> int:
-        return len(self.accounts) // _COLUMNS
-
-    def add(self, spent: Account, outcome: Outcome) -> None:
-        self.accounts.extend(spent)
-        self.outcomes[outcome] += 1
-
-    def spent(self) -> Account:
-        return Account(*(math.fsum(self.accounts[column::_COLUMNS]) for column in range(_COLUMNS)))
-
-    def waits(self) -> Waits:
-        """Of all who asked, also those who gave up or still wait."""
-        queueing, connecting, pinging = (self.accounts[column::_COLUMNS] for column in range(3))
-        waits = sorted(map(add, map(add, queueing, connecting), pinging))
-        if not waits:
-            return Waits()
-        return Waits(_percentile(waits, 0.50), _percentile(waits, 0.95), waits[-1])
+def _most_parked(use: PoolUse | RouteUse) -> tuple[float, ...]:
+    return -use.spent.parked, -use.spent.use, -use.checkouts
 
 
-class _PoolBook:
-    """The instants of a pool's checkouts."""
-
-    __slots__ = ("asked", "granted", "pool", "returned", "waited")
-
-    def __init__(self, pool: Pool) -> None:
-        self.pool = pool
-        self.asked = array("d")
-        self.waited = array("d")
-        self.granted = array("d")
-        self.returned = array("d")
-
-    def add(self, checkout: Checkout, until: float) -> None:
-        self.asked.append(checkout.asked)
-        self.waited.append(end_of_wait(checkout, until))
-        if checkout.granted is not None:
-            self.granted.append(checkout.granted)
-            self.returned.append(end_of(checkout, until))
-
-    def use(self, cell: _Cell) -> PoolUse:
-        asked, waited = _in_order(self.asked), _in_order(self.waited)
-        granted, returned = _in_order(self.granted), _in_order(self.returned)
-        ended = max((*waited[-1:], *returned[-1:]), default=0)
-        capacity = self.pool.capacity
-        return PoolUse(
-            pool=self.pool,
-            checkouts=len(cell),
-            spent=cell.spent(),
-            waits=cell.waits(),
-            outcomes=cell.outcomes,
-            observed=(ended - asked[0]) / 1e6 if asked else 0.0,
-            saturated=_at_least(capacity, granted, returned) / 1e6 if capacity else None,
-            awaited=_at_least(1, asked, waited) / 1e6,
-            peak_lent=_peak(granted, returned),
-            peak_waiting=_peak(asked, waited),
-        )
-
-
-_COLUMNS = len(Account._fields)
-_NOTHING = Account(*[0.0] * _COLUMNS)
-
-
-def _joined(cells: Iterable[_Cell]) -> _Cell:
-    whole = _Cell()
-    for cell in cells:
-        whole.accounts.extend(cell.accounts)
-        whole.outcomes.update(cell.outcomes)
-    return whole
-
-
-def _named(site: Site | None) -> str:
-    if site is None:
-        return OTHER
-    outermost = site.stack[-1]
-    module = outermost.file.replace("\\", "/").rpartition("/")[2]
-    return f"{module} {outermost.function}"
-
-
-def _percentile(values: Sequence[float], share: float) -> float:
-    """Of sorted values, the smallest that so large a share of them does not exceed."""
-    return values[max(math.ceil(share * len(values)) - 1, 0)]
-
-
-def _in_order(instants: Iterable[float]) -> list[int]:
-    """Sorted, in microseconds.
-
-    So they were recorded: of two intervals that meet, none overlaps the other by a rounding error.
-    """
-    return sorted(round(instant * 1e6) for instant in instants)
-
-
-def _peak(starts: Sequence[int], ends: Sequence[int]) -> int:
-    """How many half-open intervals cover one instant at the most; both are sorted."""
-    peak = 0
-    for ended, end in enumerate(ends):
-        # When this many are over, that many have begun.
-        while ended + peak < len(starts) and starts[ended + peak] < end:
-            peak += 1
-    return peak
-
-
-def _at_least(number: int, starts: Sequence[int], ends: Sequence[int]) -> int:
-    """How long so many half-open intervals or more cover the instant; both are sorted.
-
-    From one end to the next the count only grows. It reaches ``number`` with the start that
-    follows after so many less one, counted from as many starts as there were ends.
-    """
-    before = chain(starts[:1], ends)
-    reached = islice(starts, number - 1, None)
-    return sum(
-        end - max(last, start)
-        for end, last, start in zip(ends, before, reached, strict=False)
-        if last < end and start < end
+def _pool_use(pool: Pool, whole: Counted, cells: Sequence[Cell]) -> PoolUse:
+    granted = sorted(chain.from_iterable(cell.granted for cell in cells))
+    returned = sorted(chain.from_iterable(cell.returned for cell in cells))
+    asked = sorted(chain.from_iterable(chain(cell.asked, cell.refused) for cell in cells))
+    waited = sorted(chain(granted, *(cell.ended for cell in cells)))
+    ended = max((*waited[-1:], *returned[-1:]), default=0)
+    capacity = pool.capacity
+    return PoolUse(
+        pool=pool,
+        checkouts=len(asked),
+        spent=whole.spent,
+        waits=_waits(whole.waits),
+        outcomes=whole.outcomes,
+        observed=(ended - asked[0]) / 1e6 if asked else 0.0,
+        saturated=time_of(capacity, granted, returned) / 1e6 if capacity else None,
+        awaited=time_of(1, asked, waited) / 1e6,
+        peak_lent=peak_of(granted, returned),
+        peak_waiting=peak_of(asked, waited),
     )
 
 
-def _sum(accounts: Iterable[Account]) -> Account:
-    rows = tuple(accounts)
-    return Account(*(math.fsum(map(itemgetter(column), rows)) for column in range(_COLUMNS)))
+def _waits(waits: Sequence[int]) -> Waits:
+    """Of all who asked, also those who gave up or still wait."""
+    if not waits:
+        return Waits()
+    return Waits(percentile(waits, 0.50) / 1e6, percentile(waits, 0.95) / 1e6, waits[-1] / 1e6)
 
 
 def _share(part: float, whole: float) -> float:

@@ -129,7 +129,8 @@ def build_timeline(
 ) -> Timeline:
     """The timeline between two instants of the run's clock.
 
-    What is still open or in flight lasts until ``ended``. Requests that the checkouts name are
+    What is still open or in flight lasts until ``ended``, or until the last that is known of its
+    process. Requests that the checkouts name are
     drawn whether they are listed or not, and so are their pools; a listed pool shows all the
     connections that it keeps, lent or not. ``shares`` splits the gaps without samples, ``labels``
     names a lane after its request, if it has one, and its owner; by default they have numbers.
@@ -141,7 +142,11 @@ def build_timeline(
     queues: list[Interval] = []
     for life, label in zip(shown, _labels(shown, labels), strict=True):
         first, last = max(life.started, started), min(life.ended, ended)
-        states = [i for c in life.checkouts for i in cut(intervals(c, ended, shares), first, last)]
+        states = [
+            interval
+            for c in life.checkouts
+            for interval in cut(intervals(c, known_until(c, ended), shares), first, last)
+        ]
         queues.extend(_in_queue(states))
         whole = _most_holding([Interval(State.NOT_HOLDING, first, last), *states])
         lanes.append(RequestLane(label, life.request, first, last, whole))
@@ -152,6 +157,11 @@ def build_timeline(
         for lane in _pool_lanes(pool, every, lane_of, started, ended, shares)
     )
     return Timeline(started, ended, tuple(lanes), connections, _steps(queues, started))
+
+
+def known_until(checkout: Checkout, until: float) -> float:
+    """The last instant up to ``until`` that is known of it: its process may be over by then."""
+    return max(checkout.asked, min(until, checkout.pool.process.written))
 
 
 def cut(parts: Iterable[Interval], started: float, ended: float) -> Iterator[Interval]:
@@ -222,10 +232,11 @@ def _lives(checkouts: Sequence[Checkout], requests: Iterable[Request], until: fl
 def _life(request: Request | None, checkouts: Sequence[Checkout], until: float) -> _Life:
     """A checkout that outlives its request makes the lane longer: it is held on its behalf."""
     starts = [checkout.asked for checkout in checkouts]
-    ends = [end_of(checkout, until) for checkout in checkouts]
+    ends = [end_of(checkout, known_until(checkout, until)) for checkout in checkouts]
     if request is not None:
         starts.append(request.started)
-        ends.append(until if request.ended is None else request.ended)
+        last = max((known_until(checkout, until) for checkout in checkouts), default=until)
+        ends.append(last if request.ended is None else request.ended)
     return _Life(request, min(starts), max(ends), tuple(checkouts))
 
 
@@ -323,7 +334,8 @@ def _pool_lanes(
         within = max(first, started), min(last, ended)
         if within[0] >= within[1]:
             continue
-        parts = (i for i in intervals(checkout, ended, shares) if i.state is not State.WAITING)
+        every = intervals(checkout, known_until(checkout, ended), shares)
+        parts = (i for i in every if i.state is not State.WAITING)
         segment = Segment(checkout, lane_of[checkout.id], *within, tuple(cut(parts, *within)))
         free = [lane for lane in lanes if lane[-1].ended <= segment.started]
         same = [lane for lane in free if lane[-1].checkout.connection == checkout.connection]
@@ -349,7 +361,7 @@ def _uses(
     taken: dict[int, float] = {}
     found = []
     for checkout in reversed(lent):
-        first, last = checkout.granted or 0.0, end_of(checkout, until)
+        first, last = checkout.granted or 0.0, end_of(checkout, known_until(checkout, until))
         if checkout.connection is not None:
             last = max(first, min(last, taken.get(checkout.connection, last)))
             taken[checkout.connection] = first

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import os
 import sys
 from importlib import metadata
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -60,6 +63,7 @@ def poolhog(
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a verb and exit: 0 if all is well, 1 if a gate failed, 2 for a user's mistake."""
+    _print_what_can_be_printed()
     try:
         code = app(args=list(arguments) if arguments is not None else None, standalone_mode=False)
     except PoolhogError as error:
@@ -71,9 +75,31 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         if not message:  # no verb was given, and the help has been printed
             sys.exit(error.exit_code)
         _fail(f"{message.rstrip('.')}: see poolhog --help", error.exit_code)
+    except OSError as error:
+        if error.filename is not None or error.errno not in _NO_ROOM:
+            raise
+        _give_up_output()
+        _fail(
+            f"the output cannot be written ({error.strerror}): make room, or send it elsewhere", 2
+        )
     if code == Interrupted.exit_code:  # Typer's own answer to Ctrl-C, which says nothing
         _fail("interrupted", code)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+_NO_ROOM = frozenset([errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO])
+
+
+def _print_what_can_be_printed() -> None:
+    """A character that the terminal's encoding does not have is a question mark, and no failure."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _give_up_output() -> None:
+    """What is left to be written would fail again when Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(line: str, code: int) -> NoReturn:

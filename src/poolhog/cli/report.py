@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from poolhog.analysis.dump import Life
 from poolhog.cli.dump import life
-from poolhog.cli.target import Directory, Pid, processes, trace_directory
+from poolhog.cli.reading import Reading
+from poolhog.cli.target import Directory, Pid, UnusedError, processes, trace_directory
 from poolhog.errors import PoolhogError
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
-    from rich.status import Status
-
     from poolhog.analysis.report import Report
 
 FINDINGS = 3
 ROUTES = 4
-PROGRESS_AFTER_S = 1.0
 
 
 def report(
@@ -74,15 +69,12 @@ def _read(given: Path | None, pid: int | None, options: list[str]) -> Report:
     from poolhog.analysis.thresholds import Thresholds
 
     thresholds = Thresholds.from_pyproject(Path.cwd()).with_options(options)
-    if given is not None and _is_unused(given):
+    try:
+        found = trace_directory(given)
+    except UnusedError:
         return EMPTY
-    with _Reading() as reading:
-        return read_report(processes(trace_directory(given), pid), thresholds, reading.tell)
-
-
-def _is_unused(directory: Path) -> bool:
-    """Whether a run has made the directory, and has not asked for a connection yet."""
-    return directory.is_dir() and next(directory.iterdir(), None) is None
+    with Reading() as reading:
+        return read_report(processes(found, pid), thresholds, reading.tell)
 
 
 def _about(whole: Report, text: str) -> Report:
@@ -108,34 +100,3 @@ def _print(found: Report, top: int | None, target: tuple[str, ...]) -> None:
     )
     for line in report_lines(found, layout):
         out.print(line, soft_wrap=True)
-
-
-class _Reading:
-    """Tells on standard error how far it is, once that takes long."""
-
-    def __init__(self) -> None:
-        self._began = time.monotonic()
-        self._status: Status | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._status is not None:
-            self._status.stop()
-
-    def tell(self, done: int) -> None:
-        """So many checkouts were read."""
-        if self._status is None:
-            if time.monotonic() - self._began < PROGRESS_AFTER_S:
-                return
-            from poolhog.render.console import console
-
-            self._status = console(stderr=True).status("")
-            self._status.start()
-        self._status.update(f"reading the trace: {done:,} checkouts")

@@ -45,6 +45,10 @@ def sql(
     """
     if query is None and directory is not None and _is_query(directory):
         directory, query = None, str(directory)
+    if query is None and directory is not None and not directory.exists():
+        raise PoolhogError(
+            f"{directory} does not exist, and it is no question: ask {', '.join(_names())}"
+        )
     with Database(processes(trace_directory(directory), pid)) as database:
         if query is None:
             _show_schema(database, directory, as_json=as_json)
@@ -60,8 +64,11 @@ def sql(
 def _is_query(directory: Path) -> bool:
     """Whether the first argument is a question to the newest trace."""
     text = str(directory)
-    names = [question.name for question in questions()]
-    return not directory.exists() and (text in names or len(text.split()) > 1)
+    return not directory.exists() and (text in _names() or len(text.split()) > 1)
+
+
+def _names() -> list[str]:
+    return [question.name for question in questions()]
 
 
 def _question(query: str) -> Question | None:

@@ -30,13 +30,18 @@ Pid = Annotated[
 ]
 
 _RECORD_ONE = "record one with: poolhog run -- COMMAND"
+_LET_IT_WORK = "let the application ask for a connection, and ask again"
+
+
+class UnusedError(TraceError):
+    """A run has made the directory, and has not asked for a connection yet."""
 
 
 def trace_directory(given: Path | None) -> Path:
     """The trace that is meant: the given one, or the newest one in it, or in ``poolhog-traces``.
 
-    The newest is the one that was recorded into last. Raises :class:`PoolhogError` if there is
-    none.
+    The newest is the one that was recorded into last. If a later run has recorded nothing, that
+    is told on standard error. Raises :class:`PoolhogError` if there is none.
     """
     directory = TRACES if given is None else given
     if given is not None and not given.exists():
@@ -45,10 +50,29 @@ def trace_directory(given: Path | None) -> Path:
         raise TraceError(f"{directory} is a file: name the directory that it is in")
     if _files(directory):
         return directory
-    found = _newest(entry for entry in _directories(directory) if _files(entry))
+    if given is not None and is_unused(given):
+        raise UnusedError(f"{given} has recorded nothing yet: {_LET_IT_WORK}")
+    entries = list(_directories(directory))
+    found = _newest(entry for entry in entries if _files(entry))
+    unused = max(filter(is_unused, entries), key=_made, default=None)
     if found is None:
+        if unused is not None:
+            raise UnusedError(f"{unused} has recorded nothing yet: {_LET_IT_WORK}")
         raise TraceError(f"no trace in {_told(directory)}: {_RECORD_ONE}")
+    if unused is not None and _made(unused) > (_written(found) or _modified(found)):
+        typer.echo(
+            f"poolhog: the newest run, {unused}, has recorded nothing yet: this is {found}",
+            err=True,
+        )
     return found
+
+
+def is_unused(directory: Path) -> bool:
+    """Whether a run has made the directory, and no process of it has asked for a connection."""
+    try:
+        return directory.is_dir() and next(directory.iterdir(), None) is None
+    except OSError:
+        return False
 
 
 def processes(directory: Path, pid: int | None = None) -> tuple[ProcessReader, ...]:
@@ -93,6 +117,14 @@ def _modified(trace: Path) -> float:
         except OSError:
             continue
     return max(times, default=0.0)
+
+
+def _made(directory: Path) -> float:
+    """When an empty directory was made, or emptied."""
+    try:
+        return directory.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _written(trace: Path) -> float | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import importlib.util
+import inspect
 import sys
 from importlib.abc import MetaPathFinder
 from typing import TYPE_CHECKING, Any
@@ -30,7 +32,10 @@ class Patches:
         if not hasattr(target, name):
             return
         original = getattr(target, name)
-        self.replace(target, name, functools.wraps(original)(wrap(original)))
+        wrapper = functools.wraps(original)(wrap(original))
+        if inspect.iscoroutinefunction(original) and not inspect.iscoroutinefunction(wrapper):
+            _mark(wrapper)
+        self.replace(target, name, wrapper)
 
     def replace(self, target: Any, name: str, attribute: Any) -> None:
         """Set ``target.name``, which it may have inherited, or not have had at all."""
@@ -112,6 +117,16 @@ class _ImportHook(MetaPathFinder):
         """Stop looking out for the module."""
         # A new list: who walks the old one in another thread must not miss a finder.
         sys.meta_path = [finder for finder in sys.meta_path if finder is not self]
+
+
+def _mark(function: Callable[..., Any]) -> None:
+    """Say of a function that returns a coroutine what ``async def`` says: mocks look for it."""
+    if sys.version_info >= (3, 12):
+        inspect.markcoroutinefunction(function)
+    else:
+        # What asyncio compares with has no public name.
+        marker = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined]
+        vars(function)["_is_coroutine"] = marker
 
 
 def _initializing(module: ModuleType) -> bool:

@@ -8,11 +8,13 @@ of none.
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 from poolhog.model import OperationKind, Outcome
 from poolhog.probes.causes import cause_of
 from poolhog.probes.guard import recording
+from poolhog.recording.sql import kept_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +44,10 @@ EXECUTE_METHODS = ("do_execute", "do_executemany", "do_execute_no_params")
 
 RESETS = {"reset_rollback": "ROLLBACK", "reset_commit": "COMMIT"}
 """What a pool sends when a connection comes back, by the name of its style."""
+
+
+_DOUBLE_QUOTING = frozenset(["mysql", "mariadb"])
+"""Databases to which what stands in double quotes is a string, and a ``#`` begins a comment."""
 
 
 def watch_operations(recorder: Recorder, patches: Patches) -> OperationProbe:
@@ -114,6 +120,8 @@ class OperationProbe:
         checkout = checkout_of(connection) if connection is not None else None
         if checkout is None:
             return None
+        if dialect.name in _DOUBLE_QUOTING:
+            statement = _without_double_quoted(statement)
         return self._recorder.operate(checkout, OperationKind.STATEMENT, statement)
 
     def begin_first_fetch(self, context: Any) -> OperationRecord | None:
@@ -157,6 +165,12 @@ class OperationProbe:
         return self._recorder.operate(checkout, OperationKind.FETCH) if checkout else None
 
 
+@functools.lru_cache(maxsize=1000)
+def _without_double_quoted(statement: str) -> str:
+    """What the writer cannot know to be a literal, which it takes for a name."""
+    return kept_of(statement, is_double_quoted=True)
+
+
 def checkout_of(connection: Any) -> CheckoutRecord | None:
     """The checkout of a ``Connection``; one that no pool lent has none."""
     fairy = connection._dbapi_connection
@@ -175,7 +189,8 @@ def _in_transaction(checkout: CheckoutRecord, pool: Any, fairy: Any) -> bool:
     driver = pool._dialect.get_driver_connection(fairy.dbapi_connection)
     try:
         for name, answer in _IN_TRANSACTION.items():
-            if hasattr(driver, name):
+            # Not of the connection itself: a mock has everything, and remembers what it was asked.
+            if hasattr(type(driver), name):
                 return bool(answer(driver))
     except Exception:  # a connection that is lost; the pool will try all the same
         return True
@@ -186,6 +201,6 @@ _IN_TRANSACTION: dict[str, Callable[[Any], Any]] = {
     "is_in_transaction": lambda asyncpg: asyncpg.is_in_transaction(),
     "in_transaction": lambda sqlite: sqlite.in_transaction,
     "get_transaction_status": lambda psycopg2: psycopg2.get_transaction_status(),
-    "pgconn": lambda psycopg: psycopg.pgconn.transaction_status,
+    "info": lambda psycopg: psycopg.info.transaction_status,
 }
 """How to ask a driver's connection, by what only that driver's have."""

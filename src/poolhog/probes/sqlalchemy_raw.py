@@ -51,7 +51,7 @@ class _RawProbe:
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
-        self._recorded_class = functools.cache(self._make_class)
+        self._recorded_class = functools.lru_cache(maxsize=100)(self._make_class)
 
     def wrap_cursor(self, cursor: Method) -> Method:
         """Wrap ``_ConnectionFairy.cursor``, which SQLAlchemy calls as well."""
@@ -125,6 +125,8 @@ class _RawProbe:
             base = kwargs.get(argument) or connection.cursor_factory
             if base is None:
                 from psycopg2.extensions import cursor as base
+        if not isinstance(base, type):  # a function that makes cursors
+            return None
         kwargs[argument] = self._recorded_class(base)
         return checkout
 

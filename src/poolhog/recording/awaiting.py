@@ -51,9 +51,9 @@ def waits_for_thread(places: Iterable[tuple[CodeType, int]]) -> bool:
 
 def _suspended(awaitable: Any) -> tuple[FrameType | None, Any]:
     for frame_name, next_name in _SUSPENDED:
-        frame = getattr(awaitable, frame_name, None)
-        if frame is not None:
-            return frame, getattr(awaitable, next_name)
+        # Asked of the type: an object of the application may answer anything, or run its code.
+        if hasattr(type(awaitable), frame_name):
+            return getattr(awaitable, frame_name), getattr(awaitable, next_name)
     return None, None
 
 

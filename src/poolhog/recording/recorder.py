@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import os
@@ -45,8 +46,12 @@ asking: ContextVar[CheckoutRecord | None] = ContextVar("poolhog_asking", default
 carrier: ContextVar[asyncio.Task[Any] | None] = ContextVar("poolhog_carrier", default=None)
 """The task that waits for the thread that runs this."""
 
-MOST_BUFFERED = 200_000
-"""Records that wait for the writer at the most; more are dropped, and counted."""
+MOST_BUFFERED = 50_000
+"""Records that wait for the writer at the most, and as many that it could not write yet; more are
+dropped, and counted. With their operations, they take some 1.5 kB each."""
+
+MOST_OPERATIONS = 100_000
+"""Operations of a checkout that wait for the writer at the most; more are dropped, and counted."""
 
 _SITED = (OperationKind.STATEMENT, OperationKind.FETCH, OperationKind.COMMIT)
 """Operations whose site is taken: those that the application asks for in so many words."""
@@ -99,6 +104,8 @@ class Recorder:
         """Forget what the parent process recorded: a forked child calls this first."""
         # SQLite forbids a child to close a connection that it inherited: keep it for ever.
         _inherited.extend(t for t in (self._writer, self._sampler) if t is not None)
+        if self._writer is not None:
+            self._writer.disown()
         self._reset()
 
     def pool(self, record: PoolRecord) -> PoolRecord:
@@ -172,6 +179,9 @@ class Recorder:
         """
         if checkout.operation is not None or checkout.returned_ns is not None:
             return None
+        if len(checkout.operations) >= MOST_OPERATIONS:
+            self.dropped += 1
+            return None
         sited = cause is _ASKED or kind in _SITED
         site = self.sites.here(sys._getframe(1)) if sited else None
         record = OperationRecord(checkout, kind, statement, site)
@@ -188,7 +198,9 @@ class Recorder:
         """Count an exception inside poolhog, and tell the first."""
         self.errors += 1
         if self.errors == 1:
-            logger.warning("poolhog failed to record a fact and goes on", exc_info=True)
+            # An application's handler of what is logged may raise.
+            with contextlib.suppress(Exception):
+                logger.warning("poolhog failed to record a fact and goes on", exc_info=True)
 
     def settle(self) -> None:
         """Write what is left and say that nothing is missing; recording goes on if facts come."""
@@ -224,14 +236,25 @@ class Recorder:
         self.queue.append(record)
 
     def _start(self) -> None:
-        with self._starting:
+        # Who comes second does not wait: it may be a signal handler, in the midst of the first.
+        if not self._starting.acquire(blocking=False):
+            return
+        try:
             if self._writer is None and not self._stopped:
-                writer = Writer(self)
-                writer.start()
-                self._writer = writer
-                if self.options.sampling_interval_s > 0:
-                    self._sampler = Sampler(self, self.options.sampling_interval_s)
-                    self._sampler.start()
+                self._start_threads()
+        except RuntimeError:  # there are too many threads: the next fact tries again
+            self.failed()
+        finally:
+            self._starting.release()
+
+    def _start_threads(self) -> None:
+        writer = Writer(self)
+        writer.start()
+        self._writer = writer
+        if self.options.sampling_interval_s > 0:
+            sampler = Sampler(self, self.options.sampling_interval_s)
+            sampler.start()
+            self._sampler = sampler
 
 
 def current_task() -> asyncio.Task[Any] | None:

@@ -29,6 +29,10 @@ _ids = itertools.count(1)
 OPERATIONS_PER_ROW = 100
 """Operations in the row of a checkout; of more, the earlier ones go into rows of their own."""
 
+MOST_STAGES = 100
+"""Stages of a request that are kept, the first ones: a websocket may open sessions for days, and
+while it lasts, all of its stages are looked at again and again."""
+
 Row = tuple[Any, ...]
 
 
@@ -202,7 +206,8 @@ class RequestRecord(Record):
     def begin_stage(self, name: str) -> StageRecord:
         """A part of the request's life begins."""
         stage = StageRecord(name)
-        self.stages.append(stage)
+        if len(self.stages) < MOST_STAGES:
+            self.stages.append(stage)
         return stage
 
     @property

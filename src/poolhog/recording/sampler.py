@@ -45,6 +45,13 @@ if TYPE_CHECKING:
 MOST_SHARE = 0.02
 """The sampler's share of a core at the most: it then looks less often."""
 
+LONGEST_TURN_NS = 1_000_000
+"""The time after which the sampler lets others have the interpreter.
+
+It would be taken from it after 5 ms, and that may be in the middle of a look: an owner could then
+go on, and leave what it let go of to be destroyed by the sampler, in the wrong thread.
+"""
+
 RECENTLY_NS = 100_000_000
 """After so long without a look, what a thread used of the processor says nothing about now."""
 
@@ -53,6 +60,7 @@ CONTENDED_SHARE = 0.5
 
 MOST_REMEMBERED = 10_000
 
+_PAUSE_S = 0.0001
 _CALLING = ("CALL", "WITH", "FOR_ITER", "SEND")
 _IDLE_SHARE = 0.02
 _LONG_NS = 5 * RECENTLY_NS
@@ -120,17 +128,27 @@ class Sampler(threading.Thread):
 
     def _look(self, watched: list[CheckoutRecord]) -> None:
         self._owners.begin()
+        turn_ns = time.monotonic_ns()
         for checkout in watched:
-            # In this order: an operation that begins meanwhile is noticed.
-            now_ns = time.monotonic_ns()
-            gap = _operations_begun(checkout)
-            if checkout.operation is not None:
-                _close(checkout)
-                continue
-            seen = self._owners.look(checkout)
-            # An operation may have begun meanwhile: then it is not known what was seen.
-            if gap == _operations_begun(checkout) and not checkout.done:
-                self._note(checkout, (gap, *seen), now_ns)
+            if time.monotonic_ns() - turn_ns > LONGEST_TURN_NS:
+                time.sleep(_PAUSE_S)
+                turn_ns = time.monotonic_ns()
+            try:
+                self._look_at(checkout)
+            except Exception:  # the others are looked at all the same
+                self._recorder.failed()
+
+    def _look_at(self, checkout: CheckoutRecord) -> None:
+        # In this order: an operation that begins meanwhile is noticed.
+        now_ns = time.monotonic_ns()
+        gap = _operations_begun(checkout)
+        if checkout.operation is not None:
+            _close(checkout)
+            return
+        seen = self._owners.look(checkout)
+        # An operation may have begun meanwhile: then it is not known what was seen.
+        if gap == _operations_begun(checkout) and not checkout.done:
+            self._note(checkout, (gap, *seen), now_ns)
 
     def _note(
         self, checkout: CheckoutRecord, seen: tuple[int, Activity, SiteRecord | None], now_ns: int
@@ -209,13 +227,15 @@ class Owners:
         if processor is None:
             processor = self._processors[thread_id] = _Processor(thread_id)
         activity = processor.activity(self._round, places[0], is_contended=self._is_contended)
-        return activity, self._recorder.sites.chain([*places, *outer])
+        moving = activity is not Activity.PARKED
+        return activity, self._recorder.sites.chain([*places, *outer], moving=moving)
 
     def _instead(self, checkout: CheckoutRecord) -> SiteRecord | None:
         """What occupies the event loop of an owner that could run."""
         if checkout.in_thread:
             return None
-        return self._recorder.sites.chain(self._recorder.sites.places(checkout.thread))
+        places = self._recorder.sites.places(checkout.thread)
+        return self._recorder.sites.chain(places, moving=True)
 
 
 class _Processor:

@@ -10,19 +10,25 @@ import os
 import sys
 from enum import IntEnum
 from fnmatch import fnmatch
+from itertools import accumulate, chain, islice, repeat, starmap, takewhile
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from poolhog.recording.records import SiteRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import CodeType, FrameType
 
     from poolhog.recording.options import Options
 
 MOST_SITES = 50_000
 """Sites that are remembered; code that makes code for ever would otherwise fill the memory."""
+
+MOST_SAMPLED_SITES = 40_000
+"""Sites after which those of samples are not: code that runs is somewhere else at every look, and
+must not leave statements without theirs."""
 
 DEEPEST = 200
 """Frames that are looked at, from the innermost on."""
@@ -38,7 +44,8 @@ INFRASTRUCTURE = frozenset(
 )
 """Packages that are never the application, also if all of it is installed in site-packages."""
 
-_SCRIPTS = os.path.dirname(sys.executable) + os.sep  # noqa: PTH120 - compared with file names
+# An interpreter inside of another program has no executable.
+_SCRIPTS = os.path.dirname(sys.executable or __file__) + os.sep  # noqa: PTH120 - compared with files
 _SITE_PACKAGES = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 _STANDARD_LIBRARY = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120
 _POOLHOG = os.path.dirname(os.path.dirname(__file__)) + os.sep  # noqa: PTH120
@@ -65,6 +72,7 @@ class Rank(IntEnum):
     ROOT = 3
 
 
+_PLACE = attrgetter("f_code", "f_lasti")
 _LIBRARY = Rank.LIBRARY
 _ROOT = Rank.ROOT
 
@@ -91,38 +99,47 @@ class Sites:
             codes, key, _ = self._places(frame, Rank.LIBRARY)
         return self._stacks.get(tuple(key)) or self._learn(codes, key)
 
-    def chain(self, places: Sequence[tuple[CodeType, int]]) -> SiteRecord | None:
+    def chain(
+        self, places: Sequence[tuple[CodeType, int]], *, moving: bool = False
+    ) -> SiteRecord | None:
         """The stack of these frames, the innermost first, libraries included.
 
         What runs loops and threads ends it, unless it was called: to wait for another thread, say.
+        Code that is ``moving`` is somewhere else in its libraries at every look: of these only the
+        innermost is kept, by its function, or there would be a new stack to write for each.
         """
         codes: list[CodeType] = []
         key: list[int] = []
         inside = True
-        for code, instruction in places:
-            if self.rank(code.co_filename) is not _ROOT:
+        ranks = [self.rank(code.co_filename) for code, _ in places]
+        own = Rank.APPLICATION if Rank.APPLICATION in ranks else Rank.LIBRARY
+        for (code, instruction), rank in zip(places, ranks, strict=True):
+            if rank is not _ROOT:
                 inside = False
             elif not inside:
                 break
+            at = instruction
+            if moving and rank > own:
+                if codes:
+                    continue
+                at = 0
             codes.append(code)
-            key += id(code), instruction
-        return self._stacks.get(tuple(key)) or self._learn(codes, key)
+            key += id(code), at
+        known = self._stacks.get(tuple(key))
+        if known is None and len(self._nodes) < MOST_SAMPLED_SITES:
+            known = self._learn(codes, key)
+        return known
 
     def places(self, thread: int) -> list[tuple[CodeType, int]]:
         """Where a thread is, the innermost frame first; nothing if it is gone."""
-        # Let go of the frames at once: if the last reference were ours, what they hold would be
-        # destroyed in the wrong thread.
-        frame = sys._current_frames().get(thread)
         found: list[tuple[CodeType, int]] = []
         inside = True
-        while frame is not None and len(found) < DEEPEST:
-            code = frame.f_code
+        for code, instruction in _stack(thread):
             if self.rank(code.co_filename) is not _ROOT:
                 inside = False
             elif not inside:
                 break
-            found.append((code, frame.f_lasti))
-            frame = frame.f_back
+            found.append((code, instruction))
         return found
 
     def rank(self, file: str) -> Rank:
@@ -186,6 +203,17 @@ class Sites:
             # The records keep the code alive: its ids stay theirs.
             self._stacks[tuple(key)] = site
         return site
+
+
+def _stack(thread: int) -> list[tuple[CodeType, int]]:
+    """The code and instruction of each frame of a thread.
+
+    All in one call of C, which no other thread interrupts: if one of the frames came to its end
+    meanwhile, what it holds would be destroyed here, in the wrong thread.
+    """
+    frame: Iterator[Any] = map(dict.get, starmap(sys._current_frames, [()]), [thread])
+    frames = accumulate(chain(frame, repeat("f_back")), getattr)
+    return list(map(_PLACE, takewhile(bool, islice(frames, DEEPEST))))
 
 
 def _outer_greenlet(greenlet: Any) -> Any:

@@ -16,12 +16,14 @@ import sys
 import threading
 import time
 from importlib import metadata
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from poolhog.recording.arguments import without_secrets
 from poolhog.recording.attach.directory import make_private
 from poolhog.recording.records import OPERATIONS_PER_ROW, CheckoutRecord
-from poolhog.recording.sql import without_literals
+from poolhog.recording.sql import kept_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,12 +34,22 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 2
 COMMIT_INTERVAL_S = 0.1
 HEARTBEAT_NS = 1_000_000_000
+MOST_SHARE_IN_VAIN = 0.05
+"""The writer's share of a core at the most while nothing can be written: it tries less often."""
+
 MOST_TEXTS = 20_000
 """Distinct texts, and statements, whose number is remembered; an application that puts values into
 its SQL makes a new text for each."""
 
+MOST_CHARACTERS = 10_000_000
+"""The characters of the texts that are remembered, and of the statements."""
+
 MOST_IN_ROW = 2 * OPERATIONS_PER_ROW
 """Operations of a checkout that are written anew while it goes on."""
+
+ROWS_AT_ONCE = (64, 8, 1)
+"""Rows of a statement. SQLite lets go of the interpreter for each, and under load the writer waits
+5 ms to have it back: row by row, it could not keep up, and would disturb the application."""
 
 _UNSTORABLE = (UnicodeEncodeError, OverflowError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
 """What SQLite raises for a value that it cannot keep."""
@@ -79,10 +91,16 @@ class Writer(threading.Thread):
 
     def run(self) -> None:
         """Commit at every tick; once more at the end."""
+        pause_s = COMMIT_INTERVAL_S
         while not self._stopping:
-            self._wake.wait(COMMIT_INTERVAL_S)
+            self._wake.wait(pause_s)
             self._wake.clear()
+            began = time.thread_time()
             self._tick()
+            spent_s = time.thread_time() - began
+            # What waits to be written becomes more and more, and is put into rows at every attempt.
+            in_vain_s = spent_s / MOST_SHARE_IN_VAIN if self._failed else 0.0
+            pause_s = max(COMMIT_INTERVAL_S, in_vain_s)
             if self._settling is not None:
                 self._finish()
                 self._settling.set()
@@ -98,6 +116,11 @@ class Writer(threading.Thread):
         self._stopping = True
         self._wake.set()
         self.join(timeout=5)
+
+    def disown(self) -> None:
+        """Have the end of this process, a forked child, not wait for the parent's writer."""
+        # The parent may have held the lock of the event that wakes it, which none lets go of here.
+        atexit.unregister(self.stop)
 
     def settle(self) -> None:
         """Have everything on disk, and the file say so (within a second at the most)."""
@@ -150,34 +173,54 @@ class Writer(threading.Thread):
         self._pending.extend(queue.popleft() for _ in range(min(len(queue), room)))
 
 
-class _Numbers(dict[str, int]):
+class _Rows(dict[str, int]):
+    """The rows of texts, as many as may be remembered."""
+
+    def __init__(self) -> None:
+        self._characters = 0
+
+    def remember(self, text: str, number: int) -> None:
+        """The text has the row of this number."""
+        self._characters += len(text)
+        if len(self) >= MOST_TEXTS or self._characters > MOST_CHARACTERS:
+            self.forget()
+            self._characters = len(text)
+        self[text] = number
+
+    def forget(self) -> None:
+        """Nothing is known any more."""
+        self.clear()
+        self._characters = 0
+
+
+class _Numbers(_Rows):
     """The rows of texts; a new one is written when it is looked up, in the open transaction."""
 
     def __init__(self, database: sqlite3.Connection) -> None:
+        super().__init__()
         self._database = database
 
     def __missing__(self, text: str) -> int:
-        if len(self) >= MOST_TEXTS:
-            self.clear()
         kept = text.encode("utf-8", "replace").decode()
         found = self._database.execute("SELECT id FROM texts WHERE text = ?", [kept]).fetchone()
         if found is None:
             cursor = self._database.execute("INSERT INTO texts (text) VALUES (?)", [kept])
             found = (cursor.lastrowid,)
-        number = self[text] = int(found[0])
+        number = int(found[0])
+        self.remember(text, number)
         return number
 
 
-class _Statements(dict[str, int]):
+class _Statements(_Rows):
     """The rows of statements, by their text as it was sent; it is kept without its literals."""
 
     def __init__(self, numbers: _Numbers) -> None:
+        super().__init__()
         self._numbers = numbers
 
     def __missing__(self, sql: str) -> int:
-        if len(self) >= MOST_TEXTS:
-            self.clear()
-        number = self[sql] = self._numbers[without_literals(sql)]
+        number = self._numbers[kept_of(sql)]
+        self.remember(sql, number)
         return number
 
 
@@ -245,8 +288,8 @@ class TraceFile:
             self._database.close()
 
     def _forget_texts(self) -> None:
-        self.numbers.clear()
-        self.statements.clear()
+        self.numbers.forget()
+        self.statements.forget()
 
     def finish(self, recorder: Recorder) -> None:
         """Say that nothing is missing, and fold the log into the file."""
@@ -276,15 +319,24 @@ class TraceFile:
             return record.written
 
     def _replace(self, table: str, rows: list[tuple[Any, ...]]) -> None:
-        marks = ", ".join("?" * len(rows[0]))
-        insert = f"INSERT OR REPLACE INTO {table} VALUES ({marks})"  # noqa: S608 - a name of ours
+        at = 0
+        while at < len(rows):
+            size = next(size for size in ROWS_AT_ONCE if size <= len(rows) - at)
+            self._insert(table, rows[at : at + size])
+            at += size
+
+    def _insert(self, table: str, rows: list[tuple[Any, ...]]) -> None:
+        marks = ",".join("?" * len(rows[0]))
+        every = ",".join([f"({marks})"] * len(rows))
+        insert = f"INSERT OR REPLACE INTO {table} VALUES {every}"  # noqa: S608 - a name of ours
         try:
-            self._database.executemany(insert, rows)
+            self._database.execute(insert, list(chain.from_iterable(rows)))
         except _UNSTORABLE:
-            self._database.executemany(insert, [_storable(row) for row in rows])
+            storable = map(_storable, rows)
+            self._database.execute(insert, list(chain.from_iterable(storable)))
 
     def _tell(self, values: dict[str, str]) -> None:
-        self._database.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values.items())
+        self._insert("meta", list(values.items()))
 
 
 def _new_file(directory: Path) -> Path:
@@ -306,7 +358,8 @@ def _description(recorder: Recorder) -> dict[str, str]:
         "poolhog_version": _own_version(),
         "pid": str(os.getpid()),
         "parent_pid": str(os.getppid()),
-        "argv": json.dumps([sys.executable, *sys.argv]),
+        # An interpreter inside of another program has none.
+        "argv": json.dumps(without_secrets([sys.executable, *getattr(sys, "argv", ())])),
         "wall_ns": str(recorder.began_wall_ns),
         "monotonic_ns": str(recorder.began_ns),
         "sampling_interval_s": str(recorder.options.sampling_interval_s),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+import textwrap
 
 from rich.console import Console
 from rich.progress import (
@@ -15,6 +17,8 @@ from rich.progress import (
 )
 
 _UNLIMITED = 10_000
+_NARROWEST = 20
+_UNIT = re.compile(r"(?<=\d) (?=(?:m?s|%)(?!\w))")
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -56,6 +60,17 @@ def seconds(value: float) -> str:
         return f"{milliseconds:.2f} ms"
     # What is left of a difference of instants, which are whole microseconds, is nothing.
     return "<0.01 ms" if abs(milliseconds) > 1e-6 else "0 s"
+
+
+def folded_lines(text: str, width: int, hanging: int = 0) -> list[str]:
+    """The text in lines of so many columns, all but the first indented; numbers keep their unit."""
+    lines = textwrap.wrap(
+        _UNIT.sub("\xa0", text),
+        max(width, _NARROWEST),
+        subsequent_indent=" " * hanging,
+        break_on_hyphens=False,
+    )
+    return [line.replace("\xa0", " ") for line in lines]
 
 
 def count(number: int, noun: str) -> str:

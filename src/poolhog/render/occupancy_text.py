@@ -11,8 +11,8 @@ from poolhog.render.console import count
 from poolhog.render.occupancy import STACKED, ceiling
 from poolhog.render.palette import PAINTS, TERMINAL_MUTED
 from poolhog.render.svg import MOST_ROWS, folded
-from poolhog.render.timeline import lane_names
-from poolhog.render.timeline_text import axis, cell, legend, queue_cells
+from poolhog.render.timeline import lane_names, pool_names
+from poolhog.render.timeline_text import axis, cell, legend, queue_cells, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,12 +22,13 @@ if TYPE_CHECKING:
     from poolhog.render.timeline_text import Cell
 
 CHART_ROWS = 10
+LONGEST_LABEL = 24
 
 
 def labels_width(pools: Sequence[Pool]) -> int:
     """The columns that labels take, and the space after them."""
-    longest = max((len(pool.name) for pool in pools), default=0) if len(pools) > 1 else 0
-    return max(longest, len("connection")) + 5
+    longest = max(map(len, pool_names(pools).values()), default=0)
+    return min(max(longest, len("connection")), LONGEST_LABEL) + 5
 
 
 def occupancy_text(occupancy: Occupancy, *, width: int, zero: float) -> Text:
@@ -42,7 +43,7 @@ def occupancy_text(occupancy: Occupancy, *, width: int, zero: float) -> Text:
     span = occupancy.duration / len(occupancy.bins)
 
     def row(label: str, *cells: Cell) -> Text:
-        return Text.assemble(f"{label:>{margin - 1}} ", *cells)
+        return Text.assemble(f"{shortened(label, margin - 1)} ", *cells)
 
     waiting = row(f"waiting ≤ {most}", queue_cells([b.most_waiting for b in occupancy.bins]))
     lanes = [

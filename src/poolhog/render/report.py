@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ from rich.text import Text
 from poolhog.analysis.accounting import State
 from poolhog.analysis.findings import FindingKind
 from poolhog.model import Outcome
-from poolhog.render.console import count, seconds
+from poolhog.render.console import count, folded_lines, seconds
 from poolhog.render.frames import short_path
 from poolhog.render.palette import PAINTS, TERMINAL_ACCENT, TERMINAL_MUTED
 
@@ -108,7 +107,7 @@ def _accusation(finding: Finding) -> str:
 
 
 def _verdict(report: Report, width: int) -> Iterator[Text]:
-    for line in _folded(verdict(report), width):
+    for line in folded_lines(verdict(report), width):
         yield Text(line, "bold")
 
 
@@ -130,8 +129,9 @@ def _unseen(report: Report, running: Collection[int]) -> Iterator[Text]:
         yield Text(f"{_pids(still)} {verb} running: this is how it stands.", TERMINAL_MUTED)
     lent, waiting = (report.outcomes.get(o, 0) for o in (Outcome.OPEN, Outcome.WAITING))
     if lent or waiting:
-        told = f"{count(lent, 'connection')} not returned and {waiting:,} waited for at its end."
-        yield Text(told, TERMINAL_MUTED)
+        parts = [f"{count(lent, 'connection')} not returned"] if lent else []
+        parts += [f"{count(waiting, 'request')} waiting for one"] if waiting else []
+        yield Text(f"At its end: {', '.join(parts)}.", TERMINAL_MUTED)
 
 
 def _pids(pids: Sequence[int]) -> str:
@@ -166,7 +166,7 @@ def _pool(name: str, use: PoolUse, margin: int, width: int) -> Iterator[Text]:
     label.truncate(margin, overflow="ellipsis", pad=True)
     bar = _bar(use.saturation, 20 if width >= WIDE else 12)
     first = Text.assemble(label, "  ", bar)
-    for index, line in enumerate(_folded(_lent(use), width - len(first))):
+    for index, line in enumerate(folded_lines(_lent(use), width - len(first))):
         yield Text.assemble(" " * len(first) if index else first, line)
 
 
@@ -243,7 +243,7 @@ def _evidence(finding: Finding) -> Iterator[str]:
 
 
 def _indented(text: str, width: int, *, hanging: int = 0) -> Iterator[Text]:
-    for line in _folded(text, width - _GUTTER - 2, hanging):
+    for line in folded_lines(text, width - _GUTTER - 2, hanging):
         yield Text(f"{'':{_GUTTER}}  {line}")
 
 
@@ -357,12 +357,6 @@ def _listed(names: Sequence[str], most: int) -> str:
     """Such as ``GET /a, GET /b and 2 other routes``."""
     hidden = len(names) - most
     return ", ".join(names[:most]) + (f" and {count(hidden, 'other route')}" if hidden > 0 else "")
-
-
-def _folded(text: str, width: int, hanging: int = 0) -> list[str]:
-    return textwrap.wrap(
-        text, max(width, 20), subsequent_indent=" " * hanging, break_on_hyphens=False
-    )
 
 
 def percent(part: float, whole: float = 1.0) -> str:

@@ -103,7 +103,7 @@ def finding_json(finding: Finding) -> dict[str, Any]:
         "checkouts": finding.checkouts,
         "seconds": finding.seconds,
         "share": finding.share,
-        "waited_s": finding.waited,
+        "waited_s": float(finding.waited),
         "waiters": list(finding.waiters),
         "detail": finding.detail,
         "advice": finding.advice,

@@ -100,14 +100,23 @@ def timeline_svg(
 def summary(timeline: Timeline) -> str:
     """The timeline's numbers in a line."""
     waited = timeline.waited()
+    requests = sum(lane.request is not None for lane in timeline.requests)
     return " · ".join(
         (
-            count(sum(lane.request is not None for lane in timeline.requests), "request"),
+            *who(requests, len(timeline.requests) - requests),
             count(len(timeline.connections), "connection"),
             f"waited {seconds(waited)} in all" if waited else "none waited",
             f"connections checked out {spent(timeline.lent)}",
         )
     )
+
+
+def who(requests: int, owners: int) -> Iterator[str]:
+    """How many requests, and owners without one, there are."""
+    if requests:
+        yield count(requests, "request")
+    if owners:
+        yield count(owners, "owner") + (" without a request" if not requests else " without one")
 
 
 def spent(lent: Callable[[State], float]) -> str:
@@ -123,9 +132,22 @@ def connection_names(lanes: Sequence[PoolLane]) -> list[str]:
 
 
 def lane_names(lanes: Sequence[tuple[Pool, int]]) -> list[str]:
-    """The numbers of lanes, after the name of the pool if there are several pools."""
-    several = len({pool.id for pool, _ in lanes}) > 1
-    return [f"{pool.name if several else 'connection'} {number}" for pool, number in lanes]
+    """The numbers of lanes, after what tells their pools apart if there are several."""
+    names = pool_names([pool for pool, _ in lanes])
+    return [f"{names[pool.id]} {number}" for pool, number in lanes]
+
+
+def pool_names(pools: Sequence[Pool]) -> dict[str, str]:
+    """What tells pools apart, by their ids: their names, and of several processes, which one."""
+    names = {pool.name for pool in pools}
+    processes = {pool.process.pid for pool in pools}
+    if len({pool.id for pool in pools}) < 2:
+        return {pool.id: "connection" for pool in pools}
+    if len(processes) < 2:
+        return {pool.id: pool.name for pool in pools}
+    if len(names) < 2:
+        return {pool.id: f"pid {pool.process.pid}:" for pool in pools}
+    return {pool.id: f"{pool.name} {pool.process.pid}:" for pool in pools}
 
 
 def _draw_requests(sheet: Sheet, scale: Scale, timeline: Timeline) -> None:

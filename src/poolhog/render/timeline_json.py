@@ -31,6 +31,7 @@ def timeline_json(timeline: Timeline) -> dict[str, Any]:
         "connections": [
             {
                 "pool": lane.pool.name,
+                "pid": lane.pool.process.pid,
                 "number": lane.number,
                 "segments": [
                     {
@@ -67,6 +68,7 @@ def occupancy_json(occupancy: Occupancy) -> dict[str, Any]:
         "connections": [
             {
                 "pool": lane.pool.name,
+                "pid": lane.pool.process.pid,
                 "number": lane.number,
                 "bins": [
                     {f"{state}_s": _exact(share.get(state, 0.0)) for state in LENT}

@@ -25,6 +25,7 @@ Cell = tuple[str, str]
 
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
 _SLIVER = "▏"
+_LABEL = 14
 
 
 def timeline_text(
@@ -55,6 +56,12 @@ def timeline_text(
     return Text("\n", no_wrap=True).join(rows)
 
 
+def shortened(label: str, width: int) -> str:
+    """A label in so many columns; its end, which tells it apart, if all of it is too long."""
+    cut = label if len(label) <= width else f"…{label[1 - width :]}"
+    return f"{cut:>{width}}"
+
+
 class _Grid:
     """Columns of equal time to the right of the labels."""
 
@@ -64,7 +71,7 @@ class _Grid:
         self.most = max(step.count for step in timeline.waiting)
         names = [lane.label for lane in timeline.requests]
         names += [f"waiting ≤ {self.most}", *connection_names(timeline.connections)]
-        self.margin = max(len(name) for name in names) + 1
+        self.margin = min(max(len(name) for name in names), max(width // 3, _LABEL)) + 1
         self.columns = max(width - self.margin, 10)
 
     def column(self, at: float) -> int:
@@ -72,7 +79,7 @@ class _Grid:
         return round(share * self.columns)
 
     def row(self, label: str, cells: Iterable[Cell]) -> Text:
-        return Text.assemble(f"{label:>{self.margin - 1}} ", *cells)
+        return Text.assemble(f"{shortened(label, self.margin - 1)} ", *cells)
 
     def cells(self, parts: Iterable[Interval]) -> list[Cell]:
         begin = self.timeline.started

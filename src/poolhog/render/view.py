@@ -9,12 +9,12 @@ from rich.console import Group
 from rich.text import Text
 
 from poolhog.analysis.timeline import Timeline
-from poolhog.render.console import console, count, seconds
+from poolhog.render.console import console, folded_lines, seconds
 from poolhog.render.occupancy import occupancy_summary, occupancy_svg
 from poolhog.render.occupancy_text import labels_width, occupancy_text
 from poolhog.render.palette import TERMINAL_MUTED
 from poolhog.render.timeline import summary as timeline_summary
-from poolhog.render.timeline import timeline_svg
+from poolhog.render.timeline import timeline_svg, who
 from poolhog.render.timeline_json import occupancy_json, timeline_json
 from poolhog.render.timeline_text import timeline_text
 
@@ -43,8 +43,8 @@ def view_text(selection: Selection, view: View, *, width: int, hints: Sequence[H
     else:
         drawn = occupancy_text(picture, width=width, zero=ZERO)
     return Group(
-        Text(_title(selection), "bold"),
-        Text(summary(view)),
+        *(Text(line, "bold") for line in folded_lines(_title(selection), width)),
+        *(Text(line) for line in folded_lines(summary(view), width)),
         Text(),
         drawn,
         *(Text(note, TERMINAL_MUTED) for note in _notes(view)),
@@ -88,9 +88,7 @@ def summary(view: View) -> str:
     """The picture's numbers in a line."""
     if isinstance(view.picture, Timeline):
         return timeline_summary(view.picture)
-    who = [count(view.requests, "request")] if view.requests else []
-    who += [count(view.owners, "owner") + " without one"] if view.owners else []
-    return " · ".join([*who, occupancy_summary(view.picture)])
+    return " · ".join([*who(view.requests, view.owners), occupancy_summary(view.picture)])
 
 
 def _who(picture: Timeline | Occupancy) -> Iterator[Text]:

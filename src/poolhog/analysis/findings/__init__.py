@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from poolhog.analysis.accounting import Shares, account
+from poolhog.analysis.accounting import Shares, told
 from poolhog.analysis.findings.finder import Finder
 from poolhog.analysis.findings.finding import Example, Finding, FindingKind
 from poolhog.analysis.findings.names import route_of
@@ -25,9 +25,10 @@ def find(trace: Trace, thresholds: Thresholds = Thresholds()) -> tuple[Finding, 
     for process in trace.processes:
         until = process.written
         checkouts = [c for c in trace.checkouts if _is_of(c, process)]
-        shares = Shares(checkouts, until)
+        finder.begin(until)
         for checkout in checkouts:
-            finder.add(checkout, account(checkout, until, shares), until, shares)
+            finder.add(checkout, told(checkout, until))
+        finder.end(Shares(checkouts, until))
     return finder.found()
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import math
+from functools import partial
 from typing import TYPE_CHECKING
 
+from poolhog.analysis.accounting import told_gaps
 from poolhog.analysis.findings.blame import Blame, blame
 from poolhog.analysis.findings.churn import Churning
 from poolhog.analysis.findings.conclusion import Run, conclude
@@ -21,15 +22,20 @@ from poolhog.analysis.thresholds import Thresholds
 from poolhog.model import Outcome
 
 if TYPE_CHECKING:
-    from poolhog.analysis.accounting import Account, Shares
+    from collections.abc import Callable, Sequence
+
+    from poolhog.analysis.accounting import Gap, Shares, Told
     from poolhog.analysis.findings.finding import Finding
-    from poolhog.model import Checkout, Pool
+    from poolhog.model import Checkout, Pool, Site
 
 MOST_EXPLAINED = 2_000
 """Timed-out waits of a pool of which it is told who had its connections; the others count."""
 
 _LEAST_S = 0.001
 """Gaps that add up to less are not looked at."""
+
+_HALF_A_MICROSECOND = 5e-7
+"""So a threshold means the same for seconds and for the microseconds that were recorded."""
 
 
 class Finder:
@@ -40,75 +46,98 @@ class Finder:
     """
 
     def __init__(self, thresholds: Thresholds = Thresholds()) -> None:  # noqa: B008
-        self._run = Run(thresholds, Tally(), Waits())
+        self.least_wait = thresholds.wait_s - _HALF_A_MICROSECOND
+        self.late = thresholds.after_response_s
+        self.waits = Waits()
+        self._run = Run(thresholds, Tally(), self.waits)
         self._holding = Holding(thresholds, self._run.tally)
-        self._late = thresholds.after_response_s
-        self._wait = thresholds.wait_s
         self._pools: dict[str, _Pool] = {}
+        self._until = 0.0
+        self._read: Callable[[int], Checkout] = _read_nothing
 
-    def add(self, checkout: Checkout, account: Account, until: float, shares: Shares) -> None:
-        """Take in the next checkout of a process, in the order of their asking.
+    def begin(self, until: float, read: Callable[[int], Checkout] | None = None) -> None:
+        """The checkouts of a process come next, of which no more is known than up to ``until``.
 
-        ``account`` is the checkout's, ``until`` the last instant that is known of its process.
+        ``read`` makes a checkout of its number, where ``lending`` is told no more than that.
         """
-        pool = self._pools.get(checkout.pool.id)
-        if pool is None:
-            pool = self._pools[checkout.pool.id] = _Pool(checkout.pool, until, shares)
-        asked = checkout.asked
-        if pool.lending.judged_until <= asked:
-            self._judge(pool, asked)
-        pool.lending.add(checkout)
-        if account.queueing >= self._wait:
-            self._run.waits.add(
-                checkout.pool.id, route_of(checkout), asked, asked + account.queueing
-            )
-        granted, returned = checkout.granted, checkout.returned
+        self._until = until
+        self._read = read or _read_nothing
+
+    def add(self, checkout: Checkout, told: Told, gaps: Sequence[Gap] | None = None) -> None:
+        """Take in the next checkout of the process, in the order of their asking.
+
+        ``told`` is how it spent its seconds, and ``gaps`` its gaps, if these are known already.
+        """
+        pool = self._pool(checkout.pool)
+        pool.lending.take(checkout)
+        asked, granted, returned = checkout.asked, checkout.granted, checkout.returned
+        if told.queueing >= self.least_wait:
+            self.waits.add(checkout.pool.id, route_of(checkout), asked, asked + told.queueing)
         if granted is None:
             if checkout.outcome is Outcome.TIMEOUT:
                 pool.lending.watch(checkout)
             return
-        self._run.use += (returned if returned is not None else max(until, granted)) - granted
+        self._run.use += (returned if returned is not None else max(self._until, granted)) - granted
         pool.churning.granted += 1
         if checkout.connecting:
             pool.churning.opened += 1
             if pool.churning.beyond:
                 self._opened(pool, checkout, granted)
-        if self._is_quick(checkout, account):
-            if account.parked:
-                self._holding.miss(checkout.site, account.parked)
+        if self._is_quick(checkout, told):
+            self._holding.miss(checkout.site, parked=told.parked, untold=told.untold)
         else:
-            pool.lending.watch(checkout)
+            pool.lending.watch(checkout, gaps)
         if may_have_lost_writes(checkout):
             self._lost(checkout)
 
+    def lending(self, pool: Pool) -> Lending:
+        """What is lent of a pool: it is told of all checkouts, also of those that are not added."""
+        return self._pool(pool).lending
+
+    def pass_by(self, pool: Pool, site: Site | None, checkouts: int, told: Told) -> None:
+        """Count checkouts that were not added: in none of them is anything to be found."""
+        self._run.use += told.busy + told.untold
+        self._pool(pool).churning.granted += checkouts
+        self._holding.miss(site, untold=told.untold)
+
+    def end(self, shares: Shares) -> None:
+        """All checkouts of the process have come by, and are known to have these shares."""
+        for pool in self._pools.values():
+            pool.lending.end()
+        self._holding.settle(shares)
+
     def found(self) -> tuple[Finding, ...]:
         """The findings, the one that wastes the most connection-seconds first."""
-        for pool in self._pools.values():
-            self._judge(pool, math.inf)
         self._run.unseen = self._holding.unseen
         self._run.churning = [pool.churning for pool in self._pools.values()]
         return conclude(self._run)
 
-    def _is_quick(self, checkout: Checkout, account: Account) -> bool:
+    def _pool(self, pool: Pool) -> _Pool:
+        found = self._pools.get(pool.id)
+        if found is None:
+            found = self._pools[pool.id] = _Pool(pool, self._until, self._judge, self._read)
+        return found
+
+    def _is_quick(self, checkout: Checkout, told: Told) -> bool:
         """Whether there is nothing to see, without a look at its operations."""
         if checkout.outcome is not Outcome.RETURNED:
             return False
-        if checkout.samples and account.parked + account.ready >= _LEAST_S:
+        if checkout.samples and told.parked + told.ready + told.untold >= _LEAST_S:
             return False
         request = checkout.request
         if request is None or checkout.returned is None:
             return True
         over = request.responded if request.responded is not None else request.ended
-        return over is None or checkout.returned - over < self._late
+        return over is None or checkout.returned - over < self.late
 
-    def _judge(self, pool: _Pool, instant: float) -> None:
-        for lent in pool.lending.over(instant):
-            checkout = lent.checkout
-            if checkout.outcome is Outcome.TIMEOUT:
-                self._timed_out(pool, checkout)
-            else:
-                nested = [] if is_lost(checkout) else list(_nested(lent, pool.until))
-                self._holding.look(checkout, pool.until, pool.shares, nested)
+    def _judge(self, pool: _Pool, lent: Lent) -> None:
+        checkout = lent.checkout
+        if checkout.outcome is Outcome.TIMEOUT:
+            self._timed_out(pool, checkout)
+        else:
+            nested = [] if is_lost(checkout) else list(_nested(lent, pool.until))
+            gaps = lent.gaps if lent.gaps is not None else told_gaps(checkout, pool.until)
+            self._holding.look(checkout, pool.until, gaps, nested)
 
     def _opened(self, pool: _Pool, checkout: Checkout, granted: float) -> None:
         self._run.tally.add(
@@ -150,12 +179,21 @@ class Finder:
 class _Pool:
     """A pool whose checkouts come by."""
 
-    def __init__(self, pool: Pool, until: float, shares: Shares) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        until: float,
+        judge: Callable[[_Pool, Lent], None],
+        read: Callable[[int], Checkout],
+    ) -> None:
         self.until = until
-        self.shares = shares
-        self.lending = Lending()
+        self.lending = Lending(pool.process.began, partial(judge, self), read)
         self.churning = Churning(pool)
         self.explained = 0
+
+
+def _read_nothing(number: int) -> Checkout:
+    raise LookupError(f"checkout {number} is not known by its number")
 
 
 def _nested(outer: Lent, until: float) -> list[Nested]:

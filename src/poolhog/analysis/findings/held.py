@@ -16,7 +16,7 @@ from poolhog.model import Outcome
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from poolhog.analysis.accounting import Shares
+    from poolhog.analysis.accounting import Gap, Shares
     from poolhog.analysis.findings.moments import Nested
     from poolhog.analysis.findings.pieces import Piece
     from poolhog.analysis.findings.tally import Tally
@@ -47,12 +47,14 @@ class _Occurrence:
 class Holding:
     """Looks at one checkout after the other, and adds to a tally what it held without using.
 
-    ``unseen`` gathers the parked seconds of gaps that no sample fell into, by where the connection
-    was asked for.
+    ``unseen`` gathers the seconds of gaps that were parked and not looked at, by where the
+    connection was asked for, and ``untold`` those that no sample fell into: as far as these were
+    parked, which is known in the end, they are unseen as well.
     """
 
     def __init__(self, thresholds: Thresholds, tally: Tally) -> None:
         self.unseen: dict[Site | None, float] = {}
+        self.untold: dict[Site | None, float] = {}
         self._thresholds = thresholds
         self._tally = tally
         self._least = {
@@ -61,13 +63,20 @@ class Holding:
         }
 
     def look(
-        self, checkout: Checkout, until: float, shares: Shares, nested: Sequence[Nested] = ()
+        self,
+        checkout: Checkout,
+        until: float,
+        gaps: Sequence[Gap],
+        nested: Sequence[Nested] = (),
     ) -> None:
-        """Take in a checkout, and what its owner had besides."""
+        """Take in a checkout, with its gaps, and what its owner had besides."""
         moments = Moments(checkout, until, nested)
+        if moments.is_one:
+            self.miss(checkout.site, untold=sum(g.duration for g in gaps if not g.stretches))
+            gaps = [gap for gap in gaps if gap.stretches]
         found: dict[tuple[FindingKind, Site | None], _Occurrence] = {}
         ready: list[Piece] = []
-        for piece in moments.cut(pieces(checkout, until)):
+        for piece in moments.cut(pieces(gaps)):
             if piece.state is State.READY:
                 ready.append(piece)
                 continue
@@ -75,7 +84,7 @@ class Holding:
             if kind is FindingKind.NESTED_CHECKOUT:
                 self._nest(piece, moments)
             elif kind in _HELD_BY_PARKING and piece.sample is None:
-                self.miss(checkout.site, piece.seconds * shares.of(checkout).parked)
+                self.miss(checkout.site, untold=piece.seconds)
             elif kind is not None:
                 occurrence = _occurrence(checkout, kind, piece, moments)
                 occurrence = found.setdefault((kind, occurrence.blame.site), occurrence)
@@ -84,11 +93,21 @@ class Holding:
             self._keep_lost(checkout, (moments.lost_from, end_of(checkout, until)), found)
         self._keep(checkout, list(found.values()))
         self._keep_nested(checkout, nested)
-        self._keep_starved(checkout, ready)
+        if ready:
+            self._keep_starved(checkout, ready)
 
-    def miss(self, asked_at: Site | None, seconds: float) -> None:
-        """A gap was probably parked, but no sample fell into it."""
-        self.unseen[asked_at] = self.unseen.get(asked_at, 0.0) + seconds
+    def miss(self, asked_at: Site | None, *, parked: float = 0.0, untold: float = 0.0) -> None:
+        """Gaps were parked, or no sample fell into them, and nothing else is told of them."""
+        if parked:
+            self.unseen[asked_at] = self.unseen.get(asked_at, 0.0) + parked
+        if untold:
+            self.untold[asked_at] = self.untold.get(asked_at, 0.0) + untold
+
+    def settle(self, shares: Shares) -> None:
+        """All checkouts of a process were looked at: so their untold seconds are split."""
+        for site, seconds in self.untold.items():
+            self.miss(site, parked=seconds * shares.at(site).parked)
+        self.untold.clear()
 
     def _nest(self, piece: Piece, moments: Moments) -> None:
         nested = moments.nested_at(piece.started)

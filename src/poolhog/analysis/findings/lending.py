@@ -6,19 +6,25 @@ asked for another connection meanwhile, and whoever timed out wants to know who 
 
 from __future__ import annotations
 
+import functools
 import heapq
 import math
 from bisect import bisect_left
 from dataclasses import dataclass
+from itertools import chain
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from poolhog.model import Activity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
+    from poolhog.analysis.accounting import Gap
     from poolhog.model import Checkout, Operation, Sample, Site
+
+    Spell = tuple[float, float, Checkout | int]
+    """When a checkout was over, when it was granted, and the checkout, or its number."""
 
 MOST_INNER = 1_000
 """Checkouts that are compared with one that their owner held: a connection for LISTEN, which is
@@ -26,14 +32,21 @@ never given back, must not collect all others of its owner."""
 
 _LEAST_KEPT = 1_000
 
+_MOST_READ = 1_000
+"""Checkouts that are remembered once they were read."""
+
 
 class Lent:
-    """A checkout that is judged once it is over; ``inner`` are those of its owner during it."""
+    """A checkout that is judged once it is over; ``inner`` are those of its owner during it.
 
-    __slots__ = ("checkout", "end", "inner")
+    ``gaps`` are its own, if they are known.
+    """
 
-    def __init__(self, checkout: Checkout) -> None:
+    __slots__ = ("checkout", "end", "gaps", "inner")
+
+    def __init__(self, checkout: Checkout, gaps: Sequence[Gap] | None) -> None:
         self.checkout = checkout
+        self.gaps = gaps
         self.end = _end(checkout)
         self.inner: list[Inner] = []
 
@@ -55,73 +68,106 @@ class Lending:
     """The checkouts of one pool that are not over at the point that has been reached.
 
     Most are neither watched nor have others beside them: for these it costs a look into a
-    dictionary. It knows the last of each owner in ``_last``, and those that were open when another
-    was asked for in ``_before``.
+    dictionary. It knows the last of each asker (a request, or an owner without one) in ``_last``,
+    and those that were open when another was asked for in ``_before``. ``judge`` is called with
+    each of the watched ones once it is over, in the order of their ends.
     """
 
-    def __init__(self) -> None:
-        self.judged_until = math.inf
-        self._last: dict[str, tuple[float, Checkout]] = {}
-        self._before: dict[str, list[tuple[float, Checkout]]] = {}
+    def __init__(
+        self, began: float, judge: Callable[[Lent], None], read: Callable[[int], Checkout]
+    ) -> None:
+        self._began = began
+        self._judge = judge
+        self._read = functools.lru_cache(_MOST_READ)(read)
+        self._last: dict[str, Spell] = {}
+        self._before: dict[str, list[Spell]] = {}
         self._most = _LEAST_KEPT
         self._watched: dict[str, Lent] = {}
         self._ends: list[tuple[float, str]] = []
+        self._judged_until = math.inf
 
-    def add(self, checkout: Checkout) -> None:
-        """The next checkout; those that its owner holds learn of it."""
-        request = checkout.request
-        key = request.id if request is not None else checkout.owner
-        last = self._last.get(key)
+    def take(self, checkout: Checkout) -> None:
+        """The next checkout; those that its asker holds learn of it."""
+        request, granted = checkout.request, checkout.granted
+        self.add(
+            request.id if request is not None else checkout.owner,
+            self._ticks(checkout.asked),
+            self._ticks(granted if granted is not None else math.inf),
+            self._ticks(_end(checkout)),
+            checkout,
+        )
+
+    def add(
+        self, asker: str, asked: float, granted: float, end: float, checkout: Checkout | int
+    ) -> None:
+        """The same, if only its number is known; it is read if need be.
+
+        Instants are in microseconds since the process began, infinite if they did not come.
+        """
+        if self._judged_until <= asked:
+            self._judge_until(asked)
+        last = self._last.get(asker)
         if last is None:
             if len(self._last) >= self._most:
-                self._forget(checkout.asked)
-        elif last[0] > checkout.asked or key in self._before:
-            self._add_beside(key, last, checkout)
-        self._last[key] = _end(checkout), checkout
+                self._forget(asked)
+        elif last[0] > asked or asker in self._before:
+            self._add_beside(asker, last, asked, checkout)
+        self._last[asker] = end, granted, checkout
 
-    def watch(self, checkout: Checkout) -> Lent:
-        """Hand this one out once all is known that happened during it."""
+    def watch(self, checkout: Checkout, gaps: Sequence[Gap] | None = None) -> Lent:
+        """Have this one judged once all is known that happened during it."""
         lent = self._watched.get(checkout.id)
         if lent is None:
-            lent = self._watched[checkout.id] = Lent(checkout)
-            heapq.heappush(self._ends, (lent.end, checkout.id))
-            self.judged_until = self._ends[0][0]
+            lent = self._watched[checkout.id] = Lent(checkout, gaps)
+            heapq.heappush(self._ends, (self._ticks(lent.end), checkout.id))
+            self._judged_until = self._ends[0][0]
         return lent
 
-    def over(self, instant: float) -> Iterator[Lent]:
-        """The watched ones that were over by then, in the order of their ends."""
-        while self._ends and self._ends[0][0] <= instant:
-            lent = self._watched.pop(heapq.heappop(self._ends)[1])
-            self.judged_until = self._ends[0][0] if self._ends else math.inf
-            yield lent
+    def end(self) -> None:
+        """There are no others: have all judged that are watched."""
+        self._judge_until(math.inf)
 
     def at(self, instant: float) -> list[Checkout]:
-        """Who had a connection at an instant not before the last asking."""
+        """Who had a connection at an instant of the run not before the last asking."""
+        ticks = self._ticks(instant)
         return [
-            checkout
-            for some in (self._last.values(), *self._before.values())
-            for end, checkout in some
-            if end > instant and _is_granted(checkout, instant)
+            self._known(spell[2])
+            for spell in chain(self._last.values(), *self._before.values())
+            if spell[1] <= ticks < spell[0]
         ]
 
-    def _add_beside(self, key: str, last: tuple[float, Checkout], checkout: Checkout) -> None:
-        asked = checkout.asked
-        still = [other for other in (*self._before.pop(key, ()), last) if other[0] > asked]
+    def _judge_until(self, instant: float) -> None:
+        """Those that were over by then."""
+        while self._ends and self._ends[0][0] <= instant:
+            lent = self._watched.pop(heapq.heappop(self._ends)[1])
+            self._judged_until = self._ends[0][0] if self._ends else math.inf
+            self._judge(lent)
+
+    def _add_beside(self, asker: str, last: Spell, asked: float, checkout: Checkout | int) -> None:
+        still = [spell for spell in (*self._before.pop(asker, ()), last) if spell[0] > asked]
         if still:
-            self._before[key] = still
-        holding = [other for _, other in still if _is_granted(other, asked)]
-        for outer in holding:
-            inner = self.watch(outer).inner
+            self._before[asker] = still
+        holding = [spell for spell in still if spell[1] <= asked]
+        for spell in holding:
+            inner = self.watch(self._known(spell[2])).inner
             if len(inner) < MOST_INNER:
-                inner.append(Inner(checkout, len(holding) + 1))
+                inner.append(Inner(self._known(checkout), len(holding) + 1))
+
+    def _ticks(self, instant: float) -> float:
+        """An instant of the run in the microseconds that were recorded, for these are exact."""
+        since = (instant - self._began) * 1e6
+        return round(since) if since < math.inf else since
+
+    def _known(self, checkout: Checkout | int) -> Checkout:
+        return self._read(checkout) if isinstance(checkout, int) else checkout
 
     def _forget(self, instant: float) -> None:
         """Those that were over by then; seldom enough to cost each checkout next to nothing."""
-        self._last = {key: last for key, last in self._last.items() if last[0] > instant}
+        self._last = {asker: last for asker, last in self._last.items() if last[0] > instant}
         self._most = 2 * len(self._last) + _LEAST_KEPT
         self._before = {
-            key: kept
-            for key, some in self._before.items()
+            asker: kept
+            for asker, some in self._before.items()
             if (kept := [other for other in some if other[0] > instant])
         }
 
@@ -129,10 +175,6 @@ class Lending:
 def _end(checkout: Checkout) -> float:
     end = checkout.returned if checkout.returned is not None else checkout.gave_up
     return end if end is not None else math.inf
-
-
-def _is_granted(checkout: Checkout, instant: float) -> bool:
-    return checkout.granted is not None and checkout.granted <= instant
 
 
 def is_nested(outer: Checkout, inner: Inner, until: float) -> bool:

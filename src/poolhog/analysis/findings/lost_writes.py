@@ -7,12 +7,13 @@ import re
 from typing import TYPE_CHECKING
 
 from poolhog.model import OperationKind
-from poolhog.trace.reader import PackedOperations
+from poolhog.trace.unpacking import PackedOperations, has_none
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from poolhog.model import Checkout, Operation, Request
+    from poolhog.trace.unpacking import PackedTexts
 
 _WRITES = re.compile(r"(?:INSERT|UPDATE|DELETE|MERGE|REPLACE)\b", re.IGNORECASE)
 _WITH = re.compile(r"WITH\b", re.IGNORECASE)
@@ -40,9 +41,22 @@ def may_have_lost_writes(checkout: Checkout) -> bool:
     operations = checkout.operations
     if not isinstance(operations, PackedOperations):
         return True
-    return operations.has_sent(OperationKind.STATEMENT, writes) and (
-        operations.has(OperationKind.ROLLBACK) or operations.has_sent(OperationKind.RESET, _is_sent)
-    )
+    return (
+        operations.has(OperationKind.ROLLBACK) or operations.has_sent(OperationKind.RESET)
+    ) and operations.has_sent(OperationKind.STATEMENT, writes)
+
+
+def suspicion(texts: PackedTexts) -> Callable[[str], bool] | None:
+    """Tells the same of packed operations, if these are all of a checkout.
+
+    ``None`` if no checkout of the file is suspicious.
+    """
+    has_written = texts.has_sent(OperationKind.STATEMENT, writes)
+    if has_written is has_none:
+        return None
+    is_rolled_back = texts.has(OperationKind.ROLLBACK)
+    is_reset = texts.has_sent(OperationKind.RESET)
+    return lambda packed: (is_rolled_back(packed) or is_reset(packed)) and has_written(packed)
 
 
 def lost_writes(checkout: Checkout) -> Iterator[Operation]:
@@ -74,10 +88,6 @@ def _ends_transaction(operation: Operation) -> bool:
     return operation.kind in (OperationKind.COMMIT, OperationKind.ROLLBACK) or (
         operation.kind is OperationKind.RESET and operation.statement is not None
     )
-
-
-def _is_sent(_: str) -> bool:
-    return True
 
 
 def _is_unasked(operation: Operation) -> bool:

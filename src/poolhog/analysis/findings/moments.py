@@ -73,15 +73,14 @@ class Moments:
         instants.update(instant for one in nested for instant in (one.started, one.ended))
         self._cuts = sorted(i for i in instants if i is not None and checkout.asked < i < end)
 
-    def cut(self, found: Iterable[Piece]) -> Iterator[Piece]:
+    @property
+    def is_one(self) -> bool:
+        """Whether no gap is something else than another: each is at the most parked."""
+        return not self._cuts and self.lost_from is None
+
+    def cut(self, found: Iterable[Piece]) -> Iterable[Piece]:
         """The pieces, cut where they become something else."""
-        for piece in found:
-            at = piece.started
-            first = bisect_right(self._cuts, at)
-            for instant in self._cuts[first : bisect_left(self._cuts, piece.ended)]:
-                yield piece.cut(at, instant)
-                at = instant
-            yield piece.cut(at, piece.ended) if at > piece.started else piece
+        return self._cut(found) if self._cuts else found
 
     def kind(self, piece: Piece) -> FindingKind | None:
         """What it means that the connection was not used then; ``None``: nothing.
@@ -95,7 +94,7 @@ class Moments:
             return FindingKind.HELD_AFTER_RESPONSE
         if piece.state is State.RUNNING:
             return None
-        if self.nested_at(at) is not None:
+        if self._nested and self.nested_at(at) is not None:
             return FindingKind.NESTED_CHECKOUT
         if self._is_streaming(piece):
             return FindingKind.HELD_WHILE_STREAMING
@@ -116,6 +115,15 @@ class Moments:
     def nested_at(self, instant: float) -> Nested | None:
         """What the owner had besides at this instant."""
         return next((one for one in self._nested if one.started <= instant < one.ended), None)
+
+    def _cut(self, found: Iterable[Piece]) -> Iterator[Piece]:
+        for piece in found:
+            at = piece.started
+            first = bisect_right(self._cuts, at)
+            for instant in self._cuts[first : bisect_left(self._cuts, piece.ended)]:
+                yield piece.cut(at, instant)
+                at = instant
+            yield piece.cut(at, piece.ended) if at > piece.started else piece
 
     def _is_gone(self, piece: Piece) -> bool:
         """Whether the owner was not there any more, or had answered."""

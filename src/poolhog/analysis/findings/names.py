@@ -21,11 +21,12 @@ def route_of(checkout: Checkout) -> str:
     """The name of the checkout's request; without one, the owner's outermost function."""
     if checkout.request is not None:
         return checkout.request.name
-    return _owner(checkout.site)
+    return owner_of(checkout.site)
 
 
 @functools.lru_cache(maxsize=10_000)
-def _owner(site: Site | None) -> str:
+def owner_of(site: Site | None) -> str:
+    """What work of no request is called that asked there: its outermost function."""
     if site is None:
         return OTHER
     outermost = site.stack[-1]
@@ -41,13 +42,18 @@ def between(around: Around) -> str:
 
 def named(operation: Operation) -> str:
     """An operation and its line, such as ``UPDATE notes (service.py:55)``."""
-    if operation.kind is OperationKind.STATEMENT and operation.statement:
-        what = f"`{abbreviated(operation.statement)}`"
-    elif operation.kind is OperationKind.FETCH:
+    return _named(operation.kind, operation.statement, operation.site)
+
+
+@functools.lru_cache(maxsize=10_000)
+def _named(kind: OperationKind, statement: str | None, site: Site | None) -> str:
+    if kind is OperationKind.STATEMENT and statement:
+        what = f"`{abbreviated(statement)}`"
+    elif kind is OperationKind.FETCH:
         what = "a fetch"
     else:
-        what = operation.kind.value.upper()
-    return f"{what} ({place(operation.site)})" if operation.site is not None else what
+        what = kind.value.upper()
+    return f"{what} ({place(site)})" if site is not None else what
 
 
 def place(site: Site | None) -> str:

@@ -6,13 +6,12 @@ from bisect import bisect_left, bisect_right
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
-from poolhog.analysis.accounting import gaps, stretches
 from poolhog.model import OperationKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from poolhog.analysis.accounting import State
+    from poolhog.analysis.accounting import Gap, State
     from poolhog.model import Checkout, Operation, Sample, Site
 
 _NEAR = 10
@@ -29,7 +28,7 @@ class Piece(NamedTuple):
     started: float
     ended: float
     sample: Sample | None
-    gap: tuple[float, float]
+    gap: Gap
 
     @property
     def seconds(self) -> float:
@@ -54,25 +53,20 @@ class Around(NamedTuple):
     after: Operation | None
 
 
-def pieces(checkout: Checkout, until: float) -> Iterator[Piece]:
-    """All of the checkout's gaps, in order; what is not known of one is a piece as well."""
-    told = list(stretches(checkout, until))
-    next_told = 0
-    for gap in gaps(checkout, until):
-        first = next_told
-        while next_told < len(told) and told[next_told].started < gap[1]:
-            stretch = told[next_told]
+def pieces(gaps: Iterable[Gap]) -> Iterator[Piece]:
+    """All of a checkout's gaps, in order; what is not known of one is a piece as well."""
+    for gap in gaps:
+        if not gap.stretches:
+            yield Piece(None, gap.started, gap.ended, None, gap)
+        for stretch in gap.stretches:
             yield Piece(stretch.state, stretch.started, stretch.ended, stretch.sample, gap)
-            next_told += 1
-        if next_told == first:
-            yield Piece(None, *gap, None, gap)
 
 
-def around(checkout: Checkout, gap: tuple[float, float]) -> Around:
+def around(checkout: Checkout, gap: Gap) -> Around:
     """What the checkout did before and after a gap."""
     operations = tuple(checkout.operations)
-    first = bisect_right(operations, gap[0], key=_STARTED)
-    following = bisect_left(operations, gap[1], key=_STARTED)
+    first = bisect_right(operations, gap.started, key=_STARTED)
+    following = bisect_left(operations, gap.ended, key=_STARTED)
     before = operations[max(first - _NEAR, 0) : first][::-1]
     return Around(
         next((operation.site for operation in before if operation.site is not None), checkout.site),

@@ -17,7 +17,8 @@ def default_directory() -> Path:
     """A new one, named after the time and the process."""
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
     names = itertools.chain([name], (f"{name}-{n}" for n in itertools.count(2)))
-    return next(path for path in map(TRACES.joinpath, names) if not path.exists())
+    # What cannot be looked at is told when it is to be made.
+    return next(path for path in map(TRACES.joinpath, names) if not os.path.lexists(path))
 
 
 def check_unused(directory: Path) -> None:

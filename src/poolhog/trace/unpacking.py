@@ -1,0 +1,322 @@
+"""Makes the model's values of a trace's rows; operations and stages when they are looked at."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import fields, make_dataclass
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from poolhog.model import (
+    Activity,
+    Cause,
+    Checkout,
+    Operation,
+    OperationKind,
+    Outcome,
+    Request,
+    Sample,
+    Site,
+    Stage,
+)
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from poolhog.model import Pool, Process
+
+    StatementTest = Callable[[str], bool]
+    PackedTest = Callable[[str], bool]
+
+T = TypeVar("T")
+
+
+class Sites:
+    """The sites of a run: equal ones of several processes are the same object."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Any, ...], Site] = {}
+
+    def read(self, database: sqlite3.Connection) -> dict[int | None, Site]:
+        """The sites of a file by their numbers; callers have lower ones."""
+        found: dict[int | None, Site] = {}
+        for key, caller_id, *row in database.execute("SELECT * FROM sites ORDER BY id"):
+            caller = found.get(caller_id)
+            known = *row, id(caller)
+            site = self._known.get(known)
+            if site is None:
+                file, line, function, source, is_application = row
+                site = Site(file, line, function, source, bool(is_application), caller)
+                self._known[known] = site
+            found[key] = site
+        return found
+
+
+def _constructor(model: type[T]) -> Callable[..., T]:
+    """Makes values of a frozen dataclass of all of its fields, five times as fast as its own.
+
+    That has to go around the class's ban on assignments, field by field. This one fills an object
+    with the same slots, which then becomes one of the class.
+    """
+    names = [field.name for field in fields(model)]  # type: ignore[arg-type]
+    draft = make_dataclass(f"_{model.__name__}Draft", names, slots=True)
+
+    def make(*values: Any) -> T:
+        made: T = draft(*values)
+        made.__class__ = model
+        return made
+
+    return make
+
+
+_new_request = _constructor(Request)
+_new_checkout = _constructor(Checkout)
+_new_operation = _constructor(Operation)
+_new_sample = _constructor(Sample)
+_OUTCOMES = frozenset(Outcome)
+_KINDS = frozenset(OperationKind)
+
+
+class Unpacker:
+    """Makes the model's values of a file's rows.
+
+    Ids begin with ``prefix``: not with the pid, which may be used again, but with the file's name.
+    """
+
+    def __init__(
+        self, database: sqlite3.Connection, process: Process, prefix: str, sites: Sites
+    ) -> None:
+        self.process = process
+        self.prefix = prefix
+        self.began = process.began
+        self.texts = texts = dict(database.execute("SELECT id, text FROM texts"))
+        self.packed_texts = PackedTexts(texts)
+        self.sites: Mapping[int | None, Site] = sites.read(database)
+        self.outcomes = {key: Outcome(text) for key, text in texts.items() if text in _OUTCOMES}
+        self.kinds = {key: OperationKind(text) for key, text in texts.items() if text in _KINDS}
+
+    def number_of(self, text: str) -> int:
+        """Of a text of the file; -1 if it has none such."""
+        return next((number for number, known in self.texts.items() if known == text), -1)
+
+    def request_name(self, method: int, route: int | None, path: str | None) -> str:
+        """What ``Request.name`` says; the path is needed only where there is no route."""
+        return f"{self.texts[method]} {self.texts.get(route) or path}".strip()
+
+    def request(self, row: Sequence[Any]) -> Request:
+        """Of a row of ``packed_requests``."""
+        key, kind, method, route, path, status, error = row[:7]
+        started, responding, responded, ended, stages = row[7:]
+        began, texts = self.began, self.texts
+        return _new_request(
+            f"{self.prefix}.{key}",
+            self.process,
+            texts[kind],
+            texts[method],
+            texts.get(route),
+            path,
+            status,
+            began + started / 1e6,
+            None if responding is None else began + (started + responding) / 1e6,
+            None if responded is None else began + (started + responded) / 1e6,
+            None if ended is None else began + (started + ended) / 1e6,
+            _Unpacked((stages,), started, self._stages) if stages else (),
+            texts.get(error),
+        )
+
+    def checkout(
+        self,
+        row: Sequence[Any],
+        pool: Pool,
+        request: Request | None,
+        earlier: Sequence[Sequence[Any]],
+        samples: Sequence[Sequence[Any]],
+    ) -> Checkout:
+        """Of a row of ``packed_checkouts``, with rows of ``packed_operations`` and ``_samples``."""
+        key, _, _, owner, connection, site, outcome, asked = row[:8]
+        granted, gave_up, returned, connecting, pinging, busy, operations = row[8:]
+        began = self.began
+        packed = (*(part[2] for part in earlier), operations) if earlier else (operations or "[]",)
+        return _new_checkout(
+            f"{self.prefix}.{key}",
+            pool,
+            request,
+            owner,
+            connection,
+            began + asked / 1e6,
+            None if granted is None else began + (asked + granted) / 1e6,
+            None if gave_up is None else began + (asked + gave_up) / 1e6,
+            None if returned is None else began + (asked + returned) / 1e6,
+            self.outcomes[outcome],
+            PackedOperations(packed, asked, self._operations, self.packed_texts),
+            tuple(map(self._sample, samples)) if samples else (),
+            self.sites.get(site),
+            (connecting or 0) / 1e6,
+            (pinging or 0) / 1e6,
+            (busy or 0) / 1e6,
+        )
+
+    def _stages(self, packed: str, request_started: int) -> Iterator[Stage]:
+        for name, since, duration in json.loads(packed):
+            started = request_started + since
+            yield Stage(
+                self.texts[name], self.began + started / 1e6, self._later(started, duration)
+            )
+
+    def _operations(self, packed: str, asked: int) -> Iterator[Operation]:
+        began, texts, kinds, sites = self.began, self.texts, self.kinds, self.sites
+        parts: list[list[Any]] = json.loads(packed)
+        for part in parts:
+            kind, since, duration, site, statement, error, cause = (*part, *_NOTHING)[:7]
+            started = asked + since
+            yield _new_operation(
+                kinds[kind],
+                began + started / 1e6,
+                None if duration is None else began + (started + duration) / 1e6,
+                texts.get(statement),
+                texts.get(error),
+                sites.get(site),
+                None if cause is None else Cause(texts[cause]),
+            )
+
+    def _later(self, start: int, since: int | None) -> float | None:
+        return None if since is None else self.began + (start + since) / 1e6
+
+    def _sample(self, row: Sequence[Any]) -> Sample:
+        _, _, activity, site, since, duration = row
+        return _new_sample(
+            Activity(self.texts[activity]),
+            self.began + since / 1e6,
+            self._later(since, duration),
+            self.sites.get(site),
+        )
+
+
+_NOTHING: tuple[Any, ...] = (None,) * 7
+"""What is missing at the end of a packed operation."""
+
+
+class _Unpacked(Sequence[T]):
+    """Values that are made of JSON texts when they are first looked at."""
+
+    __slots__ = ("_make", "_packed", "_since", "_values")
+
+    def __init__(
+        self, packed: tuple[str, ...], since: int, make: Callable[[str, int], Iterable[T]]
+    ) -> None:
+        self._packed = packed
+        self._since = since
+        self._make = make
+        self._values: tuple[T, ...] | None = None
+
+    @property
+    def _all(self) -> tuple[T, ...]:
+        if self._values is None:
+            self._values = tuple(
+                value for packed in self._packed for value in self._make(packed, self._since)
+            )
+        return self._values
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[T, ...]: ...
+    def __getitem__(self, index: int | slice) -> T | tuple[T, ...]:
+        return self._all[index]
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self._all)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and self._all == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(self._all)
+
+    def __repr__(self) -> str:
+        return repr(self._all)
+
+
+class PackedTexts:
+    """Finds kinds and statements of a file's operations in their JSON texts."""
+
+    def __init__(self, texts: Mapping[int, str]) -> None:
+        self._texts = texts
+        numbers = {text: number for number, text in texts.items()}
+        self._kinds = {kind: numbers[kind] for kind in OperationKind if kind in numbers}
+        self._finders: dict[tuple[OperationKind, StatementTest | None], PackedTest] = {}
+
+    def has(self, kind: OperationKind) -> PackedTest:
+        """Tells of packed operations whether one may be of this kind; if not, none is."""
+        number = self._kinds.get(kind)
+        if number is None:
+            return has_none
+        mark = f"[{number},"
+        return lambda packed: mark in packed
+
+    def has_sent(self, kind: OperationKind, test: StatementTest | None = None) -> PackedTest:
+        """Tells of packed operations whether one of this kind has a statement that passes.
+
+        Without a test, any does. A test is asked once for each text of the file.
+        """
+        key = kind, test
+        if key not in self._finders:
+            self._finders[key] = self._finder(kind, test)
+        return self._finders[key]
+
+    def _finder(self, kind: OperationKind, test: StatementTest | None) -> PackedTest:
+        number = self._kinds.get(kind)
+        if number is None:
+            return has_none
+        sent = re.compile(_SENT.format(number))
+        if test is None:
+            return lambda packed: sent.search(packed) is not None
+        passing = frozenset(str(n) for n, text in self._texts.items() if test(text))
+        if not passing:
+            return has_none
+        return lambda packed: not passing.isdisjoint(sent.findall(packed))
+
+
+def has_none(_: str) -> bool:
+    """What is asked for is in none of the file's operations."""
+    return False
+
+
+# Kind, start, duration, site, statement.
+_SENT = r"\[{},-?\d+,(?:-?\d+|null),(?:\d+|null),(\d+)"
+
+
+class PackedOperations(_Unpacked[Operation]):
+    """The operations of a checkout, of which some can be known without unpacking them."""
+
+    __slots__ = ("_texts",)
+
+    def __init__(
+        self,
+        packed: tuple[str, ...],
+        since: int,
+        make: Callable[[str, int], Iterable[Operation]],
+        texts: PackedTexts,
+    ) -> None:
+        # Not by way of super(): there is one for each checkout.
+        self._packed = packed
+        self._since = since
+        self._make = make
+        self._values = None
+        self._texts = texts
+
+    def has(self, kind: OperationKind) -> bool:
+        """Whether there may be an operation of this kind; if not, there is none."""
+        return any(map(self._texts.has(kind), self._packed))
+
+    def has_sent(self, kind: OperationKind, test: StatementTest | None = None) -> bool:
+        """Whether an operation of this kind has a statement that passes the test, if there is one.
+
+        A test is asked once for each text of the file.
+        """
+        return any(map(self._texts.has_sent(kind, test), self._packed))
