@@ -144,17 +144,17 @@ _DETAILS: Mapping[FindingKind, Callable[[Entry], str]] = {
 
 _ADVICE: Mapping[FindingKind, str] = {
     FindingKind.PARKED_CHECKOUT: (
-        "End the transaction before this line and begin another after it "
-        "(`async with session.begin():` around each part), or do this first."
+        "End the transaction before this line and begin another after it (a block of "
+        "`session.begin()`, `engine.begin()` or the pool's own around each part), or do this first."
     ),
     FindingKind.HELD_AFTER_RESPONSE: (
         'Close the session before the response: `Depends(…, scope="function")` on the dependency '
-        "that yields it (FastAPI 0.121 or later), or `async with session.begin():` in the "
+        "that yields it (FastAPI 0.121 or later), or a block of `session.begin()` in the "
         "endpoint; give background tasks a session of their own."
     ),
     FindingKind.HELD_WHILE_STREAMING: (
-        "Read what is needed and end the transaction before the first byte is sent: "
-        "`async with session.begin():`, or a session of its own for each message."
+        "Read what is needed and end the transaction before the first byte is sent: a block of "
+        "`session.begin()`, or a session of its own for each message."
     ),
     FindingKind.NESTED_CHECKOUT: (
         "Hand the session that is open on to this code, or end its transaction before; a larger "
@@ -165,7 +165,7 @@ _ADVICE: Mapping[FindingKind, str] = {
         "or `try`/`finally`."
     ),
     FindingKind.LOST_WRITE: (
-        "Commit: `async with session.begin():` around it, or `await session.commit()` at its end."
+        "Commit: a block of `session.begin()` around it, or `commit()` at its end."
     ),
     FindingKind.POOL_TIMEOUT: (
         "Mend what held the connections; enlarge the pool only if they were busy."
