@@ -9,29 +9,25 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from recorders import pool_record
 
-from poolhog.analysis.accounting import Shares, account
 from poolhog.analysis.report import Books, Report, read_report
 from poolhog.analysis.thresholds import Thresholds
 from poolhog.model import Activity, Cause, OperationKind, Outcome
+from poolhog.recording.recorder import Recorder
 from poolhog.recording.records import (
     CheckoutRecord,
     OperationRecord,
     RequestRecord,
     SampleRecord,
 )
-from poolhog.recording.recorder import Recorder
 from poolhog.recording.writer import TraceFile
-from poolhog.trace import reader as reading
 from poolhog.trace.reader import stream_trace
-from poolhog.trace.unpacking import Unpacker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from poolhog.recording.records import PoolRecord, Record, SiteRecord
 
