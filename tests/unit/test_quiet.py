@@ -68,7 +68,8 @@ class Scenario:
         """Some; often those at which something becomes something else."""
         edges = [edge for edge in (0, 999, 1000, 1001, 50_000) if least <= edge <= most]
         numbers = st.integers(least, most)
-        return self.draw(numbers | st.sampled_from(edges) if edges else numbers)
+        found: int = self.draw(numbers | st.sampled_from(edges) if edges else numbers)
+        return found
 
     def at(self, microseconds: int) -> int:
         return self.began_ns + microseconds * 1000

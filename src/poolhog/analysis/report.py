@@ -273,8 +273,10 @@ class Books:
             yield RouteUse(NO_CONNECTION, rest, 0, NOTHING, Waits(), {})
 
 
-def _most_parked(use: PoolUse | RouteUse) -> tuple[float, ...]:
-    return -use.spent.parked, -use.spent.use, -use.checkouts
+def _most_parked(use: PoolUse | RouteUse) -> tuple[float, float, int, str]:
+    # To the microsecond: less is a matter of the order in which it was added up.
+    parked, used = round(use.spent.parked, 6), round(use.spent.use, 6)
+    return -parked, -used, -use.checkouts, use.pool.id if isinstance(use, PoolUse) else use.name
 
 
 def _pool_use(pool: Pool, whole: Counted, cells: Sequence[Cell]) -> PoolUse:
