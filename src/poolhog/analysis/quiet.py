@@ -1,19 +1,20 @@
 """Quiet checkouts: those that a report counts without a look, as nothing can be found in them.
 
-Most checkouts of a trace are quiet. The pool had a connection for them, which it had opened before;
-it came back, not long after the response was sent; no sample fell into a gap; and no write can have
-been undone. All that a report says of such a checkout is in a few numbers of its row, so these are
-added up as they are read, and it never becomes an object of the model.
+Most checkouts of a trace are quiet. The pool had a connection for them that was open; it came back,
+not long after the response was sent; no sample fell into a gap; and no write can have been undone.
+All that a report says of such a checkout is in a few numbers of its row. So these are added up as
+they are read, and it never becomes an object of the model.
 
-That changes nothing. Books would count the same numbers, and the finder has nothing to say of it
-but who waited, and what share of its gaps was parked: ``passed_by`` hands that over as sums. What
-another checkout may want to know of it, which its asker asked for meanwhile, or which timed out
-while it was lent, its pool's lending is told of every one, with the number to read it by.
+That changes nothing. A look would come to the same sums, and the finder would do no more than add
+up who waited, and which seconds no sample told about. And it can still learn of every quiet one
+that was lent while its asker asked for another, or while somebody timed out: the pool's lending is
+told of all checkouts, and reads those few that matter by their numbers.
 """
 
 from __future__ import annotations
 
 from array import array
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from poolhog.analysis.accounting import Told
@@ -27,6 +28,20 @@ if TYPE_CHECKING:
     from poolhog.analysis.findings import Finder
     from poolhog.model import Checkout, Pool, Site
     from poolhog.trace.reader import Outline, Snapshot
+
+_QUIET = """
+    c.outcome = :returned AND c.granted NOT NULL AND c.returned NOT NULL AND c.connecting IS NULL
+    AND coalesce(c.busy, 0) <= c.returned - c.granted
+    AND coalesce(c.asked + c.returned - r.started - coalesce(r.responded, r.ended) < :late, TRUE)
+    AND c.id NOT IN (SELECT checkout_id FROM packed_samples)
+    AND c.id NOT IN (SELECT checkout_id FROM packed_operations)
+"""
+"""Of a checkout and its request, if it has one; but for the writes that may have been undone."""
+
+_FIRST = itemgetter(0, 1, 2)
+
+_MARGIN_US = 1
+"""What is nearly late is looked at: in seconds, thresholds are not exact to the microsecond."""
 
 
 class Quiet:
@@ -66,118 +81,64 @@ class Passing:
     def __init__(self, snapshot: Snapshot, finder: Finder) -> None:
         self._snapshot = snapshot
         self._finder = finder
-        self._told_by_others = snapshot.more_than_outlined()
-        self._may_have_lost_writes = suspicion(snapshot.unpack.packed_texts)
-        self._quiet: dict[tuple[int | str | None, ...], Quiet] = {}
+        self._quiet: dict[Outline, Quiet] = {}
 
     @property
     def quiet(self) -> Iterable[Quiet]:
         """What was counted."""
         return self._quiet.values()
 
-    def others(self, told: Callable[[int], None]) -> Iterator[Checkout]:
-        """All that are not quiet, in the order of asking; ``told`` learns how many were passed."""
-        for outlines in self._snapshot.outlines(operations=self._may_have_lost_writes is not None):
-            numbers = self._not_quiet(outlines)
-            yield from self._count(outlines, set(numbers), self._snapshot.numbered(numbers))
-            told(len(outlines))
-
-    def _not_quiet(self, outlines: list[Outline]) -> list[int]:
-        """The numbers of those that may be worth a look."""
-        came_back = self._snapshot.unpack.number_of(Outcome.RETURNED)
-        late = self._finder.late * 1e6 - _MARGIN
-        told_by_others = self._told_by_others
-        may_have_lost_writes = self._may_have_lost_writes
-        return [
-            number
-            for (
-                number,
-                _,
-                _,
-                _,
-                _,
-                outcome,
-                _,
-                granted,
-                returned,
-                connecting,
-                _,
-                busy,
-                operations,
-                _,
-                _,
-                _,
-                after_response,
-            ) in outlines
-            if outcome != came_back
-            or granted is None
-            or returned is None
-            or connecting is not None
-            or (busy or 0) > returned - granted
-            or (after_response is not None and after_response >= late)
-            or number in told_by_others
-            or (operations and may_have_lost_writes and may_have_lost_writes(operations))
-        ]
+    def others(self, tell: Callable[[int], None]) -> Iterator[Checkout]:
+        """All that are not quiet, in the order of asking; ``tell`` learns how many were passed."""
+        snapshot = self._snapshot
+        values = {
+            "returned": snapshot.unpack.number_of(Outcome.RETURNED),
+            "late": self._finder.late * 1e6 - _MARGIN_US,
+        }
+        is_suspicious = suspicion(snapshot.unpack.packed_texts)
+        for outlines in snapshot.outlines(_QUIET, values, operations=is_suspicious is not None):
+            numbers = [
+                number
+                for number, is_quiet, operations in map(_FIRST, outlines)
+                if not is_quiet or (is_suspicious and operations and is_suspicious(operations))
+            ]
+            yield from self._count(outlines, set(numbers), snapshot.numbered(numbers))
+            tell(len(outlines))
 
     def _count(
-        self, outlines: list[Outline], others: set[int], checkouts: Iterator[Checkout]
+        self, outlines: Iterable[Outline], others: set[int], checkouts: Iterator[Checkout]
     ) -> Iterator[Checkout]:
         """Count the quiet ones, and hand out each of the others in its turn."""
-        quiet = self._quiet
         began = self._snapshot.process.began
         prefix = self._snapshot.unpack.prefix
         waits, least_wait = self._finder.waits, self._finder.least_wait * 1e6
-        for (
-            number,
-            pool,
-            request,
-            owner,
-            site,
-            _,
-            asked,
-            granted,
-            returned,
-            _,
-            pinging,
-            busy,
-            _,
-            method,
-            route,
-            path,
-            _,
-        ) in outlines:
+        for outline in outlines:
+            number = outline[0]
             if number in others:
                 yield next(checkouts)
                 continue
-            key = pool, method, route, path, site
-            counted = quiet.get(key)
-            if counted is None:
-                counted = quiet[key] = self._new(*key)
-            queueing = granted
+            quiet = self._quiet.get(outline[3:8]) or self._new(outline[3:8])
+            request, owner, asked, queueing, returned, pinging, busy = outline[8:]
+            granted = asked + queueing
+            returned += asked
+            quiet.asked.append(asked)
+            quiet.granted.append(granted)
+            quiet.returned.append(returned)
+            if busy:
+                quiet.busy += busy
             if pinging:
-                counted.pinging += pinging
+                quiet.pinging += pinging
                 queueing -= pinging
             if queueing >= least_wait:
                 at = began + asked / 1e6
-                waits.add(counted.pool.id, counted.route, at, at + queueing / 1e6)
-            if busy:
-                counted.busy += busy
-            granted += asked
-            returned += asked
-            counted.asked.append(asked)
-            counted.granted.append(granted)
-            counted.returned.append(returned)
+                waits.add(quiet.pool.id, quiet.route, at, at + queueing / 1e6)
             asker = owner if request is None else f"{prefix}.{request}"
-            counted.lend(asker, asked, granted, returned, number)
+            quiet.lend(asker, asked, granted, returned, number)
 
-    def _new(
-        self, pool: int, method: int | None, route: int | None, path: str | None, site: int | None
-    ) -> Quiet:
+    def _new(self, key: Outline) -> Quiet:
+        pool, method, route, path, site_id = key
         unpack = self._snapshot.unpack
-        where = unpack.sites.get(site)
-        name = owner_of(where) if method is None else unpack.request_name(method, route, path)
-        return Quiet(self._snapshot.pools[pool], name, where, self._finder)
-
-
-_MARGIN = 1
-"""Microseconds, so that thresholds are the same as in seconds, which are inexact."""
+        site = unpack.sites.get(site_id)
+        name = owner_of(site) if method is None else unpack.request_name(method, route, path)
+        found = self._quiet[key] = Quiet(self._snapshot.pools[pool], name, site, self._finder)
+        return found

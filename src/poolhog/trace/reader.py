@@ -48,24 +48,17 @@ _SAMPLED = "WHERE id IN (SELECT checkout_id FROM packed_samples)"
 _OPEN = "WHERE returned IS NULL AND gave_up IS NULL"
 
 _OUTLINES = """
-    SELECT c.id, c.pool_id, r.id, CASE WHEN r.id IS NULL THEN c.owner END, c.site_id, c.outcome,
-           c.asked, c.granted, c.returned, c.connecting, c.pinging, c.busy,
-           CASE WHEN :operations THEN c.operations END,
-           r.method, r.route, CASE WHEN coalesce(r.route, :empty) = :empty THEN r.path END,
-           c.asked + c.returned - r.started - coalesce(r.responded, r.ended)
-    FROM packed_checkouts AS c
-    LEFT JOIN packed_requests AS r ON r.id = c.request_id ORDER BY c.id
+    SELECT c.id, {}, CASE WHEN :operations THEN c.operations END,
+           c.pool_id, r.method, r.route, CASE WHEN coalesce(r.route, :empty) = :empty THEN r.path END,
+           c.site_id, r.id, CASE WHEN r.id IS NULL THEN c.owner END,
+           c.asked, c.granted, c.returned, c.pinging, c.busy
+    FROM packed_checkouts AS c LEFT JOIN packed_requests AS r ON r.id = c.request_id ORDER BY c.id
 """
-_ASKED = itemgetter(6, 0)
+_ASKED = itemgetter(10, 0)
 
 _MOST_OVERTAKEN = 1_000
 """Checkouts are numbered as they are asked for, but that threads overtake one another: by less than
 so many others, or else they are handed out late."""
-
-
-_MORE_THAN_OUTLINED = """
-    SELECT checkout_id FROM packed_samples UNION SELECT checkout_id FROM packed_operations
-"""
 
 _REQUEST_COUNTS = """
     SELECT method, route, CASE WHEN coalesce(route, :empty) = :empty THEN path END, count(*)
@@ -289,25 +282,23 @@ class Snapshot:
         """The checkout with this number, which is in the file."""
         return next(self.numbered([number]))
 
-    def outlines(self, *, operations: bool = True) -> Iterator[list[Outline]]:
+    def outlines(
+        self, condition: str, values: Mapping[str, Any], *, operations: bool
+    ) -> Iterator[list[Outline]]:
         """Outlines of all checkouts in the order of their asking, some at a time.
 
-        It takes less time without their packed ``operations``.
+        Each says whether it meets a ``condition`` on ``packed_checkouts AS c`` and, of its request,
+        ``packed_requests AS r``, and has the packed ``operations`` if these are wanted.
         """
-        values = {"empty": self.unpack.number_of(""), "operations": operations}
+        values = {**values, "empty": self.unpack.number_of(""), "operations": operations}
         early: list[Outline] = []
         with _readable(self._file):
-            rows = self._database.execute(_OUTLINES, values)
+            rows = self._database.execute(_OUTLINES.format(condition), values)
             while batch := rows.fetchmany(_BATCH):
                 batch = sorted(early + batch, key=_ASKED)
                 early = batch[-_MOST_OVERTAKEN:]
                 yield batch[:-_MOST_OVERTAKEN]
         yield early
-
-    def more_than_outlined(self) -> set[int]:
-        """The numbers of checkouts of which rows of other tables tell besides."""
-        with _readable(self._file):
-            return {number for (number,) in self._database.execute(_MORE_THAN_OUTLINED)}
 
     def request_counts(self) -> dict[str, int]:
         """How many requests of each name were recorded, with a checkout or without."""
