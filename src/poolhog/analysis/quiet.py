@@ -117,7 +117,10 @@ class Passing:
             if number in others:
                 yield next(checkouts)
                 continue
-            quiet = self._quiet.get(outline[3:8]) or self._new(outline[3:8])
+            key = outline[3:8]
+            quiet = self._quiet.get(key)
+            if quiet is None:
+                quiet = self._new(key)
             request, owner, asked, queueing, returned, pinging, busy = outline[8:]
             granted = asked + queueing
             returned += asked

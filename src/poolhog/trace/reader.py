@@ -49,7 +49,8 @@ _OPEN = "WHERE returned IS NULL AND gave_up IS NULL"
 
 _OUTLINES = """
     SELECT c.id, {}, CASE WHEN :operations THEN c.operations END,
-           c.pool_id, r.method, r.route, CASE WHEN coalesce(r.route, :empty) = :empty THEN r.path END,
+           c.pool_id, r.method, r.route,
+           CASE WHEN coalesce(r.route, :empty) = :empty THEN r.path END,
            c.site_id, r.id, CASE WHEN r.id IS NULL THEN c.owner END,
            c.asked, c.granted, c.returned, c.pinging, c.busy
     FROM packed_checkouts AS c LEFT JOIN packed_requests AS r ON r.id = c.request_id ORDER BY c.id
