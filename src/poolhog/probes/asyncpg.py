@@ -9,7 +9,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from poolhog.model import Cause, OperationKind
-from poolhog.probes.causes import asked, cause_of, handled, left, noting_async
+from poolhog.probes.causes import asked, cause_of, handled, left, noting_async, noting_in_task
 from poolhog.probes.exposed import exposed
 from poolhog.probes.guard import guard, recording_async
 from poolhog.probes.statements import kind_of
@@ -49,7 +49,9 @@ def watch_pools(recorder: Recorder, patches: Patches) -> None:
         patches.wrap(Connection, name, probe.wrapper(probe.begin_statement, _is_pooled))
     patches.wrap(Connection, "copy_records_to_table", probe.wrapper(probe.begin_copy))
     patches.wrap(
-        PreparedStatement, "_PreparedStatement__do_execute", probe.wrapper(probe.begin_prepared)
+        PreparedStatement,
+        "_PreparedStatement__do_execute",
+        probe.wrapper(probe.begin_prepared, lambda prepared: _is_pooled(prepared._connection)),
     )
     for name in ("_bind", "_bind_exec", "_exec"):
         patches.wrap(BaseCursor, name, probe.wrapper(probe.begin_fetch))
@@ -58,7 +60,7 @@ def watch_pools(recorder: Recorder, patches: Patches) -> None:
     patches.wrap(Transaction, "rollback", noting_async(asked))
     # The pool goes on in a task of its own, in which the exception is not handled.
     patches.wrap(PoolAcquireContext, "__aexit__", noting_async(left))
-    patches.wrap(Pool, "release", noting_async(handled))
+    patches.wrap(Pool, "release", noting_in_task(handled))
 
 
 class _PoolProbe:

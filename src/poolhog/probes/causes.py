@@ -84,22 +84,43 @@ def noting(cause: Callable[..., Cause | None]) -> Callable[[Method], Method]:
 
 
 def noting_async(cause: Callable[..., Cause | None]) -> Callable[[AsyncMethod], AsyncMethod]:
-    """The same for coroutine functions."""
+    """The same for coroutine functions that are awaited where they are called.
+
+    Where there is no cause, nothing is around them.
+    """
 
     def wrap(method: AsyncMethod) -> AsyncMethod:
-        async def noted(*args: Any, **kwargs: Any) -> Any:
+        def noted(*args: Any, **kwargs: Any) -> Awaitable[Any]:
             found = cause(*args) if _noted.get() is None else None
-            if found is None:
-                return await method(*args, **kwargs)
-            token = _noted.set(found)
-            try:
-                return await method(*args, **kwargs)
-            finally:
-                reset(_noted, token)
+            call = method(*args, **kwargs)
+            return call if found is None else _awaited(call, found)
 
         return noted
 
     return wrap
+
+
+def noting_in_task(cause: Callable[..., Cause | None]) -> Callable[[AsyncMethod], AsyncMethod]:
+    """The same for those that may be given to a task: what is handled there is what counts."""
+
+    def wrap(method: AsyncMethod) -> AsyncMethod:
+        async def noted(*args: Any, **kwargs: Any) -> Any:
+            found = cause(*args) if _noted.get() is None else None
+            call = method(*args, **kwargs)
+            return await (call if found is None else _awaited(call, found))
+
+        return noted
+
+    return wrap
+
+
+async def _awaited(call: Awaitable[Any], cause: Cause) -> Any:
+    """What is awaited, with its cause known meanwhile."""
+    token = _noted.set(cause)
+    try:
+        return await call
+    finally:
+        reset(_noted, token)
 
 
 def is_library(caller: FrameType | None) -> bool:

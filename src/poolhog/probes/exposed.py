@@ -14,9 +14,14 @@ if TYPE_CHECKING:
 
 _checkouts: weakref.WeakKeyDictionary[Any, CheckoutRecord] = weakref.WeakKeyDictionary()
 
+_has_any = False
+"""Whether any was ever taken out: drivers ask at each statement, and few applications do."""
+
 
 def expose(connection: Any, checkout: CheckoutRecord) -> None:
     """The application has this connection, as long as the checkout lasts."""
+    global _has_any
+    _has_any = True
     # No probe asks for those that take no weak reference.
     with suppress(TypeError):
         _checkouts[connection] = checkout
@@ -24,7 +29,7 @@ def expose(connection: Any, checkout: CheckoutRecord) -> None:
 
 def exposed(connection: Any) -> CheckoutRecord | None:
     """The checkout of a connection that the application has, if it has it."""
-    if not _checkouts:
+    if not _has_any:
         return None
     checkout = _checkouts.get(connection)
     if checkout is not None and checkout.done:

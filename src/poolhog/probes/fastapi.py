@@ -7,11 +7,10 @@ the application's to choose. So the probe wraps the three functions that the spa
 from __future__ import annotations
 
 import functools
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from poolhog.probes.asgi import begin_stage, learn_route, watch_routes
-from poolhog.probes.guard import guard
+from poolhog.recording.recorder import current_request
 
 if TYPE_CHECKING:
     from collections import deque
@@ -25,12 +24,8 @@ if TYPE_CHECKING:
     Step = Callable[..., Awaitable[Any]]
     _Callbacks = deque[tuple[bool, Callable[..., object]]]
 
-STAGES = {
-    "solve_dependencies": "dependencies",
-    "run_endpoint_function": "endpoint",
-    "serialize_response": "serialization",
-}
-"""FastAPI's function, and the stage that it is."""
+STAGES = {"run_endpoint_function": "endpoint", "serialize_response": "serialization"}
+"""FastAPI's function, and the stage that it is; ``solve_dependencies`` is one as well."""
 
 
 def watch_requests(recorder: Recorder, patches: Patches) -> None:
@@ -45,7 +40,7 @@ def watch_stages(recorder: Recorder, patches: Patches) -> None:
 
     for function, stage in STAGES.items():
         patches.wrap(routing, function, functools.partial(_wrap_stage, stage))
-    patches.wrap(routing, "solve_dependencies", functools.partial(_wrap_exit_stacks, recorder))
+    patches.wrap(routing, "solve_dependencies", functools.partial(_wrap_dependencies, recorder))
 
 
 def watch_included_routes(recorder: Recorder, patches: Patches) -> None:
@@ -68,9 +63,10 @@ def _wrap_stage(name: str, step: Step) -> Step:
     """Record each run of a function as a stage of the current request."""
 
     async def staged(*args: Any, **kwargs: Any) -> Any:
-        stage = begin_stage(name)
-        if stage is None:
+        request = current_request.get()
+        if request is None or request.ended_ns is not None:
             return await step(*args, **kwargs)
+        stage = request.begin_stage(name)
         try:
             return await step(*args, **kwargs)
         finally:
@@ -79,18 +75,27 @@ def _wrap_stage(name: str, step: Step) -> Step:
     return staged
 
 
-def _wrap_exit_stacks(recorder: Recorder, solve: Step) -> Step:
+def _wrap_dependencies(recorder: Recorder, solve: Step) -> Step:
     """Wrap ``solve_dependencies``: what it enters into an exit stack unwinds later."""
-    look = guard(recorder, _exit_stacks)
-    watch = guard(recorder, _watch_unwinding)
+    failed = recorder.failed
 
     async def solve_dependencies(*args: Any, **kwargs: Any) -> Any:
-        stacks = look(kwargs)
+        request = current_request.get()
+        if request is None or request.ended_ns is not None:
+            return await solve(*args, **kwargs)
+        try:
+            stacks = _exit_stacks(kwargs)
+        except Exception:  # FastAPI's insides are not what they were
+            failed()
+            stacks = []
+        stage = request.begin_stage("dependencies")
         try:
             return await solve(*args, **kwargs)
         finally:
-            if stacks is not None:
-                watch(stacks)
+            stage.end()
+            for callbacks, before in stacks:
+                if len(callbacks) > before:
+                    _watch_unwinding(callbacks, before)
 
     return solve_dependencies
 
@@ -100,25 +105,31 @@ def _exit_stacks(arguments: Mapping[str, Any]) -> Sequence[tuple[_Callbacks, int
 
     Each is given by its callbacks, and how many of them there are by now.
     """
-    stacks = (
+    found = []
+    for stack in (
         arguments.get("async_exit_stack"),
         arguments["request"].scope.get("fastapi_function_astack"),
-    )
-    return [(s._exit_callbacks, len(s._exit_callbacks)) for s in stacks if s is not None]
+    ):
+        if stack is not None:
+            callbacks = stack._exit_callbacks
+            found.append((callbacks, len(callbacks)))
+    return found
 
 
-def _watch_unwinding(stacks: Sequence[tuple[_Callbacks, int]]) -> None:
-    """Make a stage of the unwinding of each stack that a dependency has entered since.
+def _watch_unwinding(callbacks: _Callbacks, before: int) -> None:
+    """Make a stage of the unwinding of what was entered into a stack since there were so many.
 
     Callbacks run in reverse: one below those of the dependencies runs after them, and one on top
     of them before. Dependencies are entered as asynchronous contexts; FastAPI's own callbacks are
     synchronous.
     """
-    for callbacks, before in stacks:
-        if any(not is_sync for is_sync, _ in islice(callbacks, before, None)):
+    for at in range(before, len(callbacks)):
+        is_sync, _ = callbacks[at]
+        if not is_sync:
             unwinding = _Unwinding()
             callbacks.insert(before, (True, unwinding.end))
             callbacks.append((True, unwinding.begin))
+            return
 
 
 class _Unwinding:

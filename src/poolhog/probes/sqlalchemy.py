@@ -112,14 +112,14 @@ class _PoolProbe:
         end = guard(self._recorder, self._end_return)
 
         def _finalize_fairy(connection: Any, record: Any, *args: Any, **kwargs: Any) -> None:
-            returning = begin(record, kwargs.get("fairy")) if record is not None else None
-            if returning is None:
+            if record is None or begin(record, kwargs.get("fairy")) is None:
                 finalize(connection, record, *args, **kwargs)
                 return
             try:
                 finalize(connection, record, *args, **kwargs)
             finally:
-                end(record, returning)
+                if RETURNING in record.__dict__:
+                    end(record)
 
         return _finalize_fairy
 
@@ -128,9 +128,8 @@ class _PoolProbe:
         end = guard(self._recorder, self._end_return)
 
         def _return_conn(pool: Any, record: Any) -> None:
-            returning = record.__dict__.get(RETURNING)
-            if returning is not None:
-                end(record, returning)
+            if RETURNING in record.__dict__:
+                end(record)
             return_connection(pool, record)
 
         return _return_conn
@@ -160,9 +159,9 @@ class _PoolProbe:
         record.__dict__[RETURNING] = returning
         return returning
 
-    def _end_return(self, record: Any, returning: Returning) -> None:
-        if record.__dict__.pop(RETURNING, None) is not None:
-            self._end(record, *returning)
+    def _end_return(self, record: Any) -> None:
+        checkout, outcome = record.__dict__.pop(RETURNING)
+        self._end(record, checkout, outcome)
 
     def _detach(self, fairy: Any) -> None:
         record = fairy._connection_record

@@ -62,13 +62,13 @@ def watch_operations(recorder: Recorder, patches: Patches) -> OperationProbe:
         patches.wrap(Connection, name, recording(recorder, probe.step(kind)))
     patches.wrap(Connection, "_prepare_twophase_impl", recording(recorder, probe.begin_prepare))
     for target, name, begin in (
-        (DefaultExecutionContext, "_setup_result_proxy", probe.begin_first_fetch),
         (BufferedRowCursorFetchStrategy, "_buffer_rows", probe.begin_fetch),
         (BufferedRowCursorFetchStrategy, "fetchmany", probe.begin_fetch_many),
         (BufferedRowCursorFetchStrategy, "fetchall", probe.begin_fetch),
         (base._ConnectionFairy, "_reset", probe.begin_reset),
     ):
         patches.wrap(target, name, recording(recorder, begin))
+    patches.wrap(DefaultExecutionContext, "_setup_result_proxy", probe.wrap_first_fetch)
     return probe
 
 
@@ -124,11 +124,15 @@ class OperationProbe:
             statement = _without_double_quoted(statement)
         return self._recorder.operate(checkout, OperationKind.STATEMENT, statement)
 
-    def begin_first_fetch(self, context: Any) -> OperationRecord | None:
-        """The first rows of a server-side cursor, which come with its result."""
-        if not context._is_server_side:
-            return None
-        return self._fetch(context.root_connection)
+    def wrap_first_fetch(self, setup: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """Wrap what makes a result: the first rows of a server-side cursor come with it."""
+        fetch = recording(self._recorder, lambda context: self._fetch(context.root_connection))
+        recorded = fetch(setup)
+
+        def setup_result_proxy(context: Any) -> Any:
+            return recorded(context) if context._is_server_side else setup(context)
+
+        return setup_result_proxy
 
     def begin_fetch(self, strategy: Any, result: Any, *_: Any) -> OperationRecord | None:
         """Rows of a result that is streamed; others come with their statement."""

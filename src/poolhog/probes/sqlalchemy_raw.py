@@ -97,7 +97,9 @@ class _RawProbe:
         recorded = recording(self._recorder, begin)(send)
 
         def finish(fairy: Any) -> Any:
-            return send(fairy) if is_library(sys._getframe(1)) else recorded(fairy)
+            if is_library(sys._getframe(1)):
+                return getattr(fairy.dbapi_connection, name)()
+            return recorded(fairy)
 
         finish.__name__ = name
         return finish

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from poolhog.probes.causes import always_asked, asked, handled, left, noting, noting_async
+from poolhog.probes.causes import (
+    always_asked,
+    asked,
+    handled,
+    left,
+    noting,
+    noting_async,
+    noting_in_task,
+)
 from poolhog.probes.guard import guard
 from poolhog.recording.recorder import current_request
 
@@ -69,7 +77,7 @@ def watch_async(_: Recorder, patches: Patches) -> None:
     ):
         patches.wrap(target, "__aexit__", noting_async(left))
     for target in (engine.AsyncConnection, engine.AsyncTransaction, session.AsyncSession):
-        patches.wrap(target, "close", noting_async(handled))
+        patches.wrap(target, "close", noting_in_task(handled))
 
 
 def _open_session(session: Any) -> None:

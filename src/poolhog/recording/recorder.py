@@ -95,6 +95,7 @@ class Recorder:
         self.began_wall_ns = time_ns()
         self.dropped = 0
         self.errors = 0
+        self._thread = _Thread()
         self._starting = threading.Lock()
         self._writer: Writer | None = None
         self._sampler: Sampler | None = None
@@ -133,8 +134,7 @@ class Recorder:
             task = carrier.get()
         if task is not None:
             record.task = weakref.ref(task)
-        record.thread = threading.get_ident()
-        record.thread_id = threading.get_native_id()
+        record.thread, record.thread_id = self._thread.ids
         handled = sys.exception()
         if handled is not None:
             record.handled = id(handled)
@@ -255,6 +255,13 @@ class Recorder:
             sampler = Sampler(self, self.options.sampling_interval_s)
             sampler.start()
             self._sampler = sampler
+
+
+class _Thread(threading.local):
+    """What each thread finds out about itself once: its Python and native ids."""
+
+    def __init__(self) -> None:
+        self.ids = threading.get_ident(), threading.get_native_id()
 
 
 def current_task() -> asyncio.Task[Any] | None:

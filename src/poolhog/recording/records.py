@@ -344,6 +344,8 @@ class CheckoutRecord(Record):
 
     def row(self, texts: Texts) -> Row:
         asked_us = self.asked_ns // 1000
+        # Those that are not in rows of their own.
+        operations = self.operations[self.parting * OPERATIONS_PER_ROW :]
         return (
             self.id,
             self.pool.id,
@@ -359,11 +361,8 @@ class CheckoutRecord(Record):
             self.connecting_us or None,
             self.pinging_us or None,
             self.busy_us or None,
-            _packed([o.packed(asked_us, texts) for o in self._own_operations()]),
+            _packed([operation.packed(asked_us, texts) for operation in operations]),
         )
-
-    def _own_operations(self) -> list[OperationRecord]:
-        return self.operations[self.parting * OPERATIONS_PER_ROW :]
 
 
 class OperationRecord:
@@ -420,20 +419,24 @@ class OperationRecord:
         started_us = self.started_ns // 1000
         ended_ns = self.ended_ns
         packed = f"[{numbers[self.kind._value_]},{started_us - asked_us}"
-        skipped = ""
-        for value in (
-            None if ended_ns is None else ended_ns // 1000 - started_us,
-            self.site.id if self.site is not None else None,
-            texts.statements[self.statement] if self.statement is not None else None,
-            numbers[self.error] if self.error is not None else None,
-            numbers[self.cause._value_] if self.cause is not None else None,
-        ):
-            if value is None:
-                skipped += ",null"
-            else:
-                packed += f"{skipped},{value}"
-                skipped = ""
-        return packed + "]"
+        duration = "null" if ended_ns is None else ended_ns // 1000 - started_us
+        site, statement, error, cause = self.site, self.statement, self.error, self.cause
+        if error is None and cause is None:
+            # Nearly all of them: written without a detour.
+            if statement is not None:
+                at = "null" if site is None else site.id
+                return f"{packed},{duration},{at},{texts.statements[statement]}]"
+            if site is None:
+                return f"{packed}]" if ended_ns is None else f"{packed},{duration}]"
+            return f"{packed},{duration},{site.id}]"
+        numbered = (
+            None if site is None else site.id,
+            None if statement is None else texts.statements[statement],
+            None if error is None else numbers[error],
+            None if cause is None else numbers[cause._value_],
+        )
+        told = ",".join("null" if number is None else str(number) for number in numbered)
+        return f"{packed},{duration},{told.removesuffix(',null')}]"
 
 
 class SampleRecord(Record):

@@ -73,7 +73,7 @@ class Rank(IntEnum):
 
 
 _PLACE = attrgetter("f_code", "f_lasti")
-_LIBRARY = Rank.LIBRARY
+_INFRASTRUCTURE = Rank.INFRASTRUCTURE
 _ROOT = Rank.ROOT
 
 
@@ -83,7 +83,7 @@ class Sites:
     def __init__(self, options: Options, announce: Callable[[SiteRecord], None]) -> None:
         self._options = options
         self._announce = announce
-        self._ranks: dict[str, Rank] = {}
+        self._ranks = _Ranks(options)
         self._stacks: dict[tuple[int, ...], SiteRecord] = {}
         self._nodes: dict[tuple[int, int, int], SiteRecord] = {}
 
@@ -144,10 +144,7 @@ class Sites:
 
     def rank(self, file: str) -> Rank:
         """Whose code the file is."""
-        found = self._ranks.get(file)
-        if found is None:
-            found = self._ranks[file] = _rank(file, self._options)
-        return found
+        return self._ranks[file]
 
     def _places(
         self, frame: FrameType | None, most: Rank
@@ -156,7 +153,7 @@ class Sites:
 
         With them, whether there was a frame of a library among those left out.
         """
-        ranks = self._ranks
+        ranks, infrastructure = self._ranks, _INFRASTRUCTURE
         codes: list[CodeType] = []
         key: list[int] = []
         has_library = False
@@ -167,18 +164,17 @@ class Sites:
                 frame = within.gr_frame if within is not None else None
                 if frame is None:
                     break
-            code = frame.f_code
-            rank = ranks.get(code.co_filename)
-            if rank is None:
-                rank = self.rank(code.co_filename)
-            if rank <= most:
-                codes.append(code)
-                key.append(id(code))
-                key.append(frame.f_lasti)
-            elif rank is _ROOT:
-                break
-            elif rank is _LIBRARY:
-                has_library = True
+            rank = ranks[frame.f_code.co_filename]
+            # Nearly all of them: this runs at every checkout and statement.
+            if rank is not infrastructure:
+                if rank <= most:
+                    code = frame.f_code
+                    codes.append(code)
+                    key += id(code), frame.f_lasti
+                elif rank is _ROOT:
+                    break
+                else:
+                    has_library = True
             frame = frame.f_back
         return codes, key, has_library
 
@@ -203,6 +199,17 @@ class Sites:
             # The records keep the code alive: its ids stay theirs.
             self._stacks[tuple(key)] = site
         return site
+
+
+class _Ranks(dict[str, Rank]):
+    """The ranks of files, found out when they are first asked for."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+
+    def __missing__(self, file: str) -> Rank:
+        rank = self[file] = _rank(file, self._options)
+        return rank
 
 
 def _stack(thread: int) -> list[tuple[CodeType, int]]:
