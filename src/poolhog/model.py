@@ -108,11 +108,15 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One named part of a request's life, such as ``dependencies`` or ``session``."""
+    """One named part of a request's life, such as ``dependencies`` or ``session``.
+
+    ``site`` is where the dependency is defined that is closed in an ``exit stack``.
+    """
 
     name: str
     started: float
     ended: float | None
+    site: Site | None = None
 
 
 @dataclass(frozen=True, slots=True)

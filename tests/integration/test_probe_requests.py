@@ -6,6 +6,7 @@ import time
 import types
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -634,6 +635,42 @@ def test_the_stages_of_a_request(database: Database, recording: Recording) -> No
     endpoint = stages(explicit)["endpoint"]
     assert in_order(endpoint.started, held["/explicit"].returned, endpoint.ended)
     assert {checkout.outcome for checkout in trace.checkouts} == {Outcome.RETURNED}
+
+
+def test_each_dependency_is_unwound_in_a_stage_of_its_own(
+    sqlite: sa.Engine, recording: Recording
+) -> None:
+    async def settings() -> AsyncIterator[str]:
+        yield "first in, last out"
+
+    class OpenSession:
+        def __call__(self, _: Annotated[str, Depends(settings)]) -> Iterator[Session]:
+            with Session(sqlite) as session:
+                yield session
+
+    async def audit() -> AsyncIterator[str]:
+        yield "last in, first out"
+        await asyncio.sleep(0.02)
+
+    app = FastAPI()
+
+    @app.get("/")
+    async def root(
+        session: Annotated[Session, Depends(OpenSession())],
+        _: Annotated[str, Depends(audit)],
+    ) -> int:
+        return int(session.execute(ONE).scalar_one())
+
+    asyncio.run(ask(app, "/"))
+    trace = recording.read()
+    (request,), (checkout,) = trace.requests, trace.checkouts
+    unwound = [stage for stage in request.stages if stage.name == "exit stack"]
+    closed = [stage.site.function.rpartition(">.")[2] for stage in unwound if stage.site]
+    assert closed == ["audit", "OpenSession.__call__", "settings"]
+    assert all(in_order(one.ended, other.started) for one, other in pairwise(unwound))
+    assert unwound[0].site is not None
+    assert unwound[0].site.source == "async def audit() -> AsyncIterator[str]:"
+    assert in_order(unwound[1].started, checkout.returned, unwound[1].ended)
 
 
 class Span(telemetry.NonRecordingSpan):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import sys
 import textwrap
@@ -383,3 +384,21 @@ def test_what_a_frame_holds_is_destroyed_in_its_own_thread(sites: Known) -> None
     for thread in threads:
         thread.join()
     assert destroyed_by == {"own"}
+
+
+def test_a_function_is_known_by_where_it_is_defined(sites: Known) -> None:
+    class Callable:
+        def __call__(self) -> None: ...
+
+    @functools.wraps(here)
+    def wrapped() -> None: ...
+
+    def plain() -> None: ...
+
+    found = [sites.function(one) for one in (plain, functools.partial(plain), wrapped, Callable())]
+    assert [site.code.co_name for site in found if site] == ["plain", "plain", "here", "__call__"]
+    assert found[0] is found[1]
+    assert found[0] is not None
+    assert found[0].source == "def plain() -> None: ..."
+    assert sites.function(len) is None
+    assert sites.function(dict) is None

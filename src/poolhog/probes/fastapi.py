@@ -7,25 +7,33 @@ the application's to choose. So the probe wraps the three functions that the spa
 from __future__ import annotations
 
 import functools
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from poolhog.probes.asgi import begin_stage, learn_route, watch_routes
+from poolhog.probes.guard import guard
 from poolhog.recording.recorder import current_request
 
 if TYPE_CHECKING:
-    from collections import deque
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping
 
     from poolhog.probes.asgi import Message
     from poolhog.probes.patching import Patches
     from poolhog.recording.recorder import Recorder
-    from poolhog.recording.records import RequestRecord, StageRecord
+    from poolhog.recording.records import RequestRecord, SiteRecord, StageRecord
 
     Step = Callable[..., Awaitable[Any]]
     _Callbacks = deque[tuple[bool, Callable[..., object]]]
 
-STAGES = {"run_endpoint_function": "endpoint", "serialize_response": "serialization"}
-"""FastAPI's function, and the stage that it is; ``solve_dependencies`` is one as well."""
+STAGES = {
+    "solve_dependencies": "dependencies",
+    "run_endpoint_function": "endpoint",
+    "serialize_response": "serialization",
+}
+"""FastAPI's function, and the stage that it is."""
+
+ENTERING = ("_solve_generator", "solve_generator")
+"""FastAPI's function that enters a dependency which yields, in newer and older versions."""
 
 
 def watch_requests(recorder: Recorder, patches: Patches) -> None:
@@ -37,10 +45,12 @@ def watch_requests(recorder: Recorder, patches: Patches) -> None:
 def watch_stages(recorder: Recorder, patches: Patches) -> None:
     """Record how long each stage of a request took, and when its dependencies unwound."""
     from fastapi import routing
+    from fastapi.dependencies import utils
 
     for function, stage in STAGES.items():
         patches.wrap(routing, function, functools.partial(_wrap_stage, stage))
-    patches.wrap(routing, "solve_dependencies", functools.partial(_wrap_dependencies, recorder))
+    for function in ENTERING:
+        patches.wrap(utils, function, functools.partial(_wrap_entering, recorder))
 
 
 def watch_included_routes(recorder: Recorder, patches: Patches) -> None:
@@ -75,76 +85,56 @@ def _wrap_stage(name: str, step: Step) -> Step:
     return staged
 
 
-def _wrap_dependencies(recorder: Recorder, solve: Step) -> Step:
-    """Wrap ``solve_dependencies``: what it enters into an exit stack unwinds later."""
-    failed = recorder.failed
+def _wrap_entering(recorder: Recorder, enter: Step) -> Step:
+    """Wrap what enters a dependency into an exit stack: there it unwinds later.
 
-    async def solve_dependencies(*args: Any, **kwargs: Any) -> Any:
-        request = current_request.get()
-        if request is None or request.ended_ns is not None:
-            return await solve(*args, **kwargs)
-        try:
-            stacks = _exit_stacks(kwargs)
-        except Exception:  # FastAPI's insides are not what they were
-            failed()
-            stacks = []
-        stage = request.begin_stage("dependencies")
-        try:
-            return await solve(*args, **kwargs)
-        finally:
-            stage.end()
-            for callbacks, before in stacks:
-                if len(callbacks) > before:
-                    _watch_unwinding(callbacks, before)
-
-    return solve_dependencies
-
-
-def _exit_stacks(arguments: Mapping[str, Any]) -> Sequence[tuple[_Callbacks, int]]:
-    """What unwinds after the request and, from FastAPI 0.121 on, after its function.
-
-    Each is given by its callbacks, and how many of them there are by now.
+    Callbacks of a stack run in reverse: one below those of the dependency runs after them, and one
+    on top of them before.
     """
-    found = []
-    for stack in (
-        arguments.get("async_exit_stack"),
-        arguments["request"].scope.get("fastapi_function_astack"),
-    ):
-        if stack is not None:
-            callbacks = stack._exit_callbacks
-            found.append((callbacks, len(callbacks)))
-    return found
+    watch = guard(recorder, _watch_unwinding)
+
+    async def solve_generator(*args: Any, **kwargs: Any) -> Any:
+        stack = kwargs.get("stack")
+        callbacks: _Callbacks = getattr(stack, "_exit_callbacks", _NO_CALLBACKS)
+        before = len(callbacks)
+        entered = await enter(*args, **kwargs)
+        if len(callbacks) > before:
+            watch(recorder, callbacks, before, kwargs)
+        return entered
+
+    return solve_generator
 
 
-def _watch_unwinding(callbacks: _Callbacks, before: int) -> None:
-    """Make a stage of the unwinding of what was entered into a stack since there were so many.
+_NO_CALLBACKS: _Callbacks = deque()
 
-    Callbacks run in reverse: one below those of the dependencies runs after them, and one on top
-    of them before. Dependencies are entered as asynchronous contexts; FastAPI's own callbacks are
-    synchronous.
-    """
-    for at in range(before, len(callbacks)):
-        is_sync, _ = callbacks[at]
-        if not is_sync:
-            unwinding = _Unwinding()
-            callbacks.insert(before, (True, unwinding.end))
-            callbacks.append((True, unwinding.begin))
-            return
+
+def _watch_unwinding(
+    recorder: Recorder, callbacks: _Callbacks, before: int, arguments: Mapping[str, Any]
+) -> None:
+    """Make a stage of the unwinding of what was entered since there were so many callbacks."""
+    dependant = arguments.get("dependant")
+    dependency = arguments.get("call") if dependant is None else dependant.call
+    unwinding = _Unwinding(recorder.sites.function(dependency))
+    callbacks.insert(before, (True, unwinding.end))
+    callbacks.append((True, unwinding.begin))
 
 
 class _Unwinding:
-    """The stage in which an exit stack closes dependencies; its methods are exit callbacks."""
+    """The stage in which a dependency is closed; its methods are exit callbacks."""
 
-    __slots__ = ("_stage",)
+    __slots__ = ("_site", "_stage")
 
-    def __init__(self) -> None:
+    def __init__(self, site: SiteRecord | None) -> None:
+        self._site = site
         self._stage: StageRecord | None = None
 
     def begin(self, *_: object) -> None:
-        """The first dependency is going to be closed."""
+        """It is going to be closed."""
         self._stage = begin_stage("exit stack")
+        if self._stage is not None:
+            self._stage.site = self._site
 
     def end(self, *_: object) -> None:
-        """The last dependency was closed."""
+        """It was closed."""
         if self._stage is not None:
             self._stage.end()

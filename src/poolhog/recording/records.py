@@ -217,12 +217,13 @@ class RequestRecord(Record):
 
 
 class StageRecord:
-    """A named part of a request's life."""
+    """A named part of a request's life; ``site`` is what is closed in it, if it is known."""
 
-    __slots__ = ("ended_ns", "name", "started_ns")
+    __slots__ = ("ended_ns", "name", "site", "started_ns")
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.site: SiteRecord | None = None
         self.ended_ns: int | None = None
         self.started_ns = monotonic_ns()
 
@@ -236,7 +237,8 @@ class StageRecord:
         started_us = self.started_ns // 1000
         ended_ns = self.ended_ns
         duration = "null" if ended_ns is None else ended_ns // 1000 - started_us
-        return f"[{numbers[self.name]},{started_us - request_started_us},{duration}]"
+        packed = f"[{numbers[self.name]},{started_us - request_started_us},{duration}"
+        return f"{packed}]" if self.site is None else f"{packed},{self.site.id}]"
 
 
 class CheckoutRecord(Record):

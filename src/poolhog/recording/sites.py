@@ -6,6 +6,8 @@ A stack that is new becomes a chain of ``SiteRecord``; the writer finds its name
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
 import sys
 from enum import IntEnum
@@ -98,6 +100,20 @@ class Sites:
                 return None
             codes, key, _ = self._places(frame, Rank.LIBRARY)
         return self._stacks.get(tuple(key)) or self._learn(codes, key)
+
+    def function(self, function: Any) -> SiteRecord | None:
+        """Where a function of Python is defined; nothing if it is none."""
+        while isinstance(function, functools.partial):
+            function = function.func
+        function = inspect.unwrap(function)
+        code = getattr(function, "__code__", None)
+        if code is None:
+            # An object that is called like a function, or a class, which has no code of its own.
+            code = getattr(vars(type(function)).get("__call__"), "__code__", None)
+            if code is None:
+                return None
+        key = id(code), 0
+        return self._stacks.get(key) or self._learn([code], key)
 
     def chain(
         self, places: Sequence[tuple[CodeType, int]], *, moving: bool = False

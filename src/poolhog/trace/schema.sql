@@ -46,7 +46,7 @@ CREATE TABLE packed_requests (
     responding INTEGER,                  -- these three since started
     responded  INTEGER,
     ended      INTEGER,
-    stages     TEXT                      -- JSON: [[name, since started, duration], ...]
+    stages     TEXT                      -- JSON: [[name, since started, duration, site], ...]
 );
 
 CREATE TABLE packed_checkouts (
@@ -102,6 +102,7 @@ LEFT JOIN texts AS e ON e.id = r.error;
 
 CREATE VIEW stages AS
 SELECT r.id AS request_id, n.text AS name,
+       json_extract(s.value, '$[3]') AS site_id, -- the dependency that is closed in it
        z.value + 1000 * (r.started + json_extract(s.value, '$[1]')) AS started_ns,
        z.value + 1000 * (r.started + json_extract(s.value, '$[1]') + json_extract(s.value, '$[2]')) AS ended_ns
 FROM packed_requests AS r

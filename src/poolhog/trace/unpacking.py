@@ -159,10 +159,14 @@ class Unpacker:
         )
 
     def _stages(self, packed: str, request_started: int) -> Iterator[Stage]:
-        for name, since, duration in json.loads(packed):
+        for part in json.loads(packed):
+            name, since, duration, site = (*part, *_NOTHING)[:4]
             started = request_started + since
             yield Stage(
-                self.texts[name], self.began + started / 1e6, self._later(started, duration)
+                self.texts[name],
+                self.began + started / 1e6,
+                self._later(started, duration),
+                self.sites.get(site),
             )
 
     def _operations(self, packed: str, asked: int) -> Iterator[Operation]:
