@@ -276,6 +276,19 @@ def told_gaps(checkout: Checkout, until: float) -> tuple[Gap, ...]:
     )
 
 
+def shared(gap: tuple[float, float], share: Share) -> Iterator[Interval]:
+    """A gap without a sample, from its start to its end, split like this."""
+    at, end = gap
+    present = [(state, part) for state, part in zip(GAPS, share, strict=True) if part]
+    for state, part in present[:-1]:
+        change = min(at + part * (end - gap[0]), end)
+        if change > at:
+            yield Interval(state, at, change)
+            at = change
+    if end > at:
+        yield Interval(present[-1][0], at, end)
+
+
 def stretches(checkout: Checkout, until: float) -> Iterator[Stretch]:
     """The gaps in parts, each with the sample that tells about it; those without are left out."""
     if checkout.samples:
@@ -386,14 +399,7 @@ def _split(checkout: Checkout, gap: tuple[float, float], shares: Shares) -> Iter
     if state is not None:
         yield Interval(state, at, end)
         return
-    present = [(state, part) for state, part in zip(GAPS, shares.of(checkout), strict=True) if part]
-    for state, part in present[:-1]:
-        change = min(at + part * (end - gap[0]), end)
-        if change > at:
-            yield Interval(state, at, change)
-            at = change
-    if end > at:
-        yield Interval(present[-1][0], at, end)
+    yield from shared(gap, shares.of(checkout))
 
 
 def _stretches(gap: tuple[float, float], samples: Sequence[Sample]) -> Iterator[Stretch]:

@@ -19,6 +19,7 @@ from poolhog.analysis.accounting import (
     end_of_wait,
     intervals,
 )
+from poolhog.analysis.grants import Grants
 from poolhog.analysis.timeline import known_until
 
 if TYPE_CHECKING:
@@ -292,12 +293,8 @@ class _Lanes:
 
 
 def _in_order_of_grant(checkouts: Iterable[Checkout], ended: float) -> Iterator[Checkout]:
-    """Those that got a connection by then; no more are kept back than wait at once."""
-    granted: list[tuple[float, int, Checkout]] = []
-    for number, checkout in enumerate(checkouts):
-        while granted and granted[0][0] <= checkout.asked:
-            yield heappop(granted)[2]
-        if checkout.granted is not None and checkout.granted < ended:
-            heappush(granted, (checkout.granted, number, checkout))
-    while granted:
-        yield heappop(granted)[2]
+    """Those that got a connection by then."""
+    grants = Grants()
+    for checkout in checkouts:
+        yield from grants.push(checkout, ended)
+    yield from grants.rest()

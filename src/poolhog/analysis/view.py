@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,18 +23,23 @@ MOST_CHECKOUTS = 2_000
 
 _NAMES_TOLD = 8
 
+_SHORTEST_S = 1e-6
+"""What the clock of a trace tells apart: a window is never empty because all was over at once."""
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:
     """The checkouts of a trace that were waiting or lent between two instants of the run's clock.
 
     ``names`` are those of the requests that count, ``None`` for all and for work without one.
+    ``bounds`` are the instants as they were asked for, which may be larger.
     """
 
     readers: Sequence[ProcessReader]
     started: float
     ended: float
     names: Sequence[str] | None = None
+    bounds: tuple[float, float] = (-math.inf, math.inf)
 
     def checkouts(self, *, sampled: bool = False) -> Iterator[Checkout]:
         """Them, in order of their asking."""
@@ -70,8 +76,11 @@ def select(
     if found is None:
         raise PoolhogError("no connection was asked for: there is nothing to show")
     first, end = found
+    if end == first:
+        end += _SHORTEST_S
     if last is not None:
         started = end - last
+    bounds = (-math.inf if started is None else started, math.inf if ended is None else ended)
     started = first if started is None else max(started, first)
     ended = end if ended is None else min(ended, end)
     # Not the other way round: a number that is none is refused as well.
@@ -81,7 +90,7 @@ def select(
             f"{end:.3f} s of its run"
         )
     names = None if route is None else names_of(readers, route)
-    return Selection(readers, started, ended, names)
+    return Selection(readers, started, ended, names, bounds)
 
 
 def view(

@@ -160,6 +160,48 @@ def checkouts_within(
     return merge(*streams, key=attrgetter("asked"))
 
 
+def uses_of(
+    reader: ProcessReader,
+    lane: tuple[int, int],
+    started: float,
+    ended: float,
+    *,
+    names: Iterable[str] | None = None,
+) -> Iterator[Checkout]:
+    """The same of one process, of one of its connections: a pool's number and the connection's."""
+    values = _window(reader, started, ended, names)
+    which = f"{_within(names)} AND pool_id = :pool AND connection = :connection"
+    return reader.select(which, {**values, "pool": lane[0], "connection": lane[1]})
+
+
+def lanes_within(
+    reader: ProcessReader, started: float, ended: float, *, names: Iterable[str] | None = None
+) -> list[tuple[int, int]]:
+    """Which connections were lent between two instants, each as ``uses_of`` takes it."""
+    return [
+        (pool, connection)
+        for pool, connection in reader.query(
+            "SELECT DISTINCT pool_id, connection FROM packed_checkouts"
+            f" {_within(names)} AND granted NOT NULL AND connection NOT NULL ORDER BY 1, 2",
+            _window(reader, started, ended, names),
+        )
+    ]
+
+
+def requests_within(
+    reader: ProcessReader, started: float, ended: float, *, names: Iterable[str] | None = None
+) -> Iterator[Request]:
+    """The process's requests that were under way between two instants, in order of their start.
+
+    Those of these names, or all, with a checkout or without.
+    """
+    named = "" if names is None else f" AND id IN ({_NAMED})"
+    return reader.select_requests(
+        f"WHERE started < :ended AND coalesce(started + ended, :ended) >= :started{named}",
+        _window(reader, started, ended, names),
+    )
+
+
 def counts_within(
     readers: Iterable[ProcessReader],
     started: float,

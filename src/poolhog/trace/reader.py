@@ -165,13 +165,29 @@ class ProcessReader:
         self.origin_ns = origin_ns
         self.file = file
         self._sites = sites
+        self._held: Snapshot | None = None
         with _reading(file) as database:
             self.process = _process(_meta(database), origin_ns)
             self.pools = tuple(_pools(database, file, self.process).values())
 
     @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Meanwhile, all that is read is of one moment, however often and long it is read."""
+        with self.snapshot() as snapshot:
+            self.process = snapshot.process
+            self.pools = tuple(snapshot.pools.values())
+            self._held = snapshot
+            try:
+                yield
+            finally:
+                self._held = None
+
+    @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
         """The file as it is now; the process may go on meanwhile."""
+        if self._held is not None:
+            yield self._held
+            return
         with ExitStack() as stack:
             with _readable(self.file):
                 database = stack.enter_context(closing(_open(self.file)))
@@ -209,10 +225,12 @@ class ProcessReader:
     def select_requests(self, which: str, values: Values = ()) -> Iterator[Request]:
         """The requests that a WHERE on ``packed_requests`` picks, in order of their start."""
         with self.snapshot() as snapshot:
-            yield from snapshot.requests(which, values).values()
+            yield from snapshot.each_request(which, values)
 
     def query(self, sql: str, values: Values = ()) -> list[tuple[Any, ...]]:
         """The answer of the process's file to a question in SQL."""
+        if self._held is not None:
+            return self._held.query(sql, values)
         with _reading(self.file) as database:
             return database.execute(sql, values).fetchall()
 
@@ -250,10 +268,11 @@ class Snapshot:
 
     def requests(self, which: str = "", values: Values = ()) -> dict[int, Request]:
         """The requests that a WHERE on ``packed_requests`` picks, in order of their start."""
-        query = f"SELECT * FROM packed_requests {which} ORDER BY started"  # noqa: S608
-        with _readable(self._file):
-            rows = self._database.execute(query, values)
-            return {row[0]: self.unpack.request(row) for row in rows}
+        return dict(self._numbered_requests(which, values))
+
+    def each_request(self, which: str = "", values: Values = ()) -> Iterator[Request]:
+        """The same, of which none is kept."""
+        return (request for _, request in self._numbered_requests(which, values))
 
     def checkouts(
         self,
@@ -309,6 +328,17 @@ class Snapshot:
             for method, route, path, number in self._database.execute(_REQUEST_COUNTS, values):
                 counts[self.unpack.request_name(method, route, path)] += number
         return counts
+
+    def query(self, sql: str, values: Values = ()) -> list[tuple[Any, ...]]:
+        """The answer to a question in SQL."""
+        with _readable(self._file):
+            return self._database.execute(sql, values).fetchall()
+
+    def _numbered_requests(self, which: str, values: Values) -> Iterator[tuple[int, Request]]:
+        query = f"SELECT * FROM packed_requests {which} ORDER BY started"  # noqa: S608
+        with _readable(self._file):
+            for row in self._database.execute(query, values):
+                yield row[0], self.unpack.request(row)
 
     def _unpacked(
         self, batch: Sequence[Sequence[Any]], requests: dict[int, Request]
