@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from poolhog.errors import OutputError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+    from typing import BinaryIO
 
 
 def write_whole(file: Path, content: str) -> None:
     """Write the file, in the place of one that is there. Raises ``OutputError`` if that fails."""
+    with whole_file(file) as written:
+        written.write(content.encode())
+
+
+@contextmanager
+def whole_file(file: Path) -> Iterator[BinaryIO]:
+    """What is written becomes the file, in the place of one that is there, or nothing does.
+
+    Raises ``OutputError`` if that fails. An error of the writer's leaves the file as it was.
+    """
     if file.is_symlink() or (file.exists() and not file.is_file()):
         raise OutputError(f"{file} is not an ordinary file: name another place")
     # Beside it: only then is the exchange one step.
     unfinished = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        with unfinished.open("x", encoding="utf-8") as written:
-            written.write(content)
+        with unfinished.open("xb") as written:
+            yield written
         unfinished.replace(file)
     except OSError as error:
         raise OutputError(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from poolhog.analysis.findings import Finding
     from poolhog.analysis.report import PoolUse, Report, RouteUse
-    from poolhog.model import Site
+    from poolhog.model import Process, Site
 
 WIDE = 110
 """Columns from which on there is room for all numbers of a route."""
@@ -112,13 +112,23 @@ def _verdict(report: Report, width: int) -> Iterator[Text]:
 
 
 def _unseen(report: Report, running: Collection[int]) -> Iterator[Text]:
-    """What the recorder lost or did not see the end of."""
-    for process in report.processes:
+    """What the recorder lost, and what was not over."""
+    yield from unseen(report.processes, running)
+    lent, waiting = (report.outcomes.get(o, 0) for o in (Outcome.OPEN, Outcome.WAITING))
+    if lent or waiting:
+        parts = [f"{count(lent, 'connection')} not returned"] if lent else []
+        parts += [f"{count(waiting, 'request')} waiting for one"] if waiting else []
+        yield Text(f"At its end: {', '.join(parts)}.", TERMINAL_MUTED)
+
+
+def unseen(processes: Sequence[Process], running: Collection[int]) -> Iterator[Text]:
+    """What the recorder lost of these processes, or did not see the end of; some are running."""
+    for process in processes:
         if process.dropped or process.errors:
             lost = f"{count(process.dropped, 'fact')} dropped, {count(process.errors, 'fault')}"
             told = f"The recorder did not see everything of process {process.pid}: {lost}."
             yield Text(told, _WARNING)
-    unfinished = [process.pid for process in report.processes if not process.finished]
+    unfinished = [process.pid for process in processes if not process.finished]
     ended = [pid for pid in unfinished if pid not in running]
     if ended:
         told = f"{_pids(ended)} did not end in order: the last moments may be missing."
@@ -127,11 +137,6 @@ def _unseen(report: Report, running: Collection[int]) -> Iterator[Text]:
     if still:
         verb = "is" if len(still) == 1 else "are"
         yield Text(f"{_pids(still)} {verb} running: this is how it stands.", TERMINAL_MUTED)
-    lent, waiting = (report.outcomes.get(o, 0) for o in (Outcome.OPEN, Outcome.WAITING))
-    if lent or waiting:
-        parts = [f"{count(lent, 'connection')} not returned"] if lent else []
-        parts += [f"{count(waiting, 'request')} waiting for one"] if waiting else []
-        yield Text(f"At its end: {', '.join(parts)}.", TERMINAL_MUTED)
 
 
 def _pids(pids: Sequence[int]) -> str:

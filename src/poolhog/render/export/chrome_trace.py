@@ -1,0 +1,265 @@
+"""A trace in the Trace Event Format, which Perfetto and ``chrome://tracing`` open.
+
+Every recorded process is a process, every connection of a pool a thread of it: on that lie the uses
+of the connection as complete events, and in them operations and gaps, which nest. Requests and
+waits overlap, so they are asynchronous events. An arrow leads from each wait to the use that it
+ended with, and counters tell how many connections of a pool are lent, and how many wait for one.
+
+Instants are whole microseconds since the run began, so that what nests was not rounded apart.
+"""
+
+from __future__ import annotations
+
+import json
+from hashlib import blake2b
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from poolhog.analysis.accounting import account, end_of_wait
+from poolhog.analysis.findings.names import place, route_of
+from poolhog.analysis.grants import Uses
+from poolhog.analysis.stints import stints
+from poolhog.model import OperationKind
+from poolhog.render.export.facts import (
+    command,
+    iso_time,
+    metadata,
+    operation_name,
+    pool_names,
+)
+from poolhog.render.export.tracks import Counter, microseconds, nesting
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from poolhog.analysis.accounting import Shares
+    from poolhog.analysis.extract import Extract, Part
+    from poolhog.analysis.grants import Use
+    from poolhog.analysis.stints import Stint
+    from poolhog.model import Checkout, Request, Site
+    from poolhog.render.export.tracks import Span
+
+    Event = dict[str, Any]
+
+_LARGEST_PID = 1 << 22
+"""Of Linux: a process whose pid was used before in the run gets a number above it."""
+
+_POOLS_APART = 1_000_000
+"""Connections of one pool are sorted together, as long as it has no more."""
+
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
+
+
+def chrome_trace(extract: Extract) -> Iterator[str]:
+    """The file, an event in each line."""
+    opening = '{"traceEvents":[\n'
+    for event in _events(extract):
+        yield opening + _ENCODER.encode(event)
+        opening = ",\n"
+    rest = {"displayTimeUnit": "ms", "metadata": metadata(extract)}
+    yield "\n]," + json.dumps(rest).removeprefix("{") + "\n"
+
+
+def _events(extract: Extract) -> Iterator[Event]:
+    taken: set[int] = set()
+    for number, part in enumerate(extract.parts):
+        pid = part.process.pid if part.process.pid not in taken else _LARGEST_PID + number
+        taken.add(pid)
+        yield from _Writer(part, pid, extract.began_wall).events(number)
+
+
+class _Writer:
+    """Writes the events of one process."""
+
+    def __init__(self, part: Part, pid: int, began_wall: float) -> None:
+        self._part = part
+        self._pid = pid
+        self._began_wall = began_wall
+        self._pool_names = pool_names(part.pools)
+        self._counters = {pool.id: Counter() for pool in part.pools}
+        self._ranks = {pool.id: rank for rank, pool in enumerate(part.pools)}
+        self._threads: dict[tuple[str, int | None], int] = {}
+
+    def events(self, rank: int) -> Iterator[Event]:
+        process = self._part.process
+        yield self._meta("process_name", self._pid, name=command(process))
+        yield self._meta("process_sort_index", self._pid, sort_index=rank)
+        for request in self._part.requests():
+            yield from self._request(request)
+        uses = Uses()
+        for checkout in self._part.checkouts():
+            yield from self._wait(checkout)
+            counter = self._counters[checkout.pool.id]
+            yield from self._counted(checkout.pool.id, counter.push(checkout))
+            for use in uses.push(checkout):
+                yield from self._use(use)
+        for use in uses.rest():
+            yield from self._use(use)
+        for key, counter in self._counters.items():
+            yield from self._counted(key, counter.rest())
+
+    def _meta(self, what: str, tid: int, **args: object) -> Event:
+        return {"ph": "M", "name": what, "pid": self._pid, "tid": tid, "ts": 0, "args": args}
+
+    def _request(self, request: Request) -> Iterator[Event]:
+        """The request, and in it its stages; those that do not nest have tracks of their own."""
+        until = max(self._part.process.written, request.started)
+        ended = request.ended if request.ended is not None else until
+        args = {
+            "id": request.id,
+            "path": request.path,
+            "status": request.status,
+            "error": request.error,
+            "started": iso_time(self._began_wall + request.started),
+            "responding_s": request.responding,
+            "responded_s": request.responded,
+            "open": request.ended is None,
+        }
+        spans = [_span(request.name, request.started, ended, _given(args))]
+        spans += [
+            _span(stage.name, stage.started, stage.ended if stage.ended is not None else ended)
+            for stage in request.stages
+        ]
+        for track, nested in enumerate(nesting(spans)):
+            key = request.id if not track else f"{request.id}/{track}"
+            yield from self._async("request", key, nested)
+
+    def _wait(self, checkout: Checkout) -> Iterator[Event]:
+        """The wait for a connection, and in it the opening of one and pings."""
+        until = self._part.process.written
+        ended = end_of_wait(checkout, until)
+        args = {
+            "checkout": checkout.id,
+            "pool": checkout.pool.name,
+            "outcome": checkout.outcome,
+            "for": route_of(checkout),
+            **_place(checkout.site),
+        }
+        spans = [_span("wait for a connection", checkout.asked, ended, _given(args))]
+        spans += [
+            _span(o.kind, o.started, min(ended if o.ended is None else o.ended, ended))
+            for o in checkout.operations
+            if o.kind in (OperationKind.CONNECT, OperationKind.PING) and o.started < ended
+        ]
+        events = list(
+            chain.from_iterable(
+                self._async("wait", f"{checkout.id}/{track}", nested)
+                for track, nested in enumerate(nesting(spans))
+            )
+        )
+        if checkout.granted is not None:
+            events[0] |= {"bind_id": _bind_id(checkout), "flow_out": True}
+        return iter(events)
+
+    def _async(self, category: str, key: str, spans: Iterable[Span]) -> Iterator[Event]:
+        """Begins and ends of spans that nest, in order."""
+        common = {"cat": category, "id": key, "pid": self._pid, "tid": self._pid}
+        opened: list[Span] = []
+        for span in spans:
+            while opened and opened[-1][2] <= span[1]:
+                yield _end(common, opened.pop())
+            name, started, _, args = span
+            yield {"ph": "b", "name": name, "ts": started, **common, "args": args}
+            opened.append(span)
+        while opened:
+            yield _end(common, opened.pop())
+
+    def _use(self, use: Use) -> Iterator[Event]:
+        """The use on its connection's thread, and in it what was done with it."""
+        checkout = use.checkout
+        key = checkout.pool.id, checkout.connection
+        tid = self._threads.get(key)
+        if tid is None:
+            tid = self._threads[key] = self._pid + len(self._threads) + 1
+            yield from self._thread(tid, checkout.pool.id, checkout.connection or 0)
+        common = {"ph": "X", "pid": self._pid, "tid": tid}
+        shares, until = self._part.shares, self._part.process.written
+        yield {
+            **common,
+            **_lasting("checkout", use.started, use.ended),
+            "name": route_of(checkout),
+            "bind_id": _bind_id(checkout),
+            "flow_in": True,
+            "args": _given(_told(checkout, until, shares)),
+        }
+        for stint in stints(checkout, until, shares):
+            if stint.started < use.ended:
+                yield {**common, **_doing(stint, min(stint.ended, use.ended))}
+
+    def _thread(self, tid: int, pool: str, connection: int) -> Iterator[Event]:
+        name = f"{self._pool_names[pool]}, connection {connection}"
+        yield self._meta("thread_name", tid, name=name)
+        rank = self._ranks[pool] * _POOLS_APART + connection
+        yield self._meta("thread_sort_index", tid, sort_index=rank)
+
+    def _counted(self, pool: str, steps: Iterable[tuple[int, int, int]]) -> Iterator[Event]:
+        common = {"ph": "C", "name": self._pool_names[pool], "pid": self._pid, "tid": self._pid}
+        for at, lent, waiting in steps:
+            yield {**common, "ts": at, "args": {"lent": lent, "waiting": waiting}}
+
+
+def _span(name: str, started: float, ended: float, args: Event | None = None) -> Span:
+    return name, microseconds(started), microseconds(max(ended, started)), args or {}
+
+
+def _end(common: Event, span: Span) -> Event:
+    name, _, ended, _ = span
+    return {"ph": "e", "name": name, "ts": ended, **common}
+
+
+def _lasting(category: str, started: float, ended: float) -> Event:
+    first = microseconds(started)
+    return {"cat": category, "ts": first, "dur": microseconds(ended) - first}
+
+
+def _doing(stint: Stint, ended: float) -> Event:
+    operation = stint.operation
+    if operation is None:
+        return {
+            **_lasting("gap", stint.started, ended),
+            "name": stint.state,
+            "args": _place(stint.site),
+        }
+    args = {
+        "statement": operation.statement,
+        "error": operation.error,
+        "cause": operation.cause,
+        "at": _at(operation.site),
+    }
+    lasting = _lasting("operation", stint.started, ended)
+    return {**lasting, "name": operation_name(operation), "args": _given(args)}
+
+
+def _told(checkout: Checkout, until: float, shares: Shares) -> Event:
+    spent = account(checkout, until, shares)
+    return {
+        "checkout": checkout.id,
+        "request": checkout.request.id if checkout.request is not None else None,
+        "owner": checkout.owner,
+        "outcome": checkout.outcome,
+        "wait_s": round(spent.wait, 9),
+        "use_s": round(spent.use, 9),
+        **{
+            f"{part}_s": round(seconds, 9)
+            for part, seconds in zip(spent._fields, spent, strict=True)
+            if seconds
+        },
+        **_place(checkout.site),
+    }
+
+
+def _given(args: Event) -> Event:
+    return {key: value for key, value in args.items() if value is not None}
+
+
+def _place(site: Site | None) -> Event:
+    return {"at": _at(site), "source": site.source} if site is not None else {}
+
+
+def _at(site: Site | None) -> str | None:
+    return f"{site.function} ({place(site)})" if site is not None else None
+
+
+def _bind_id(checkout: Checkout) -> str:
+    """What both ends of an arrow have: a number of 64 bits, which no other checkout has."""
+    return f"0x{blake2b(checkout.id.encode(), digest_size=8).hexdigest()}"

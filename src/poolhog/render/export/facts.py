@@ -1,0 +1,72 @@
+"""What every format says of a run: its clock, its processes, the names of pools."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime
+from importlib import metadata as packages
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+from poolhog.analysis.findings.names import abbreviated, place
+from poolhog.model import OperationKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from poolhog.analysis.extract import Extract
+    from poolhog.model import Operation, Pool, Process
+
+
+def exporter() -> str:
+    """What wrote the file, and its version."""
+    return f"poolhog@{packages.version('poolhog')}"
+
+
+def iso_time(wall: float) -> str:
+    """A Unix time as ISO 8601 in UTC, to the microsecond."""
+    told = datetime.fromtimestamp(round(wall * 1e6) // 1_000_000, UTC)
+    return f"{told:%Y-%m-%dT%H:%M:%S}.{round(wall * 1e6) % 1_000_000:06}Z"
+
+
+def metadata(extract: Extract) -> dict[str, Any]:
+    """Where the file is from, and what the recorder lost or did not see the end of."""
+    processes = [part.process for part in extract.parts]
+    return {
+        "exporter": exporter(),
+        "began": iso_time(extract.began_wall),
+        "processes": [
+            {
+                "pid": process.pid,
+                "command": command(process),
+                "finished": process.finished,
+                "dropped": process.dropped,
+                "recorder_errors": process.errors,
+            }
+            for process in processes
+        ],
+    }
+
+
+def command(process: Process) -> str:
+    """The command line without the directories of programs, and the process id."""
+    words = [PurePath(word).name if word.startswith("/") else word for word in process.argv]
+    return f"{' '.join(words)} ({process.pid})"
+
+
+def operation_name(operation: Operation) -> str:
+    """What was done and where it was asked for, such as ``SELECT … FROM notes (notes.py:20)``."""
+    statement = operation.statement
+    is_told = operation.kind is OperationKind.STATEMENT and statement is not None
+    what = abbreviated(statement or "") if is_told else operation.kind.upper()
+    return f"{what} ({place(operation.site)})" if operation.site is not None else what
+
+
+def pool_names(pools: Iterable[Pool]) -> Mapping[str, str]:
+    """The names of a process's pools by their ids; those that share one are told apart."""
+    every = tuple(pools)
+    counts = Counter(pool.name for pool in every)
+    return {
+        pool.id: f"pool {pool.name}" + (f" ({pool.id})" if counts[pool.name] > 1 else "")
+        for pool in every
+    }

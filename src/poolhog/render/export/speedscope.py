@@ -1,0 +1,169 @@
+"""A trace in the file format of speedscope.
+
+The first profile has the seconds in which connections were lent, by route, stack, and what was
+going on there; the second those in which requests waited for one. Then there is a profile for each
+connection of a pool, in the order of time: whom it was lent to, and what was done with it.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from poolhog.analysis.accounting import told
+from poolhog.analysis.findings.names import place, route_of
+from poolhog.analysis.grants import Uses
+from poolhog.analysis.log import application_site
+from poolhog.analysis.stints import stints
+from poolhog.render.export.facts import exporter, iso_time, operation_name, pool_names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from poolhog.analysis.accounting import Shares
+    from poolhog.analysis.extract import Extract, Part
+    from poolhog.analysis.grants import Use
+    from poolhog.analysis.stints import Stint
+    from poolhog.model import Checkout, Site
+
+    Stack = tuple[int, ...]
+    """Frames, the outermost first."""
+
+_SCHEMA = "https://www.speedscope.app/file-format-schema.json"
+
+LENT = "seconds lent, by route, stack and state"
+WAITED = "seconds waited, by route, stack and reason"
+_REASONS = ("queueing", "connecting", "pinging")
+
+
+def speedscope(extract: Extract) -> Iterator[str]:
+    """The file, in pieces."""
+    frames = _Frames()
+    yield json.dumps({"$schema": _SCHEMA}).removesuffix("}")
+    yield f', "exporter": {json.dumps(exporter())}'
+    yield f', "name": {json.dumps(f"poolhog, {iso_time(extract.began_wall)}")}'
+    yield ', "activeProfileIndex": 0, "profiles": [\n'
+    yield ",\n".join(json.dumps(profile) for profile in _sampled(extract, frames))
+    for part in extract.parts:
+        for connection in part.connections():
+            yield ",\n"
+            yield from _evented(part, connection, frames)
+    yield f'\n], "shared": {{"frames": {json.dumps(frames.known)}}}}}\n'
+
+
+class _Frames:
+    """The frames that the file shares, each once."""
+
+    def __init__(self) -> None:
+        self.known: list[dict[str, Any]] = []
+        self._numbers: dict[tuple[str, str, int], int] = {}
+        self._stacks: dict[Site | None, Stack] = {None: ()}
+
+    def named(self, name: str, site: Site | None = None) -> int:
+        """The number of a frame with this name, at this line."""
+        key = (name, site.file, site.line) if site is not None else (name, "", 0)
+        number = self._numbers.get(key)
+        if number is None:
+            number = self._numbers[key] = len(self.known)
+            at = {"file": site.file, "line": site.line} if site is not None else {}
+            self.known.append({"name": name, **at})
+        return number
+
+    def stack(self, site: Site | None) -> Stack:
+        """The frames of a site and its callers."""
+        found = self._stacks.get(site)
+        if found is None and site is not None:
+            own = self.named(f"{site.function} ({place(site)})", site)
+            found = self._stacks[site] = (*self.stack(site.caller), own)
+        return found or ()
+
+
+class _Seconds:
+    """Seconds by stack: the samples of a profile, and their weights."""
+
+    def __init__(self) -> None:
+        self._of: dict[Stack, float] = {}
+
+    def add(self, stack: Stack, seconds: float) -> None:
+        self._of[stack] = self._of.get(stack, 0.0) + seconds
+
+    def profile(self, name: str) -> dict[str, Any]:
+        # What has a part of its stack in common stands together, also in the order of "time".
+        stacks = sorted(self._of)
+        weights = [round(self._of[stack], 9) for stack in stacks]
+        return {
+            "type": "sampled",
+            "name": name,
+            "unit": "seconds",
+            "startValue": 0,
+            "endValue": round(sum(weights), 9),
+            "samples": stacks,
+            "weights": weights,
+        }
+
+
+def _sampled(extract: Extract, frames: _Frames) -> Iterator[dict[str, Any]]:
+    lent, waited = _Seconds(), _Seconds()
+    for part in extract.parts:
+        until = part.process.written
+        for checkout in part.checkouts():
+            route = frames.named(route_of(checkout))
+            for stint in stints(checkout, until, part.shares):
+                leaf = frames.named(stint.state)
+                lent.add((route, *frames.stack(stint.site), leaf), stint.seconds)
+            spent = told(checkout, until)
+            for reason, seconds in zip(_REASONS, spent, strict=False):
+                if seconds > 0:
+                    leaf = frames.named(reason)
+                    waited.add((route, *frames.stack(checkout.site), leaf), seconds)
+    yield lent.profile(LENT)
+    yield waited.profile(WAITED)
+
+
+def _evented(part: Part, connection: Iterator[Checkout], frames: _Frames) -> Iterator[str]:
+    """One connection's uses, each with what was done with it; instants are those of the run."""
+    name = ""
+    began, ended = part.selection.started, part.selection.ended
+    yield '{"type": "evented", "unit": "seconds", "events": ['
+    for use in _uses(connection):
+        comma = "," if name else ""
+        if not name:
+            began = min(began, use.started)
+            pool, number = use.checkout.pool.id, use.checkout.connection
+            name = f"{pool_names(part.pools)[pool]}, connection {number}, {part.process.pid}"
+        ended = max(ended, use.ended)
+        yield comma + json.dumps(_events(use, part.shares, frames))[1:-1]
+    rest = {"name": name, "startValue": round(began, 6), "endValue": round(ended, 6)}
+    yield f"], {json.dumps(rest)[1:]}"
+
+
+def _uses(connection: Iterable[Checkout]) -> Iterator[Use]:
+    uses = Uses()
+    for checkout in connection:
+        yield from uses.push(checkout)
+    yield from uses.rest()
+
+
+def _events(use: Use, shares: Shares, frames: _Frames) -> list[dict[str, Any]]:
+    """Frames that are opened and closed: the route, in it the state, in it what or where."""
+    route = frames.named(route_of(use.checkout))
+    found = [_event("O", route, use.started)]
+    for stint in stints(use.checkout, use.checkout.pool.process.written, shares):
+        if stint.started >= use.ended:
+            break
+        stack = [frames.named(stint.state), *_doing(stint, frames)]
+        found += [_event("O", frame, stint.started) for frame in stack]
+        ended = min(stint.ended, use.ended)
+        found += [_event("C", frame, ended) for frame in reversed(stack)]
+    return [*found, _event("C", route, use.ended)]
+
+
+def _doing(stint: Stint, frames: _Frames) -> list[int]:
+    if stint.operation is not None:
+        return [frames.named(operation_name(stint.operation), stint.operation.site)]
+    site = application_site(stint.site) or stint.site
+    return [frames.named(f"{site.function} ({place(site)})", site)] if site is not None else []
+
+
+def _event(kind: str, frame: int, at: float) -> dict[str, Any]:
+    return {"type": kind, "frame": frame, "at": round(at, 6)}
