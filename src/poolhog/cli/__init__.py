@@ -13,6 +13,7 @@ import typer
 from typer.exceptions import TyperException
 
 from poolhog.cli.dump import dump
+from poolhog.cli.export import export
 from poolhog.cli.lab import lab
 from poolhog.cli.log import log
 from poolhog.cli.report import report
@@ -39,6 +40,7 @@ app.command()(dump)
 app.command()(sql)
 app.command()(timeline)
 app.command()(report)
+app.command()(export)
 # What comes after the command's name is the command's, options too.
 app.command(context_settings={"allow_interspersed_args": False})(run)
 

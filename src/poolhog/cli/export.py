@@ -1,0 +1,156 @@
+"""``poolhog export``: a trace in a file that another program opens."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from poolhog.cli.reading import Reading
+from poolhog.cli.target import Directory, Pid, processes, trace_directory
+from poolhog.errors import PoolhogError
+from poolhog.render.export import Format, write
+
+if TYPE_CHECKING:
+    from poolhog.analysis.extract import Extract
+    from poolhog.render.hints import Hint
+
+STANDARD_OUTPUT = Path("-")
+LARGE_MB = 100
+"""From this size on, a browser takes long to open a file."""
+
+
+def export(
+    directory: Directory = None,
+    *,
+    form: Annotated[
+        Format,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="speedscope; chrome-trace, for Perfetto and chrome://tracing; csv, for "
+            "spreadsheets and data frames.",
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Where it goes; - is standard output. By default a file in the working directory "
+            "that is named after the trace.",
+            show_default=False,
+        ),
+    ] = None,
+    started: Annotated[
+        float | None,
+        typer.Option("--from", metavar="S", help="Seconds since the run began."),
+    ] = None,
+    ended: Annotated[
+        float | None, typer.Option("--to", metavar="S", help="Seconds since the run began.")
+    ] = None,
+    last: Annotated[
+        float | None,
+        typer.Option("--last", metavar="S", min=1e-6, help="The last seconds only."),
+    ] = None,
+    route: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT", help="Only requests of this route, or whose name contains it."
+        ),
+    ] = None,
+    pid: Pid = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print what was written for a program.")
+    ] = False,
+) -> None:
+    """Write a trace for speedscope, Perfetto, or spreadsheets and data frames.
+
+    Of a window, checkouts and requests are written that reach into it, and these are whole.
+    """
+    if last is not None and (started is not None or ended is not None):
+        raise PoolhogError("--last says where it starts and ends: leave --from and --to out")
+    if output == STANDARD_OUTPUT and as_json:
+        raise PoolhogError("--json tells about a file: name one with --output")
+    from poolhog.analysis.extract import extract
+    from poolhog.analysis.view import select
+
+    trace = trace_directory(directory)
+    file = output if output is not None else Path(trace.resolve().name + form.suffix)
+    with Reading() as reading:
+        readers = processes(trace, pid)
+        chosen = select(readers, started=started, ended=ended, last=last, route=route)
+        with extract(chosen, reading.counted) as found:
+            _write(found, form, file)
+    if file != STANDARD_OUTPUT:
+        _tell(found, form, file, as_json=as_json)
+
+
+def _write(found: Extract, form: Format, file: Path) -> None:
+    from poolhog.render.files import whole_file
+
+    if file != STANDARD_OUTPUT:
+        with whole_file(file) as out:
+            write(found, form, out)
+        return
+    if form is Format.CSV and sys.stdout.isatty():
+        raise PoolhogError("csv is a zip of tables, which no terminal shows: name a file with -o")
+    write(found, form, sys.stdout.buffer)
+    sys.stdout.buffer.flush()
+
+
+def _tell(found: Extract, form: Format, file: Path, *, as_json: bool) -> None:
+    size = file.stat().st_size
+    if as_json:
+        written = {
+            "file": str(file),
+            "format": form.value,
+            "bytes": size,
+            "processes": [part.process.pid for part in found.parts],
+            "checkouts": found.checkouts,
+        }
+        typer.echo(json.dumps(written, indent=2))
+        return
+    from poolhog.analysis.dump import Life
+    from poolhog.cli.dump import life
+    from poolhog.render.console import count, folded_lines, wide_console
+    from poolhog.render.report import unseen
+
+    out = wide_console()
+    recorded = [part.process for part in found.parts]
+    running = {process.pid for process in recorded if life(process) is Life.RUNNING}
+    for note in unseen(recorded, running):
+        out.print(note, soft_wrap=True)
+    number = len(recorded)
+    of = "1 process" if number == 1 else f"{number} processes"
+    told = f"{file}: {count(found.checkouts, 'checkout')} of {of}, {_size(size)}."
+    if form is not Format.CSV and size > LARGE_MB * 1e6:
+        told += " That is much for a browser: --from, --to and --route take a part."
+    for line in folded_lines(told, out.width):
+        out.print(line)
+    out.print(_hint(form, file).text(out.width))
+
+
+def _size(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:,.1f} kB"
+
+
+def _hint(form: Format, file: Path) -> Hint:
+    """How to open it."""
+    from poolhog.render.hints import Hint
+
+    match form:
+        case Format.SPEEDSCOPE:
+            command = "python3 -m webbrowser https://www.speedscope.app"
+            return Hint(command, "drop the file there: it stays in your browser")
+        case Format.CHROME_TRACE:
+            command = "python3 -m webbrowser https://ui.perfetto.dev"
+            return Hint(command, "drop the file there: it stays in your browser")
+    name = file.name.removesuffix(".zip").removesuffix(".csv")
+    command = shlex.join(["python3", "-m", "zipfile", "-e", str(file), f"{name}-csv"])
+    return Hint(command, "the tables, for a spreadsheet, pandas or DuckDB")
