@@ -36,11 +36,15 @@ class Cause(StrEnum):
 
 
 class Activity(StrEnum):
-    """What the owner of a checkout was doing when it was looked at in a gap."""
+    """What the owner of a checkout was doing when it was looked at in a gap.
+
+    ``busy``: the library that it called waited for the database, in no operation of its own.
+    """
 
     PARKED = "parked"
     RUNNING = "running"
     READY = "ready"
+    BUSY = "busy"
 
 
 class Outcome(StrEnum):
@@ -200,7 +204,8 @@ class Sample:
 
     ``ended`` is ``None`` if it was still so when the trace was last written. ``site`` is where it
     was, in all frames down to the library: the await for a suspended task; for one that is ready,
-    what ran instead of it. ``None`` if there was nothing to see, such as when the owner was gone.
+    what ran instead of it. ``None`` if there was nothing to see: the owner was gone, or what ran
+    instead of a thread cannot be told.
     """
 
     activity: Activity

@@ -42,7 +42,7 @@ MICROSECOND = 1e-6
 
 
 SITES = (make_site(1), make_site(2))
-PARKED, RUNNING, READY = Activity
+PARKED, RUNNING, READY, BUSY = Activity
 
 
 @st.composite

@@ -29,7 +29,7 @@ def look_at(main: Main) -> tuple[list[str], tuple[int, int] | None]:
         task = asyncio.create_task(main(event))
         for _ in range(20):  # far enough to be suspended for good
             await asyncio.sleep(0)
-        places, worker = await_chain(task)
+        places, worker, _ = await_chain(task)
         event.set()
         await task
         return [code.co_name for code, _ in places], worker
@@ -201,7 +201,7 @@ def test_the_worker_thread_that_is_waited_for() -> None:
         task = asyncio.create_task(main())
         while not inside:
             await asyncio.sleep(0.005)
-        places, worker = await_chain(task)
+        places, worker, _ = await_chain(task)
         ending.set()
         await task
         return [code.co_name for code, _ in places], worker

@@ -399,8 +399,27 @@ class TestNeverReturned:
         checkout = replace(parked_checkout(gap=0.0), outcome=Outcome.COLLECTED, samples=())
         assert only(found(checkout), FindingKind.NEVER_RETURNED).checkouts == 1
 
-    def test_open_when_the_process_finished(self) -> None:
-        assert FindingKind.NEVER_RETURNED in self.kinds(self.open(finished=True))
+    def test_open_when_the_process_finished_is_not_lost_if_its_request_went_on(self) -> None:
+        assert self.kinds(self.open(finished=True)) == {FindingKind.PARKED_CHECKOUT}
+
+    @pytest.mark.parametrize(
+        ("owner", "seen", "is_lost"),
+        [
+            ("MainThread", SLEEP, True),  # a process is over with its main thread
+            ("Task-1", SLEEP, False),
+            ("Task-1", None, True),
+        ],
+    )
+    def test_open_without_a_request_when_the_process_finished(
+        self, owner: str, seen: Site | None, *, is_lost: bool
+    ) -> None:
+        open_ = replace(self.open(finished=True, seen=seen), request=None, owner=owner)
+        assert (FindingKind.NEVER_RETURNED in self.kinds(open_)) is is_lost
+
+    def test_open_and_only_a_thread_at_rest_is_left(self) -> None:
+        """As those of executors are, after the request that they worked for."""
+        idle = make_site(81, file="/lib/concurrent/thread.py", is_application=False)
+        assert FindingKind.NEVER_RETURNED in self.kinds(self.open(ended=2.0, seen=idle))
 
     def test_open_and_its_owner_is_gone(self) -> None:
         finding = only(found(self.open(seen=None)), FindingKind.NEVER_RETURNED)

@@ -21,7 +21,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import anyio.to_thread
+import asyncpg
 import pytest
 from recorders import DEADLINE_S, eventually, pool_record
 
@@ -29,13 +31,16 @@ import poolhog
 from poolhog.analysis import accounting
 from poolhog.model import Activity, OperationKind
 from poolhog.recording.options import Options
+from poolhog.recording.owners import Owners
 from poolhog.recording.recorder import Recorder, carrier
-from poolhog.recording.sampler import Owners
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
+    from types import FunctionType
 
     from poolhog.recording.records import CheckoutRecord, SiteRecord
+
+    Through = FunctionType
 
 ROUNDS = 40
 INTERVAL_S = 0.01
@@ -127,6 +132,42 @@ def run_async(main: Callable[[], Coroutine[Any, Any, object]]) -> Callable[[], o
     return lambda: asyncio.run(main())
 
 
+async def through_task_group(work: Coroutine[Any, Any, object]) -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(work)
+
+
+async def through_anyio(work: Coroutine[Any, Any, object]) -> None:
+    async with anyio.create_task_group() as group:
+        group.start_soon(lambda: work)
+
+
+async def through_wait(work: Coroutine[Any, Any, object]) -> None:
+    await asyncio.wait([asyncio.create_task(work)])
+
+
+async def through_gather(work: Coroutine[Any, Any, object]) -> None:
+    await asyncio.gather(work)
+
+
+async def through_time_limit(work: Coroutine[Any, Any, object]) -> None:
+    await asyncio.wait_for(work, 3600)
+
+
+async def through_shield(work: Coroutine[Any, Any, object]) -> None:
+    await asyncio.shield(work)
+
+
+async def through_task(work: Coroutine[Any, Any, object]) -> None:
+    await asyncio.create_task(work)
+
+
+AWAITING_OTHERS = [
+    *(through_task_group, through_anyio, through_wait, through_gather, through_time_limit),
+    *(through_shield, through_task),
+]
+
+
 class TestTasks:
     """Owners that are asyncio tasks."""
 
@@ -201,6 +242,88 @@ class TestTasks:
             seen = mostly(quiet, checkout)
             ending.set()
         assert seen == (Activity.PARKED, "wait_for_thread")
+
+    @pytest.mark.parametrize("wait", AWAITING_OTHERS)
+    def test_waiting_for_tasks_that_are_parked(self, quiet: Recorder, wait: Through) -> None:
+        async def wait_for_them() -> None:
+            await wait(asyncio.sleep(3600))
+
+        assert self.parked_in(quiet, wait_for_them) == (Activity.PARKED, wait.__name__)
+
+    @pytest.mark.parametrize("wait", AWAITING_OTHERS)
+    def test_waiting_for_tasks_that_a_blocked_loop_keeps_waiting(
+        self, quiet: Recorder, wait: Through
+    ) -> None:
+        """As asyncpg's pool takes a connection back: in a task, which has not begun yet."""
+        owner = Owner(quiet)
+
+        async def main() -> None:
+            async def hold() -> None:
+                owner.take()
+                asyncio.get_running_loop().call_soon(burn, owner.ending)
+                await wait(asyncio.sleep(3600))
+
+            task = asyncio.create_task(hold())
+            await self.until_ended(owner)
+            task.cancel()
+
+        with owner.at_work(run_async(main)) as checkout:
+            assert mostly(quiet, checkout) == (Activity.READY, "burn")
+
+    @pytest.mark.parametrize("wait", AWAITING_OTHERS)
+    def test_waiting_for_a_task_that_computes(self, quiet: Recorder, wait: Through) -> None:
+        owner = Owner(quiet)
+
+        async def compute() -> None:
+            burn(owner.ending)
+
+        async def hold() -> None:
+            owner.take()
+            await wait(compute())
+
+        with owner.at_work(run_async(hold)) as checkout:
+            seen = looks(quiet, checkout)
+        parked = sum(times for (activity, _), times in seen.items() if activity == "parked")
+        assert parked < ROUNDS / 4
+        assert (Activity.RUNNING, "burn") in seen
+
+    def test_waiting_for_the_first_of_some_tasks_is_parked(self, quiet: Recorder) -> None:
+        """It could go on long before the last of them is done."""
+
+        async def wait_for_first() -> None:
+            tasks = [asyncio.create_task(asyncio.sleep(3600)) for _ in range(2)]
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+
+        assert self.parked_in(quiet, wait_for_first) == (Activity.PARKED, "wait_for_first")
+
+    @pytest.mark.parametrize("wait", [None, *AWAITING_OTHERS])
+    @pytest.mark.parametrize("is_engaged", [False, True], ids=["alone", "asks-for-another"])
+    def test_waiting_in_a_database_library_is_busy_but_for_another_connection(
+        self, quiet: Recorder, wait: Through | None, *, is_engaged: bool
+    ) -> None:
+        owner = Owner(quiet)
+
+        async def connect(port: int) -> None:
+            if is_engaged:
+                quiet.ask(quiet.pools[0])
+            await asyncpg.connect(host="127.0.0.1", port=port, user="nobody", ssl=False)
+
+        async def main() -> None:
+            async with await asyncio.start_server(lambda *_: None, "127.0.0.1") as mute:
+                port = mute.sockets[0].getsockname()[1]
+
+                async def hold() -> None:
+                    owner.take()
+                    await (wait(connect(port)) if wait is not None else connect(port))
+
+                task = asyncio.create_task(hold())
+                await self.until_ended(owner)
+                task.cancel()
+
+        with owner.at_work(run_async(main)) as checkout:
+            activity, function = mostly(quiet, checkout)
+        assert activity is (Activity.PARKED if is_engaged else Activity.BUSY)
+        assert function == ("connect" if wait is None else wait.__name__)
 
     def test_burning_the_processor(self, quiet: Recorder) -> None:
         owner = Owner(quiet)

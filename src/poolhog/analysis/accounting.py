@@ -5,6 +5,7 @@ Every interval is half open and in seconds on the run's clock. What is still ope
 
 Gaps are split into parked, running and ready by the samples that fell into them: each instant is
 what the nearest sample says. A gap too short for a sample is split like its siblings (``Shares``).
+A sample may also say that the database was waited for: what it tells about is busy.
 """
 
 from __future__ import annotations
@@ -169,6 +170,8 @@ class Shares:
         for gap in gaps:
             tables = (self._short, self._every) if gap.duration <= limit else (self._every,)
             for stretch in gap.stretches:
+                if stretch.state not in GAPS:
+                    continue
                 for table in tables:
                     seconds = table.get(site)
                     if seconds is None:
@@ -197,6 +200,7 @@ _STATES = {
     Activity.PARKED: State.PARKED,
     Activity.RUNNING: State.RUNNING,
     Activity.READY: State.READY,
+    Activity.BUSY: State.BUSY,
 }
 NO_SHARES = Shares((), 0.0)
 """For a checkout that is looked at alone."""
@@ -230,19 +234,28 @@ def end_of(checkout: Checkout, until: float) -> float:
 
 def intervals(checkout: Checkout, until: float, shares: Shares = NO_SHARES) -> tuple[Interval, ...]:
     """The checkout's states from ``asked`` to its end, in order, without holes or overlaps."""
-    found = []
+    found: list[Interval] = []
+    for interval in _states(checkout, until, shares):
+        # What is seen to be busy may follow an operation.
+        if found and found[-1].state is interval.state:
+            found[-1] = Interval(interval.state, found[-1].started, interval.ended)
+        else:
+            found.append(interval)
+    return tuple(found)
+
+
+def _states(checkout: Checkout, until: float, shares: Shares) -> Iterator[Interval]:
     at = end_of_wait(checkout, until)
     if at > checkout.asked:
-        found.append(Interval(State.WAITING, checkout.asked, at))
+        yield Interval(State.WAITING, checkout.asked, at)
     for gap in gaps(checkout, until):
         if gap[0] > at:
-            found.append(Interval(State.BUSY, at, gap[0]))
-        found.extend(_split(checkout, gap, shares))
+            yield Interval(State.BUSY, at, gap[0])
+        yield from _split(checkout, gap, shares)
         at = gap[1]
     end = end_of(checkout, until)
     if end > at:
-        found.append(Interval(State.BUSY, at, end))
-    return tuple(found)
+        yield Interval(State.BUSY, at, end)
 
 
 def gaps(checkout: Checkout, until: float) -> Iterator[tuple[float, float]]:
@@ -330,7 +343,8 @@ def _of_gaps(gaps: Iterable[Gap]) -> tuple[float, float, float, float]:
     untold = 0.0
     for gap in gaps:
         for stretch in gap.stretches:
-            seconds[stretch.state] += stretch.duration
+            if stretch.state in seconds:
+                seconds[stretch.state] += stretch.duration
         if not gap.stretches:
             untold += gap.duration
     parked, running, ready = seconds.values()

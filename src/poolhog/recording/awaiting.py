@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import gc
-from typing import TYPE_CHECKING, Any
+import os
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from types import CodeType, FrameType
 
+    Places = list[tuple[CodeType, int]]
+    Task = asyncio.Task[Any]
+
 DEEPEST = 200
+
+DATABASE_LIBRARIES = frozenset(
+    [
+        *("aiomysql", "aiosqlite", "asyncmy", "asyncpg", "databases", "psycopg", "psycopg2"),
+        *("psycopg_pool", "pymysql", "sqlalchemy"),
+    ]
+)
+"""Packages that wait for nothing but a database or one of its connections."""
 
 _SUSPENDED = (("cr_frame", "cr_await"), ("gi_frame", "gi_yieldfrom"), ("ag_frame", "ag_await"))
 """The attributes of coroutines, generators and asynchronous generators: frame, and what is next."""
@@ -18,16 +32,46 @@ _SUSPENDED = (("cr_frame", "cr_await"), ("gi_frame", "gi_yieldfrom"), ("ag_frame
 _IN_WORKER_THREAD = "run_sync_in_worker_thread"
 """anyio's function that waits for a thread; its local variable ``worker`` is the thread."""
 
+_WAITING_FOR = {
+    "wait_for": "fut",
+    "_cancel_and_wait": "fut",
+    "_wait": "fs",
+    "TaskGroup.__aexit__": "self",
+    "TaskGroup._aexit": "self",
+}
+"""Functions of asyncio's and anyio's that wait for tasks, and the variable that has these."""
 
-def await_chain(
-    task: asyncio.Task[Any],
-) -> tuple[list[tuple[CodeType, int]], tuple[int, int] | None]:
-    """The task's frames, the innermost first, as code and instruction.
+_SHIELD = "shield.<locals>._outer_done_callback"
+"""The function that a future of ``asyncio.shield`` calls; its variable ``inner`` is the task."""
 
-    With them come the Python and native ids of the anyio worker thread that it waits for, if any.
+_GREENLET = "greenlet_spawn"
+"""SQLAlchemy's function that awaits whatever a greenlet wants, also the application's in it."""
+
+_ASYNC_LIBRARIES = (os.path.join("asyncio", ""), os.path.join("anyio", ""))  # noqa: PTH118
+_SITE_PACKAGES = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
+_STANDARD_LIBRARY = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120
+_POOLHOG = os.path.dirname(os.path.dirname(__file__)) + os.sep  # noqa: PTH120
+_NEUTRAL = (_STANDARD_LIBRARY, "<", *(_POOLHOG + part for part in ("probes", "recording")))
+
+
+class Chain(NamedTuple):
+    """Where a suspended task is.
+
+    ``places`` are its frames, the innermost first, as code and instruction. ``worker`` are the
+    Python and native ids of the thread that it waits for, if any; ``tasks`` those that it awaits,
+    as far as they are known to be all that it waits for.
     """
-    places: list[tuple[CodeType, int]] = []
+
+    places: Places
+    worker: tuple[int, int] | None
+    tasks: tuple[Task, ...]
+
+
+def await_chain(task: Task) -> Chain:
+    """Where a task is that does not run."""
+    places: Places = []
     worker: tuple[int, int] | None = None
+    innermost: FrameType | None = None
     awaitable: Any = task.get_coro()
     while awaitable is not None and len(places) < DEEPEST:
         frame, after = _suspended(awaitable)
@@ -39,14 +83,79 @@ def await_chain(
         places.append((frame.f_code, frame.f_lasti))
         if frame.f_code.co_name == _IN_WORKER_THREAD:
             worker = _worker(frame)
+        innermost = frame
         awaitable = after
     places.reverse()
-    return places, worker
+    tasks = _tasks(getattr(task, "_fut_waiter", None), innermost) if worker is None else ()
+    return Chain(places, worker, tasks)
 
 
 def waits_for_thread(places: Iterable[tuple[CodeType, int]]) -> bool:
     """Whether the frames are those of a task that waits for a thread, begun or not."""
     return any(code.co_name == _IN_WORKER_THREAD for code, _ in places)
+
+
+def is_in_database(places: Sequence[tuple[CodeType, int]]) -> bool:
+    """Whether it is a database library that waits, itself and not by calling something else."""
+    for code, _ in places:
+        package = _package(code.co_filename)
+        if package is not None:
+            return package in DATABASE_LIBRARIES and code.co_name != _GREENLET
+    return False
+
+
+@functools.lru_cache(maxsize=10_000)
+def _package(file: str) -> str | None:
+    """The package of a file, "" for the application's own; ``None`` for the standard library."""
+    for mark in _SITE_PACKAGES:
+        if mark in file:
+            return file.rpartition(mark)[2].partition(os.sep)[0].removesuffix(".py")
+    return None if file.startswith(_NEUTRAL) else ""
+
+
+def _tasks(waiter: Any, frame: FrameType | None) -> tuple[Task, ...]:
+    """The tasks that must be done before the future is, or none if it may wait for others too."""
+    awaited: Iterable[Any] = ()
+    if issubclass(type(waiter), asyncio.Task):
+        awaited = (waiter,)
+    elif type(waiter).__name__ == "_GatheringFuture":
+        awaited = tuple(getattr(waiter, "_children", ()))
+    elif frame is not None and frame.f_code.co_qualname in _WAITING_FOR:
+        awaited = _waited_for(frame)
+    else:
+        awaited = _shielded(waiter)
+    unfinished = tuple(other for other in awaited if not other.done())
+    if all(issubclass(type(other), asyncio.Task) for other in unfinished):
+        return unfinished
+    return ()
+
+
+def _waited_for(frame: FrameType) -> tuple[Any, ...]:
+    """What a function of asyncio's or anyio's waits for, if it is for all of it."""
+    code = frame.f_code
+    if not any(library in code.co_filename for library in _ASYNC_LIBRARIES):
+        return ()
+    variables = frame.f_locals
+    if variables.get("return_when", asyncio.ALL_COMPLETED) != asyncio.ALL_COMPLETED:
+        return ()
+    found = variables.get(_WAITING_FOR[code.co_qualname])
+    found = getattr(found, "_tasks", found)
+    if issubclass(type(found), asyncio.Future):
+        return (found,)
+    return tuple(found) if isinstance(found, set | frozenset | list | tuple) else ()
+
+
+def _shielded(waiter: Any) -> tuple[Any, ...]:
+    """What is behind a future of ``asyncio.shield``."""
+    for callback, *_ in getattr(waiter, "_callbacks", None) or ():
+        if type(callback) is FunctionType and callback.__qualname__ == _SHIELD:
+            names = callback.__code__.co_freevars
+            return tuple(
+                cell.cell_contents
+                for name, cell in zip(names, callback.__closure__ or (), strict=True)
+                if name == "inner"
+            )
+    return ()
 
 
 def _suspended(awaitable: Any) -> tuple[FrameType | None, Any]:

@@ -10,8 +10,8 @@ import os
 from time import monotonic_ns
 from typing import TYPE_CHECKING
 
-from poolhog.model import OperationKind, Outcome
-from poolhog.recording.sampler import Owners
+from poolhog.model import Activity, OperationKind, Outcome
+from poolhog.recording.owners import Owners
 from poolhog.recording.sql import without_literals
 
 if TYPE_CHECKING:
@@ -94,7 +94,9 @@ class Explainer:
             doing = _IN_FLIGHT.get(operation.kind, "in the statement")
             return f"now {doing}{_at(operation.site)}"
         activity, site = self._owners.look(checkout)
-        return f"now {activity}{_at(site) or ': its owner is gone'}"
+        if site is None and activity is Activity.PARKED:
+            return "now parked: its owner is gone"
+        return f"now {activity}{_at(site)}"
 
 
 def _owner(checkout: CheckoutRecord) -> tuple[int, int]:

@@ -178,7 +178,16 @@ def _doing(held: Held) -> Text:
     if held.state is None:
         return Text(f"    not in use{lasted}; there is no sample")
     state = (f"    {held.state.value}", f"bold {PAINTS[held.state].terminal}")
-    return Text.assemble(state, lasted, _FRAMES[held.state] if held.site is not None else _UNSEEN)
+    return Text.assemble(state, lasted, _frames(held, held.state))
+
+
+def _frames(held: Held, state: State) -> str:
+    """What the frames below are, or why there are none."""
+    if held.site is None:
+        return _UNSEEN_INSTEAD if state is State.READY else _UNSEEN
+    if state is State.BUSY and (held.last is None or held.last.ended is not None):
+        return ": a library waits for the database at"
+    return _FRAMES[state]
 
 
 _FRAMES = {
@@ -188,6 +197,7 @@ _FRAMES = {
     State.READY: ": it could go on, but this runs instead",
 }
 _UNSEEN = "; its owner cannot be seen, or is gone"
+_UNSEEN_INSTEAD = ": it could go on; what runs instead cannot be told"
 
 
 def _waiting_lines(waiting: Waiting, *, every: bool, width: int) -> Iterator[Text]:

@@ -79,6 +79,7 @@ class Holding:
         for piece in moments.cut(pieces(gaps)):
             if piece.state is State.READY:
                 ready.append(piece)
+            if piece.state in (State.READY, State.BUSY):
                 continue
             kind = moments.kind(piece)
             if kind is FindingKind.NESTED_CHECKOUT:
@@ -152,8 +153,10 @@ class Holding:
                 continue
             longest = max(run, key=lambda piece: piece.seconds)
             line = innermost_line(longest.seen)
+            if line is None:
+                continue  # a thread, which has no loop, or a loop that could not be seen
             where = Blame(line, _below(longest.seen, line))
-            key = f"{line.file}:{line.function}" if line is not None else ""
+            key = f"{line.file}:{line.function}"
             spans = [(piece.started, piece.ended) for piece in run]
             self._tally.add(FindingKind.STARVED_LOOP, checkout, where, spans, key=key)
 

@@ -196,10 +196,13 @@ def is_nested(outer: Checkout, inner: Inner, until: float) -> bool:
         return True
     first = max(_begun(outer.samples, started) - 1, 0)
     seen = outer.samples[first : _begun(outer.samples, ended)]
-    seen = [sample for sample in seen if sample.ended is None or sample.ended > started]
-    return bool(seen) and all(
-        sample.activity is Activity.PARKED and _awaits_tasks(sample.site) for sample in seen
-    )
+    parked = [
+        sample
+        for sample in seen
+        if sample.activity is Activity.PARKED and (sample.ended is None or sample.ended > started)
+    ]
+    # While those that it awaits run, or are ready, it is as well.
+    return bool(parked) and all(_awaits_tasks(sample.site) for sample in parked)
 
 
 def _begun(facts: Sequence[Operation] | Sequence[Sample], instant: float) -> int:

@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING
 from poolhog.analysis.accounting import State, end_of
 from poolhog.analysis.findings.blame import Blame, blame, same_line
 from poolhog.analysis.findings.finding import FindingKind
-from poolhog.model import Outcome
+from poolhog.model import Activity, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from poolhog.analysis.findings.pieces import Piece
-    from poolhog.model import Checkout, Request, Site
+    from poolhog.model import Checkout, Request, Sample, Site
 
     Span = tuple[float, float]
 
 _PASSES_ON = re.compile(r"\bawait (?:self\.)?_?send\(")
+_MAIN_THREAD = "MainThread"
 _WEBSOCKET_CALLS = ("receive", "send", "iter_")
 
 
@@ -39,19 +40,36 @@ class Nested:
 
 
 def is_lost(checkout: Checkout) -> bool:
-    """Whether nobody is left to return the connection, or nobody was when it came back."""
+    """Whether nobody is left to return the connection, or nobody was when it came back.
+
+    One that is open at the end of the trace is not lost while its request or owner goes on.
+    """
     if checkout.outcome is not Outcome.OPEN:
         return checkout.outcome is Outcome.COLLECTED
-    if checkout.pool.process.finished:
-        return True
-    operations, samples = checkout.operations, checkout.samples
-    last = operations[-1] if operations else None
+    last = checkout.operations[-1] if checkout.operations else None
     if last is not None and last.ended is None:
         return False
-    if samples:
-        began = last.started if last is not None else checkout.asked
-        return samples[-1].site is None and samples[-1].started >= began
-    return checkout.request is not None and checkout.request.ended is not None
+    began = last.started if last is not None else checkout.asked
+    seen = next((s for s in checkout.samples[-1:] if s.started >= began), None)
+    if seen is not None and _is_gone(seen):
+        return True
+    if checkout.request is not None:
+        is_over = checkout.request.ended is not None
+        return is_over and (seen is None or not _is_at_work(seen))
+    # A process that ends in order has come to the end of its main thread. Another owner that was
+    # seen at last may have gone on until then.
+    is_over = checkout.pool.process.finished
+    return is_over and (seen is None or checkout.owner == _MAIN_THREAD)
+
+
+def _is_gone(seen: Sample) -> bool:
+    return seen.activity is Activity.PARKED and seen.site is None
+
+
+def _is_at_work(seen: Sample) -> bool:
+    """Whether it is in code of the application; a thread of a pool may be at rest."""
+    frames = seen.site.stack if seen.site is not None else ()
+    return any(frame.is_application for frame in frames)
 
 
 class Moments:

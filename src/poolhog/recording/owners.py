@@ -1,0 +1,211 @@
+"""What the owner of a checkout is doing in a gap, seen from outside.
+
+It is parked (suspended on something that is not the database, or blocked in a call), running, or
+ready (it could run, and waits for the event loop or the interpreter). If the library that it called
+waits for the database in an operation that no probe sees, such as the cancelling of a statement, it
+is busy. An owner that awaits other tasks does what these do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+import weakref
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from poolhog.model import Activity, Outcome
+from poolhog.recording.awaiting import await_chain, is_in_database, waits_for_thread
+from poolhog.recording.processor import Processor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from poolhog.recording.awaiting import Chain, Places
+    from poolhog.recording.recorder import Recorder
+    from poolhog.recording.records import CheckoutRecord, SiteRecord
+
+    Task = asyncio.Task[Any]
+    Seen = tuple[Activity, SiteRecord | None]
+
+CONTENDED_SHARE = 0.5
+"""Of a core, used by the whole process: threads that compute wait for the interpreter then."""
+
+MOST_REMEMBERED = 10_000
+
+MOST_TASKS = 50
+"""Tasks that are looked at behind one owner; if it awaits more, it is parked."""
+
+DEEPEST = 5
+"""Tasks behind tasks that are looked at."""
+
+_URGENCY = (Activity.READY, Activity.RUNNING, Activity.BUSY, Activity.PARKED)
+"""Who awaits several tasks goes on when the last one is done: the later of these counts."""
+
+
+class _Suspended(NamedTuple):
+    """Where a task is suspended, as long as it awaits the same future."""
+
+    # Weak: a future keeps its result, which the application may have let go of long ago.
+    waiter: Callable[[], Any]
+    site: SiteRecord | None
+    is_in_database: bool
+    behind: tuple[weakref.ref[Task], ...]
+
+
+class Owners:
+    """Says what the owner of a checkout is doing; also asked when a pool times out."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._processors: dict[int, Processor] = {}
+        self._suspended: dict[int, _Suspended] = {}
+        self._loop_threads: dict[int, tuple[int, int]] = {}
+        self._engaged: set[tuple[int, int]] | None = None
+        self._round = 0
+        self._began_ns = 0
+        self._used_ns = 0
+        self._is_contended = False
+
+    def begin(self) -> None:
+        """A round of looks: processor times are read once in it."""
+        self._round += 1
+        self._engaged = None
+        used_ns, now_ns = time.process_time_ns(), time.monotonic_ns()
+        used, passed = used_ns - self._used_ns, now_ns - self._began_ns
+        self._used_ns, self._began_ns = used_ns, now_ns
+        self._is_contended = used > CONTENDED_SHARE * passed
+        for remembered in (self._suspended, self._processors, self._loop_threads):
+            if len(remembered) > MOST_REMEMBERED:
+                remembered.clear()
+
+    def look(self, checkout: CheckoutRecord) -> Seen:
+        """What the owner is doing now, and where."""
+        if checkout.task is None:
+            return self._thread(checkout, checkout.thread, checkout.thread_id, [])
+        task = checkout.task()
+        if task is None or task.done():
+            return Activity.PARKED, None
+        if not checkout.in_thread:
+            self._loop_threads[id(task.get_loop())] = checkout.thread, checkout.thread_id
+        return self._task(checkout, task, 0)
+
+    def _task(self, checkout: CheckoutRecord, task: Task, depth: int) -> Seen:
+        """What a task does: the owner, or one that the owner awaits."""
+        if asyncio.current_task(task.get_loop()) is task:
+            thread = self._loop_thread(task)
+            return self._thread(checkout, *thread, []) if thread else (Activity.RUNNING, None)
+        waiter = getattr(task, "_fut_waiter", None)
+        if waiter is None or waiter.done():
+            return Activity.READY, self._instead(task)
+        known = self._suspended.get(id(task))
+        if known is None or known.waiter() is not waiter:
+            chain = await_chain(task)
+            if chain.worker is not None:
+                # It goes on in a thread, which does one thing after the other.
+                return self._thread(checkout, *chain.worker, chain.places)
+            known = self._learn(task, waiter, chain, depth)
+        if known.behind:
+            return self._behind(checkout, task, known, depth)
+        if known.is_in_database and not self._is_engaged(checkout, task):
+            return Activity.BUSY, known.site
+        return Activity.PARKED, known.site
+
+    def _learn(self, task: Task, waiter: Any, chain: Chain, depth: int) -> _Suspended:
+        """Remember where a task is suspended."""
+        is_followed = depth < DEEPEST and len(chain.tasks) <= MOST_TASKS
+        reference: Callable[[], Any]
+        try:
+            reference = weakref.ref(waiter)
+        except TypeError:  # a future of a kind that cannot be remembered so
+            reference = _nothing
+        known = _Suspended(
+            reference,
+            self._recorder.sites.chain(chain.places),
+            is_in_database(chain.places),
+            tuple(map(weakref.ref, chain.tasks)) if is_followed else (),
+        )
+        # Who queues for a thread awaits the same future when it gets one.
+        if not waits_for_thread(chain.places):
+            self._suspended[id(task)] = known
+        return known
+
+    def _behind(self, checkout: CheckoutRecord, task: Task, known: _Suspended, depth: int) -> Seen:
+        """What a task does that awaits others."""
+        found: Seen | None = None
+        for reference in known.behind:
+            other = reference()
+            if other is None or other.done():
+                continue
+            seen = self._task(checkout, other, depth + 1)
+            if found is None or _URGENCY.index(seen[0]) > _URGENCY.index(found[0]):
+                found = seen
+            if seen[0] is Activity.PARKED:
+                break
+        if found is None:
+            # The last one is done, which the loop has not told yet.
+            return Activity.READY, self._instead(task)
+        return found if found[0] in (Activity.READY, Activity.RUNNING) else (found[0], known.site)
+
+    def _thread(self, checkout: CheckoutRecord, thread: int, thread_id: int, outer: Places) -> Seen:
+        """What a thread does, and where; ``outer`` is the stack of the task that waits for it."""
+        places = self._recorder.sites.places(thread)
+        if not places:
+            return Activity.PARKED, None
+        processor = self._processors.get(thread_id)
+        if processor is None:
+            processor = self._processors[thread_id] = Processor(thread_id)
+        activity = processor.activity(self._round, places[0], is_contended=self._is_contended)
+        if activity is Activity.READY:
+            # The interpreter or the processor is somebody else's: it cannot be told whose.
+            return activity, None
+        if activity is Activity.PARKED and is_in_database(places):
+            owner = checkout.task() if checkout.task is not None else None
+            if not self._is_engaged(checkout, owner):
+                activity = Activity.BUSY
+        moving = activity is Activity.RUNNING
+        return activity, self._recorder.sites.chain([*places, *outer], moving=moving)
+
+    def _is_engaged(self, checkout: CheckoutRecord, task: Task | None) -> bool:
+        """Whether the database is waited for because of another checkout of the owner's."""
+        if self._engaged is None:
+            unfinished = self._recorder.open.copy().values()
+            self._engaged = {_owner(c) for c in unfinished if _is_engaging(c)}
+        return _owner(checkout) in self._engaged or (id(task), 0) in self._engaged
+
+    def _instead(self, task: Task) -> SiteRecord | None:
+        """What occupies the event loop of a task that could run."""
+        thread = self._loop_thread(task)
+        if thread is None:
+            return None
+        return self._recorder.sites.chain(self._recorder.sites.places(thread[0]), moving=True)
+
+    def _loop_thread(self, task: Task) -> tuple[int, int] | None:
+        """The Python and native ids of the thread that the task's loop runs in.
+
+        uvloop does not tell: it is known once a connection was asked for in that thread.
+        """
+        loop = task.get_loop()
+        known = self._loop_threads.get(id(loop))
+        if known is None:
+            ident = getattr(loop, "_thread_id", None)
+            native_ids = {thread.ident: thread.native_id for thread in threading.enumerate()}
+            native_id = native_ids.get(ident)
+            if ident is not None and native_id is not None:
+                known = self._loop_threads[id(loop)] = ident, native_id
+        return known
+
+
+def _nothing() -> None:
+    """What has gone."""
+
+
+def _is_engaging(checkout: CheckoutRecord) -> bool:
+    return checkout.outcome is Outcome.WAITING or checkout.operation is not None
+
+
+def _owner(checkout: CheckoutRecord) -> tuple[int, int]:
+    """What is the same for all checkouts of an owner."""
+    if checkout.task is None:
+        return 0, checkout.thread
+    return id(checkout.task()), 0

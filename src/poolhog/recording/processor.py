@@ -1,0 +1,123 @@
+"""What a thread does with the processor: its clock tells, and the system call that it waits in."""
+
+from __future__ import annotations
+
+import dis
+import functools
+import os
+import time
+from typing import TYPE_CHECKING
+
+from poolhog.model import Activity
+
+try:
+    import ctypes
+except ImportError:  # an interpreter that was built without it
+    _C = None
+else:
+    # Functions of the C library, called without letting go of the interpreter: one would have to
+    # wait for it again, and longest where it matters, while others compute.
+    _C = (ctypes.PyDLL(None), ctypes.create_string_buffer) if os.name == "posix" else None
+
+if TYPE_CHECKING:
+    from types import CodeType
+
+RECENTLY_NS = 100_000_000
+"""After so long without a look, what a thread used of the processor says nothing about now."""
+
+_CALLING = ("CALL", "WITH", "FOR_ITER", "SEND")
+_IDLE_SHARE = 0.02
+_LONG_NS = 5 * RECENTLY_NS
+_NONE = b""
+_HALF = 0.5
+_FUTEX = {"x86_64": b"202", "aarch64": b"98"}.get(
+    os.uname().machine if hasattr(os, "uname") else ""
+)
+
+
+class Processor:
+    """What a thread does with the processor, from one round of looks to the next.
+
+    Whoever looks has the interpreter at that moment, so a thread is never seen running. It ran if
+    it used the processor since the last look (the part of a tick is carried over); if not, it is
+    blocked in a call, or waits for its turn.
+    """
+
+    def __init__(self, thread_id: int) -> None:
+        self._thread_id = thread_id
+        # Linux's clock of a thread, as pthread_getcpuclockid(3) makes it, but without a pointer
+        # to a thread that may be gone.
+        self._clock = (~thread_id << 3) | 6
+        self._round = -1
+        self._used_ns = 0
+        self._at_ns = 0
+        self._turn_ns = 0
+        self._credit = 0.0
+        self._place: tuple[CodeType, int] | None = None
+        self._activity = Activity.RUNNING
+
+    def activity(self, round_: int, place: tuple[CodeType, int], *, is_contended: bool) -> Activity:
+        """What the thread does, whose innermost frame is at this place."""
+        if self._round != round_:
+            self._round = round_
+            self._activity = self._next(place, is_contended=is_contended)
+            self._place = place
+        return self._activity
+
+    def _next(self, place: tuple[CodeType, int], *, is_contended: bool) -> Activity:
+        used_ns, at_ns = self._read(), time.monotonic_ns()
+        used, passed = used_ns - self._used_ns, at_ns - self._at_ns
+        self._used_ns, self._at_ns = used_ns, at_ns
+        is_new = passed > (_LONG_NS if is_contended else RECENTLY_NS)
+        if is_new:
+            # What it used in such a long time says nothing about now.
+            self._credit = 0.0
+        elif not used and place == self._place and self._activity is Activity.PARKED:
+            return Activity.PARKED
+        share = 0.0 if is_new else used / max(passed, 1)
+        if is_new or share > _IDLE_SHARE:
+            # It began the gap that is new, so it has just had the interpreter.
+            self._turn_ns = at_ns
+        self._credit = min(self._credit + share, 1.0)
+        if self._credit >= _HALF:
+            self._credit -= 1.0
+            return Activity.RUNNING
+        call = _system_call(self._thread_id) if _calls(*place) else _NONE
+        if call == _NONE:
+            return Activity.RUNNING if is_new else Activity.READY
+        # A lock and the interpreter's own are waited for in the same call. Who waits for the latter
+        # wakes up every 5 ms to ask for it, and so uses a little of the processor.
+        wakes_up = used > 0 and not is_new
+        gets_turns = wakes_up or (is_contended and at_ns - self._turn_ns < RECENTLY_NS)
+        return Activity.READY if gets_turns and call == _FUTEX else Activity.PARKED
+
+    def _read(self) -> int:
+        try:
+            return time.clock_gettime_ns(self._clock)
+        except (AttributeError, OSError):
+            return 0
+
+
+def _system_call(thread_id: int) -> bytes:
+    """The number of the system call that the thread waits in, as Linux tells it.
+
+    Empty if it waits for nothing or for the processor, ``?`` where there is no telling.
+    """
+    if _C is None:
+        return b"?"
+    library, make_buffer = _C
+    file = library.open(b"/proc/self/task/%d/syscall" % thread_id, os.O_RDONLY)
+    if file < 0:
+        return b"?"
+    buffer = make_buffer(32)
+    length = library.read(file, buffer, len(buffer))
+    library.close(file)
+    call = buffer.raw[: max(length, 0)].split(b" ", 1)[0]
+    return _NONE if call.startswith(b"running") else call or b"?"
+
+
+@functools.lru_cache(maxsize=10_000)
+def _calls(code: CodeType, instruction: int) -> bool:
+    """Whether the frame is in a call that is not of a Python function."""
+    name = dis.opname[code.co_code[instruction]]
+    return any(part in name for part in _CALLING)
