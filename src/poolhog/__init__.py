@@ -33,6 +33,7 @@ from poolhog.model import (
     Site,
     Stage,
     Trace,
+    Unreadable,
 )
 
 # The first import of the package ``poolhog.recording`` makes it an attribute of this module. It
@@ -69,6 +70,7 @@ __all__ = [
     "Stage",
     "Trace",
     "TraceError",
+    "Unreadable",
     "install",
     "open_trace",
     "recording",

@@ -204,8 +204,8 @@ class Sample:
 
     ``ended`` is ``None`` if it was still so when the trace was last written. ``site`` is where it
     was, in all frames down to the library: the await for a suspended task; for one that is ready,
-    what ran instead of it. ``None`` if there was nothing to see: the owner was gone, or what ran
-    instead of a thread cannot be told.
+    what ran instead of it. ``None`` if there was nothing to see: the owner was gone, or
+    what ran instead cannot be told, or was another task each time.
     """
 
     activity: Activity
@@ -247,10 +247,19 @@ class Checkout:
 
 
 @dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A process's file that cannot be read, and why, such as ``is damaged …``."""
+
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Trace:
     """All that was recorded of one run, merged over its processes.
 
     ``until`` is the last instant that the trace knows of: open intervals are drawn up to it.
+    ``unreadable`` are the files that nothing of it is from.
     """
 
     processes: tuple[Process, ...]
@@ -258,6 +267,7 @@ class Trace:
     requests: tuple[Request, ...]
     checkouts: tuple[Checkout, ...]
     until: float
+    unreadable: tuple[Unreadable, ...] = ()
     clock_origin_ns: int = field(default=0, repr=False)
 
     def at(self, monotonic_ns: int) -> float:

@@ -15,6 +15,7 @@ from poolhog.model import OperationKind
 from poolhog.recording.recorder import Recorder, current_request
 from poolhog.recording.writer import SCHEMA_VERSION
 from poolhog.trace import reader
+from poolhog.trace.reader import EMPTY
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -104,7 +105,9 @@ def test_a_trace_without_its_requests_has_checkouts_of_nobody(directory: Path, f
 
 def test_a_file_in_which_nothing_was_said_is_left_out(directory: Path) -> None:
     (directory / "78.sqlite").touch()
-    assert len(poolhog.open_trace(directory).processes) == 1
+    trace = poolhog.open_trace(directory)
+    assert len(trace.processes) == 1
+    assert [one.reason for one in trace.unreadable] == [EMPTY]
 
 
 def test_a_directory_that_is_missing_or_empty_or_a_file(tmp_path: Path) -> None:
@@ -181,4 +184,13 @@ def test_a_newer_schema_says_to_upgrade(directory: Path, file: Path) -> None:
 
 def test_a_file_that_is_a_folder(directory: Path) -> None:
     (directory / "1.sqlite").mkdir()
-    assert "damaged or no poolhog trace" in refused(directory)
+    (one,) = poolhog.open_trace(directory).unreadable
+    assert "damaged or no poolhog trace" in one.reason
+
+
+def test_of_several_files_none_of_which_can_be_read_the_first_is_named(tmp_path: Path) -> None:
+    for name in ("1", "2", "3"):
+        (tmp_path / f"{name}.sqlite").write_bytes(os.urandom(8192))
+    text = refused(tmp_path)
+    assert "1.sqlite is damaged" in text
+    assert text.endswith("; 2 other files cannot be read either")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from poolhog.analysis.findings import Finding
     from poolhog.analysis.quiet import Quiet
     from poolhog.analysis.thresholds import Thresholds
-    from poolhog.model import Checkout, Outcome, Pool, Process, Site
+    from poolhog.model import Checkout, Outcome, Pool, Process, Site, Unreadable
     from poolhog.trace.reader import ProcessReader
 
     Tell = Callable[[int], None]
@@ -99,7 +99,8 @@ class Report:
     """Conclusions of a trace. Pools and routes: the one with the most parked seconds first, or use.
 
     ``requests`` counts those with a checkout and those without. ``observed`` is the seconds from
-    the start of the first process to the end of the trace.
+    the start of the first process to the end of the trace. ``unreadable`` are the files of the run
+    that it is without.
     """
 
     processes: tuple[Process, ...]
@@ -108,6 +109,7 @@ class Report:
     findings: tuple[Finding, ...]
     requests: int
     observed: float
+    unreadable: tuple[Unreadable, ...] = ()
 
     @property
     def checkouts(self) -> int:

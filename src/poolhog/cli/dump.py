@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from poolhog.analysis.dump import Life, process_dump, written_wall
-from poolhog.cli.target import Directory, Pid, processes, trace_directory
+from poolhog.cli.target import Directory, Pid, read, trace_directory
 from poolhog.render.console import wide_console
+from poolhog.render.unreadable import unreadable_json, unreadable_lines
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,11 +44,14 @@ def dump(
     from poolhog.render.dump import dump_json, dump_text
 
     found = trace_directory(directory)
-    dumps = [_dump(reader) for reader in processes(found, pid)]
+    dumps, unreadable = read(found, pid, lambda readers: [_dump(reader) for reader in readers])
     if as_json:
-        typer.echo(json.dumps(dump_json(dumps), indent=2))
+        told = {"unreadable": unreadable_json(unreadable), **dump_json(dumps)}
+        typer.echo(json.dumps(told, indent=2))
         return
     out = wide_console()
+    for line in unreadable_lines(unreadable, out.width):
+        out.print(line, soft_wrap=True)
     out.print(dump_text(dumps, every=every, width=out.width, next_command=_report(directory)))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from poolhog.cli.reading import Reading
-from poolhog.cli.target import Directory, Pid, processes, trace_directory
+from poolhog.cli.target import Directory, Pid, read, trace_directory
 from poolhog.errors import PoolhogError
 
 if TYPE_CHECKING:
@@ -62,17 +62,23 @@ def log(
         raise PoolhogError("--request names one request: leave --slowest and --route out")
     from poolhog.analysis.request_log import request_log
     from poolhog.render.request_log import request_log_json, request_log_text
+    from poolhog.render.unreadable import unreadable_json, unreadable_lines
+
+    def look(readers: Sequence[ProcessReader]) -> tuple[RequestLog, Sequence[Found]]:
+        found, others = _find(readers, request, route)
+        return request_log(found), others
 
     with Reading():
-        readers = processes(trace_directory(directory), pid)
-        found, others = _find(readers, request, route)
-        told = request_log(found)
+        (told, others), unreadable = read(trace_directory(directory), pid, look)
     if as_json:
-        typer.echo(json.dumps(request_log_json(told), indent=2))
+        made = {"unreadable": unreadable_json(unreadable), **request_log_json(told)}
+        typer.echo(json.dumps(made, indent=2))
         return
     from poolhog.render.console import wide_console
 
     out = wide_console()
+    for line in unreadable_lines(unreadable, out.width):
+        out.print(line, soft_wrap=True)
     hints = list(_hints(told, others, directory))
     out.print(request_log_text(told, width=out.width, most_lines=limit, hints=hints))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,7 @@ import typer
 from poolhog.analysis.dump import Life
 from poolhog.cli.dump import life
 from poolhog.cli.reading import Reading
-from poolhog.cli.target import Directory, Pid, UnusedError, processes, trace_directory
+from poolhog.cli.target import Directory, Pid, UnusedError, read, trace_directory
 from poolhog.errors import PoolhogError
 
 if TYPE_CHECKING:
@@ -74,7 +75,10 @@ def _read(given: Path | None, pid: int | None, options: list[str]) -> Report:
     except UnusedError:
         return EMPTY
     with Reading() as reading:
-        return read_report(processes(found, pid), thresholds, reading.tell)
+        made, unreadable = read(
+            found, pid, lambda readers: read_report(readers, thresholds, reading.tell)
+        )
+    return replace(made, unreadable=unreadable)
 
 
 def _about(whole: Report, text: str) -> Report:

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from poolhog.errors import PoolhogError, TraceError
 from poolhog.recording.attach.directory import TRACES
-from poolhog.trace.reader import stream_trace
+from poolhog.trace.files import UnreadableError
+from poolhog.trace.reader import find_processes, stream_trace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
+    from poolhog.model import Unreadable
     from poolhog.trace.reader import ProcessReader
+
+    Readers = tuple[ProcessReader, ...]
+
+T = TypeVar("T")
 
 Directory = Annotated[
     Path | None,
@@ -75,17 +81,54 @@ def is_unused(directory: Path) -> bool:
         return False
 
 
-def processes(directory: Path, pid: int | None = None) -> tuple[ProcessReader, ...]:
-    """The trace's readers, or only those of the process with this id.
+def read(
+    directory: Path, pid: int | None, act: Callable[[Readers], T]
+) -> tuple[T, tuple[Unreadable, ...]]:
+    """What ``act`` makes of the trace's processes, or of the one with this id.
 
-    Raises :class:`PoolhogError` if it has no such process, or cannot be read.
+    With it come the files that it is without, as they cannot be read: it is called again when it
+    finds one. Raises :class:`PoolhogError` if there is no such process, or none can be read.
     """
-    readers = stream_trace(directory)
-    wanted = tuple(reader for reader in readers if pid in (None, reader.process.pid))
-    if not wanted:
-        known = ", ".join(str(reader.process.pid) for reader in readers)
-        raise PoolhogError(f"no process {pid} in {directory}: --pid takes one of {known}")
+    readers, unreadable = find_processes(directory)
+    wanted = _wanted(readers, unreadable, directory, pid)
+    while True:
+        try:
+            return act(wanted), unreadable
+        except UnreadableError as error:
+            left = tuple(reader for reader in wanted if reader.file != error.file)
+            if not left or len(left) == len(wanted):
+                raise
+            wanted, unreadable = left, (*unreadable, error.unreadable)
+
+
+def processes(directory: Path, pid: int | None = None) -> Readers:
+    """The trace's readers, or only those of the process with this id, of files that are whole.
+
+    What cannot be read is told on standard error. Raises :class:`PoolhogError` as ``read`` does.
+    """
+    wanted, unreadable = read(directory, pid, _checked)
+    for one in unreadable:
+        typer.echo(f"poolhog: not in this: {one.file} {one.reason}", err=True)
     return wanted
+
+
+def _checked(readers: Readers) -> Readers:
+    for reader in readers:
+        reader.check()
+    return readers
+
+
+def _wanted(
+    readers: Readers, unreadable: Iterable[Unreadable], directory: Path, pid: int | None
+) -> Readers:
+    wanted = tuple(reader for reader in readers if pid in (None, reader.process.pid))
+    if wanted:
+        return wanted
+    for one in unreadable:
+        if Path(one.file).stem.partition("-")[0] == str(pid):
+            raise TraceError(f"{one.file} {one.reason}")
+    known = ", ".join(str(reader.process.pid) for reader in readers)
+    raise PoolhogError(f"no process {pid} in {directory}: --pid takes one of {known}")
 
 
 def _newest(traces: Iterable[Path]) -> Path | None:

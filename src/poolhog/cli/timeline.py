@@ -9,15 +9,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from poolhog.cli.reading import Reading
-from poolhog.cli.target import Directory, Pid, processes, trace_directory
+from poolhog.cli.target import Directory, Pid, read, trace_directory
 from poolhog.errors import PoolhogError
+from poolhog.render.console import console
 from poolhog.render.svg import MOST_LANES, MOST_ROWS
+from poolhog.render.unreadable import unreadable_json, unreadable_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from poolhog.analysis.view import Selection, View
+    from poolhog.model import Unreadable
     from poolhog.render.hints import Hint
+    from poolhog.trace.reader import ProcessReader
 
 SVG_BINS = 240
 JSON_BINS = 100
@@ -62,18 +66,24 @@ def timeline(
     from poolhog.analysis.view import select, view
     from poolhog.render.view import columns_for
 
-    with Reading() as reading:
-        readers = processes(trace_directory(directory), pid)
+    def look(readers: Sequence[ProcessReader]) -> tuple[Selection, View]:
         chosen = select(readers, started=started, ended=ended, last=last, route=route)
         most_lanes, bins = MOST_LANES, JSON_BINS if svg is None else SVG_BINS
         if svg is None and not as_json:
             most_lanes, bins = MOST_ROWS, columns_for(chosen)
-        shown = view(chosen, most_lanes=most_lanes, bins=bins, counted=reading.counted)
+        return chosen, view(chosen, most_lanes=most_lanes, bins=bins, counted=reading.counted)
+
+    with Reading() as reading:
+        (chosen, shown), unreadable = read(trace_directory(directory), pid, look)
     if svg is not None:
         _write(svg, chosen, shown)
     if as_json:
-        _print_json(shown)
-    elif svg is None:
+        _print_json(shown, unreadable)
+        return
+    out = console(stderr=svg is not None)
+    for line in unreadable_lines(unreadable, out.width):
+        out.print(line, soft_wrap=True)
+    if svg is None:
         _print(chosen, shown, directory)
 
 
@@ -85,14 +95,14 @@ def _write(file: Path, chosen: Selection, shown: View) -> None:
     typer.echo(f"{file}: {summary(shown)}", err=True)
 
 
-def _print_json(shown: View) -> None:
+def _print_json(shown: View, unreadable: Sequence[Unreadable]) -> None:
     from poolhog.render.view import view_json
 
-    typer.echo(json.dumps(view_json(shown), indent=2))
+    told = {"unreadable": unreadable_json(unreadable), **view_json(shown)}
+    typer.echo(json.dumps(told, indent=2))
 
 
 def _print(chosen: Selection, shown: View, directory: Path | None) -> None:
-    from poolhog.render.console import console
     from poolhog.render.view import view_text
 
     out = console()

@@ -53,6 +53,14 @@ class _Suspended(NamedTuple):
     behind: tuple[weakref.ref[Task], ...]
 
 
+class _Ran(NamedTuple):
+    """What a loop did in a round of looks, and whether it did that in the round before."""
+
+    round: int
+    task: Callable[[], Any]
+    is_same: bool
+
+
 class Owners:
     """Says what the owner of a checkout is doing; also asked when a pool times out."""
 
@@ -61,6 +69,7 @@ class Owners:
         self._processors: dict[int, Processor] = {}
         self._suspended: dict[int, _Suspended] = {}
         self._loop_threads: dict[int, tuple[int, int]] = {}
+        self._ran: dict[int, _Ran] = {}
         self._engaged: set[tuple[int, int]] | None = None
         self._round = 0
         self._began_ns = 0
@@ -75,9 +84,9 @@ class Owners:
         used, passed = used_ns - self._used_ns, now_ns - self._began_ns
         self._used_ns, self._began_ns = used_ns, now_ns
         self._is_contended = used > CONTENDED_SHARE * passed
-        for remembered in (self._suspended, self._processors, self._loop_threads):
-            if len(remembered) > MOST_REMEMBERED:
-                remembered.clear()
+        for known in (self._suspended, self._processors, self._loop_threads, self._ran):
+            if len(known) > MOST_REMEMBERED:
+                known.clear()
 
     def look(self, checkout: CheckoutRecord) -> Seen:
         """What the owner is doing now, and where."""
@@ -176,9 +185,22 @@ class Owners:
     def _instead(self, task: Task) -> SiteRecord | None:
         """What occupies the event loop of a task that could run."""
         thread = self._loop_thread(task)
-        if thread is None:
+        if thread is None or not self._is_blocked(task.get_loop()):
             return None
         return self._recorder.sites.chain(self._recorder.sites.places(thread[0]), moving=True)
+
+    def _is_blocked(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Whether one task keeps the loop, as far as the last round of looks tells.
+
+        If it was another then, the loop has many things to do, and none is to blame.
+        """
+        running = asyncio.current_task(loop)
+        last = self._ran.get(id(loop))
+        if last is None or last.round != self._round:
+            is_same = last is None or last.round != self._round - 1 or last.task() is running
+            task = weakref.ref(running) if running is not None else _nothing
+            last = self._ran[id(loop)] = _Ran(self._round, task, is_same)
+        return last.is_same
 
     def _loop_thread(self, task: Task) -> tuple[int, int] | None:
         """The Python and native ids of the thread that the task's loop runs in.

@@ -197,7 +197,7 @@ _FRAMES = {
     State.READY: ": it could go on, but this runs instead",
 }
 _UNSEEN = "; its owner cannot be seen, or is gone"
-_UNSEEN_INSTEAD = ": it could go on; what runs instead cannot be told"
+_UNSEEN_INSTEAD = ": it could go on, and nothing in particular runs instead"
 
 
 def _waiting_lines(waiting: Waiting, *, every: bool, width: int) -> Iterator[Text]:

@@ -14,6 +14,7 @@ from poolhog.model import Outcome
 from poolhog.render.console import count, folded_lines, seconds
 from poolhog.render.frames import short_path
 from poolhog.render.palette import PAINTS, TERMINAL_ACCENT, TERMINAL_MUTED
+from poolhog.render.unreadable import unreadable_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -52,7 +53,7 @@ class Layout:
 def report_lines(report: Report, layout: Layout) -> Iterator[Text]:
     """The report; first comes the conclusion, last what to type next."""
     blocks = (
-        (*_unseen(report, layout.running), *_verdict(report, layout.width)),
+        (*_unseen(report, layout), *_verdict(report, layout.width)),
         tuple(_pools(report, layout)),
         *_findings(report, layout),
         tuple(_routes(report, layout)),
@@ -111,9 +112,10 @@ def _verdict(report: Report, width: int) -> Iterator[Text]:
         yield Text(line, "bold")
 
 
-def _unseen(report: Report, running: Collection[int]) -> Iterator[Text]:
-    """What the recorder lost, and what was not over."""
-    yield from unseen(report.processes, running)
+def _unseen(report: Report, layout: Layout) -> Iterator[Text]:
+    """What the recorder lost, and what was not over or cannot be read."""
+    yield from unreadable_lines(report.unreadable, layout.width)
+    yield from unseen(report.processes, layout.running)
     lent, waiting = (report.outcomes.get(o, 0) for o in (Outcome.OPEN, Outcome.WAITING))
     if lent or waiting:
         parts = [f"{count(lent, 'connection')} not returned"] if lent else []

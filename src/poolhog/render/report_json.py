@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from poolhog.model import Outcome
+from poolhog.render.unreadable import unreadable_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 def report_json(report: Report) -> dict[str, Any]:
     """The report of JSON's values only."""
     return {
+        "unreadable": unreadable_json(report.unreadable),
         "processes": [_process(process) for process in report.processes],
         "pools": [_pool(pool) for pool in report.pools],
         "totals": _totals(report),

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from poolhog.errors import Interrupted, PoolhogError, TraceError
+from poolhog.errors import Interrupted, PoolhogError
+from poolhog.trace.files import UnreadableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -125,8 +126,7 @@ class Database:
     def _parts(self, reader: ProcessReader, index: int, *, copy: bool) -> Iterator[tuple[str, str]]:
         """The rows of a process that belong to each view, as a query."""
         schema = f"process_{index}"
-        uri = f"{reader.file.absolute().as_uri()}?mode=rw"
-        self._connection.execute(f"ATTACH ? AS {schema}", [uri])
+        self._connection.execute(f"ATTACH ? AS {schema}", [reader.uri])
         for view in VIEWS:
             part = self._part(view, schema, reader.process.pid, index)
             yield view, self._copy(view, part) if copy else part
@@ -157,8 +157,8 @@ def _size(reader: ProcessReader) -> int:
         raise _unreadable(reader, error) from error
 
 
-def _unreadable(reader: ProcessReader, error: Exception) -> TraceError:
-    return TraceError(f"{reader.file} cannot be read ({error}); record again")
+def _unreadable(reader: ProcessReader, error: Exception) -> UnreadableError:
+    return UnreadableError(reader.file, f"cannot be read ({error}); record again")
 
 
 def _is_id(column: str) -> bool:

@@ -7,29 +7,42 @@ traces that are larger. Operations and stages are unpacked when they are looked 
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections import Counter
 from contextlib import ExitStack, closing, contextmanager
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from poolhog.errors import TraceError
 from poolhog.model import Pool, Process, Trace
+from poolhog.trace.files import ProcessFile, UnreadableError, readable
 from poolhog.trace.unpacking import PackedOperations, Sites, Unpacker
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    import sqlite3
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from poolhog.model import Checkout, Request
+    from poolhog.model import Checkout, Request, Unreadable
 
     Values = Sequence[Any] | Mapping[str, Any]
 
     Outline = tuple[Any, ...]
     """What is known of a checkout without unpacking it: the columns of ``_OUTLINES``."""
 
-__all__ = ["PackedOperations", "ProcessReader", "Snapshot", "open_trace", "stream_trace"]
+__all__ = [
+    "PackedOperations",
+    "ProcessReader",
+    "Snapshot",
+    "UnreadableError",
+    "find_processes",
+    "open_trace",
+    "read_each",
+    "stream_trace",
+]
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 SCHEMA_VERSION = 2
 """The schema that this reader knows."""
@@ -73,10 +86,11 @@ _REQUESTS_KEPT = 50_000
 def open_trace(directory: str | os.PathLike[str]) -> Trace:
     """Read all that was recorded in ``directory``, also while it is being recorded.
 
-    Raises :class:`poolhog.TraceError` if there is no trace, or one that cannot be read.
+    What is damaged or too new is left out, and named in the trace's ``unreadable``. Raises
+    :class:`poolhog.TraceError` if there is no trace, or nothing of it can be read.
     """
-    readers = stream_trace(directory)
-    parts = [reader.read() for reader in readers]
+    readers, unreadable = find_processes(directory)
+    parts, broken = read_each(readers, ProcessReader.read)
     return Trace(
         processes=tuple(process for part in parts for process in part.processes),
         pools=tuple(pool for part in parts for pool in part.pools),
@@ -87,48 +101,112 @@ def open_trace(directory: str | os.PathLike[str]) -> Trace:
             sorted((c for part in parts for c in part.checkouts), key=lambda c: c.asked)
         ),
         until=max(part.until for part in parts),
+        unreadable=unreadable + broken,
         clock_origin_ns=readers[0].origin_ns,
     )
 
 
 def stream_trace(directory: str | os.PathLike[str]) -> tuple[ProcessReader, ...]:
-    """A reader for each process that was recorded in ``directory``.
+    """A reader for each process that was recorded in ``directory`` and can be read.
 
     Raises :class:`poolhog.TraceError` as ``open_trace`` does, here or while it is read.
+    """
+    return find_processes(directory)[0]
+
+
+def find_processes(
+    directory: str | os.PathLike[str],
+) -> tuple[tuple[ProcessReader, ...], tuple[Unreadable, ...]]:
+    """A reader for each process that was recorded in ``directory``, and the files without one.
+
+    Raises :class:`poolhog.TraceError` if there is none.
     """
     files = sorted(Path(directory).glob("*.sqlite")) if Path(directory).is_dir() else []
     if not files:
         raise TraceError(f"no trace in {directory}: name a directory that a run was recorded into")
-    began_ns = {file: began for file in files if (began := _began_ns(file)) is not None}
-    if not began_ns:
-        raise TraceError(
-            f"the trace in {directory} is empty: its process ended before it recorded, or the file "
-            "was copied without the -wal file beside it; copy both, or record again"
-        )
+    opened = [ProcessFile(file) for file in files]
+    began, broken = _each(opened, _began_ns)
+    known = [(file, began_ns) for file, began_ns in zip(opened, began, strict=True) if began_ns]
     sites = Sites()
-    origin = min(began_ns.values())
-    return tuple(ProcessReader(file, origin, sites) for file in began_ns)
+    origin = min((began_ns for _, began_ns in known), default=0)
+    made, damaged = _each([file for file, _ in known], lambda f: ProcessReader(f, origin, sites))
+    readers = tuple(reader for reader in made if reader is not None)
+    errors = broken + damaged
+    if not readers:
+        raise _nothing(directory, errors)
+    return readers, tuple(error.unreadable for error in errors)
 
 
-def _began_ns(file: Path) -> int | None:
-    """When the process was first recorded; ``None`` if it ended before it said anything."""
-    with _reading(file) as database:
+def read_each(
+    readers: Iterable[ProcessReader], read: Callable[[ProcessReader], T]
+) -> tuple[list[T], tuple[Unreadable, ...]]:
+    """What is read of each process, and the files of which nothing is, as they are damaged.
+
+    Raises :class:`poolhog.TraceError` if all of them are.
+    """
+    found, errors = _each(readers, read)
+    parts = [part for part in found if part is not None]
+    if not parts:
+        raise errors[0]
+    return parts, tuple(error.unreadable for error in errors)
+
+
+def _each(
+    items: Iterable[U], read: Callable[[U], T]
+) -> tuple[list[T | None], list[UnreadableError]]:
+    """What is read of each, ``None`` where that fails, and why it did."""
+    found: list[T | None] = []
+    errors: list[UnreadableError] = []
+    for item in items:
+        try:
+            found.append(read(item))
+        except UnreadableError as error:
+            found.append(None)
+            errors.append(error)
+    return found, errors
+
+
+def _nothing(directory: str | os.PathLike[str], errors: Sequence[UnreadableError]) -> TraceError:
+    """That no file can be read."""
+    told = [error for error in errors if error.unreadable.reason != EMPTY]
+    if not told:
+        return TraceError(f"the trace in {directory} {EMPTY}; copy both, or record again")
+    if len(errors) == 1:
+        return told[0]
+    others = len(errors) - 1
+    noun = "file" if others == 1 else "files"
+    return TraceError(f"{told[0]}; {others} other {noun} cannot be read either")
+
+
+EMPTY = (
+    "is empty: its process ended before it recorded, or the file was copied without the -wal file "
+    "beside it"
+)
+"""What is said of a file in which nothing is."""
+
+
+def _began_ns(file: ProcessFile) -> int:
+    """When the process was first recorded."""
+    with file.reading() as database:
         if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchall():
-            return None
+            raise UnreadableError(file.file, EMPTY)
         meta = _meta(database)
         version = int(meta["schema_version"])
         began_ns = int(meta["monotonic_ns"])
-    if version < SCHEMA_VERSION:
-        raise TraceError(
-            f"{file} was written by an older poolhog ({meta.get('poolhog_version', 'unknown')}): "
-            f"it has schema {version}, this one reads {SCHEMA_VERSION}; record again"
-        )
-    if version > SCHEMA_VERSION:
-        raise TraceError(
-            f"{file} was written by a newer poolhog ({meta.get('poolhog_version', 'unknown')}): "
-            f"it has schema {version}, this one reads {SCHEMA_VERSION}; upgrade poolhog"
-        )
+    if version != SCHEMA_VERSION:
+        raise UnreadableError(file.file, _foreign(meta, version))
     return began_ns
+
+
+def _foreign(meta: Mapping[str, str], version: int) -> str:
+    """What is said of a file of another poolhog's."""
+    writer = meta.get("poolhog_version", "unknown")
+    is_older = version < SCHEMA_VERSION
+    return (
+        f"was written by {'an older' if is_older else 'a newer'} poolhog ({writer}): it has schema "
+        f"{version}, this one reads {SCHEMA_VERSION}; "
+        f"{'record again' if is_older else 'upgrade poolhog'}"
+    )
 
 
 def _meta(database: sqlite3.Connection) -> dict[str, str]:
@@ -136,39 +214,29 @@ def _meta(database: sqlite3.Connection) -> dict[str, str]:
     return {str(key): str(value) for key, value in database.execute("SELECT * FROM meta")}
 
 
-@contextmanager
-def _reading(file: Path) -> Iterator[sqlite3.Connection]:
-    """The open file; whatever is wrong with it becomes a :class:`TraceError`."""
-    with _readable(file), closing(_open(file)) as database:
-        yield database
-
-
-def _open(file: Path) -> sqlite3.Connection:
-    # Not "mode=ro": reading a crashed process's log needs its index to be rebuilt.
-    return sqlite3.connect(f"{file.absolute().as_uri()}?mode=rw", uri=True)
-
-
-@contextmanager
-def _readable(file: Path) -> Iterator[None]:
-    try:
-        yield
-    except (sqlite3.Error, KeyError, TypeError, ValueError) as error:
-        raise TraceError(
-            f"{file} is damaged or no poolhog trace ({error}); record again"
-        ) from error
-
-
 class ProcessReader:
     """Reads one process's file, ``file``, onto the run's clock."""
 
-    def __init__(self, file: Path, origin_ns: int, sites: Sites) -> None:
+    def __init__(self, file: ProcessFile, origin_ns: int, sites: Sites) -> None:
         self.origin_ns = origin_ns
-        self.file = file
+        self.file = file.file
+        self._file = file
         self._sites = sites
         self._held: Snapshot | None = None
-        with _reading(file) as database:
+        with file.reading() as database:
             self.process = _process(_meta(database), origin_ns)
-            self.pools = tuple(_pools(database, file, self.process).values())
+            self.pools = tuple(_pools(database, self.file, self.process).values())
+
+    @property
+    def uri(self) -> str:
+        """What SQLite opens to read the file."""
+        return self._file.uri
+
+    def check(self) -> None:
+        """Read all of the file, and raise :class:`poolhog.TraceError` if it is damaged."""
+        ((told,),) = self.query("PRAGMA quick_check(1)")
+        if told != "ok":
+            raise UnreadableError(self.file, f"is damaged ({told}); record again")
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
@@ -189,8 +257,8 @@ class ProcessReader:
             yield self._held
             return
         with ExitStack() as stack:
-            with _readable(self.file):
-                database = stack.enter_context(closing(_open(self.file)))
+            with readable(self.file):
+                database = stack.enter_context(closing(self._file.open()))
                 found = Snapshot(database, self.file, self.origin_ns, self._sites)
             yield found
 
@@ -231,7 +299,7 @@ class ProcessReader:
         """The answer of the process's file to a question in SQL."""
         if self._held is not None:
             return self._held.query(sql, values)
-        with _reading(self.file) as database:
+        with self._file.reading() as database:
             return database.execute(sql, values).fetchall()
 
     def request_counts(self) -> dict[str, int]:
@@ -285,7 +353,7 @@ class Snapshot:
         Their requests are those that are given, if there are any.
         """
         known = requests if requests is not None else {}
-        with _readable(self._file):
+        with readable(self._file):
             rows = self._database.execute(_CHECKOUTS.format(which), values)
             while batch := rows.fetchmany(_BATCH):
                 if requests is None and len(known) > _REQUESTS_KEPT:
@@ -312,7 +380,7 @@ class Snapshot:
         """
         values = {**values, "empty": self.unpack.number_of(""), "operations": operations}
         early: list[Outline] = []
-        with _readable(self._file):
+        with readable(self._file):
             rows = self._database.execute(_OUTLINES.format(condition), values)
             while batch := rows.fetchmany(_BATCH):
                 batch = sorted(early + batch, key=_ASKED)
@@ -324,19 +392,19 @@ class Snapshot:
         """How many requests of each name were recorded, with a checkout or without."""
         values = {"empty": self.unpack.number_of("")}
         counts: Counter[str] = Counter()
-        with _readable(self._file):
+        with readable(self._file):
             for method, route, path, number in self._database.execute(_REQUEST_COUNTS, values):
                 counts[self.unpack.request_name(method, route, path)] += number
         return counts
 
     def query(self, sql: str, values: Values = ()) -> list[tuple[Any, ...]]:
         """The answer to a question in SQL."""
-        with _readable(self._file):
+        with readable(self._file):
             return self._database.execute(sql, values).fetchall()
 
     def _numbered_requests(self, which: str, values: Values) -> Iterator[tuple[int, Request]]:
         query = f"SELECT * FROM packed_requests {which} ORDER BY started"  # noqa: S608
-        with _readable(self._file):
+        with readable(self._file):
             for row in self._database.execute(query, values):
                 yield row[0], self.unpack.request(row)
 
