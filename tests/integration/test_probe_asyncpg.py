@@ -337,3 +337,55 @@ def test_a_connection_of_no_pool_is_not_recorded(database: Database, recording: 
     asyncio.run(work())
     (checkout,) = recording.read_checkouts()
     assert kinds(checkout) == ["connect", "statement", "reset"]
+
+
+async def _execute(connection: Any) -> None:
+    await connection.execute("SELECT pg_sleep(60)")
+
+
+async def _fetch(connection: Any) -> None:
+    await connection.fetch("SELECT pg_sleep($1)", 60)
+
+
+async def _iterate(connection: Any) -> None:
+    async with connection.transaction():
+        async for _ in connection.cursor("SELECT pg_sleep(60)"):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("work", "kind"), [(_execute, "statement"), (_fetch, "statement"), (_iterate, "fetch")]
+)
+def test_a_connection_that_the_server_ends_during_a_statement(
+    database: Database, recording: Recording, work: Any, kind: str
+) -> None:
+    """The pool has it back before whoever waits for the answer learns that there is none."""
+
+    async def lose() -> None:
+        async with opened(database, 2) as pool, pool.acquire() as other:
+
+            async def victim() -> None:
+                async with pool.acquire() as connection:
+                    pid.set_result(connection.get_server_pid())
+                    await work(connection)
+
+            pid = asyncio.get_running_loop().create_future()
+            task = asyncio.create_task(victim())
+            asked = (
+                "SELECT count(*) FROM pg_stat_activity WHERE pid = $1 AND wait_event = 'PgSleep'"
+            )
+            while not await other.fetchval(asked, await pid):
+                await asyncio.sleep(0.01)
+            await other.execute("SELECT pg_terminate_backend($1)", await pid)
+            # What a transaction's end makes of it is another exception.
+            with pytest.raises((asyncpg.ConnectionDoesNotExistError, asyncpg.InterfaceError)):
+                await task
+
+    asyncio.run(lose())
+    _, checkout = recording.read_checkouts()
+    last = checkout.operations[-1]
+    assert (last.kind, last.error) == (kind, "ConnectionDoesNotExistError")
+    assert checkout.outcome is Outcome.RETURNED
+    assert checkout.returned is not None
+    assert last.ended is not None
+    assert last.ended <= checkout.returned

@@ -36,11 +36,12 @@ def watch_pools(recorder: Recorder, patches: Patches) -> None:
     """Record pools, checkouts and operations."""
     from asyncpg.connection import Connection
     from asyncpg.cursor import BaseCursor
+    from asyncpg.exceptions import ConnectionDoesNotExistError
     from asyncpg.pool import Pool, PoolAcquireContext, PoolConnectionHolder
     from asyncpg.prepared_stmt import PreparedStatement
     from asyncpg.transaction import Transaction
 
-    probe = _PoolProbe(recorder)
+    probe = _PoolProbe(recorder, ConnectionDoesNotExistError())
     waits = Waits(recorder, probe.ask, probe.grant, TimeoutError)
     patches.wrap(Pool, "_acquire", waits.wrap_async)
     patches.wrap(PoolConnectionHolder, "_release", probe.wrap_release)
@@ -64,10 +65,11 @@ def watch_pools(recorder: Recorder, patches: Patches) -> None:
 
 
 class _PoolProbe:
-    """The hooks of one recorder."""
+    """The hooks of one recorder; ``lost`` is what asyncpg raises when it loses a connection."""
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: Recorder, lost: Exception) -> None:
         self._recorder = recorder
+        self._lost = lost
         # A pool takes no weak reference; its queue, which it has for life, does.
         self._pools: weakref.WeakKeyDictionary[Any, PoolRecord] = weakref.WeakKeyDictionary()
         self._checkouts: weakref.WeakKeyDictionary[Any, CheckoutRecord] = (
@@ -178,8 +180,13 @@ class _PoolProbe:
 
     def _returned(self, holder: Any) -> None:
         checkout = self._checkouts.pop(holder, None)
-        if checkout is not None:
-            self._recorder.end(checkout)
+        if checkout is None:
+            return
+        operation = checkout.operation
+        if operation is not None and holder._con is not None and holder._con.is_closed():
+            # A connection that is lost goes back first; then whoever waits for it learns why.
+            operation.end(self._lost)
+        self._recorder.end(checkout)
 
 
 def _is_pooled(connection: Any) -> bool:
