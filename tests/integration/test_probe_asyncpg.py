@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import io
 import itertools
-from contextlib import asynccontextmanager
+import time
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -24,12 +25,14 @@ from recorded_app import (
 import poolhog
 from poolhog import OperationKind, Outcome
 from poolhog.analysis.accounting import account, idle_in_transaction, transactions
+from poolhog.recording.awaiting import await_chain, is_in_database
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from poolhog.lab.postgres import Database
+    from poolhog.recording.awaiting import Chain
 
 
 @pytest.fixture
@@ -389,3 +392,49 @@ def test_a_connection_that_the_server_ends_during_a_statement(
     assert checkout.returned is not None
     assert last.ended is not None
     assert last.ended <= checkout.returned
+
+
+@pytest.mark.parametrize("work", [_execute, _fetch])
+def test_where_a_task_is_that_awaits_the_driver(database: Database, work: Any) -> None:
+    """asyncpg's protocol is written in Cython, which makes frames up."""
+
+    async def look() -> Chain:
+        connection = await asyncpg.connect(database.url)
+        task = asyncio.create_task(work(connection))
+        await asyncio.sleep(0.2)
+        found = await_chain(task)
+        connection.terminate()
+        with suppress(asyncpg.ConnectionDoesNotExistError):
+            await task
+        return found
+
+    chain = asyncio.run(look())
+    files = [code.co_filename for code, _ in chain.places]
+    assert is_in_database(chain.places)
+    assert files[0].endswith("asyncpg/connection.py")
+    assert files[-1] == __file__
+
+
+def test_cancelling_a_statement_is_busy(database: Database, recording: Recording) -> None:
+    """The driver asks the server to stop, and SQLAlchemy waits for it: nobody parks there."""
+
+    async def cancel() -> None:
+        async with async_engine(database.url) as engine:
+
+            async def work() -> None:
+                async with engine.connect() as connection:
+                    await connection.execute(sa.text("SELECT pg_sleep(60)"))
+
+            task = asyncio.create_task(work())
+            await asyncio.sleep(0.3)
+            task.cancel()
+            await asyncio.sleep(0)
+            # What the server says is not read before the loop comes to it.
+            asyncio.get_running_loop().call_soon(time.sleep, 0.3)
+            with suppress(asyncio.CancelledError):
+                await task
+
+    asyncio.run(cancel())
+    (checkout,) = recording.read_checkouts()
+    spent = account(checkout, checkout.returned or 0.0)
+    assert spent.parked < 0.1 * (spent.use - 0.3)

@@ -4,14 +4,22 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from factories import make_checkout, make_request, op
+from factories import make_checkout, make_request, make_site, op
 
+from poolhog.analysis.findings import Example, Finding, FindingKind
 from poolhog.analysis.lifecycle import lifecycle_of
 from poolhog.analysis.log import log_of
 from poolhog.analysis.timeline import build_timeline
-from poolhog.lab.claims import check
-from poolhog.lab.parameters import Parameters
-from poolhog.lab.results import BurstResult, Claim, LifecycleResult, LoadResult, Results
+from poolhog.lab.claims import EXTERNAL_CALL, check
+from poolhog.lab.parameters import Experiment, Parameters
+from poolhog.lab.results import (
+    BurstResult,
+    Claim,
+    Diagnosis,
+    LifecycleResult,
+    LoadResult,
+    Results,
+)
 from poolhog.lab.service.settings import Style
 from poolhog.model import Checkout, OperationKind, Request
 
@@ -240,3 +248,43 @@ def test_jitter_widens_the_bounds() -> None:
     assert not only(check(calm), "T12").holds
     jittery = dataclasses.replace(calm.parameters, external_jitter=1.0)
     assert only(check(dataclasses.replace(calm, parameters=jittery)), "T12").holds
+
+
+@pytest.mark.parametrize("experiment", [Experiment.BURST, Experiment.LOAD])
+@pytest.mark.parametrize(
+    ("style", "sources", "holds"),
+    [
+        (Style.IMPLICIT, [EXTERNAL_CALL], True),
+        (Style.IMPLICIT, [], False),
+        (Style.IMPLICIT, ["result = await database.execute(query)"], False),
+        (Style.IMPLICIT, [EXTERNAL_CALL, "result = await database.execute(query)"], False),
+        (Style.EXPLICIT, [], True),
+        (Style.EXPLICIT, ["result = await database.execute(update)"], False),
+        (Style.PER_QUERY, [], True),
+        (Style.PER_QUERY, [None], False),
+    ],
+)
+def test_what_poolhog_names_is_held_against_what_is_true(
+    experiment: Experiment, style: Style, sources: list[str | None], *, holds: bool
+) -> None:
+    named = tuple(make_finding(source) for source in sources)
+    (claim,) = check(results(diagnoses=[Diagnosis(experiment, style, named)]))
+    assert claim.holds is holds
+    assert (claim.id == "T15") is (experiment is Experiment.LOAD)
+
+
+def make_finding(source: str | None) -> Finding:
+    return Finding(
+        kind=FindingKind.PARKED_CHECKOUT,
+        site=make_site(48, source) if source is not None else None,
+        routes=(),
+        checkouts=1,
+        seconds=1.0,
+        share=0.1,
+        waited=0.0,
+        waiters=(),
+        detail="",
+        advice="",
+        awaiting=(),
+        example=Example(None, "1.1", 1, 0.0, 1.0),
+    )

@@ -270,6 +270,34 @@ class TestTasks:
         with owner.at_work(run_async(main)) as checkout:
             assert mostly(quiet, checkout) == (Activity.READY, "burn")
 
+    def test_of_a_loop_that_has_much_to_do_no_task_is_to_blame(self, quiet: Recorder) -> None:
+        """Each has the loop for less time than there is between two looks."""
+        owner = Owner(quiet)
+
+        async def work() -> None:
+            while not owner.ending.is_set():
+                until = time.monotonic() + INTERVAL_S / 3
+                while time.monotonic() < until:
+                    sum(range(50))
+                await asyncio.sleep(0)
+
+        async def main() -> None:
+            async def hold() -> None:
+                owner.take()
+                while not owner.ending.is_set():
+                    await asyncio.sleep(0)
+
+            await asyncio.gather(hold(), *(work() for _ in range(20)))
+
+        with owner.at_work(run_async(main)) as checkout:
+            seen = looks(quiet, checkout)
+        ready = Counter[str | None]()
+        for (activity, function), times in seen.items():
+            if activity is Activity.READY:
+                ready[function] += times
+        assert ready.total() > ROUNDS / 2
+        assert ready[None] > 0.8 * ready.total()
+
     @pytest.mark.parametrize("wait", AWAITING_OTHERS)
     def test_waiting_for_a_task_that_computes(self, quiet: Recorder, wait: Through) -> None:
         owner = Owner(quiet)

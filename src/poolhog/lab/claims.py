@@ -19,7 +19,13 @@ from poolhog.render.console import count
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from poolhog.lab.results import BurstResult, LifecycleResult, LoadResult, Results
+    from poolhog.lab.results import (
+        BurstResult,
+        Diagnosis,
+        LifecycleResult,
+        LoadResult,
+        Results,
+    )
 
 LOGS = {
     Style.IMPLICIT: (
@@ -95,11 +101,14 @@ def _about_write(claim: str, name: str, result: LifecycleResult) -> Claim:
 def _about_diagnoses(results: Results) -> Iterator[Claim]:
     """What poolhog names in each style's trace: the external call's line, or nothing."""
     for style, (claim, expected) in DIAGNOSES.items():
-        diagnosis = results.diagnosis_of(Experiment.BURST, style)
-        if diagnosis is not None:
-            sources = [finding.site.source for finding in diagnosis.findings if finding.site]
-            named = sources[0] if sources else NOTHING
-            yield _text(claim, f"{style}: the line that poolhog names", expected, named)
+        for experiment, slide, under in (
+            (Experiment.BURST, claim, ""),
+            (Experiment.LOAD, UNDER_LOAD, " under load"),
+        ):
+            diagnosis = results.diagnosis_of(experiment, style)
+            if diagnosis is not None:
+                text = f"{style}: the line that poolhog names{under}"
+                yield _text(slide, text, expected, _named(diagnosis))
     forgotten = results.diagnosis_of(Experiment.LIFECYCLE, Style.IMPLICIT_FORGOTTEN_COMMIT)
     if forgotten is not None:
         lost = [f for f in forgotten.findings if f.kind is FindingKind.LOST_WRITE]
@@ -108,14 +117,21 @@ def _about_diagnoses(results: Results) -> Iterator[Claim]:
         yield _text("T6", text, str(FindingKind.LOST_WRITE), measured)
 
 
+def _named(diagnosis: Diagnosis) -> str:
+    """The lines that were named, each once, the most wasteful first; of other findings the kind."""
+    lines = (f.site.source if f.site is not None else str(f.kind) for f in diagnosis.findings)
+    return " · ".join(dict.fromkeys(lines)) or NOTHING
+
+
 NOTHING = "nothing"
+UNDER_LOAD = "T15"
 EXTERNAL_CALL = "updated_note_data = await external_api.sync_note(note_id)"
 DIAGNOSES = {
     Style.IMPLICIT: ("T9", EXTERNAL_CALL),
     Style.EXPLICIT: ("T11", NOTHING),
     Style.PER_QUERY: ("T14", NOTHING),
 }
-"""The slide of a style's burst, and the line that is to be named in its trace."""
+"""The slide of a style's burst, and the line that is to be named in its trace, and under load."""
 
 
 def _fails(results: Results) -> bool:

@@ -47,6 +47,7 @@ _SHIELD = "shield.<locals>._outer_done_callback"
 _GREENLET = "greenlet_spawn"
 """SQLAlchemy's function that awaits whatever a greenlet wants, also the application's in it."""
 
+_CYTHON = ".pyx"
 _ASYNC_LIBRARIES = (os.path.join("asyncio", ""), os.path.join("anyio", ""))  # noqa: PTH118
 _SITE_PACKAGES = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 _STANDARD_LIBRARY = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120
@@ -80,7 +81,9 @@ def await_chain(task: Task) -> Chain:
             # what it goes on with to the garbage collector only.
             awaitable = _behind(awaitable)
             continue
-        places.append((frame.f_code, frame.f_lasti))
+        # Cython's coroutines show frames that are none, of files that are nowhere.
+        if not frame.f_code.co_filename.endswith(_CYTHON):
+            places.append((frame.f_code, frame.f_lasti))
         if frame.f_code.co_name == _IN_WORKER_THREAD:
             worker = _worker(frame)
         innermost = frame
