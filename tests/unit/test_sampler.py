@@ -557,6 +557,44 @@ class TestThreads:
         assert seen[Activity.RUNNING] > 3 * ROUNDS / 10
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs a processor of one's own")
+def test_threads_that_the_system_starves_are_not_parked(quiet: Recorder) -> None:
+    """They wait for the interpreter, whose holder waits for a processor that others have."""
+    owners = [Owner(quiet) for _ in range(2)]
+    processors = os.sched_getaffinity(0)
+    seen = Counter[Activity]()
+
+    def hold(owner: Owner) -> Callable[[], None]:
+        def work() -> None:
+            owner.take()
+            while not owner.ending.is_set():
+                sum(range(50_000))
+
+        return work
+
+    os.sched_setaffinity(0, {min(processors)})
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(6)]
+    try:
+        with (
+            owners[0].at_work(hold(owners[0])) as first,
+            owners[1].at_work(hold(owners[1])) as second,
+        ):
+            os.sched_setaffinity(0, processors)
+            for _ in range(ROUNDS):
+                # What is seen first stays so as long as a thread gets nothing of the processor.
+                looker = Owners(quiet)
+                for _ in range(3):
+                    time.sleep(INTERVAL_S)
+                    looker.begin()
+                    seen.update(looker.look(checkout)[0] for checkout in (first, second))
+    finally:
+        os.sched_setaffinity(0, processors)
+        for process in busy:
+            process.kill()
+            process.wait()
+    assert seen[Activity.PARKED] < 0.05 * seen.total()
+
+
 def test_no_frame_and_no_local_is_kept_alive(recorder: Recorder) -> None:
     class Large:
         pass

@@ -82,14 +82,17 @@ class Processor:
         if self._credit >= _HALF:
             self._credit -= 1.0
             return Activity.RUNNING
-        call = _system_call(self._thread_id) if _calls(*place) else _NONE
-        if call == _NONE:
+        call, address = _system_call(self._thread_id) if _calls(*place) else (_NONE, 0)
+        interpreter = _interpreter()
+        if call == _NONE or (call == _FUTEX and address in interpreter):
             return Activity.RUNNING if is_new else Activity.READY
+        if interpreter or call != _FUTEX:
+            return Activity.PARKED
         # A lock and the interpreter's own are waited for in the same call. Who waits for the latter
         # wakes up every 5 ms to ask for it, and so uses a little of the processor.
         wakes_up = used > 0 and not is_new
         gets_turns = wakes_up or (is_contended and at_ns - self._turn_ns < RECENTLY_NS)
-        return Activity.READY if gets_turns and call == _FUTEX else Activity.PARKED
+        return Activity.READY if gets_turns else Activity.PARKED
 
     def _read(self) -> int:
         try:
@@ -98,22 +101,42 @@ class Processor:
             return 0
 
 
-def _system_call(thread_id: int) -> bytes:
-    """The number of the system call that the thread waits in, as Linux tells it.
+@functools.cache
+def _interpreter() -> range:
+    """The addresses of the interpreter's own state, in which the lock is that all threads need.
+
+    No other lock is among them. Empty where these cannot be found out.
+    """
+    if _C is None:
+        return range(0)
+    try:
+        state = ctypes.addressof(ctypes.c_char.in_dll(ctypes.pythonapi, "_PyRuntime"))
+        with open("/proc/self/maps", "rb") as maps:  # noqa: PTH123 - no object for it
+            areas = [line.split(b" ", 1)[0].split(b"-") for line in maps]
+    except (AttributeError, OSError, ValueError):
+        return range(0)
+    found = (range(int(first, 16), int(end, 16)) for first, end in areas)
+    return next((area for area in found if state in area), range(0))
+
+
+def _system_call(thread_id: int) -> tuple[bytes, int]:
+    """The number of the system call that the thread waits in, as Linux tells it, and its argument.
 
     Empty if it waits for nothing or for the processor, ``?`` where there is no telling.
     """
     if _C is None:
-        return b"?"
+        return b"?", 0
     library, make_buffer = _C
     file = library.open(b"/proc/self/task/%d/syscall" % thread_id, os.O_RDONLY)
     if file < 0:
-        return b"?"
-    buffer = make_buffer(32)
+        return b"?", 0
+    buffer = make_buffer(64)
     length = library.read(file, buffer, len(buffer))
     library.close(file)
-    call = buffer.raw[: max(length, 0)].split(b" ", 1)[0]
-    return _NONE if call.startswith(b"running") else call or b"?"
+    call, *arguments = buffer.raw[: max(length, 0)].split(b" ", 2)
+    if call.startswith(b"running"):
+        return _NONE, 0
+    return call or b"?", int(arguments[0], 16) if len(arguments) > 1 else 0
 
 
 @functools.lru_cache(maxsize=10_000)

@@ -149,7 +149,7 @@ LEFT JOIN texts AS e ON e.id = json_extract(o.value, '$[5]')
 LEFT JOIN texts AS b ON b.id = json_extract(o.value, '$[6]');
 
 CREATE VIEW samples AS
-SELECT s.checkout_id, a.text AS activity, -- parked, running, ready
+SELECT s.checkout_id, a.text AS activity, -- parked, running, ready, busy
        s.site_id,                        -- where the owner was; when it was ready: what ran instead
        z.value + 1000 * s.started AS started_ns,
        z.value + 1000 * (s.started + s.ended) AS ended_ns      -- NULL: still so

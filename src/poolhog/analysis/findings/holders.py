@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from poolhog.analysis.findings.blame import blame
 from poolhog.analysis.findings.names import abbreviated, place, route_of
-from poolhog.model import OperationKind
+from poolhog.model import Activity, OperationKind
 
 if TYPE_CHECKING:
     from poolhog.model import Checkout, Operation, Sample, Site
@@ -28,8 +28,12 @@ def _doing(checkout: Checkout, instant: float) -> str:
     sample = _nearest(checkout, instant)
     if sample is None:
         return f"between two operations, asked for at {place(checkout.site)}"
-    site = blame(sample.site, before).site or checkout.site
-    return f"{sample.activity} at {place(site)}"
+    asked_for = f"asked for at {place(checkout.site)}"
+    if sample.site is None:
+        is_gone = sample.activity is Activity.PARKED
+        return f"{'left behind' if is_gone else sample.activity}, {asked_for}"
+    site = blame(sample.site, before).site
+    return f"{sample.activity} at {place(site)}" if site is not None else asked_for
 
 
 def _busy(operation: Operation) -> str:

@@ -73,7 +73,7 @@ def _nested(entry: Entry) -> str:
 
 
 def _never_returned(entry: Entry) -> str:
-    kept = f"; not used for {duration(entry.whole)} until then" if entry.whole else ""
+    kept = f"; held for {duration(entry.whole)} after their last use" if entry.whole else ""
     return f"{count(entry.checkouts, 'connection')} {_first(entry)}{kept}"
 
 
