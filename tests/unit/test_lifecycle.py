@@ -251,3 +251,20 @@ def test_autocommit_ends_with_nothing() -> None:
         operations=[op(OperationKind.STATEMENT, 1, 2, SELECT)],
     )
     assert lifecycle_of(request, [checkout], until=9).ended_with is None
+
+
+def test_background_tasks_are_a_stage_between_the_response_and_the_unwinding() -> None:
+    stages = [("endpoint", 2, 3), ("background", 5, 6), ("background", 6, 8), ("exit stack", 8, 9)]
+    request = make_request(ended=9.0, responding=4.0, responded=4.5, stages=stages)
+    told = [(s.name, s.started, s.ended) for s in lifecycle_of(request, (), 9.0).stages]
+    assert told[-3:] == [
+        ("return response", 4, 4.5),
+        ("background tasks", 5, 8),
+        ("async exit stack", 8, 9),
+    ]
+
+
+def test_what_follows_background_tasks_without_a_stage_is_the_unwinding() -> None:
+    request = make_request(ended=9.0, responding=4.0, responded=4.5, stages=[("background", 5, 8)])
+    told = [(s.name, s.started, s.ended) for s in lifecycle_of(request, (), 9.0).stages]
+    assert told[-2:] == [("background tasks", 5, 8), ("async exit stack", 8, 9)]

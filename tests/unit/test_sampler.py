@@ -315,6 +315,21 @@ class TestTasks:
         assert parked < ROUNDS / 4
         assert (Activity.RUNNING, "burn") in seen
 
+    def test_waiting_for_a_group_that_gets_others_meanwhile(self, quiet: Recorder) -> None:
+        """The future that it awaits is the same as before."""
+
+        async def grow() -> None:
+            async with asyncio.TaskGroup() as group:
+
+                async def first() -> None:
+                    # Long enough to be looked at.
+                    await asyncio.sleep(5 * INTERVAL_S)
+                    group.create_task(asyncio.sleep(3600))
+
+                group.create_task(first())
+
+        assert self.parked_in(quiet, grow) == (Activity.PARKED, "grow")
+
     def test_waiting_for_the_first_of_some_tasks_is_parked(self, quiet: Recorder) -> None:
         """It could go on long before the last of them is done."""
 

@@ -33,6 +33,7 @@ SERIALIZATION = "response validation, serialization"
 EARLY_EXIT = "async exit stack before the response"
 MIDDLEWARE = "middleware"
 RESPONSE = "return response"
+BACKGROUND = "background tasks"
 EXIT = "async exit stack"
 
 # The order in which a request can go through them; none has all.
@@ -45,11 +46,13 @@ STAGE_ORDER = (
     EARLY_EXIT,
     MIDDLEWARE,
     RESPONSE,
+    BACKGROUND,
     EXIT,
 )
 
 _SESSION = "session"
 _EXIT_STACK = "exit stack"
+_BACKGROUND = "background"
 _RECORDED = {
     "dependencies": DEPENDENCIES,
     "endpoint": EXECUTION,
@@ -165,7 +168,14 @@ def _stages(request: Request, until: float) -> Iterator[Span]:
         responded = ended if request.responded is None else request.responded
         spans.append(Span(RESPONSE, responding, responded))
         late = [Span(EXIT, s.started, _end(s, until)) for s in recorded if s not in early]
-        spans += late or [Span(EXIT, responded, ended)]
+        tasks = [
+            Span(BACKGROUND, s.started, _end(s, until))
+            for s in request.stages
+            if s.name == _BACKGROUND and s.started >= responding
+        ]
+        over = max([responded, *(task.ended for task in tasks)])
+        late = late or [Span(EXIT, over, ended)]
+        spans += sorted((*tasks, *late), key=lambda span: span.started)
     return (span for span in _joined(spans) if span.ended > span.started)
 
 

@@ -32,12 +32,12 @@ _SUSPENDED = (("cr_frame", "cr_await"), ("gi_frame", "gi_yieldfrom"), ("ag_frame
 _IN_WORKER_THREAD = "run_sync_in_worker_thread"
 """anyio's function that waits for a thread; its local variable ``worker`` is the thread."""
 
+_GROUPS = ("TaskGroup.__aexit__", "TaskGroup._aexit")
 _WAITING_FOR = {
     "wait_for": "fut",
     "_cancel_and_wait": "fut",
     "_wait": "fs",
-    "TaskGroup.__aexit__": "self",
-    "TaskGroup._aexit": "self",
+    **dict.fromkeys(_GROUPS, "self"),
 }
 """Functions of asyncio's and anyio's that wait for tasks, and the variable that has these."""
 
@@ -96,6 +96,11 @@ def await_chain(task: Task) -> Chain:
 def waits_for_thread(places: Iterable[tuple[CodeType, int]]) -> bool:
     """Whether the frames are those of a task that waits for a thread, begun or not."""
     return any(code.co_name == _IN_WORKER_THREAD for code, _ in places)
+
+
+def waits_for_group(places: Sequence[tuple[CodeType, int]]) -> bool:
+    """Whether the innermost frame waits for a group of tasks, of asyncio's or anyio's."""
+    return bool(places) and places[0][0].co_qualname in _GROUPS
 
 
 def is_in_database(places: Sequence[tuple[CodeType, int]]) -> bool:

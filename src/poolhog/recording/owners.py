@@ -15,7 +15,12 @@ import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from poolhog.model import Activity, Outcome
-from poolhog.recording.awaiting import await_chain, is_in_database, waits_for_thread
+from poolhog.recording.awaiting import (
+    await_chain,
+    is_in_database,
+    waits_for_group,
+    waits_for_thread,
+)
 from poolhog.recording.processor import Processor
 
 if TYPE_CHECKING:
@@ -134,8 +139,9 @@ class Owners:
             is_in_database(chain.places),
             tuple(map(weakref.ref, chain.tasks)) if is_followed else (),
         )
-        # Who queues for a thread awaits the same future when it gets one.
-        if not waits_for_thread(chain.places):
+        # Who queues for a thread awaits the same future when it gets one, and a group of tasks may
+        # get others meanwhile.
+        if not (waits_for_thread(chain.places) or waits_for_group(chain.places)):
             self._suspended[id(task)] = known
         return known
 

@@ -6,7 +6,15 @@ from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING
 
 from poolhog.analysis.accounting import State
-from poolhog.analysis.lifecycle import EXIT, RESPONSE, ROUTING, STAGE_ORDER, UNTOLD, Span
+from poolhog.analysis.lifecycle import (
+    BACKGROUND,
+    EXIT,
+    RESPONSE,
+    ROUTING,
+    STAGE_ORDER,
+    UNTOLD,
+    Span,
+)
 from poolhog.render.console import seconds
 from poolhog.render.palette import PAINTS, paints_of
 from poolhog.render.svg import (
@@ -46,7 +54,7 @@ _CSS = (
     (".response", "stroke:var(--ink);stroke-width:1.5;stroke-dasharray:4 3"),
     (".lasted", "font-size:11px;font-weight:600"),
 )
-_AFTERWARDS = (RESPONSE, EXIT)
+_AFTERWARDS = (RESPONSE, BACKGROUND, EXIT)
 
 
 def lifecycle_svg(lifecycle: Lifecycle, *, title: str, width: float = WIDTH) -> str:
