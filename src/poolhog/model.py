@@ -171,6 +171,11 @@ class Site:
     caller: Site | None = None
 
     @property
+    def name(self) -> str:
+        """The function as its module knows it, without those that it is defined in."""
+        return self.function.rpartition("<locals>.")[2]
+
+    @property
     def stack(self) -> tuple[Site, ...]:
         """The site and its callers, the innermost first."""
         found = [self]

@@ -89,7 +89,7 @@ def make_app(url: str) -> FastAPI:
     app.state.sync = sync
     app.state.kept = []
 
-    async def open_session() -> AsyncIterator[AsyncSession]:
+    async def open_session() -> AsyncIterator[AsyncSession]:  # dependency
         async with AsyncSession(engine) as session:
             yield session
 
@@ -312,9 +312,10 @@ def test_parked_in_a_thread(findings: Findings) -> None:
 
 
 def test_held_after_the_response_by_a_background_task(findings: Findings) -> None:
-    found = only(findings.of("/background"), FindingKind.HELD_AFTER_RESPONSE, "background")
-    assert 'scope="function"' in found.advice
-    assert "while background tasks ran, asked for at test_findings.py:" in found.detail
+    found = only(findings.of("/background"), FindingKind.HELD_AFTER_RESPONSE, "dependency")
+    assert '`Depends(open_session, scope="function")`' in found.advice
+    assert "by the dependency `open_session`, while background tasks ran, asked" in found.detail
+    assert found.awaiting[0].line == line_of("background")
 
 
 def test_held_while_a_client_reads_slowly(findings: Findings) -> None:

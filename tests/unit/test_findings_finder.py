@@ -27,7 +27,7 @@ from poolhog.analysis.findings import Finder, FindingKind, find
 from poolhog.analysis.findings.lending import MOST_INNER
 from poolhog.analysis.findings.wording import deadlock_from
 from poolhog.analysis.thresholds import Thresholds
-from poolhog.model import Activity, Cause, OperationKind, Outcome, Trace
+from poolhog.model import Activity, Cause, OperationKind, Outcome, Stage, Trace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -231,6 +231,22 @@ class TestAfterTheResponse:
         )
         told = "while background tasks ran, asked for at service.py:11"
         assert told in found(self.checkout(request))[0].detail
+
+    def test_the_dependency_that_gave_it_back_is_named(self) -> None:
+        closing = [
+            Stage("exit stack", 4.0, 4.5, make_site(40, function="app.<locals>.audit")),
+            Stage("exit stack", 4.5, 5.5, make_site(50, function="app.<locals>.get_db")),
+            Stage("exit stack", 5.5, 6.0, make_site(60, function="app.<locals>.get_settings")),
+        ]
+        request = replace(self.REQUEST, stages=closing)
+        finding = found(self.checkout(request))[0]
+        assert finding.site is closing[1].site
+        assert "by the dependency `get_db`, asked for at service.py:11" in finding.detail
+        assert '`Depends(get_db, scope="function")`' in finding.advice
+        assert finding.awaiting == (CALL, SLEEP)
+        # It is not known of a connection that is still out.
+        still_open = replace(self.checkout(request), returned=None, outcome=Outcome.OPEN)
+        assert "`Depends(…" in found(still_open)[0].advice
 
     def test_what_every_dependency_costs_is_not_found(self) -> None:
         assert found(*(one_get()[1] for _ in range(3))) == ()

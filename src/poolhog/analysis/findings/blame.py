@@ -12,10 +12,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Blame:
-    """The line to change, and what was called from there, the innermost last."""
+    """The line to change, and what was called from there, the innermost last.
+
+    If it ``is_dependency``, it is where the dependency is defined that keeps the connection.
+    """
 
     site: Site | None
     awaiting: tuple[Site, ...] = ()
+    is_dependency: bool = False
 
 
 NOBODY = Blame(None)

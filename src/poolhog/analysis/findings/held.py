@@ -174,8 +174,11 @@ def _occurrence(
         note = _fate(checkout)
     else:
         note = f"asked for at {place(checkout.site)}"
-        if kind is FindingKind.HELD_AFTER_RESPONSE and _is_in_background(checkout, piece):
-            note = f"while background tasks ran, {note}"
+        if kind is FindingKind.HELD_AFTER_RESPONSE:
+            if _is_in_background(checkout, piece):
+                note = f"while background tasks ran, {note}"
+            if moments.dependency is not None:
+                note = f"by the dependency `{moments.dependency.name}`, {note}"
     return _Occurrence(kind, moments.where(kind, piece.seen, near.reference), note)
 
 

@@ -76,7 +76,8 @@ class Moments:
     """The moments of one checkout from which on a gap is something else.
 
     ``nested`` are the others that its owner had meanwhile. ``lost_from`` is when the application
-    had used it for the last time, if it was never returned.
+    had used it for the last time, if it was never returned. ``dependency`` is where the one is
+    defined that gave it back when it was closed.
     """
 
     def __init__(self, checkout: Checkout, until: float, nested: Sequence[Nested]) -> None:
@@ -86,6 +87,7 @@ class Moments:
         responding = request.responding if request is not None else None
         self._responded = _responded(checkout, request)
         self.lost_from = _last_use(checkout) if is_lost(checkout) else None
+        self.dependency = _dependency(checkout) if self._responded is not None else None
         end = end_of(checkout, until)
         instants = {responding, self._responded, self.lost_from}
         instants.update(instant for one in nested for instant in (one.started, one.ended))
@@ -124,6 +126,9 @@ class Moments:
         if kind is FindingKind.NEVER_RETURNED:
             return Blame(asked_at)
         found = blame(seen, reference)
+        if kind is FindingKind.HELD_AFTER_RESPONSE and self.dependency is not None:
+            below = found.awaiting if found.site is None else (found.site, *found.awaiting)
+            return Blame(self.dependency, below, is_dependency=True)
         if found.site is None:
             return Blame(asked_at, found.awaiting)
         if kind is not FindingKind.PARKED_CHECKOUT and _only_passes_on(found.site, reference):
@@ -171,6 +176,17 @@ def _responded(checkout: Checkout, request: Request | None) -> float | None:
         return None
     instant = request.responded if request.responded is not None else request.ended
     return instant if instant is not None and checkout.asked < instant else None
+
+
+def _dependency(checkout: Checkout) -> Site | None:
+    returned = checkout.returned
+    if returned is None or checkout.request is None:
+        return None
+    for stage in checkout.request.stages:
+        over = stage.ended if stage.ended is not None else returned
+        if stage.site is not None and stage.started <= returned <= over:
+            return stage.site
+    return None
 
 
 def _last_use(checkout: Checkout) -> float:

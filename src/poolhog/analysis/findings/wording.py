@@ -27,7 +27,12 @@ def detail(entry: Entry, churning: Sequence[Churning]) -> str:
 
 def advice(entry: Entry) -> str:
     """What to do."""
-    return _ADVICE[entry.kind]
+    told = _ADVICE[entry.kind]
+    if entry.blame.is_dependency and entry.blame.site is not None:
+        told = told.replace(
+            _THE_DEPENDENCY, f'`Depends({entry.blame.site.name}, scope="function")`'
+        )
+    return told
 
 
 def deadlock_from(capacity: int, depth: int) -> int:
@@ -142,15 +147,17 @@ _DETAILS: Mapping[FindingKind, Callable[[Entry], str]] = {
     FindingKind.STARVED_LOOP: _starved,
 }
 
+_THE_DEPENDENCY = '`Depends(…, scope="function")` on the dependency that yields it'
+"""What is told of a dependency that is not known."""
+
 _ADVICE: Mapping[FindingKind, str] = {
     FindingKind.PARKED_CHECKOUT: (
         "End the transaction before this line and begin another after it (a block of "
         "`session.begin()`, `engine.begin()` or the pool's own around each part), or do this first."
     ),
     FindingKind.HELD_AFTER_RESPONSE: (
-        'Close the session before the response: `Depends(…, scope="function")` on the dependency '
-        "that yields it (FastAPI 0.121 or later), or a block of `session.begin()` in the "
-        "endpoint; give background tasks a session of their own."
+        f"Close the session before the response: {_THE_DEPENDENCY} (FastAPI 0.121 or later), or a "
+        "block of `session.begin()` in the endpoint; give background tasks a session of their own."
     ),
     FindingKind.HELD_WHILE_STREAMING: (
         "Read what is needed and end the transaction before the first byte is sent: a block of "
