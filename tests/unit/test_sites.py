@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import itertools
+import subprocess
 import sys
 import textwrap
 import threading
@@ -402,3 +403,35 @@ def test_a_function_is_known_by_where_it_is_defined(sites: Known) -> None:
     assert found[0].source == "def plain() -> None: ..."
     assert sites.function(len) is None
     assert sites.function(dict) is None
+
+
+COLLECTING_WHILE_LOOKING = """
+import gc, threading
+from poolhog.recording.options import Options
+from poolhog.recording.sites import Sites
+
+class Garbage:
+    def __init__(self):
+        self.itself, self.local = self, threading.local()
+
+sites = Sites(Options(), lambda record: None)
+for threshold in range(1, 200):
+    gc.disable()
+    gc.set_threshold(threshold)
+    for _ in range(3):
+        Garbage()
+    gc.enable()
+    sites.places(threading.get_ident())
+    assert gc.isenabled()
+gc.disable()
+sites.places(threading.get_ident())
+assert not gc.isenabled()
+print("went on")
+"""
+
+
+def test_the_garbage_collector_does_not_stop_the_process_while_a_thread_is_looked_at() -> None:
+    """A thread's frames are made under a lock that destroying a ``threading.local`` takes too."""
+    command = [sys.executable, "-c", COLLECTING_WHILE_LOOKING]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "went on\n", done.stderr

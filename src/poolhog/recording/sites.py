@@ -7,13 +7,14 @@ A stack that is new becomes a chain of ``SiteRecord``; the writer finds its name
 from __future__ import annotations
 
 import functools
+import gc
 import inspect
 import os
 import sys
 from enum import IntEnum
 from fnmatch import fnmatch
-from itertools import accumulate, chain, islice, repeat, starmap, takewhile
-from operator import attrgetter
+from itertools import accumulate, chain, islice, repeat, takewhile
+from operator import attrgetter, call
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +75,7 @@ class Rank(IntEnum):
     ROOT = 3
 
 
+_COLLECTS_ANYWHERE = sys.version_info < (3, 12)
 _PLACE = attrgetter("f_code", "f_lasti")
 _INFRASTRUCTURE = Rank.INFRASTRUCTURE
 _ROOT = Rank.ROOT
@@ -232,11 +234,22 @@ def _stack(thread: int) -> list[tuple[CodeType, int]]:
     """The code and instruction of each frame of a thread.
 
     All in one call of C, which no other thread interrupts: if one of the frames came to its end
-    meanwhile, what it holds would be destroyed here, in the wrong thread.
+    meanwhile, what it holds would be destroyed here, in the wrong thread. Nor may the garbage
+    collector: before Python 3.12 it can run anywhere, and if it destroys a ``threading.local``
+    within ``sys._current_frames``, the process stands still for ever (python/cpython#106883).
     """
-    frame: Iterator[Any] = map(dict.get, starmap(sys._current_frames, [()]), [thread])
+    pauses = _COLLECTS_ANYWHERE and gc.isenabled()
+    before, after = ([gc.disable], [gc.enable]) if pauses else ([], [])
+    made = filter(None, map(call, chain(before, [sys._current_frames])))
+    frame: Iterator[Any] = map(dict.get, made, [thread])
     frames = accumulate(chain(frame, repeat("f_back")), getattr)
-    return list(map(_PLACE, takewhile(bool, islice(frames, DEEPEST))))
+    places = map(_PLACE, takewhile(bool, islice(frames, DEEPEST)))
+    try:
+        return list(chain(places, filter(None, map(call, after))))
+    except BaseException:
+        if pauses:
+            gc.enable()
+        raise
 
 
 def _outer_greenlet(greenlet: Any) -> Any:
