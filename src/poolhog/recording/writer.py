@@ -300,6 +300,8 @@ class TraceFile:
             recorder.failed()
 
     def _describe(self, recorder: Recorder) -> None:
+        # Half of SQLite's own: most files are small, and each table begins with a page.
+        self._database.execute("PRAGMA page_size = 2048")
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.execute("PRAGMA synchronous = NORMAL")
         self._database.execute("BEGIN")
