@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,9 +14,11 @@ from poolhog.cli.dump import life
 from poolhog.cli.reading import Reading
 from poolhog.cli.target import Directory, Pid, UnusedError, processes, trace_directory
 from poolhog.errors import PoolhogError
+from poolhog.recording.attach.directory import TRACES
 
 if TYPE_CHECKING:
     from poolhog.analysis.report import Report
+    from poolhog.trace.reader import ProcessReader
 
 FINDINGS = 3
 ROUTES = 4
@@ -45,11 +48,26 @@ def report(
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print it for a program.")] = False,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Write a page with pictures, for people."),
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Another trace, for the same page beside this one."),
+    ] = None,
 ) -> None:
     """Say which code holds connections without using them, how long, and who waited for it.
 
     What was recorded may still run, or have died.
     """
+    if against is not None and html is None:
+        raise PoolhogError("--against is for a page of two traces: name its file with --html")
+    if html is not None:
+        if as_json or route is not None or top is not None:
+            raise PoolhogError("--html is a page of all: leave --json, --route and --top out")
+        _write_page(html, [directory] if against is None else [directory, against], pid, threshold)
+        return
     found = _read(directory, pid, threshold or [])
     if route is not None:
         found = _about(found, route)
@@ -75,6 +93,39 @@ def _read(given: Path | None, pid: int | None, options: list[str]) -> Report:
         return EMPTY
     with Reading() as reading:
         return read_report(processes(found, pid), thresholds, reading.tell)
+
+
+def _write_page(
+    file: Path, given: list[Path | None], pid: int | None, options: list[str] | None
+) -> None:
+    from poolhog.analysis.thresholds import Thresholds
+    from poolhog.analysis.whole import read_whole
+    from poolhog.render.files import write_whole
+    from poolhog.render.page import page_html
+    from poolhog.render.page.data import page_data
+    from poolhog.render.page.summary import summary_lines
+
+    thresholds = Thresholds.from_pyproject(Path.cwd()).with_options(options or [])
+    with Reading() as reading:
+        sides = []
+        for one in given:
+            label, readers = _readers(one, pid if one is given[0] else None)
+            sides.append((label, read_whole(readers, thresholds, reading.tell)))
+        reading.say("making the page")
+        data = page_data(sides, version=metadata.version("poolhog"))
+        page = page_html(data)
+    write_whole(file, page)
+    for line in summary_lines(file, data, len(page.encode())):
+        typer.echo(line)
+
+
+def _readers(given: Path | None, pid: int | None) -> tuple[str, tuple[ProcessReader, ...]]:
+    """The trace's name, and what reads it: nothing if it is empty."""
+    try:
+        found = trace_directory(given)
+    except UnusedError:
+        return (given or TRACES).name, ()
+    return found.resolve().name, processes(found, pid)
 
 
 def _about(whole: Report, text: str) -> Report:

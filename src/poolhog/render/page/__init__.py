@@ -1,0 +1,56 @@
+"""The report as a page: one HTML file that needs nothing else, and tells one run or two."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from poolhog.render.page.inline import digest, script
+from poolhog.render.page.texts import embedded
+from poolhog.render.palette import css_variables
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+STYLES = ("page.css", "timeline.css", "icicle.css")
+
+
+def page_html(data: Mapping[str, Any]) -> str:
+    """The page of what ``page_data`` made."""
+    environment = Environment(
+        loader=PackageLoader("poolhog.render.page"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    code, style = script("main.js"), stylesheet()
+    return environment.get_template("page.html.j2").render(
+        title=" against ".join(side["label"] for side in data["sides"]),
+        policy=policy(code, style),
+        script=Markup(code),  # noqa: S704 - our own modules
+        style=Markup(style),  # noqa: S704 - our own files
+        data=Markup(embedded(data)),  # noqa: S704 - escaped there
+    )
+
+
+def policy(code: str, style: str) -> str:
+    """What the page may do: run this script, look like this, and load nothing."""
+    return (
+        f"default-src 'none'; script-src {digest(code)}; style-src {digest(style)}; "
+        "img-src data: blob:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def stylesheet() -> str:
+    """The styles of the page and of its pictures, with the palette for light and dark."""
+    folder = files(__package__)
+    found = [folder.joinpath(name) for name in STYLES]
+    palette = (
+        f":root{{{css_variables(dark=False)}}}"
+        f"@media (prefers-color-scheme:dark){{:root{{{css_variables(dark=True)}}}}}"
+    )
+    return palette + "".join(file.read_text(encoding="utf-8") for file in found if file.is_file())
