@@ -46,11 +46,14 @@ def policy(code: str, style: str) -> str:
 
 
 def stylesheet() -> str:
-    """The styles of the page and of its pictures, with the palette for light and dark."""
+    """The styles of the page and of its pictures, with the palette for light and dark.
+
+    Paper is light.
+    """
     folder = files(__package__)
     found = [folder.joinpath(name) for name in STYLES]
     palette = (
         f":root{{{css_variables(dark=False)}}}"
-        f"@media (prefers-color-scheme:dark){{:root{{{css_variables(dark=True)}}}}}"
+        f"@media screen and (prefers-color-scheme:dark){{:root{{{css_variables(dark=True)}}}}}"
     )
     return palette + "".join(file.read_text(encoding="utf-8") for file in found if file.is_file())

@@ -32,7 +32,7 @@ export function decode(side) {
     length: Math.max(1, Math.round((timeline.ended_s - timeline.started_s) * 1e6)),
     complete: timeline.complete,
     leftOut: timeline.left_out,
-    windows: timeline.windows,
+    windows: timeline.windows.map(([from, to, why]) => [from, to, side.texts[why]]),
     bins: decodedBins(timeline.bins),
     pools: timeline.pools,
     requestLanes: timeline.request_lanes,
