@@ -4,12 +4,12 @@ import { STATES } from "./data.js";
 import { button, make } from "./dom.js";
 import { whole } from "./format.js";
 
-const LABELS = {
-  waiting: "waiting for a connection",
-  busy: "busy: an operation is in flight",
-  parked: "parked: held, awaiting something else",
-  running: "running: held, executing Python",
-  ready: "ready: held, waiting for its turn to run",
+const MEANINGS = {
+  waiting: " for a connection",
+  busy: ": an operation is in flight",
+  parked: ": held, awaiting something else",
+  running: ": held, executing Python",
+  ready: ": held, waiting for its turn to run",
 };
 
 /**
@@ -52,7 +52,7 @@ export function legend(present, set) {
       key.setAttribute("aria-pressed", shown);
       set(state, !shown);
     }, { "aria-pressed": "true", class: "key", title: "Draw these, or not" });
-    key.append(make("span", { class: `swatch ${name}` }), LABELS[name]);
+    key.append(make("span", { class: `swatch ${name}` }), make("span", {}, name, make("span", { class: "meaning" }, MEANINGS[name])));
     return key;
   });
   const none = make("span", { class: "key still" }, make("span", { class: "swatch none" }), "holding none");

@@ -37,7 +37,7 @@ export class SvgSurface {
     this.rect("card", 0, 0, width, height);
   }
 
-  /** Fills rectangles: four numbers each, in one flat array; wide ones get the state's texture. */
+  /** Fills rectangles: four numbers each, in one flat array, as on a canvas. */
   rects(paint, quads, length, alpha = 1) {
     let plain = "";
     let wide = "";
@@ -103,11 +103,21 @@ export class SvgSurface {
     this.into = outer;
   }
 
+  /** Draws within a group of its own, and returns it. @param {object} attributes of the group */
+  group(attributes, draw) {
+    const outer = this.into;
+    const made = this.#add("g", attributes);
+    this.into = made;
+    draw();
+    this.into = outer;
+    return made;
+  }
+
   #fill(paint, plain, wide, alpha) {
     if (!plain) return;
     const opacity = alpha < 1 ? alpha : null;
     this.#add("path", { d: plain, fill: this.colour(paint), opacity });
-    if (wide && texturesOf(paint).length) {
+    if (wide && alpha === 1 && texturesOf(paint).length) {
       this.#add("path", { d: wide, fill: `url(#${this.#texture(paint)})`, opacity });
     }
   }

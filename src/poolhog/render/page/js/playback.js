@@ -130,7 +130,7 @@ export class Playback {
 
   #summary(picture) {
     const { steps } = picture;
-    const waited = steps.most ? `${steps.most} requests waited at once at most` : "no request waited";
+    const waited = steps.most ? `at most ${count(steps.most, "request")} waited at once` : "no request waited";
     return `${this.#label(picture)}${waited}`;
   }
 

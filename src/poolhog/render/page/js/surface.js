@@ -55,7 +55,10 @@ export class CanvasSurface {
     this.context.fillRect(0, 0, width, height);
   }
 
-  /** Fills rectangles: four numbers each, in one flat array; wide ones get the state's texture. */
+  /**
+   * Fills rectangles: four numbers each, in one flat array; wide ones that are not pale get the
+   * state's texture.
+   */
   rects(paint, quads, length, alpha = 1) {
     if (!length) return;
     const { context } = this;
@@ -64,7 +67,7 @@ export class CanvasSurface {
     for (let i = 0; i < length; i += 4) {
       context.fillRect(quads[i], quads[i + 1], quads[i + 2], quads[i + 3]);
     }
-    if (TEXTURES[paint]) {
+    if (TEXTURES[paint] && alpha === 1) {
       context.fillStyle = this.#texture(paint);
       for (let i = 0; i < length; i += 4) {
         if (quads[i + 2] < TEXTURED_FROM) continue;
@@ -108,7 +111,7 @@ export class CanvasSurface {
     context.globalAlpha = alpha;
     context.fillStyle = this.palette[paint];
     context.fill();
-    if (TEXTURES[paint]) {
+    if (TEXTURES[paint] && alpha === 1) {
       context.fillStyle = this.#texture(paint);
       context.fill();
     }
