@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from poolhog.render.console import count, seconds
+from poolhog.render.page.content import content_of, with_code
 from poolhog.render.page.inline import digest, script
 from poolhog.render.page.texts import embedded
 from poolhog.render.palette import css_variables
+from poolhog.render.report import percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +22,22 @@ STYLES = ("page.css", "timeline.css", "icicle.css")
 
 
 def page_html(data: Mapping[str, Any]) -> str:
-    """The page of what ``page_data`` made."""
+    """The page of what ``page_data`` made: whole, and with nothing to load."""
+    code, style = script("main.js"), stylesheet()
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            content=content_of(data),
+            policy=policy(code, style),
+            script=Markup(code),  # noqa: S704 - our own modules
+            style=Markup(style),  # noqa: S704 - our own files
+            data=Markup(embedded(data)),  # noqa: S704 - escaped there
+        )
+    )
+
+
+def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("poolhog.render.page"),
         autoescape=True,
@@ -27,14 +45,13 @@ def page_html(data: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    code, style = script("main.js"), stylesheet()
-    return environment.get_template("page.html.j2").render(
-        title=" against ".join(side["label"] for side in data["sides"]),
-        policy=policy(code, style),
-        script=Markup(code),  # noqa: S704 - our own modules
-        style=Markup(style),  # noqa: S704 - our own files
-        data=Markup(embedded(data)),  # noqa: S704 - escaped there
-    )
+    environment.filters |= {
+        "seconds": seconds,
+        "percent": percent,
+        "rows": lambda number: count(number, "row"),
+        "with_code": with_code,
+    }
+    return environment
 
 
 def policy(code: str, style: str) -> str:

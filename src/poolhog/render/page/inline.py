@@ -1,4 +1,8 @@
-"""Our own ES modules as one script: a page is a single file, and loads nothing."""
+"""Our own ES modules as one script: a page is a single file, and loads nothing.
+
+Each module becomes a function that is called once, after those that it imports from, and returns
+what it exports. So its other names stay its own, as in a browser that loads the modules.
+"""
 
 from __future__ import annotations
 
@@ -13,21 +17,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _IMPORT = re.compile(r'^import\s*\{([^}]*)\}\s*from\s*"\./([\w-]+\.js)";\n', re.MULTILINE)
-_OTHER_IMPORT = re.compile(r"^\s*(?:import\b|export\s*[{*]|export\s+default\b).*", re.MULTILINE)
-_DECLARED = re.compile(
-    r"^(export\s+)?(?:async\s+)?(?:function\*?|class|const|let|var)\s+([\w$]+)", re.MULTILINE
+_OTHER = re.compile(r"^(?:import\b|export\s*[{*]|export\s+(?:default|let|var)\b).*", re.MULTILINE)
+_EXPORTED = re.compile(
+    r"^export\s+(?:async\s+)?(?:function\*?|class|const)\s+([\w$]+)", re.MULTILINE
 )
 _EXPORT = re.compile(r"^export\s+", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """An ES module: what it takes from which others, what it declares and exports, its own code."""
+    """An ES module: what it takes from which others, what it exports, and its own code."""
 
     name: str
     imports: Mapping[str, tuple[str, ...]]
-    declared: frozenset[str]
-    exported: frozenset[str]
+    exported: tuple[str, ...]
     code: str
 
     @classmethod
@@ -38,37 +41,33 @@ class Module:
             taken = tuple(n.strip() for n in names.split(",") if n.strip())
             imports[file] = (*imports.get(file, ()), *taken)
         code = _IMPORT.sub("", source)
-        other = _OTHER_IMPORT.search(code)
+        other = _OTHER.search(code)
         if other is not None:
-            raise ValueError(f"{name}: only named imports and exports go together: {other[0]}")
+            raise ValueError(f"{name}: only named imports and constant exports can be: {other[0]}")
         renamed = [n for taken in imports.values() for n in taken if " as " in n]
         if renamed:
             raise ValueError(f"{name}: an import cannot have another name: {renamed[0]}")
-        declared = _DECLARED.findall(code)
-        return cls(
-            name=name,
-            imports=imports,
-            declared=frozenset(n for _, n in declared),
-            exported=frozenset(n for export, n in declared if export),
-            code=_EXPORT.sub("", code).strip(),
-        )
+        exported = tuple(_EXPORTED.findall(code))
+        return cls(name, imports, exported, _EXPORT.sub("", code).strip())
+
+    @property
+    def function(self) -> str:
+        """The module as a function that was called, under a name that others import from."""
+        taken = [
+            f"const {{ {', '.join(names)} }} = {_variable(other)};"
+            for other, names in self.imports.items()
+        ]
+        body = "\n".join([*taken, self.code, f"return {{ {', '.join(self.exported)} }};"])
+        return f"// {self.name}\nconst {_variable(self.name)} = (() => {{\n{body}\n}})();"
 
 
 def inlined(entry: str, sources: Mapping[str, str]) -> str:
     """The module and all that it imports, in one script, each after what it needs.
 
-    Raises ``ValueError`` if a module is missing or imports what is not exported, if two of them
-    declare the same name, or if they import each other in a circle.
+    Raises ``ValueError`` if a module is missing, imports what is not exported, or imports itself by
+    way of others.
     """
-    owner: dict[str, str] = {}
-    parts = []
-    for module in _in_order(entry, sources, {}, ()):
-        for name in sorted(module.declared):
-            if name in owner:
-                raise ValueError(f"{module.name} and {owner[name]} both declare {name}")
-            owner[name] = module.name
-        parts.append(f"// {module.name}\n{module.code}")
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(m.function for m in _in_order(entry, sources, {}, ())) + "\n"
 
 
 def script(entry: str) -> str:
@@ -106,3 +105,8 @@ def _in_order(
             raise ValueError(f"{name} imports {missing[0]}, which {other} does not export")
     known[name] = module
     yield module
+
+
+def _variable(name: str) -> str:
+    """What a module is called in the script."""
+    return "$" + name.removesuffix(".js").replace("-", "_")

@@ -42,7 +42,7 @@ def left_out(side: Mapping[str, Any]) -> str:
         parts.append(
             f"{shown:,} of {count(total, 'checkout')} are shown one by one, all are in the sums"
         )
-    rows = [_counted(number, _NOUNS[key]) for key, number in side["left_out"].items() if number]
+    rows = [counted_rows(key, number) for key, number in side["left_out"].items() if number]
     if rows:
         parts.append(f"{' and '.join(rows)} left out of the tables")
     return "; ".join(parts)
@@ -53,6 +53,8 @@ def size_text(size: int) -> str:
     return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{max(round(size / 1e3), 1):,} KB"
 
 
-def _counted(number: int, noun: str) -> str:
+def counted_rows(key: str, number: int) -> str:
+    """Such as ``12 lines of code``, of the rows of a table."""
+    noun = _NOUNS[key]
     plural = _PLURALS.get(noun)
     return f"{number:,} {plural}" if plural and number != 1 else count(number, noun)
