@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from poolhog.analysis.findings import FindingKind
 from poolhog.analysis.findings.names import abbreviated
 from poolhog.render.console import count, seconds
+from poolhog.render.frames import short_name, short_path
 from poolhog.render.page.columns import STATES
 from poolhog.render.page.sketches import Sketch, sketch_of
 from poolhog.render.page.sources import SourceLine, lines_around
@@ -117,12 +118,12 @@ def _card(number: int, finding: Json, side: Json, spans: _Spans) -> Card:
         kind=kind.value,
         title=TITLES[kind],
         sentence=sentence(finding),
-        file=site["file"] if site is not None else "",
+        file=short_path(site["file"]) if site is not None else "",
         line=site["line"] if site is not None else 0,
-        function=site["function"] if site is not None else "",
+        function=short_name(site["function"]) if site is not None else "",
         source=lines_around(site) if site is not None else [],
         awaiting=[_called(frame) for frame in finding["awaiting"]],
-        detail=finding["detail"],
+        detail=f"{finding['detail'][:1].upper()}{finding['detail'][1:]}.",
         advice=finding["advice"],
         sketch=sketch_of(kind, site["source"] if site is not None else ""),
         routes=finding["routes"][:_ROUTES],
@@ -137,7 +138,7 @@ def _card(number: int, finding: Json, side: Json, spans: _Spans) -> Card:
 
 def _called(frame: Json) -> str:
     name = frame["file"].replace("\\", "/").rpartition("/")[2]
-    return f"{frame['function']} ({name}:{frame['line']})"
+    return f"{short_name(frame['function'])} ({name}:{frame['line']})"
 
 
 class _Spans:

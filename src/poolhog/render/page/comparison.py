@@ -23,7 +23,9 @@ def comparison(sides: Sequence[Json]) -> Table:
         Column("", is_number=False),
         Column(one["label"]),
         Column(other["label"]),
-        Column("change", meaning="The second as a multiple of the first"),
+        Column(
+            "change", meaning="What the first is multiplied with, or divided by, to get the second"
+        ),
     )
     rows = []
     for name, value, told in _MEASURES:
@@ -41,9 +43,8 @@ def _change(first: float, second: float) -> Cell:
     ratio = second / first
     if not second:
         return Cell("to nothing", 0.0)
-    if ratio >= 1:
-        return Cell(f"{ratio:,.3g} times" if ratio < _MUCH else f"{ratio:,.0f} times", ratio)
-    return Cell(f"1/{1 / ratio:,.3g}" if 1 / ratio < _MUCH else f"1/{1 / ratio:,.0f}", ratio)
+    sign, times = ("\N{MULTIPLICATION SIGN}", ratio) if ratio >= 1 else ("÷", 1 / ratio)
+    return Cell(f"{sign} {times:,.3g}" if times < _MUCH else f"{sign} {times:,.0f}", ratio)
 
 
 def _total(key: str) -> Callable[[Json], float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from poolhog.analysis.icicle import LENT
+from poolhog.render.frames import short_name
 from poolhog.render.page.columns import Columns
 from poolhog.render.page.interning import Interned
 from poolhog.render.page.lives import lives_json
@@ -78,7 +79,7 @@ def icicle_json(icicle: Icicle, interned: Interned) -> dict[str, list[int]]:
         "parent": [
             -1 if (parent := nodes[index].parent) is None else number_of[parent] for index in kept
         ],
-        "name": [interned.text(nodes[index].name) for index in kept],
+        "name": [interned.text(short_name(nodes[index].name)) for index in kept],
         "site": [interned.site(nodes[index].site) for index in kept],
         **{
             state.value: [max(whole[index][column], 0) for index in kept]

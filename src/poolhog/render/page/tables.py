@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from poolhog.render.console import count, seconds
+from poolhog.render.frames import short_name
 from poolhog.render.page.summary import counted_rows
 from poolhog.render.page.verdict import base
 from poolhog.render.report import percent
@@ -135,7 +136,7 @@ def _site(row: Json) -> Sequence[Cell]:
     place = f"{base(row['file'])}:{row['line']}"
     return (
         _text(place, is_code=True, note=row["file"]),
-        _text(row["function"], is_code=True),
+        _text(short_name(row["function"]), is_code=True),
         _text(row["source"], is_code=True),
         _whole(row["checkouts"]),
         *map(_time, (row[f"{c.name}_s"] for c in STATE_COLUMNS)),
