@@ -2,6 +2,9 @@
 
 import { microseconds } from "./format.js";
 
+// Up to which multiple of a power of ten which round number is the nearest, by their ratio.
+const NEAREST = [[Math.SQRT2, 1], [Math.sqrt(10), 2], [Math.sqrt(50), 5], [Infinity, 10]];
+
 /**
  * Round instants from one to the other, as near to so many as 1, 2 or 5 times a power of ten allows.
  * @param {number} from @param {number} to microseconds @param {number} about how many
@@ -17,7 +20,7 @@ export function ticks(from, to, about) {
 export function tickStep(length, about) {
   const rough = Math.max(1, length / Math.max(1, about));
   const power = 10 ** Math.floor(Math.log10(rough));
-  return power * [1, 2, 5, 10].find((factor) => factor * power >= rough * 0.999999);
+  return power * NEAREST.find(([limit]) => rough < limit * power)[1];
 }
 
 /**

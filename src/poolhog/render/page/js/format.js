@@ -7,9 +7,10 @@
 export function seconds(value) {
   const size = Math.abs(value);
   if (size >= 0.9995) return `${threeDigits(value)} s`;
-  if (size >= 0.000995) return `${threeDigits(value * 1e3)} ms`;
-  if (size >= 0.000005) return `${(value * 1e3).toFixed(2)} ms`;
-  return size > 1e-9 ? "<0.01 ms" : "0 s";
+  const milliseconds = value * 1000;
+  if (Math.abs(milliseconds) >= 0.995) return `${threeDigits(milliseconds)} ms`;
+  if (Math.abs(milliseconds) >= 0.005) return `${milliseconds.toFixed(2)} ms`;
+  return Math.abs(milliseconds) > 1e-6 ? "<0.01 ms" : "0 s";
 }
 
 /**
@@ -60,5 +61,5 @@ export function shortened(text, most) {
 function threeDigits(value) {
   const rounded = Number(Math.abs(value).toPrecision(3));
   const digits = Math.min(2, Math.max(0, 2 - Math.floor(Math.log10(rounded))));
-  return value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  return value.toFixed(digits).replace(/\B(?=(\d{3})+(?!\d))(?<!\..*)/g, ",");
 }

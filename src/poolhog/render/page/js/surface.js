@@ -14,7 +14,7 @@ export const TEXTURED_FROM = 5;
 /** The strokes of a state's texture on a tile of 6 by 6, or none. */
 export const texturesOf = (paint) => TEXTURES[paint] ?? [];
 const LIGHT_INK = "#ffffff";
-const DARK_INK = "#10161f";
+const DARK_INK = "#000000";
 /** The typeface of the pictures. */
 export const FONT = "system-ui, -apple-system, 'Segoe UI', sans-serif";
 
