@@ -8,6 +8,8 @@ import { whole } from "./format.js";
 // The lowest layer first: what holds without use is next to the axis.
 const LAYERS = ["parked", "ready", "running", "busy"];
 const PART = 2;
+const MOST_SPANS = 20_000;
+const FEW_SPANS = 2_000;
 
 /**
  * Draws the whole window as averages.
@@ -46,6 +48,21 @@ export function drawGaps(surface, scene) {
       surface.text(words, (left + right) / 2, layout.requests.y + 14, middle);
     }
   }
+}
+
+/**
+ * Whether there is too much for lanes: too many spans, or so many that most are under a pixel; or
+ * hardly anything of the window is there one by one.
+ * @param {import("./drawing.js").Scene} scene
+ */
+export function isDense({ side, rows, from, to, layout }) {
+  const gone = gapsOf(side, from, to).reduce((sum, [start, end]) => sum + end - start, 0);
+  if (gone > 0.85 * (Math.min(to, side.length) - from)) return true;
+  const [above, below] = [rows.requests.measure(from, to), rows.pools.measure(from, to)];
+  const items = above.items + below.items;
+  if (items <= FEW_SPANS) return false;
+  const average = (above.items * above.average + below.items * below.average) / items;
+  return items > MOST_SPANS || (average / (to - from)) * layout.plot.width < 1;
 }
 
 /** The parts of a window, up to the side's end, that are in none of the side's windows. */

@@ -1,8 +1,9 @@
 // The timeline's buttons: zoom, find, which states are drawn, what to save.
 
+import { windowLabel } from "./axis.js";
 import { STATES } from "./data.js";
 import { button, make } from "./dom.js";
-import { whole } from "./format.js";
+import { count, whole } from "./format.js";
 
 const MEANINGS = {
   waiting: " for a connection",
@@ -52,12 +53,31 @@ export function legend(present, set) {
       key.setAttribute("aria-pressed", shown);
       set(state, !shown);
     }, { "aria-pressed": "true", class: "key", title: "Draw these, or not" });
-    key.append(make("span", { class: `swatch ${name}` }), make("span", {}, name, make("span", { class: "meaning" }, MEANINGS[name])));
+    const meaning = make("span", { class: "meaning" }, MEANINGS[name]);
+    key.append(make("span", { class: `swatch ${name}` }), make("span", {}, name, meaning));
     return key;
   });
   const none = make("span", { class: "key still" }, make("span", { class: "swatch none" }), "holding none");
   const group = { class: "legend", role: "group", "aria-label": "States that are drawn" };
   return make("div", group, ...keys.filter(Boolean), none);
+}
+
+/**
+ * Buttons for the windows in which everything is there one by one, if that is not so everywhere.
+ * @param {object} side @param {(from: number, to: number) => void} look
+ */
+export function windowButtons(side, look) {
+  if (side.complete) return [];
+  const looks = side.windows.map(([from, to, why]) =>
+    button(`${why}: ${windowLabel(from, to)}`, () => look(from, to)),
+  );
+  const gone = side.leftOut.checkouts;
+  const all = whole(gone + side.checkouts.size);
+  const words =
+    `${count(gone, "checkout")} of ${all} are in the averages only, so that this page stays small. ` +
+    "Every request is shown in";
+  const group = { class: "windows tools", role: "group", "aria-label": "Windows with every request" };
+  return [make("div", group, make("span", {}, words), ...looks)];
 }
 
 function finder(does) {

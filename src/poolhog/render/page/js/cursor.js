@@ -4,8 +4,8 @@ import { requestFacts, spanFacts } from "./details.js";
 import { rowAt, topOf } from "./layout.js";
 
 /**
- * What is drawn at a place: on a lane of requests or of a pool.
- * @typedef {{block: object, row: number, rows: import("./lanes.js").Rows, item: number}} Spot
+ * What is drawn at a place: an item of the requests' lanes, or of the pools'.
+ * @typedef {{rows: import("./lanes.js").Rows, row: number, item: number}} Spot
  */
 
 /**
@@ -19,11 +19,17 @@ export function spotAt({ layout, rows }, instant, y, reach) {
     if (row < 0) continue;
     for (const among of rowsFor(rows, layout, block)) {
       const item = among.at(row, instant, reach);
-      if (item >= 0) return { block, row, rows: among, item };
+      if (item >= 0) return { rows: among, row, item };
     }
     return null;
   }
   return null;
+}
+
+/** The block that a spot is drawn in, or `undefined`. @param {object} scene @param {Spot} spot */
+export function blockOf({ layout, rows }, spot) {
+  const blocks = spot.rows === rows.pools ? layout.pools : [layout.requests];
+  return blocks.find((block) => topOf(block, spot.row) >= 0);
 }
 
 /** The request of a spot. @param {Spot} spot */
@@ -31,10 +37,10 @@ export function ownerOf({ rows, item }) {
   return rows.owner[item];
 }
 
-/** What is to be said of a spot. @param {Spot} spot */
-export function factsOf(side, all, { rows, item }) {
-  if (rows === all.lives) return requestFacts(side, rows.source[item]);
-  return spanFacts(side, rows.source[item]);
+/** What is to be said of a spot. @param {object} scene @param {Spot} spot */
+export function factsOf({ side, rows }, spot) {
+  const source = spot.rows.source[spot.item];
+  return spot.rows === rows.lives ? requestFacts(side, source) : spanFacts(side, source);
 }
 
 /**
@@ -51,19 +57,21 @@ export function stepped(scene, spot, way) {
     const item = spot.item + (way === "after" ? 1 : -1);
     return item >= low && item < high ? { ...spot, item } : spot;
   }
-  const here = lanes.findIndex((lane) => lane.block === spot.block && lane.row === spot.row);
+  const block = blockOf(scene, spot);
+  const here = lanes.findIndex((lane) => lane.block === block && lane.row === spot.row);
   const { start, end } = spot.rows;
-  const middle = Math.max(start[spot.item], scene.from) / 2 + Math.min(end[spot.item], scene.to) / 2;
+  const middle = (Math.max(start[spot.item], scene.from) + Math.min(end[spot.item], scene.to)) / 2;
   return nearest(scene, lanes, here, way === "down" ? 1 : -1, middle) ?? spot;
 }
 
 /** The middle of a spot in the picture, for what is shown beside it. */
 export function middleOf(scene, spot) {
   const { plot } = scene.layout;
+  const block = blockOf(scene, spot);
   const scale = plot.width / (scene.to - scene.from);
-  const x = (instant) => plot.x + (Math.min(scene.to, Math.max(scene.from, instant)) - scene.from) * scale;
-  const y = topOf(spot.block, spot.row) + spot.block.bar / 2;
-  return [(x(spot.rows.start[spot.item]) + x(spot.rows.end[spot.item])) / 2, y];
+  const inside = (instant) => Math.min(scene.to, Math.max(scene.from, instant));
+  const middle = (inside(spot.rows.start[spot.item]) + inside(spot.rows.end[spot.item])) / 2;
+  return [plot.x + (middle - scene.from) * scale, block ? topOf(block, spot.row) + block.bar / 2 : 0];
 }
 
 function lanesOf({ layout }) {
@@ -82,7 +90,7 @@ function nearest({ rows, layout }, lanes, here, way, instant) {
       const after = Math.min(high - 1, among.within(row, instant, Infinity)[0]);
       const before = Math.max(low, after - 1);
       const away = (item) => Math.max(among.start[item] - instant, instant - among.end[item], 0);
-      return { block, row, rows: among, item: away(before) < away(after) ? before : after };
+      return { rows: among, row, item: away(before) < away(after) ? before : after };
     }
   }
   return null;

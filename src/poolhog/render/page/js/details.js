@@ -27,7 +27,7 @@ export function spanFacts(side, span) {
   const lines = [["of", requestName(side, request)]];
   if (sql) lines.push(["sql", shortened(sql, LONGEST_SQL)]);
   if (place) {
-    lines.push([state === "parked" ? "awaits" : "at", `${place.where} in ${place.name}`]);
+    lines.push(["at", `${place.where} in ${place.name}`]);
     if (place.source) lines.push(["code", place.source]);
   }
   lines.push(["checkout", checkoutWords(side, checkout)]);

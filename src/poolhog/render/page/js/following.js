@@ -18,7 +18,8 @@ export function following(side, request, does) {
   const { requests, checkouts, ofRequest } = side;
   const own = [...ofRequest.items.subarray(ofRequest.first[request], ofRequest.first[request + 1])];
   const spent = spentBy(side, request);
-  const words = STATES.filter((_, s) => spent[s]).map((name, _) => `${name} ${microseconds(spent[STATES.indexOf(name)])}`);
+  const told = STATES.map((name, s) => (spent[s] ? `${name} ${microseconds(spent[s])}` : ""));
+  const words = told.filter(Boolean).join(", ") || "no time";
   const path = textOf(side, requests.path[request]);
   const look = (from, to) => () => does.look(from, to);
   const looks = own.slice(0, MOST_BUTTONS).map((c, i) =>
@@ -29,7 +30,7 @@ export function following(side, request, does) {
   const rest = own.length > looks.length ? ` and ${own.length - looks.length} more` : "";
   return [
     make("p", {}, make("strong", {}, requestName(side, request)), ` ${path}, ${requestTimes(side, request)}`),
-    make("p", { class: "quiet" }, `${count(own.length, "checkout")}: ${words.join(", ") || "no time"}`),
+    make("p", { class: "quiet" }, `${count(own.length, "checkout")}: ${words}`),
     make(
       "div",
       { class: "tools" },
@@ -61,7 +62,8 @@ export class Alternative {
     this.side = side;
     this.choose = choose;
     this.table = make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Requests" });
-    this.element = make("details", { class: "alternative" }, make("summary", {}, "The same as a table"), this.table);
+    const summary = make("summary", {}, "The same as a table");
+    this.element = make("details", { class: "alternative" }, summary, this.table);
     this.window = [0, side.length];
     this.element.addEventListener("toggle", () => this.#fill());
   }
@@ -81,12 +83,13 @@ export class Alternative {
     const length = (r) => requests.end[r] - requests.start[r];
     const rows = seen.sort((a, b) => length(b) - length(a) || a - b).slice(0, MOST_ROWS);
     const heads = ["request", "starts", "lasts", ...STATES].map((name) => make("th", { scope: "col" }, name));
-    const more = seen.length > rows.length ? `The ${rows.length} longest of ${count(seen.length, "request")}` : count(seen.length, "request");
-    const where = `${more} from ${windowLabel(from, to)}${this.side.complete ? "" : ", of those that are there one by one"}`;
-    const body = rows.map((r) => this.#row(r, length(r)));
-    this.table.replaceChildren(
-      make("table", {}, make("caption", {}, where), make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...body)),
-    );
+    const all = count(seen.length, "request");
+    const shown = seen.length > rows.length ? `The ${rows.length} longest of ${all}` : all;
+    const partly = this.side.complete ? "" : ", of those that are shown one by one";
+    const caption = make("caption", {}, `${shown} from ${windowLabel(from, to)}${partly}`);
+    const head = make("thead", {}, make("tr", {}, ...heads));
+    const body = make("tbody", {}, ...rows.map((r) => this.#row(r, length(r))));
+    this.table.replaceChildren(make("table", {}, caption, head, body));
   }
 
   #row(request, length) {

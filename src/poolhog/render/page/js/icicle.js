@@ -3,7 +3,7 @@
 import { placeOf } from "./data.js";
 import { Card, spoken } from "./details.js";
 import { button, make, save } from "./dom.js";
-import { count, microseconds, percent } from "./format.js";
+import { count, microseconds, percent, whole } from "./format.js";
 import { SvgSurface, fileName, standalone } from "./picture.js";
 import { CanvasSurface, paletteOf } from "./surface.js";
 import { LENT, measured, nodeName, nodeText, pathTo, placed, searched, treeOf } from "./tree.js";
@@ -65,7 +65,8 @@ export class Icicle {
     if (!width) return;
     const { tree, measure } = this;
     const search = searched(tree, measure, this.query);
-    this.rows = placed(tree, measure, this.root, width, LEAST).map((one) => ({ ...one, parent: tree.parent[one.node] }));
+    const drawn = placed(tree, measure, this.root, width, LEAST);
+    this.rows = drawn.map((one) => ({ ...one, parent: tree.parent[one.node] }));
     this.#paint(this.surface, width, search);
     const share = percent(measure[0] ? search.sum / measure[0] : 0);
     this.found.textContent = this.query.trim() ? `${count(search.found, "place")}, ${share}` : "";
@@ -93,7 +94,8 @@ export class Icicle {
     this.pane = make("div", { class: "icicle-pane" }, svg, this.card.element, this.empty);
     this.crumbs = make("nav", { class: "tools crumbs", "aria-label": "Way to the shown place" });
     this.found = make("output", { class: "found", "aria-live": "polite" });
-    this.list = make("div", { class: "scroll icicle-table", tabindex: 0, role: "region", "aria-label": "Places by connection time" });
+    const region = { tabindex: 0, role: "region", "aria-label": "Places by connection time" };
+    this.list = make("div", { class: "scroll icicle-table", ...region });
     const options = Object.keys(CHOICES).map((name) =>
       make("option", { value: name, selected: name === this.choice }, name === "all" ? "all use" : name),
     );
@@ -109,12 +111,17 @@ export class Icicle {
       { class: "toolbar" },
       make("label", { class: "tools" }, "Show time that was ", choice),
       make("div", { class: "tools finder", role: "search" }, find, this.found),
-      button("Save as SVG", () => save(fileName("poolhog", this.side.label, "icicle"), "image/svg+xml", this.svg())),
+      button("Save as SVG", () => this.#save()),
     );
-    const body = make("div", { class: "icicle-body" }, make("div", { class: "icicle-side" }, this.crumbs, this.pane), this.list);
+    const picture = make("div", { class: "icicle-side" }, this.crumbs, this.pane);
+    const body = make("div", { class: "icicle-body" }, picture, this.list);
     this.element.classList.add("icicle");
     this.element.append(tools, body);
     this.#listen(svg);
+  }
+
+  #save() {
+    save(fileName("poolhog", this.side.label, "connection time"), "image/svg+xml", this.svg());
   }
 
   #listen(svg) {
@@ -136,7 +143,8 @@ export class Icicle {
     svg.addEventListener("focusin", (event) => {
       const index = at(event);
       const one = this.rows[index];
-      if (one && event.target.matches(":focus-visible")) this.#tell(index, one.x + one.width / 2, one.row * ROW + ROW / 2);
+      if (!one || !event.target.matches(":focus-visible")) return;
+      this.#tell(index, one.x + one.width / 2, one.row * ROW + ROW / 2);
     });
     svg.addEventListener("focusout", () => this.card.hide());
     svg.addEventListener("keydown", (event) => this.#key(event, at(event)));
@@ -246,10 +254,11 @@ export class Icicle {
   }
 
   #crumbs() {
-    const path = pathTo(this.tree, this.root);
-    this.crumbs.replaceChildren(
-      ...path.map((node) => button(nodeName(this.tree, node), () => this.zoom(node), { "aria-current": node === this.root ? "location" : null })),
-    );
+    const crumb = (node) => {
+      const here = { "aria-current": node === this.root ? "location" : null };
+      return button(nodeName(this.tree, node), () => this.zoom(node), here);
+    };
+    this.crumbs.replaceChildren(...pathTo(this.tree, this.root).map(crumb));
   }
 
   #conclusion() {
@@ -260,23 +269,29 @@ export class Icicle {
   }
 
   #table() {
-    const { tree, measure } = this;
-    const inside = this.rows.slice(1).sort((a, b) => measure[b.node] - measure[a.node] || a.row - b.row);
+    const { measure } = this;
+    const inside = this.rows.slice(1);
+    inside.sort((a, b) => measure[b.node] - measure[a.node] || a.row - b.row);
     const rows = inside.slice(0, MOST_ROWS);
-    const heads = ["place", "share", ...LENT, "checkouts"].map((name) => make("th", { scope: "col" }, name));
-    const body = rows.map(({ node }) => {
-      const name = button(nodeName(tree, node), () => this.zoom(node), { class: "link", title: nodeText(tree, node) });
-      const place = placeOf(this.side, tree.site[node]);
-      const where = place ? make("span", { class: "quiet" }, ` ${place.where}`) : "";
-      const cells = LENT.map((state) => make("td", {}, microseconds(tree.spent[state][node])));
-      const share = make("td", {}, this.#share(node));
-      return make("tr", {}, make("th", { scope: "row" }, name, where), share, ...cells, make("td", {}, String(tree.checkouts[node])));
-    });
-    const left = inside.length - rows.length;
-    const words = `By time ${this.#doing()}, with what is below each${left > 0 ? `; the ${rows.length} largest of ${inside.length}` : ""}`;
-    this.list.replaceChildren(
-      make("table", {}, make("caption", {}, words), make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...body)),
-    );
+    const left = inside.length > rows.length ? `; the ${rows.length} largest of ${inside.length}` : "";
+    const caption = make("caption", {}, `By time ${this.#doing()}, with what is below each${left}`);
+    const names = ["place", "share", ...LENT, "checkouts"];
+    const heads = names.map((name) => make("th", { scope: "col" }, name));
+    const body = make("tbody", {}, ...rows.map(({ node }) => this.#row(node)));
+    const head = make("thead", {}, make("tr", {}, ...heads));
+    this.list.replaceChildren(make("table", {}, caption, head, body));
+  }
+
+  #row(node) {
+    const { tree } = this;
+    const hint = { class: "link", title: nodeText(tree, node) };
+    const name = button(nodeName(tree, node), () => this.zoom(node), hint);
+    const place = placeOf(this.side, tree.site[node]);
+    const where = place ? make("span", { class: "quiet" }, ` ${place.where}`) : "";
+    const spent = LENT.map((state) => microseconds(tree.spent[state][node]));
+    const cells = [this.#share(node), ...spent, whole(tree.checkouts[node])];
+    const head = make("th", { scope: "row" }, name, where);
+    return make("tr", {}, head, ...cells.map((cell) => make("td", {}, cell)));
   }
 }
 

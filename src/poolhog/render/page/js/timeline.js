@@ -1,28 +1,27 @@
 // The timeline: who held which connection when, to be moved, zoomed, searched and followed.
 
-import { drawAverages, drawGaps, gapsOf, partLength } from "./averages.js";
+import { drawAverages, drawGaps, isDense, partLength } from "./averages.js";
 import { windowLabel } from "./axis.js";
 import { waitingSteps } from "./bins.js";
-import { legend, toolbar } from "./controls.js";
-import { factsOf, middleOf, ownerOf, spotAt, stepped } from "./cursor.js";
+import { legend, toolbar, windowButtons } from "./controls.js";
+import { blockOf } from "./cursor.js";
 import { requestName } from "./data.js";
-import { Card, averageFacts, conclusion, spoken } from "./details.js";
-import { button, make, prefersStillness, save } from "./dom.js";
+import { Card, conclusion } from "./details.js";
+import { make, prefersStillness, save } from "./dom.js";
 import { drawAxis, drawLanes, drawLinks, frameItem, pixelOf } from "./drawing.js";
 import { findRequests } from "./find.js";
 import { Alternative, following } from "./following.js";
-import { count, microseconds, whole } from "./format.js";
-import { followPointer, moveByKey } from "./input.js";
+import { microseconds } from "./format.js";
 import { rowsOf } from "./lanes.js";
 import { layoutOf } from "./layout.js";
 import { Minimap } from "./minimap.js";
 import { SvgSurface, fileName, standalone } from "./picture.js";
+import { Steering } from "./steering.js";
 import { CanvasSurface, paletteOf } from "./surface.js";
 import { View } from "./view.js";
 
-const MOST_SPANS = 20_000;
-const FEW_SPANS = 2_000;
 const PRINT_WIDTH = 720;
+const HIDDEN_WIDTH = 800;
 const SETTLED_MS = 150;
 const KEYS =
   "Arrows left and right move, + and − zoom, Home and End go to the ends, 0 shows the whole run. " +
@@ -49,9 +48,8 @@ export class Timeline {
     this.playhead = Infinity;
     this.selected = -1;
     this.found = { matches: null, found: [], at: -1 };
-    this.spot = null;
-    this.hovered = null;
     this.all = false;
+    this.layout = layoutOf(HIDDEN_WIDTH, side, false);
     this.onSelect = () => {};
     this.#build();
     this.#listen();
@@ -79,7 +77,7 @@ export class Timeline {
   select(request, tell = true) {
     this.selected = request;
     if (request >= 0 && !this.all && this.side.requests.lane[request] >= this.layout.requests.shown) {
-      this.#showLanes(true);
+      this.showLanes(true);
     }
     const does = {
       look: (from, to) => this.show(from, to, { request, scroll: false }),
@@ -121,7 +119,7 @@ export class Timeline {
     this.canvas.style.height = `${this.layout.height}px`;
     this.surface.begin(width, this.layout.height);
     const scene = this.scene();
-    this.averages = this.#isDense(scene);
+    this.averages = isDense(scene);
     this.paint(this.surface, scene);
     this.minimap.place();
     this.#say(scene);
@@ -143,10 +141,10 @@ export class Timeline {
       drawLanes(surface, scene);
       drawGaps(surface, scene);
       if (this.selected >= 0) drawLinks(surface, scene, this.selected);
-      for (const spot of [this.hovered, this.spot]) {
-        if (!spot) continue;
-        const { rows, item, block, row } = spot;
-        frameItem(surface, scene, block, row, rows.start[item], rows.end[item], spot === this.spot ? "accent" : "ink");
+      for (const [spot, frame] of this.steering.marked()) {
+        const { rows, item, row } = spot;
+        const block = blockOf(scene, spot);
+        if (block) frameItem(surface, scene, block, row, rows.start[item], rows.end[item], frame);
       }
     }
     const x = pixelOf(scene, this.playhead);
@@ -183,11 +181,11 @@ export class Timeline {
     this.note = make("p", { class: "note", "aria-live": "polite" });
     this.live = make("p", { class: "unseen", "aria-live": "polite" });
     this.follow = make("div", { class: "following", hidden: true });
-    this.alternative = new Alternative(side, (request) => this.#lookAt(request));
+    this.alternative = new Alternative(side, (request) => this.lookAt(request));
     this.tools = toolbar({
       zoom: (factor) => this.view.zoom(factor, undefined, { glide: true }),
       whole: () => this.view.whole({ glide: true }),
-      lanes: (all) => this.#showLanes(all),
+      lanes: (all) => this.showLanes(all),
       save: () => save(fileName("poolhog", side.label), "image/svg+xml", this.svg()),
       find: (query) => this.#find(query),
       step: (by) => this.#step(by),
@@ -198,54 +196,25 @@ export class Timeline {
       this.redraw();
     });
     this.printed = make("div", { class: "printed" });
-    const keys = make("details", { class: "keys" }, make("summary", {}, "Keys"), make("p", { id: `${id}-keys` }, KEYS));
+    const told = make("p", { id: `${id}-keys` }, KEYS);
+    const keys = make("details", { class: "keys" }, make("summary", {}, "Keys"), told);
+    const windows = windowButtons(side, (from, to) => this.view.set(from, to, { glide: true }));
     const heading = this.label ? [make("h3", {}, this.label)] : [];
     this.element.classList.add("timeline");
     this.element.append(
       ...heading, this.tools.element, states, this.stage, this.printed, this.minimap.element,
-      ...this.#leftOut(), this.note, this.follow, this.live, keys, this.alternative.element,
+      ...windows, this.note, this.follow, this.live, keys, this.alternative.element,
     );
   }
 
   #listen() {
     this.moved = () => this.redraw();
     this.view.listeners.add(this.moved);
-    followPointer(this.stage, () => this.view, {
-      instantAt: (x) => this.#instant(x),
-      usPerPixel: () => this.view.width / this.layout.plot.width,
-      click: (x, y) => this.#click(x, y),
-      hover: (x, y) => this.#hover(x, y),
-      leave: () => this.#hover(-1, -1),
-    });
-    this.stage.addEventListener("keydown", (event) => this.#key(event));
-    this.stage.addEventListener("blur", () => this.#rove(null));
+    this.steering = new Steering(this);
     new ResizeObserver(() => this.#resized()).observe(this.stage);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.#recolour());
     addEventListener("beforeprint", () => this.#print());
     addEventListener("afterprint", () => this.printed.replaceChildren());
-  }
-
-  /** Where everything is there one by one, if that is not so everywhere. */
-  #leftOut() {
-    const { side } = this;
-    if (side.complete) return [];
-    const looks = side.windows.map(([from, to, why]) =>
-      button(`${why}: ${windowLabel(from, to)}`, () => this.view.set(from, to, { glide: true })),
-    );
-    const gone = `${count(side.leftOut.checkouts, "checkout")} of ${whole(side.leftOut.checkouts + side.checkouts.size)}`;
-    const words = `${gone} are in the averages only, so that this page stays small. One by one there is`;
-    return [make("div", { class: "windows tools", role: "group", "aria-label": "Look at" }, make("span", {}, words), ...looks)];
-  }
-
-  /** Whether there is too much for lanes: too many spans, or so many that most are under a pixel. */
-  #isDense({ side, rows, from, to, layout }) {
-    const gone = gapsOf(side, from, to).reduce((sum, [start, end]) => sum + end - start, 0);
-    if (gone > 0.85 * (Math.min(to, side.length) - from)) return true;
-    const [above, below] = [rows.requests.measure(from, to), rows.pools.measure(from, to)];
-    const items = above.items + below.items;
-    if (items <= FEW_SPANS) return false;
-    const average = (above.items * above.average + below.items * below.average) / items;
-    return items > MOST_SPANS || (average / (to - from)) * layout.plot.width < 1;
   }
 
   #say(scene) {
@@ -264,7 +233,7 @@ export class Timeline {
     dataset.from = Math.round(from);
     dataset.to = Math.round(to);
     dataset.drawn = this.averages ? "averages" : "lanes";
-    this.tools.lanes.hidden = !this.layout.cut && !this.all;
+    this.tools.lanes.hidden = this.averages || (!this.layout.cut && !this.all);
     if (this.alternative.window[0] !== from || this.alternative.window[1] !== to) this.alternative.look(from, to);
   }
 
@@ -289,100 +258,28 @@ export class Timeline {
     if (!by) return [0, found.length];
     const next = this.found.at < 0 && by < 0 ? -1 : this.found.at + by;
     this.found.at = (next + found.length) % found.length;
-    this.#lookAt(found[this.found.at]);
+    this.lookAt(found[this.found.at]);
     return [this.found.at + 1, found.length];
   }
 
-  #lookAt(request) {
+  /** Follows a request, and shows all of it. */
+  lookAt(request) {
     const { start, end } = this.side.requests;
     this.select(request);
     this.show(start[request], end[request], { request, scroll: false });
     this.live.textContent = `Following ${requestName(this.side, request)}`;
   }
 
-  #click(x, y) {
-    const spot = this.averages ? null : this.#spot(x, y);
-    if (spot) this.select(ownerOf(spot));
-    else if (this.selected >= 0) this.select(-1);
-    this.#hover(x, y);
-  }
-
-  #hover(x, y) {
-    const spot = x < 0 || this.averages ? null : this.#spot(x, y);
-    const facts = spot ? factsOf(this.side, this.rows, spot) : this.#averageAt(x, y);
-    this.stage.classList.toggle("on-span", spot !== null);
-    if (facts) this.card.show(facts, x, y);
-    else this.card.hide();
-    if (this.hovered === spot) return;
-    this.hovered = spot;
-    this.redraw();
-  }
-
-  /** What the averages say at a point, if averages are drawn there. */
-  #averageAt(x, y) {
-    const at = this.#instant(x);
-    if (x < this.layout.plot.x || y < this.layout.axis || at > Math.min(this.playhead, this.side.length)) return null;
-    if (!this.averages && !gapsOf(this.side, at, at + 1).length) return null;
-    const scene = this.scene();
-    return averageFacts(scene, at, partLength(scene));
-  }
-
-  #key(event) {
-    const ways = { ArrowUp: "up", ArrowDown: "down", ",": "before", ".": "after" };
-    if (moveByKey(event, this.view)) event.preventDefault();
-    else if (Object.hasOwn(ways, event.key)) {
-      event.preventDefault();
-      this.#rove(ways[event.key]);
-    } else if (event.key === "Enter" && this.spot) {
-      this.select(ownerOf(this.spot));
-      this.live.textContent = `Following ${requestName(this.side, this.selected)}`;
-    } else if (event.key === "Escape") {
-      this.select(-1);
-      this.#rove(null);
-    }
-  }
-
-  /** Moves the cursor, and says what is there; `null` takes it away. */
-  #rove(way) {
-    const scene = this.scene();
-    this.spot = way && !this.averages ? stepped(scene, this.#live(this.spot), way) : null;
-    if (this.spot) {
-      const { rows, item } = this.spot;
-      const facts = factsOf(this.side, this.rows, this.spot);
-      if (rows.end[item] < scene.from || rows.start[item] > scene.to) {
-        const middle = (rows.start[item] + rows.end[item]) / 2;
-        this.view.set(middle - this.view.width / 2, middle + this.view.width / 2);
-      }
-      this.card.show(facts, ...middleOf(this.scene(), this.spot));
-      this.live.textContent = spoken(facts);
-    } else if (way) {
-      const middle = (scene.from + scene.to) / 2;
-      this.live.textContent = spoken(averageFacts(scene, middle, partLength(scene)));
-    } else this.card.hide();
-    this.redraw();
-  }
-
-  /** A spot of an older layout in the present one. */
-  #live(spot) {
-    if (!spot) return null;
-    const blocks = [this.layout.requests, ...this.layout.pools];
-    const same = spot.rows === this.rows.pools ? blocks.slice(1) : blocks.slice(0, 1);
-    const block = same.find((one) => spot.row >= one.first && spot.row < one.first + one.shown);
-    return block ? { ...spot, block } : null;
-  }
-
-  #showLanes(all) {
+  /** Draws every lane, or as many as fit. */
+  showLanes(all) {
     this.all = all;
     this.tools.lanes.setAttribute("aria-pressed", all);
-    this.spot = this.hovered = null;
     this.draw();
   }
 
   #resized() {
-    this.hovered = null;
     this.draw();
     this.minimap.draw(this.palette);
-    this.spot = this.#live(this.spot);
   }
 
   #recolour() {
@@ -398,18 +295,6 @@ export class Timeline {
     surface.begin(layout.width, layout.height);
     this.paint(surface, this.scene(layout));
     this.printed.replaceChildren(surface.element);
-  }
-
-  #spot(x, y) {
-    const { plot } = this.layout;
-    if (x < plot.x || x > plot.x + plot.width) return null;
-    const scene = this.scene();
-    return spotAt(scene, this.#instant(x), y, (3 * this.view.width) / plot.width);
-  }
-
-  #instant(x) {
-    const { plot } = this.layout;
-    return this.view.from + ((x - plot.x) / plot.width) * this.view.width;
   }
 
   #index({ id }, given) {

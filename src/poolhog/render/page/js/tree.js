@@ -14,7 +14,8 @@ export function treeOf(side) {
   const depth = new Int32Array(parent.length);
   for (let n = 0; n < parent.length; n++) depth[n] = parent[n] < 0 ? 0 : depth[parent[n]] + 1;
   const spent = Object.fromEntries(LENT.map((state) => [state, side.icicle[state]]));
-  return { side, size: parent.length, parent, name, site, checkouts, depth, spent, below: grouped(parent, parent.length) };
+  const below = grouped(parent, parent.length);
+  return { side, size: parent.length, parent, name, site, checkouts, depth, spent, below };
 }
 
 /** What each node counts for: its microseconds in the chosen states. @param {string[]} states */
