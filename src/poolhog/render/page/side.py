@@ -13,7 +13,7 @@ from poolhog.render.page.texts import all_visible, visible
 from poolhog.render.report_json import report_json
 
 if TYPE_CHECKING:
-    from poolhog.analysis.icicle import Icicle
+    from poolhog.analysis.icicle import Icicle, Node
     from poolhog.analysis.statements import StatementUse
     from poolhog.analysis.whole import Detail, Whole
 
@@ -79,7 +79,7 @@ def icicle_json(icicle: Icicle, interned: Interned) -> dict[str, list[int]]:
         "parent": [
             -1 if (parent := nodes[index].parent) is None else number_of[parent] for index in kept
         ],
-        "name": [interned.text(short_name(nodes[index].name)) for index in kept],
+        "name": [interned.text(_name(nodes[index])) for index in kept],
         "site": [interned.site(nodes[index].site) for index in kept],
         **{
             state.value: [max(whole[index][column], 0) for index in kept]
@@ -87,6 +87,10 @@ def icicle_json(icicle: Icicle, interned: Interned) -> dict[str, list[int]]:
         },
         "checkouts": [nodes[index].checkouts for index in kept],
     }
+
+
+def _name(node: Node) -> str:
+    return node.name if node.site is None else short_name(node.name)
 
 
 def sites_json(icicle: Icicle) -> list[dict[str, Any]]:
