@@ -4,7 +4,8 @@ const SVG = "http://www.w3.org/2000/svg";
 
 /**
  * An element with attributes and children; `onclick` and the like become listeners, `true` an empty
- * attribute, and `false`, `null` and `undefined` none. Strings among the children become text.
+ * attribute and `false` none (but words for `aria-…`), and so `null` and `undefined`. Strings among
+ * the children become text.
  * @param {string} tag @param {object} attributes @param {...(Node|string)} children
  * @returns {HTMLElement}
  */
@@ -42,9 +43,9 @@ function filled(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (name.startsWith("on") && typeof value === "function") {
       element.addEventListener(name.slice(2), value);
-    } else if (value === true) {
-      element.setAttribute(name, "");
-    } else if (value !== false && value !== null && value !== undefined) {
+    } else if (typeof value === "boolean" && !name.startsWith("aria-")) {
+      element.toggleAttribute(name, value);
+    } else if (value !== null && value !== undefined) {
       element.setAttribute(name, String(value));
     }
   }
