@@ -6,6 +6,7 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from poolhog.render.console import count
+from poolhog.render.page.verdict import verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,9 +24,13 @@ _PLURALS = {"process": "processes", "line of code": "lines of code"}
 
 
 def summary_lines(file: Path, data: Mapping[str, Any], size: int) -> Iterator[str]:
-    """The lines for a terminal; the last is the command to look at it."""
+    """The lines for a terminal: the conclusion first, and last the command to look at the page."""
+    sides = data["sides"]
+    for side in sides:
+        named = f"{side['label']}: " if len(sides) > 1 else ""
+        yield named + " ".join(verdict(side["report"]))
     yield f"{file}: {size_text(size)}"
-    for side in data["sides"]:
+    for side in sides:
         told = left_out(side)
         if told:
             yield f"{side['label']}: {told}"

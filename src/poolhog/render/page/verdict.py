@@ -67,20 +67,17 @@ def pool_sentence(report: Json) -> str:
     used = [pool for pool in report["pools"] if pool["checkouts"]]
     pool = max(used, key=lambda p: (p["saturation"] or 0.0, p["contention"], p["use_s"]))
     several, capacity = len(used) > 1, pool["capacity"]
+    lent = count(pool["peak_lent"], "connection")
     if capacity is None:
         which = f"Of {len(used)} pools, the busiest has" if several else "The pool has"
-        return (
-            f"{which} no limit: up to {count(pool['peak_lent'], 'connection')} were lent at once."
-        )
+        return f"{which} no limit: it lent up to {lent} at once."
     which = (
         f"Of {len(used)} pools, the busiest one, of {capacity},"
         if several
         else f"The pool of {capacity}"
     )
     if pool["peak_lent"] < capacity:
-        return (
-            f"{which} never ran out: at most {pool['peak_lent']} of {capacity} were lent at once."
-        )
+        return f"{which} never ran out: it lent at most {lent} at once."
     told = f"{which} was exhausted {percent(pool['saturation'] or 0.0)} of the time"
     timeouts = report["totals"]["timeouts"]
     if timeouts and not _is_about(report, FindingKind.POOL_TIMEOUT):
