@@ -22,20 +22,37 @@ if TYPE_CHECKING:
 SVG = "{http://www.w3.org/2000/svg}"
 PARKED = 2
 
-# The text of each element that shows some, with its colour and the one behind it.
+# The text of each element that shows some, with its colour and the one behind it, as they come
+# together from what is more or less see-through.
 TEXTS = """(root) => {
+  const canvas = document.createElement("canvas");
+  canvas.width = canvas.height = 1;
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  const blended = (colours) => {
+    for (const colour of colours) {
+      context.fillStyle = colour;
+      context.fillRect(0, 0, 1, 1);
+    }
+    return `rgb(${[...context.getImageData(0, 0, 1, 1).data].slice(0, 3)})`;
+  };
+  const known = new Map();
+  const behind = (element) => {
+    if (!element) return ["#ffffff"];
+    if (!known.has(element)) {
+      const own = getComputedStyle(element).backgroundColor;
+      known.set(element, [...behind(element.parentElement), own]);
+    }
+    return known.get(element);
+  };
   const found = [];
   const walker = document.createTreeWalker(document.querySelector(root), NodeFilter.SHOW_TEXT);
-  const opaque = (colour) => !/, 0\\)$|transparent/.test(colour);
   while (walker.nextNode()) {
     const element = walker.currentNode.parentElement;
-    if (!walker.currentNode.data.trim() || !element.checkVisibility()) continue;
+    const text = walker.currentNode.data.trim();
+    if (!text || !element.checkVisibility()) continue;
     if (element.closest("svg, select, .unseen, [disabled]")) continue;
-    let behind = element;
-    const background = (one) => getComputedStyle(one).backgroundColor;
-    while (behind && !opaque(background(behind))) behind = behind.parentElement;
-    const back = behind ? background(behind) : "rgb(255, 255, 255)";
-    found.push([walker.currentNode.data.trim(), getComputedStyle(element).color, back]);
+    const back = behind(element);
+    found.push([text, blended([...back, getComputedStyle(element).color]), blended(back)]);
   }
   return found;
 }"""

@@ -6,6 +6,7 @@ import { NONE, PAINTS, requestName } from "./data.js";
 import { count } from "./format.js";
 import { thinned } from "./lanes.js";
 import { topOf } from "./layout.js";
+import { fitted } from "./surface.js";
 
 const NARROWEST = 1.5;
 const DIMMED = 0.22;
@@ -68,8 +69,7 @@ export function drawAxis(surface, scene) {
 
 /** The words above a block. */
 export function drawHeading(surface, layout, y, words) {
-  const most = Math.floor((layout.width - 12) / 6);
-  const text = words.length > most ? `${words.slice(0, most - 1)}…` : words;
+  const text = fitted(surface, words, layout.width - 12, 11, 600);
   surface.text(text, 6, y, { paint: "muted", weight: 600, halo: true });
 }
 
@@ -108,7 +108,8 @@ function drawQueue(surface, scene) {
   const { queue, plot } = layout;
   const most = steps.most;
   drawHeading(surface, layout, queue.heading, queueHeading(most));
-  surface.line("edge", plot.x, queue.y + queue.height + 0.5, plot.x + plot.width, queue.y + queue.height + 0.5);
+  const floor = queue.y + queue.height + 0.5;
+  surface.line("edge", plot.x, floor, plot.x + plot.width, floor);
   if (!most || scene.hidden[0]) return;
   surface.text(String(most), plot.x - 5, queue.y + 9, { paint: "muted", size: 10, align: "right" });
   const parts = Math.round(plot.width);
@@ -205,7 +206,8 @@ function eachWide(scene, rows, blocks, widest, call) {
         const left = Math.max(0, (rows.start[i] - from) * scale);
         const right = Math.min(plot.width, (Math.min(rows.end[i], last) - from) * scale);
         if (right - left < widest) continue;
-        call(plot.x + left, right - left, block.y + row * block.pitch, block, rows.owner[i], block.first + row);
+        const y = block.y + row * block.pitch;
+        call(plot.x + left, right - left, y, block, rows.owner[i], block.first + row);
       }
     }
   }
@@ -267,5 +269,7 @@ export function poolHeadings(side) {
 function drawFold(surface, layout, block, one, many) {
   if (!block.left) return;
   const words = `${block.left} more ${block.left === 1 ? one : many}: “All lanes” shows more`;
-  surface.text(words, layout.plot.x, block.y + block.shown * block.pitch + 11, { paint: "muted", halo: true });
+  const y = block.y + block.shown * block.pitch + 11;
+  const text = fitted(surface, words, layout.plot.width);
+  surface.text(text, layout.plot.x, y, { paint: "muted", halo: true });
 }

@@ -5,7 +5,7 @@ import { Card, spoken } from "./details.js";
 import { button, make, save } from "./dom.js";
 import { count, microseconds, percent, whole } from "./format.js";
 import { SvgSurface, fileName, standalone } from "./picture.js";
-import { CanvasSurface, paletteOf } from "./surface.js";
+import { CanvasSurface, fitted, paletteOf } from "./surface.js";
 import { LENT, measured, nodeName, nodeText, pathTo, placed, searched, treeOf } from "./tree.js";
 
 const ROW = 30;
@@ -213,7 +213,10 @@ export class Icicle {
       if (part > 0) surface.rect(state, left, y + ROW - 1 - STRIP, part, STRIP);
       left += part;
     }
-    const name = fitting(surface, this.#names(node), wide - 10);
+    const names = this.#names(node);
+    const room = wide - 10;
+    const roomy = names.find((one) => surface.textWidth(one, 12) <= room);
+    const name = roomy ?? fitted(surface, names.at(-1), room, 12);
     if (name) surface.text(name, x + 5, y + 16, { size: 12 });
   }
 
@@ -222,7 +225,7 @@ export class Icicle {
     const name = nodeName(this.tree, node);
     const place = placeOf(this.side, this.tree.site[node]);
     const spent = `${microseconds(this.measure[node])}, ${this.#share(node)}`;
-    const short = place ? `${name} (${place.where.split(/[\\/]/).at(-1)})` : name;
+    const short = place ? `${name} (${fileOf(place)})` : name;
     return [`${short}: ${spent}`, short, name];
   }
 
@@ -287,7 +290,7 @@ export class Icicle {
     const hint = { class: "link", title: nodeText(tree, node) };
     const name = button(nodeName(tree, node), () => this.zoom(node), hint);
     const place = placeOf(this.side, tree.site[node]);
-    const where = place ? make("span", { class: "quiet" }, ` ${place.where}`) : "";
+    const where = place ? make("span", { class: "quiet" }, ` ${fileOf(place)}`) : "";
     const spent = LENT.map((state) => microseconds(tree.spent[state][node]));
     const cells = [this.#share(node), ...spent, whole(tree.checkouts[node])];
     const head = make("th", { scope: "row" }, name, where);
@@ -295,16 +298,7 @@ export class Icicle {
   }
 }
 
-/** The first of some names that fits, or the beginning of the last. */
-function fitting(surface, names, room) {
-  const wide = (text) => surface.textWidth(text, 12);
-  const whole = names.find((name) => wide(name) <= room);
-  if (whole || room < 24) return whole ?? "";
-  let [low, high] = [0, names.at(-1).length];
-  while (low < high) {
-    const middle = (low + high + 1) >> 1;
-    if (wide(`${names.at(-1).slice(0, middle)}…`) <= room) low = middle;
-    else high = middle - 1;
-  }
-  return low > 1 ? `${names.at(-1).slice(0, low)}…` : "";
+/** A place without its folders. */
+function fileOf(place) {
+  return place.where.split(/[\\/]/).at(-1);
 }

@@ -29,7 +29,7 @@ export function layoutOf(width, side, all) {
     y = block.y + block.shown * block.pitch + (block.left ? 16 : 0) + 6;
     return block;
   };
-  const requests = place(side.requestLanes, 0, fitted(side.requestLanes, 18, all ? 5 : 3, all, 306));
+  const requests = place(side.requestLanes, 0, rowsFitted(side.requestLanes, 18, all ? 5 : 3, all, 306));
   const queue = { heading: y + 15, y: y + HEADING, height: QUEUE };
   y = queue.y + QUEUE + 8;
   const total = side.pools.reduce((sum, pool) => sum + pool.lanes, 0);
@@ -37,7 +37,7 @@ export function layoutOf(width, side, all) {
   let first = 0;
   for (const pool of side.pools) {
     const room = Math.max(24, (360 * pool.lanes) / Math.max(1, total));
-    pools.push(place(pool.lanes, first, fitted(pool.lanes, 22, all ? 6 : 4, all, room)));
+    pools.push(place(pool.lanes, first, rowsFitted(pool.lanes, 22, all ? 6 : 4, all, room)));
     first += pool.lanes;
   }
   return { width, height: y + 4, plot, axis: AXIS, requests, queue, pools, cut: isCut(requests, pools) };
@@ -60,7 +60,7 @@ export function poolBlock(layout, row) {
   return layout.pools.find((block) => row >= block.first && row < block.first + block.shown + block.left);
 }
 
-function fitted(rows, roomy, tight, all, room) {
+function rowsFitted(rows, roomy, tight, all, room) {
   const most = all ? TALLEST : room;
   const pitch = Math.min(roomy, Math.max(tight, Math.floor(most / Math.max(1, rows))));
   const shown = Math.min(rows, Math.max(1, Math.floor(most / pitch)));

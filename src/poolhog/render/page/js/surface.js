@@ -174,6 +174,22 @@ export class CanvasSurface {
   }
 }
 
+/**
+ * A text, or as much of its beginning as there is room for; "" if that is hardly anything.
+ * @param {{textWidth: CanvasSurface["textWidth"]}} surface @param {number} room CSS pixels
+ */
+export function fitted(surface, content, room, size = 11, weight = 400) {
+  const fits = (text) => surface.textWidth(text, size, weight) <= room;
+  if (fits(content)) return content;
+  let [low, high] = [0, content.length];
+  while (low < high) {
+    const middle = (low + high + 1) >> 1;
+    if (fits(`${content.slice(0, middle)}…`)) low = middle;
+    else high = middle - 1;
+  }
+  return low > 1 ? `${content.slice(0, low).trimEnd()}…` : "";
+}
+
 /** Black or white, whichever can be read on a colour. @param {string} colour such as `#1fae84` */
 export function inkOn(colour) {
   return contrast(colour, LIGHT_INK) > contrast(colour, DARK_INK) ? LIGHT_INK : DARK_INK;
