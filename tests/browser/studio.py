@@ -63,7 +63,8 @@ if (sides.length) {{
   window.playback = new Playback(document.getElementById("playback"), timelines);
   window.icicle = new Icicle(document.getElementById("icicle"), sides[0]);
 }}
-window.ready = true;
+// Pictures are drawn when they get their size, which is after the next frame has begun.
+requestAnimationFrame(() => requestAnimationFrame(() => {{ window.ready = true; }}));
 </script>
 </body>
 </html>

@@ -110,12 +110,9 @@ def test_neighbouring_ticks_have_different_labels(modules: Page) -> None:
 
 
 ROWS = """(() => {
-  const columns = { row: [], start: [], end: [], state: [], owner: [], source: [] };
-  given.forEach(([row, start, end, state], i) => {
-    columns.row.push(row); columns.start.push(start); columns.end.push(end);
-    columns.state.push(state); columns.owner.push(i); columns.source.push(i);
-  });
-  return new m.Rows(3, columns);
+  const items = new m.Items(1);
+  given.forEach(([row, start, end, state], i) => items.put(row, start, end, state, i, i));
+  return new m.Rows(3, items);
 })()"""
 
 

@@ -1,6 +1,6 @@
 // Round instants on a time axis.
 
-import { microseconds } from "./format.js";
+import { microseconds, separated } from "./format.js";
 
 // Up to which multiple of a power of ten which round number is the nearest, by their ratio.
 const NEAREST = [[Math.SQRT2, 1], [Math.sqrt(10), 2], [Math.sqrt(50), 5], [Infinity, 10]];
@@ -30,7 +30,8 @@ export function tickStep(length, about) {
 export function tickLabel(at, step) {
   if (at === 0) return "0 s";
   const decimals = Math.max(0, -Math.floor(Math.log10(step / 1e6) + 1e-9));
-  return `${(at / 1e6).toLocaleString("en-US", { minimumFractionDigits: 0, maximumFractionDigits: decimals })} s`;
+  const digits = (at / 1e6).toFixed(decimals);
+  return `${separated(decimals ? digits.replace(/\.?0+$/, "") : digits)} s`;
 }
 
 /** A window in words: `1.2 s to 3.4 s (2.20 s)`. */

@@ -10,17 +10,21 @@ const LENT = STATES.slice(1);
  * @param {[number, number][]} waits intervals by their start
  */
 export function waitingSteps(waits) {
-  const edges = new Map();
-  for (const [start, end] of waits) {
-    if (end <= start) continue;
-    edges.set(start, (edges.get(start) ?? 0) + 1);
-    edges.set(end, (edges.get(end) ?? 0) - 1);
+  const real = waits.filter(([start, end]) => end > start);
+  const starts = Float64Array.from(real, ([start]) => start).sort();
+  const ends = Float64Array.from(real, ([, end]) => end).sort();
+  const at = [];
+  const count = [];
+  for (let s = 0, e = 0; e < ends.length; ) {
+    const instant = Math.min(starts[s] ?? Infinity, ends[e]);
+    while (starts[s] === instant) s++;
+    while (ends[e] === instant) e++;
+    if (s - e === (count.at(-1) ?? 0)) continue;
+    at.push(instant);
+    count.push(s - e);
   }
-  const changes = [...edges].filter(([, change]) => change).sort((a, b) => a[0] - b[0]);
-  const at = Float64Array.from(changes, ([instant]) => instant);
-  let sum = 0;
-  const count = Int32Array.from(changes, ([, change]) => (sum += change));
-  return { at, count, most: count.reduce((most, one) => Math.max(most, one), 0) };
+  const most = count.reduce((high, one) => Math.max(high, one), 0);
+  return { at: Float64Array.from(at), count: Int32Array.from(count), most };
 }
 
 /** How many waited at an instant. */

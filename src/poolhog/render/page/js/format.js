@@ -34,7 +34,7 @@ export function count(number, noun) {
  * @param {number} number
  */
 export function whole(number) {
-  return number.toLocaleString("en-US", { maximumFractionDigits: 0 });
+  return separated(number.toFixed(0));
 }
 
 /**
@@ -58,8 +58,16 @@ export function shortened(text, most) {
   return text.length <= most ? text : `${text.slice(0, most - 1).trimEnd()}…`;
 }
 
+/**
+ * A written number with commas between thousands. The browser's own way is slow the first time.
+ * @param {string} digits
+ */
+export function separated(digits) {
+  return digits.replace(/\B(?=(\d{3})+(?!\d))(?<!\..*)/g, ",");
+}
+
 function threeDigits(value) {
   const rounded = Number(Math.abs(value).toPrecision(3));
   const digits = Math.min(2, Math.max(0, 2 - Math.floor(Math.log10(rounded))));
-  return value.toFixed(digits).replace(/\B(?=(\d{3})+(?!\d))(?<!\..*)/g, ",");
+  return separated(value.toFixed(digits));
 }

@@ -22,7 +22,7 @@ const KEYS = {
   End: (rows) => rows.length - 1,
 };
 
-/** The picture of a side's tree, with its controls and its table. */
+/** The picture of a side's tree, with its controls and its table. It is drawn once it has a size. */
 export class Icicle {
   /** @param {HTMLElement} element @param {ReturnType<typeof import("./data.js").decode>} side */
   constructor(element, side) {
@@ -34,8 +34,8 @@ export class Icicle {
     this.onSelect = () => {};
     this.choice = this.tree.spent.parked[0] > 0 ? "parked" : "all";
     this.measure = measured(this.tree, CHOICES[this.choice]);
+    this.rows = [];
     this.#build();
-    this.draw();
   }
 
   /** Shows a node over the whole width, and tells so. */

@@ -7,12 +7,52 @@ const MOST_HOLDING_FIRST = ["busy", "parked", "running", "ready", "waiting"].map
   STATES.indexOf(name),
 );
 
+const COLUMNS = [
+  ["row", Int32Array],
+  ["start", Float64Array],
+  ["end", Float64Array],
+  ["state", Uint8Array],
+  ["owner", Int32Array],
+  ["source", Int32Array],
+];
+
+/** Items in the making, in columns that grow. */
+export class Items {
+  /** @param {number} room for so many at first */
+  constructor(room) {
+    this.size = 0;
+    this.room = Math.max(16, room);
+    for (const [name, Kind] of COLUMNS) this[name] = new Kind(this.room);
+  }
+
+  /** Adds an item. */
+  put(row, start, end, state, owner, source) {
+    if (this.size === this.room) this.#grow();
+    const i = this.size++;
+    this.row[i] = row;
+    this.start[i] = start;
+    this.end[i] = end;
+    this.state[i] = state;
+    this.owner[i] = owner;
+    this.source[i] = source;
+  }
+
+  #grow() {
+    this.room *= 2;
+    for (const [name, Kind] of COLUMNS) {
+      const more = new Kind(this.room);
+      more.set(this[name]);
+      this[name] = more;
+    }
+  }
+}
+
 /** Rows of items that do not overlap within a row; instants are microseconds. */
 export class Rows {
   /**
    * @param {number} count how many rows
-   * @param {Record<"row" | "start" | "end" | "state" | "owner" | "source", number[]>} columns of equal
-   *   length: `owner` is a request, `source` the span, checkout or request that it was made from
+   * @param {Items} columns `owner` is a request, `source` the span, checkout or request that an item
+   *   was made from
    */
   constructor(count, columns) {
     this.count = count;
@@ -117,19 +157,19 @@ export function rowsOf(side) {
   const firstLane = [0];
   for (const pool of side.pools) firstLane.push(firstLane.at(-1) + pool.lanes);
   const laneOf = (c) => (checkouts.lane[c] < 0 ? -1 : firstLane[checkouts.pool[c]] + checkouts.lane[c]);
-  const lives = columns();
+  const lives = new Items(requests.size);
   for (let r = 0; r < requests.size; r++) {
-    put(lives, requests.lane[r], requests.start[r], requests.end[r], NONE, r, r);
+    lives.put(requests.lane[r], requests.start[r], requests.end[r], NONE, r, r);
   }
-  const uses = columns();
-  const pooled = columns();
+  const uses = new Items(checkouts.size);
+  const pooled = new Items(spans.size);
   for (let c = 0; c < checkouts.size; c++) {
     const row = laneOf(c);
     if (row < 0) continue;
     const owner = checkouts.request[c];
-    put(uses, row, checkouts.granted[c], checkouts.end[c], NONE, owner, c);
+    uses.put(row, checkouts.granted[c], checkouts.end[c], NONE, owner, c);
     for (let s = checkouts.firstSpan[c]; s < checkouts.firstSpan[c + 1]; s++) {
-      if (spans.state[s]) put(pooled, row, spans.start[s], spans.end[s], spans.state[s], owner, s);
+      if (spans.state[s]) pooled.put(row, spans.start[s], spans.end[s], spans.state[s], owner, s);
     }
   }
   const { held, waits } = requestSpans(side);
@@ -147,30 +187,36 @@ export function rowsOf(side) {
 /** The spans of each request without overlaps, and the times in which it waited. */
 function requestSpans(side) {
   const { requests, ofRequest, checkouts, spans } = side;
-  const held = columns();
+  const held = new Items(spans.size);
   const waits = [];
   for (let r = 0; r < requests.size; r++) {
     const lane = requests.lane[r];
-    const found = [];
-    let until = -Infinity;
-    let apart = true;
-    for (let i = ofRequest.first[r]; i < ofRequest.first[r + 1]; i++) {
-      const c = ofRequest.items[i];
-      for (let s = checkouts.firstSpan[c]; s < checkouts.firstSpan[c + 1]; s++) {
-        apart &&= spans.start[s] >= until;
-        until = spans.end[s];
-        found.push(s);
+    const own = ofRequest.items.subarray(ofRequest.first[r], ofRequest.first[r + 1]);
+    if (areApart(checkouts, own)) {
+      for (const c of own) {
+        for (let s = checkouts.firstSpan[c]; s < checkouts.firstSpan[c + 1]; s++) {
+          held.put(lane, spans.start[s], spans.end[s], spans.state[s], r, s);
+          if (!spans.state[s]) waits.push([spans.start[s], spans.end[s]]);
+        }
       }
+      continue;
     }
-    if (apart) for (const s of found) put(held, lane, spans.start[s], spans.end[s], spans.state[s], r, s);
-    else {
-      for (const { start, end, span } of flattened(spans, found)) {
-        put(held, lane, start, end, spans.state[span], r, span);
-      }
+    const found = [];
+    for (const c of own) {
+      for (let s = checkouts.firstSpan[c]; s < checkouts.firstSpan[c + 1]; s++) found.push(s);
+    }
+    for (const { start, end, span } of flattened(spans, found)) {
+      held.put(lane, start, end, spans.state[span], r, span);
     }
     for (const wait of union(spans, found)) waits.push(wait);
   }
   return { held, waits: waits.sort((a, b) => a[0] - b[0]) };
+}
+
+/** Whether no checkout was asked for before the one before it was over. */
+function areApart({ asked, end }, own) {
+  for (let i = 1; i < own.length; i++) if (asked[own[i]] < end[own[i - 1]]) return false;
+  return true;
 }
 
 /**
@@ -201,9 +247,8 @@ export function flattened(spans, chosen) {
 /** The times in which any of the spans is one of waiting. */
 function union(spans, chosen) {
   const found = [];
-  let waiting = chosen.filter((s) => spans.state[s] === 0);
-  if (waiting.length > 1) waiting = waiting.sort((a, b) => spans.start[a] - spans.start[b]);
-  for (const s of waiting) {
+  const waiting = chosen.filter((s) => spans.state[s] === 0);
+  for (const s of waiting.sort((a, b) => spans.start[a] - spans.start[b])) {
     const last = found.at(-1);
     if (last && spans.start[s] <= last[1]) last[1] = Math.max(last[1], spans.end[s]);
     else found.push([spans.start[s], spans.end[s]]);
@@ -217,27 +262,14 @@ function picked(Kind, values, order) {
   return found;
 }
 
-function columns() {
-  return { row: [], start: [], end: [], state: [], owner: [], source: [] };
-}
-
-function put(into, row, start, end, state, owner, source) {
-  into.row.push(row);
-  into.start.push(start);
-  into.end.push(end);
-  into.state.push(state);
-  into.owner.push(owner);
-  into.source.push(source);
-}
-
 /** The items of each row by their starts; they mostly come in that order already. */
-function ordered({ row, start }, count) {
+function ordered({ row, start, size }, count) {
   const first = new Int32Array(count + 1);
-  for (const r of row) first[r + 1]++;
+  for (let i = 0; i < size; i++) first[row[i] + 1]++;
   for (let r = 0; r < count; r++) first[r + 1] += first[r];
   const next = first.slice();
-  const items = new Int32Array(row.length);
-  for (let i = 0; i < row.length; i++) items[next[row[i]]++] = i;
+  const items = new Int32Array(size);
+  for (let i = 0; i < size; i++) items[next[row[i]]++] = i;
   for (let r = 0; r < count; r++) {
     const part = items.subarray(first[r], first[r + 1]);
     let sorted = true;

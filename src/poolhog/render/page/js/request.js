@@ -2,7 +2,7 @@
 
 import { STATES, placeOf, textOf } from "./data.js";
 import { make, makeSvg } from "./dom.js";
-import { count, microseconds, whole } from "./format.js";
+import { count, microseconds, separated, whole } from "./format.js";
 import { Life } from "./life.js";
 
 const MOST_CHOICES = 300;
@@ -113,6 +113,5 @@ export function swatch(state) {
 }
 
 function milliseconds(us) {
-  const told = (us / 1000).toLocaleString("en-US", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
-  return `${told} ms`;
+  return `${separated((us / 1000).toFixed(2))} ms`;
 }

@@ -30,7 +30,7 @@ const KEYS =
 
 let timelines = 0;
 
-/** The picture of one side of the page, with its controls. */
+/** The picture of one side of the page, with its controls. It is drawn as soon as it has a size. */
 export class Timeline {
   /**
    * @param {HTMLElement} element that it fills
@@ -53,7 +53,6 @@ export class Timeline {
     this.onSelect = () => {};
     this.#build();
     this.#listen();
-    this.draw();
   }
 
   /**
@@ -233,6 +232,7 @@ export class Timeline {
     dataset.from = Math.round(from);
     dataset.to = Math.round(to);
     dataset.drawn = this.averages ? "averages" : "lanes";
+    dataset.spans = this.rows.requests.measure(from, to).items + this.rows.pools.measure(from, to).items;
     this.tools.lanes.hidden = this.averages || (!this.layout.cut && !this.all);
     if (this.alternative.window[0] !== from || this.alternative.window[1] !== to) this.alternative.look(from, to);
   }
