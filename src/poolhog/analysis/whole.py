@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import TYPE_CHECKING
@@ -9,8 +10,9 @@ from typing import TYPE_CHECKING
 from poolhog.analysis.accounting import end_of
 from poolhog.analysis.bins import MOST_BINS, Bins
 from poolhog.analysis.icicle import Icicle
-from poolhog.analysis.report import read_report
+from poolhog.analysis.report import Books, read_report
 from poolhog.analysis.statements import read_statements
+from poolhog.analysis.thresholds import Thresholds
 from poolhog.analysis.windows import Window, choose
 from poolhog.trace.lookup import (
     by_id,
@@ -28,8 +30,7 @@ if TYPE_CHECKING:
     from poolhog.analysis.quiet import Quiet
     from poolhog.analysis.report import Report
     from poolhog.analysis.statements import StatementUse
-    from poolhog.analysis.thresholds import Thresholds
-    from poolhog.model import Checkout, Process, Request
+    from poolhog.model import Checkout, Process, Request, Trace
     from poolhog.trace.reader import ProcessReader
 
     Tell = Callable[[int], None]
@@ -165,6 +166,23 @@ def read_whole(
         kept=sorted(keeper.checkouts, key=_IN_ORDER) if is_small else None,
         shares=keeper.shares,
     )
+
+
+def whole_of(trace: Trace, started: float, ended: float) -> Whole:
+    """Of a trace in memory, or a part of one, on an axis between two instants."""
+    bins, icicle, keeper = Bins(started, ended, FEW_BINS), Icicle(), _Keeper()
+    books = Books(Thresholds(), (bins, icicle, keeper))
+    for process in trace.processes:
+        own = [c for c in trace.checkouts if c.pool.process == process]
+        books.open(process, [pool for pool in trace.pools if pool.process == process])
+        for checkout in sorted(own, key=_IN_ORDER):
+            books.add(checkout)
+        books.close()
+    books.count(Counter(request.name for request in trace.requests))
+    bins.settle()
+    kept = sorted(keeper.checkouts, key=_IN_ORDER)
+    owners = len({key_of(checkout) for checkout in kept})
+    return Whole((), books.report(), bins, icicle, (), owners, kept, keeper.shares)
 
 
 _IN_ORDER = attrgetter("asked", "id")

@@ -16,9 +16,12 @@ from poolhog.render.palette import css_variables
 from poolhog.render.report import percent
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-STYLES = ("page.css", "timeline.css", "icicle.css")
+PICTURES = ("timeline.css", "icicle.css")
+"""The styles of the pictures, which other pages may have as well."""
+
+STYLES = ("page.css", *PICTURES)
 
 
 def page_html(data: Mapping[str, Any]) -> str:
@@ -67,10 +70,14 @@ def stylesheet() -> str:
 
     Paper is light.
     """
-    folder = files(__package__)
-    found = [folder.joinpath(name) for name in STYLES]
     palette = (
         f":root{{{css_variables(dark=False)}}}"
         f"@media screen and (prefers-color-scheme:dark){{:root{{{css_variables(dark=True)}}}}}"
     )
-    return palette + "".join(file.read_text(encoding="utf-8") for file in found if file.is_file())
+    return palette + styles(STYLES)
+
+
+def styles(names: Sequence[str]) -> str:
+    """Some of our own styles."""
+    folder = files(__package__)
+    return "".join(folder.joinpath(name).read_text(encoding="utf-8") for name in names)
