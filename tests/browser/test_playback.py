@@ -126,3 +126,18 @@ def test_two_runs_are_played_at_once(open_pictures: OpenPictures) -> None:
     assert page.evaluate("timelines.map((one) => one.playhead)") == [300_000, 300_000]
     lines = page.locator(".playback .counts span").all_inner_texts()
     assert [line.split(":")[0] for line in lines] == ["orders", "some"]
+
+
+def test_where_only_averages_are_kept_these_are_told(open_pictures: OpenPictures) -> None:
+    page = open_pictures("many")
+    gap = page.evaluate(
+        """async () => {
+          const { gapsOf } = await import("/js/averages.js");
+          const [[from, to]] = gapsOf(sides[0], 0, sides[0].length);
+          return (from + to) / 2;
+        }"""
+    )
+    page.evaluate("(at) => playback.seek(at)", gap)
+    expect(page.locator(".playback .counts")).to_contain_text("connections lent on average")
+    page.evaluate("playback.seek(sides[0].windows[0][0] + 1000)")
+    expect(page.locator(".playback .counts")).not_to_contain_text("on average")

@@ -16,16 +16,16 @@ const FEW_SPANS = 2_000;
  * @param {import("./drawing.js").Scene} scene
  */
 export function drawAverages(surface, scene) {
-  const { layout, side } = scene;
+  const { layout, side, steps } = scene;
   const top = layout.requests.heading;
   const split = Math.round(top + (layout.height - top) * 0.36);
-  drawHeading(surface, layout, top, `${queueHeading(mostOf(side))} (pale), and on average (full)`);
+  drawHeading(surface, layout, top, `${queueHeading(steps.most)} (pale), and on average (full)`);
   const queue = { y: top + 8, height: split - top - 20 };
   drawHeading(surface, layout, split + 10, poolsHeading(side));
   const pools = { y: split + 18, height: layout.height - split - 26 };
   drawWindow(surface, scene, scene.from, scene.to, queue, pools, capacityOf(side));
   drawScale(surface, layout, pools, capacityOf(side));
-  drawScale(surface, layout, queue, mostOf(side));
+  drawScale(surface, layout, queue, steps.most);
 }
 
 /**
@@ -97,7 +97,7 @@ function drawWindow(surface, scene, start, end, queue, pools, top) {
   const averages = covered
     ? averagesOf(rows, steps, start, last, parts)
     : averagesFromBins(side.bins, side.length, start, last, parts);
-  const most = mostOf(side);
+  const { most } = steps;
   surface.clip(left, 0, right - left, layout.height, () => {
     surface.rect("track", left, pools.y, right - left, pools.height);
     drawLayers(surface, averages, left, right, pools, top, scene.hidden);
@@ -145,10 +145,6 @@ function drawScale(surface, layout, place, top) {
 function poolsHeading(side) {
   const pools = side.pools.length > 1 ? `${side.pools.length} pools` : "the pool";
   return `Connections of ${pools} by state, on average: ${whole(capacityOf(side))} at most`;
-}
-
-function mostOf(side) {
-  return side.bins.most_waiting.reduce((most, one) => Math.max(most, one), 0);
 }
 
 function lanesOf(side) {

@@ -13,6 +13,17 @@ const MEANINGS = {
   ready: ": held, waiting for its turn to run",
 };
 
+const KEYS =
+  "Arrows left and right move, + and − zoom, Home and End go to the ends, 0 shows the whole run. " +
+  "Up and down go from lane to lane, comma and period from span to span, Enter follows the request, " +
+  "Escape stops.";
+
+/** What keys do on the picture, behind a disclosure. @param {string} id of the text */
+export function keysTold(id) {
+  const summary = make("summary", {}, "Keys");
+  return make("details", { class: "keys" }, summary, make("p", { id }, KEYS));
+}
+
 /**
  * A toolbar.
  * @param {{zoom: (factor: number) => void, whole: () => void, lanes: (all: boolean) => void,

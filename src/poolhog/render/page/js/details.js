@@ -109,7 +109,7 @@ export class Card {
  */
 export function conclusion(side, steps) {
   const { totals } = side.report;
-  const most = Math.max(steps.most, side.bins.most_waiting.reduce((high, one) => Math.max(high, one), 0));
+  const { most } = steps;
   const shares = STATES.slice(1)
     .filter((state) => totals[`${state}_s`] > 0)
     .map((state) => `${state} ${percent(totals[`${state}_s`] / totals.use_s)}`);

@@ -75,23 +75,14 @@ export function drawHeading(surface, layout, y, words) {
 
 /** Every lane, and the queue between them. @param {Scene} scene */
 export function drawLanes(surface, scene) {
-  const { side, rows, layout } = scene;
+  const { rows, layout } = scene;
   const { plot, requests } = layout;
-  drawHeading(surface, layout, requests.heading, requestsHeading(side));
-  drawFold(surface, layout, requests, "lane of requests", "lanes of requests");
-  poolHeadings(side).forEach((heading, i) => {
-    const block = layout.pools[i];
-    drawHeading(surface, layout, block.heading, heading);
-    drawFold(surface, layout, block, "connection", "connections");
+  for (const block of layout.pools) {
     for (let row = 0; row < block.shown; row++) {
       const y = block.y + row * block.pitch;
       surface.rect("track", plot.x, y, plot.width, block.bar);
-      if (block.pitch > 10 || row % 5 === 0) {
-        const number = { paint: "muted", size: 10, align: "right" };
-        surface.text(String(row + 1), plot.x - 5, y + block.bar / 2 + 3.5, number);
-      }
     }
-  });
+  }
   drawQueue(surface, scene);
   surface.clip(plot.x, 0, plot.width, layout.height, () => {
     fill(surface, scene, rows.lives, [requests]);
@@ -102,16 +93,34 @@ export function drawLanes(surface, scene) {
   });
 }
 
+/** What stands beside the lanes and above them. @param {Scene} scene */
+export function drawLabels(surface, { side, steps, layout }) {
+  const { plot, requests, queue } = layout;
+  const number = { paint: "muted", size: 10, align: "right" };
+  drawHeading(surface, layout, requests.heading, requestsHeading(side));
+  drawFold(surface, layout, requests, "lane of requests", "lanes of requests");
+  drawHeading(surface, layout, queue.heading, queueHeading(steps.most));
+  if (steps.most) surface.text(String(steps.most), plot.x - 5, queue.y + 9, number);
+  poolHeadings(side).forEach((heading, i) => {
+    const block = layout.pools[i];
+    drawHeading(surface, layout, block.heading, heading);
+    drawFold(surface, layout, block, "connection", "connections");
+    for (let row = 0; row < block.shown; row++) {
+      if (block.pitch <= 10 && row % 5) continue;
+      const y = block.y + row * block.pitch + block.bar / 2 + 3.5;
+      surface.text(String(row + 1), plot.x - 5, y, number);
+    }
+  });
+}
+
 /** How many waited, step by step. @param {Scene} scene */
 function drawQueue(surface, scene) {
   const { steps, layout, from, to } = scene;
   const { queue, plot } = layout;
   const most = steps.most;
-  drawHeading(surface, layout, queue.heading, queueHeading(most));
   const floor = queue.y + queue.height + 0.5;
   surface.line("edge", plot.x, floor, plot.x + plot.width, floor);
   if (!most || scene.hidden[0]) return;
-  surface.text(String(most), plot.x - 5, queue.y + 9, { paint: "muted", size: 10, align: "right" });
   const parts = Math.round(plot.width);
   const until = Math.min(parts, Math.ceil(pixelOf(scene, scene.until) - plot.x));
   const counts = mostWaiting(steps, from, to, parts);

@@ -1,5 +1,6 @@
 // Playing a run: what happened appears as time passes, in one timeline or in several at once.
 
+import { gapsOf } from "./averages.js";
 import { tickLabel, tickStep } from "./axis.js";
 import { waitingAt } from "./bins.js";
 import { STATES } from "./data.js";
@@ -96,7 +97,8 @@ export class Playback {
     const options = offered.map((speed) =>
       make("option", { value: speed, selected: speed === usual }, speed === 1 ? "real time" : `${speed} ×`),
     );
-    const speeds = make("select", { onchange: (event) => (this.speed = Number(event.target.value)) }, ...options);
+    const choose = (event) => (this.speed = Number(event.target.value));
+    const speeds = make("select", { onchange: choose }, ...options);
     this.scrub = make("input", {
       type: "range",
       min: 0,
@@ -113,7 +115,8 @@ export class Playback {
     this.element.setAttribute("role", "group");
     this.element.setAttribute("aria-label", "Playback");
     const label = make("label", {}, "Speed ", speeds);
-    this.element.append(this.toggle, this.scrub, this.clock, label, make("p", { class: "counts" }, ...this.counts));
+    const counts = make("p", { class: "counts" }, ...this.counts);
+    this.element.append(this.toggle, this.scrub, this.clock, label, counts);
   }
 
   #name() {
@@ -121,6 +124,9 @@ export class Playback {
   }
 
   #now(picture) {
+    const { side } = picture;
+    if (this.at > side.length) return `${this.#label(picture)}over`;
+    if (gapsOf(side, this.at, this.at + 1).length) return this.#average(picture);
     const now = countsAt(picture, this.at);
     const lent = STATES.slice(1).reduce((sum, state) => sum + now[state], 0);
     const parts = STATES.slice(1).filter((state) => now[state]).map((state) => `${now[state]} ${state}`);
@@ -128,10 +134,21 @@ export class Playback {
     return `${this.#label(picture)}${what}, ${count(now.waiting, "request")} waiting`;
   }
 
+  /** Where only averages are kept. */
+  #average(picture) {
+    const { bins, length } = picture.side;
+    const bin = Math.min(bins.count - 1, Math.floor((this.at / length) * bins.count));
+    const parts = STATES.slice(1).filter((state) => bins[state][bin] >= 0.05);
+    const lent = STATES.slice(1).reduce((sum, state) => sum + bins[state][bin], 0);
+    const told = parts.map((state) => `${bins[state][bin].toFixed(1)} ${state}`).join(", ");
+    const what = `${lent.toFixed(1)} connections lent on average${told ? ` (${told})` : ""}`;
+    return `${this.#label(picture)}${what}, ${bins.waiting[bin].toFixed(1)} requests waiting`;
+  }
+
   #summary(picture) {
     const { steps } = picture;
-    const waited = steps.most ? `at most ${count(steps.most, "request")} waited at once` : "no request waited";
-    return `${this.#label(picture)}${waited}`;
+    const most = `at most ${count(steps.most, "request")} waited at once`;
+    return `${this.#label(picture)}${steps.most ? most : "no request waited"}`;
   }
 
   #label(picture) {

@@ -3,12 +3,12 @@
 import { drawAverages, drawGaps, isDense, partLength } from "./averages.js";
 import { windowLabel } from "./axis.js";
 import { waitingSteps } from "./bins.js";
-import { legend, toolbar, windowButtons } from "./controls.js";
+import { keysTold, legend, toolbar, windowButtons } from "./controls.js";
 import { blockOf } from "./cursor.js";
 import { requestName } from "./data.js";
 import { Card, conclusion } from "./details.js";
 import { make, prefersStillness, save } from "./dom.js";
-import { drawAxis, drawLanes, drawLinks, frameItem, pixelOf } from "./drawing.js";
+import { drawAxis, drawLabels, drawLanes, drawLinks, frameItem, pixelOf } from "./drawing.js";
 import { findRequests } from "./find.js";
 import { Alternative, following } from "./following.js";
 import { microseconds } from "./format.js";
@@ -23,11 +23,6 @@ import { View } from "./view.js";
 const PRINT_WIDTH = 720;
 const HIDDEN_WIDTH = 800;
 const SETTLED_MS = 150;
-const KEYS =
-  "Arrows left and right move, + and − zoom, Home and End go to the ends, 0 shows the whole run. " +
-  "Up and down go from lane to lane, comma and period from span to span, Enter follows the request, " +
-  "Escape stops.";
-
 let timelines = 0;
 
 /** The picture of one side of the page, with its controls. It is drawn as soon as it has a size. */
@@ -43,6 +38,8 @@ export class Timeline {
     this.label = label;
     this.rows = rowsOf(side);
     this.steps = waitingSteps(this.rows.waits);
+    // Of the whole run, although only parts of it may be there step by step.
+    this.steps.most = Math.max(this.steps.most, ...side.bins.most_waiting);
     this.view = new View(side.length);
     this.hidden = [false, false, false, false, false, false];
     this.playhead = Infinity;
@@ -139,6 +136,7 @@ export class Timeline {
     else {
       drawLanes(surface, scene);
       drawGaps(surface, scene);
+      drawLabels(surface, scene);
       if (this.selected >= 0) drawLinks(surface, scene, this.selected);
       for (const [spot, frame] of this.steering.marked()) {
         const { rows, item, row } = spot;
@@ -195,14 +193,12 @@ export class Timeline {
       this.redraw();
     });
     this.printed = make("div", { class: "printed" });
-    const told = make("p", { id: `${id}-keys` }, KEYS);
-    const keys = make("details", { class: "keys" }, make("summary", {}, "Keys"), told);
     const windows = windowButtons(side, (from, to) => this.view.set(from, to, { glide: true }));
     const heading = this.label ? [make("h3", {}, this.label)] : [];
     this.element.classList.add("timeline");
     this.element.append(
       ...heading, this.tools.element, states, this.stage, this.printed, this.minimap.element,
-      ...windows, this.note, this.follow, this.live, keys, this.alternative.element,
+      ...windows, this.note, this.follow, this.live, keysTold(`${id}-keys`), this.alternative.element,
     );
   }
 
