@@ -60,7 +60,7 @@ def test_the_speed_is_that_which_was_chosen(orders: Page) -> None:
       document.querySelector(".playback select").dispatchEvent(new Event("change"));
       const began = performance.now();
       playback.play();
-      await new Promise((done) => setTimeout(done, 500));
+      await new Promise((done) => setTimeout(done, 1000));
       playback.pause();
       return playback.at / 1000 / (performance.now() - began);
     }"""
