@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         color_scheme: str
         reduced_motion: str
         has_touch: bool
+        java_script_enabled: bool
 
 
 CHROMIUM = Path("/usr/bin/chromium")

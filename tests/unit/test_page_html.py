@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from traces import hostile_trace
+from traces import HOSTILE, hostile_trace
 
 from poolhog.analysis.report import read_report
 from poolhog.analysis.thresholds import Thresholds
@@ -21,16 +21,6 @@ from poolhog.trace.reader import stream_trace
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-HOSTILE = (
-    "</script><script>alert(1)</script>",
-    "<!--<script>",
-    '" onmouseover="alert(1)" x=\'&amp;&lt;',
-    "]]><img src=x onerror=alert(1)>",
-    "{{ 7 * 7 }}{% raw %}",
-    "a\u202egpj.exe\u2066\u2028\u2029 \u200f",
-    "`code` and `more",
-)
 
 
 class Seen(HTMLParser):

@@ -20,6 +20,17 @@ if TYPE_CHECKING:
 
     from poolhog.recording.records import Record, SiteRecord
 
+HOSTILE = (
+    "</script><script>alert(1)</script>",
+    "<!--<script>",
+    '" onmouseover="alert(1)" x=\'&amp;&lt;',
+    "]]><img src=x onerror=alert(1)>",
+    "{{ 7 * 7 }}{% raw %}",
+    "a\u202egpj.exe\u2066\u2028\u2029 \u200f",
+    "`code` and `more",
+)
+"""Texts that a page must not take for its own."""
+
 MS = 1_000_000
 """Nanoseconds."""
 
