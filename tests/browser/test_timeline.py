@@ -105,6 +105,44 @@ def test_the_wheel_scrolls_the_page_where_there_is_nothing_to_zoom_out_of(orders
     assert view(orders) == (0, orders.evaluate("timeline.view.length"))
 
 
+def test_the_wheel_stays_the_page_s_while_a_reader_scrolls_past(orders: Page) -> None:
+    orders.set_viewport_size({"width": 1280, "height": 500})
+    orders.evaluate("timeline.view.set(500_000, 900_000)")
+    orders.evaluate("document.body.style.paddingTop = '300px'")
+    orders.mouse.move(640, 150)
+    for _ in range(12):
+        orders.mouse.wheel(0, 60)
+    over = orders.evaluate("document.elementFromPoint(640, 150).closest('.stage') !== null")
+    assert over
+    assert view(orders) == (500_000, 900_000)
+    orders.wait_for_timeout(SETTLED_MS)
+    orders.mouse.wheel(0, -60)
+    settle(orders)
+    low, high = view(orders)
+    assert high - low < 400_000
+
+
+def test_one_finger_pans(open_pictures: OpenPictures) -> None:
+    page = open_pictures("orders", viewport=PHONE, has_touch=True, reduced_motion="reduce")
+    page.evaluate("timeline.view.set(500_000, 900_000)")
+    box = stage(page).bounding_box()
+    assert box is not None
+    touch = page.context.new_cdp_session(page)
+    for kind, x in (
+        ("touchStart", 250),
+        *(("touchMove", 250 - moved) for moved in range(10, 110, 10)),
+    ):
+        point = {"x": box["x"] + x, "y": box["y"] + 60, "id": 0}
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [point]})
+    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    settle(page)
+    low, high = view(page)
+    wanted = 500_000 + 100 * 400_000 / page.evaluate("timeline.layout.plot.width")
+    assert low == pytest.approx(wanted, rel=0.05)
+    assert high - low == pytest.approx(400_000)
+    assert page.evaluate("timeline.selected") == -1
+
+
 def test_dragging_moves_what_is_under_the_pointer(orders: Page) -> None:
     orders.evaluate("timeline.view.set(500_000, 1_500_000)")
     box = stage(orders).bounding_box()

@@ -19,7 +19,7 @@ export class Minimap {
     this.view = view;
     this.canvas = make("canvas", { class: "minimap-canvas", "aria-hidden": "true" });
     this.pane = make("div", { class: "minimap-pane" });
-    this.element = make("div", { class: "minimap", "data-zooms": true }, this.canvas, this.pane);
+    this.element = make("div", { class: "minimap" }, this.canvas, this.pane);
     this.surface = new CanvasSurface(this.canvas, palette);
     this.#listen();
   }
