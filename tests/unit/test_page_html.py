@@ -120,7 +120,7 @@ def test_the_page_says_the_verdict_the_line_and_the_change(tmp_path: Path) -> No
     hostile_trace(tmp_path, "await the_tax_office(form)")
     seen = Seen(page_of(tmp_path / "trace"))
     assert "The pool of 1 was exhausted" in seen.text
-    assert "was spent waiting for the_tax_office, not for the database." in seen.text
+    assert "was spent waiting for here, not for the database." in seen.text
     assert "mark" in seen.tags
     assert "def hold(here, frame):" in seen.text
     assert "Show in the timeline" in seen.text

@@ -85,7 +85,7 @@ def test_of_several_pools_it_is_the_busiest() -> None:
         make_checkout("c2", 0, 0, 1, pool=make_pool("idle"), connection=1),
     ]
     told = pool_sentence(reported(checkouts))
-    assert told == "Of 2 pools, the busiest one, of 1, was exhausted 100 % of the time."
+    assert told == "Of 2 pools, the busiest one (1 connection) was exhausted 100 % of the time."
 
 
 def test_timeouts_are_told_unless_they_are_the_finding_anyway() -> None:
@@ -132,6 +132,16 @@ def test_every_kind_of_finding_has_a_title_and_a_sketch_with_its_line(kind: Find
         ("risk = assess_risk(amount)", "`assess_risk`"),
         ("time.sleep(1)", "`time.sleep`"),
         ("yield row", "`a.py:7`"),
+        ("with e.connect() as c: c.execute(text(x)); time.sleep(1)", "`a.py:7`"),
+        ("rows = list(session.execute(query(x)))", "`list`"),
+        ("async with self._http.post(url) as response:", "`self._http.post`"),
+        ("async for chunk in stream(x):", "`stream`"),
+        ("note = await external_api.sync_note(", "`external_api.sync_note`"),
+        ("rows = load(", "`load`"),
+        ("await task", "`task`"),
+        ("x, await f(), y)", "`a.py:7`"),
+        ("if await ready():", "`ready`"),
+        ("\0", "`a.py:7`"),
         ("", "`a.py:7`"),
     ],
 )

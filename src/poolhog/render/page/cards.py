@@ -102,7 +102,8 @@ def sentence(finding: Json) -> str:
             f"{percent(finding['share'])} of all, in {count(finding['checkouts'], 'checkout')}"
         )
     else:
-        parts.append(f"{finding['checkouts']:,} times")
+        times = finding["checkouts"]
+        parts.append("Once" if times == 1 else f"{times:,} times")
     if finding["waited_s"]:
         parts.append(f"others waited {seconds(finding['waited_s'])} for a connection meanwhile")
     return "; ".join(parts) + "."

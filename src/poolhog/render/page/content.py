@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,9 @@ MEANINGS = {
     "none": "The request is under way without a connection.",
 }
 """What each colour says, in plain words."""
+
+
+_UNIT = re.compile(r"(?<=\d) (?=(?:%|m?s)(?!\w))")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +127,8 @@ def _side(number: int, side: Json) -> Side:
 
 
 def with_code(text: str) -> Markup:
-    """The text with what stands between backquotes as code."""
+    """The text with what stands between backquotes as code, and numbers beside their units."""
+    text = _UNIT.sub("\xa0", text)
     parts = [
         Markup("<code>{}</code>").format(part) if index % 2 else escape(part)
         for index, part in enumerate(text.split("`"))

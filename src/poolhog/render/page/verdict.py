@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from poolhog.analysis.findings import FindingKind
 from poolhog.render.console import count, seconds
+from poolhog.render.page.calls import call_of
 from poolhog.render.report import percent
 
 if TYPE_CHECKING:
@@ -17,11 +17,8 @@ if TYPE_CHECKING:
 _MUCH = 0.005
 """The least share of the time that is worth a number of its own."""
 
-_CALLED = re.compile(r"(?:await\s+|^\s*|[=(,]\s*|return\s+|yield\s+)([A-Za-z_][\w.]*)\(")
-_AWAITED = re.compile(r"await\s+([A-Za-z_][\w.]*)\(")
-
 _SPENT = {
-    FindingKind.PARKED_CHECKOUT: "was spent waiting for {call}, not for the database",
+    FindingKind.PARKED_CHECKOUT: "was spent waiting {what}, not for the database",
     FindingKind.HELD_AFTER_RESPONSE: "was spent after the response had been sent ({place})",
     FindingKind.HELD_WHILE_STREAMING: "was spent while a response was being sent ({place})",
     FindingKind.NESTED_CHECKOUT: (
@@ -72,7 +69,7 @@ def pool_sentence(report: Json) -> str:
         which = f"Of {len(used)} pools, the busiest has" if several else "The pool has"
         return f"{which} no limit: it lent up to {lent} at once."
     which = (
-        f"Of {len(used)} pools, the busiest one, of {capacity},"
+        f"Of {len(used)} pools, the busiest one ({count(capacity, 'connection')})"
         if several
         else f"The pool of {capacity}"
     )
@@ -98,6 +95,7 @@ def cause_sentence(report: Json) -> str:
     kind, number = FindingKind(finding["kind"]), finding["checkouts"]
     words = {
         "call": called(finding["site"]),
+        "what": _awaited(finding["site"]),
         "place": place(finding["site"]),
         "times": "Once" if number == 1 else f"{number:,} times",
         "connections": count(number, "connection"),
@@ -115,9 +113,14 @@ def cause_sentence(report: Json) -> str:
 
 def called(site: Json | None) -> str:
     """What a line calls, as code, or else where it is."""
-    source = site["source"] if site is not None else ""
-    found = _AWAITED.search(source) or _CALLED.search(source)
-    return f"`{found[1]}`" if found is not None else place(site)
+    call = call_of(site["source"]) if site is not None else ""
+    return f"`{call}`" if call else place(site)
+
+
+def _awaited(site: Json | None) -> str:
+    """For what, or at least where."""
+    found = called(site)
+    return f"at {found}" if found == place(site) else f"for {found}"
 
 
 def place(site: Json | None) -> str:

@@ -44,6 +44,11 @@ for (const button of document.querySelectorAll("[data-show]")) {
   });
 }
 
+// Paper cannot be unfolded.
+addEventListener("beforeprint", () => {
+  for (const details of document.querySelectorAll(".finding details")) details.open = true;
+});
+
 for (const link of document.querySelectorAll("[data-help]")) {
   link.addEventListener("click", () => {
     document.querySelector("#help details").open = true;
