@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from factories import EXTERNAL_CALL, PROCESS, implicit_burst
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from test_quiet import Scenario
@@ -16,8 +17,10 @@ from poolhog.analysis.accounting import State, end_of, end_of_wait, intervals
 from poolhog.analysis.bins import LENT
 from poolhog.analysis.course import course
 from poolhog.analysis.icicle import ROOT
+from poolhog.analysis.owned import key_of
 from poolhog.analysis.thresholds import Thresholds
-from poolhog.analysis.whole import key_of, read_detail, read_whole
+from poolhog.analysis.whole import read_detail, read_whole, whole_of
+from poolhog.model import Trace
 from poolhog.render.page.columns import STATES, Columns
 from poolhog.render.page.interning import Interned
 from poolhog.render.page.side import icicle_json
@@ -153,10 +156,12 @@ def test_a_course_is_the_intervals_told_more_closely(data: st.DataObject) -> Non
 def test_everything_in_a_window_is_there(data: st.DataObject, most: int) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         directory = written(data, Path(temporary))
-        whole = read_whole(stream_trace(directory), Thresholds(), most=0)
-        detail = read_detail(whole, most)
+        kept = data.draw(st.sampled_from([0, 1_000]))
+        whole = read_whole(stream_trace(directory), Thresholds(), most=kept)
+        detail = read_detail(whole, most, lives=2)
         shown = {checkout.id for checkout in detail.checkouts}
-        assert not detail.is_complete
+        every = whole.report.checkouts
+        assert detail.is_complete == (kept > 0 and every <= most)
         for checkout in open_trace(directory).checkouts:
             end = end_of(checkout, checkout.pool.process.written)
             for window in detail.windows:
@@ -164,3 +169,19 @@ def test_everything_in_a_window_is_there(data: st.DataObject, most: int) -> None
                     assert checkout.id in shown
         owners = {key_of(checkout) for checkout in detail.checkouts}
         assert {owned.key for owned in detail.lives} <= owners
+
+
+def test_a_part_of_a_trace_in_memory_is_whole_too() -> None:
+    checkouts, requests, pool, ended = implicit_burst()
+    trace = Trace((PROCESS,), (pool,), tuple(requests), tuple(checkouts), 60.0)
+    whole = whole_of(trace, 0.0, ended)
+    detail = read_detail(whole)
+    assert detail.is_complete
+    assert len(detail.lives) == whole.requests == len(requests)
+    parked = whole.report.spent.parked
+    assert parked > 0.9 * whole.report.spent.use
+    (line,) = (use for use in whole.icicle.lines() if use.site is EXTERNAL_CALL)
+    assert line.seconds[1] == pytest.approx(parked)
+    assert line.checkouts == len(checkouts)
+    few = read_detail(whole, most=4, lives=2)
+    assert 0 < len(few.checkouts) < len(checkouts)

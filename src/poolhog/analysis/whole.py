@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from heapq import nlargest
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from poolhog.analysis.accounting import end_of
 from poolhog.analysis.bins import MOST_BINS, Bins
 from poolhog.analysis.icicle import Icicle
+from poolhog.analysis.owned import Owned, grouped, key_of
 from poolhog.analysis.report import Books, read_report
 from poolhog.analysis.statements import read_statements
 from poolhog.analysis.thresholds import Thresholds
@@ -24,13 +26,13 @@ from poolhog.trace.lookup import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from poolhog.analysis.accounting import Gap, Shares, Told
     from poolhog.analysis.quiet import Quiet
     from poolhog.analysis.report import Report
     from poolhog.analysis.statements import StatementUse
-    from poolhog.model import Checkout, Process, Request, Trace
+    from poolhog.model import Checkout, Process, Trace
     from poolhog.trace.reader import ProcessReader
 
     Tell = Callable[[int], None]
@@ -48,37 +50,6 @@ _EXAMPLES = 8
 """Findings whose example has a window of its own."""
 
 _SLOW_WINDOWS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Owned:
-    """A request, or an owner without one, with its checkouts in the order of their asking.
-
-    ``key`` is the request's id, or names the owner; ``total`` is how many checkouts it has,
-    ``until`` the last instant that is known of its process.
-    """
-
-    key: str
-    request: Request | None
-    owner: str
-    checkouts: Sequence[Checkout]
-    total: int
-    until: float
-
-    @property
-    def started(self) -> float:
-        """When it began, or first asked for a connection."""
-        asked = self.checkouts[0].asked if self.checkouts else self.until
-        return asked if self.request is None else min(self.request.started, asked)
-
-    @property
-    def ended(self) -> float:
-        """When it was over, and had given its connections back."""
-        ends = [end_of(checkout, self.until) for checkout in self.checkouts]
-        if self.request is not None:
-            ended = self.request.ended
-            ends.append(ended if ended is not None else max(self.until, self.request.started))
-        return max(ends)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,52 +167,51 @@ def read_detail(whole: Whole, most: int = MOST_CHECKOUTS, lives: int = 300) -> D
     bins = whole.bins
     everything = Window(bins.started, bins.ended, "the whole run")
     if whole.kept is not None and len(whole.kept) <= most:
-        groups = {owned.key: owned for owned in grouped(whole.kept)}
-        chosen = dict.fromkeys(key for key in _keys(whole) if key in groups)
-        others = sorted(groups.values(), key=lambda owned: owned.started)
-        keys = [*chosen, *(owned.key for owned in others if owned.key not in chosen)]
-        told = [groups[key] for key in keys[:lives]]
+        told = list(_lives(whole.kept, whole.report, every=True))[:lives]
         return Detail((everything,), whole.kept, told, is_complete=True)
-    chosen_lives = list(_read_lives(whole, lives))
+    if whole.kept is not None:
+        chosen_lives = list(_lives(whole.kept, whole.report, every=False))[:lives]
+    else:
+        chosen_lives = list(_read_lives(whole, lives))
     windows = choose(
         list(_wanted(whole, chosen_lives)), everything, lambda a, b: _count(bins, a, b), most
     )
     found = {c.id: c for owned in chosen_lives for c in owned.checkouts}
     for window in windows:
-        for checkout in checkouts_within(whole.readers, window.started, window.ended):
+        for checkout in _within(whole, window):
             found.setdefault(checkout.id, checkout)
     ordered = sorted(found.values(), key=_IN_ORDER)
     return Detail(windows, ordered, chosen_lives, is_complete=False)
 
 
-def grouped(checkouts: Iterable[Checkout]) -> Iterator[Owned]:
-    """The requests and owners of these checkouts, which are in order of their asking."""
-    found: dict[str, list[Checkout]] = {}
-    for checkout in checkouts:
-        found.setdefault(key_of(checkout), []).append(checkout)
-    for key, owned in found.items():
-        first = owned[0]
-        until = first.pool.process.written
-        yield Owned(key, first.request, first.owner, owned, len(owned), until)
+def _within(whole: Whole, window: Window) -> Iterator[Checkout]:
+    """The checkouts that were waiting or lent in a window."""
+    if whole.kept is None:
+        return checkouts_within(whole.readers, window.started, window.ended)
+    return (
+        checkout
+        for checkout in whole.kept
+        if checkout.asked < window.ended
+        and end_of(checkout, checkout.pool.process.written) >= window.started
+    )
 
 
-def key_of(checkout: Checkout) -> str:
-    """The id of its request, or a name for the owner that is unique in the run."""
-    if checkout.request is not None:
-        return checkout.request.id
-    return f"{checkout.id.rpartition('.')[0]} {checkout.owner}"
+def _lives(checkouts: Sequence[Checkout], report: Report, *, every: bool) -> Iterator[Owned]:
+    """The requests of the findings' examples, the slowest, and ``every`` other one by its start."""
+    groups = {owned.key: owned for owned in grouped(checkouts)}
+    owner_of = {checkout.id: key_of(checkout) for checkout in checkouts}
+    examples = (owner_of.get(finding.example.checkout) for finding in report.findings)
+    slowest = nlargest(SLOWEST, groups.values(), key=_held)
+    chosen = dict.fromkeys(key for key in (*examples, *(one.key for one in slowest)) if key)
+    yield from (groups[key] for key in chosen)
+    if every:
+        others = sorted(groups.values(), key=lambda owned: owned.started)
+        yield from (owned for owned in others if owned.key not in chosen)
 
 
-def _keys(whole: Whole) -> Iterator[str]:
-    """The requests and owners to be told first: of the findings' examples, and the slowest."""
-    of = {checkout.id: key_of(checkout) for checkout in whole.kept or ()}
-    for finding in whole.report.findings:
-        key = finding.example.request or of.get(finding.example.checkout)
-        if key is not None:
-            yield key
-    for _, found in longest(whole.readers, SLOWEST):
-        yield found.id
-        yield f"{found.reader.file.stem} {found.id}"
+def _held(owned: Owned) -> float:
+    """Seconds that it waited for connections and had them."""
+    return sum(end_of(checkout, owned.until) - checkout.asked for checkout in owned.checkouts)
 
 
 def _read_lives(whole: Whole, most: int) -> Iterator[Owned]:

@@ -14,14 +14,15 @@ from poolhog.analysis.bins import LENT
 from poolhog.analysis.course import course
 from poolhog.analysis.findings import route_of
 from poolhog.analysis.lanes import ConnectionLanes, packed
-from poolhog.analysis.whole import grouped, key_of
+from poolhog.analysis.owned import grouped, key_of
 from poolhog.render.page.interning import NONE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from poolhog.analysis.bins import Bins
-    from poolhog.analysis.whole import Detail, Owned, Whole
+    from poolhog.analysis.owned import Owned
+    from poolhog.analysis.whole import Detail, Whole
     from poolhog.model import Checkout, Pool
     from poolhog.render.page.interning import Interned
 

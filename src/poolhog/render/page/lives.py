@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from poolhog.analysis.log import LogLine
-    from poolhog.analysis.whole import Detail, Owned, Whole
+    from poolhog.analysis.owned import Owned
+    from poolhog.analysis.whole import Detail, Whole
     from poolhog.render.page.columns import Columns
     from poolhog.render.page.interning import Interned
 
