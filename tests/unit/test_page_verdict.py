@@ -157,7 +157,7 @@ def test_what_was_not_seen_stands_at_the_top() -> None:
     side = {
         "report": report,
         "timeline": {"left_out": {"checkouts": 0}},
-        "left_out": {"routes": 2},
+        "left_out": {"routes": 2, "nodes": 3},
     }
     told = " ".join(alerts(side))
     assert "7 facts dropped" in told
@@ -165,6 +165,7 @@ def test_what_was_not_seen_stands_at_the_top() -> None:
     assert "1 connection not returned" in told
     every = " ".join(one.text for one in unseen(side))
     assert "2 routes left out of the tables" in every
+    assert "leaves out 3 parts" in every
     assert "were not looked at" in every
 
 

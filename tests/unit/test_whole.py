@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from factories import EXTERNAL_CALL, PROCESS, implicit_burst
+from factories import (
+    EXTERNAL_CALL,
+    PROCESS,
+    implicit_burst,
+    make_checkout,
+    make_pool,
+    make_request,
+    make_site,
+)
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from test_quiet import Scenario
@@ -21,6 +29,7 @@ from poolhog.analysis.owned import key_of
 from poolhog.analysis.thresholds import Thresholds
 from poolhog.analysis.whole import read_detail, read_whole, whole_of
 from poolhog.model import Trace
+from poolhog.render.page import side
 from poolhog.render.page.columns import STATES, Columns
 from poolhog.render.page.interning import Interned
 from poolhog.render.page.side import icicle_json
@@ -185,3 +194,25 @@ def test_a_part_of_a_trace_in_memory_is_whole_too() -> None:
     assert line.checkouts == len(checkouts)
     few = read_detail(whole, most=4, lives=2)
     assert 0 < len(few.checkouts) < len(checkouts)
+
+
+def test_a_tree_that_is_too_large_keeps_its_largest_parts_and_all_sums(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pool = make_pool(size=None)
+    checkouts = [
+        make_checkout(
+            *(f"c{n:03}", float(n), float(n), n + 1.0),
+            pool=pool,
+            request=make_request(f"r{n}", route=f"/{n}"),
+            site=make_site(function="load", caller=make_site(function=f"read_{n}")),
+        )
+        for n in range(50)
+    ]
+    trace = Trace((PROCESS,), (pool,), (), tuple(checkouts), 60.0)
+    whole = whole_of(trace, 0.0, 60.0)
+    monkeypatch.setattr(side, "MOST_NODES", 20)
+    tree = icicle_json(whole.icicle, Interned())
+    assert len(tree["parent"]) == 20
+    assert all(parent < index for index, parent in enumerate(tree["parent"]))
+    assert tree["running"][0] == pytest.approx(50_000_000)

@@ -100,11 +100,13 @@ def _write_page(
 ) -> None:
     from poolhog.analysis.thresholds import Thresholds
     from poolhog.analysis.whole import read_whole
-    from poolhog.render.files import write_whole
+    from poolhog.render.files import check_place, write_whole
     from poolhog.render.page import page_html
     from poolhog.render.page.data import page_data
     from poolhog.render.page.summary import summary_lines
 
+    # What takes minutes to read should not be read for nothing.
+    check_place(file)
     thresholds = Thresholds.from_pyproject(Path.cwd()).with_options(options or [])
     with Reading() as reading:
         sides = []

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 
 def write_whole(file: Path, content: str) -> None:
     """Write the file, in the place of one that is there. Raises ``OutputError`` if that fails."""
-    if file.is_symlink() or (file.exists() and not file.is_file()):
-        raise OutputError(f"{file} is not an ordinary file: name another place")
+    check_place(file)
     # Beside it: only then is the exchange one step.
     unfinished = file.with_name(f".{file.name}.{os.getpid()}")
     try:
@@ -29,3 +28,11 @@ def write_whole(file: Path, content: str) -> None:
     finally:
         with suppress(OSError):
             unfinished.unlink()
+
+
+def check_place(file: Path) -> None:
+    """Raise ``OutputError`` if nothing can be written there, as far as is known beforehand."""
+    if file.is_symlink() or (file.exists() and not file.is_file()):
+        raise OutputError(f"{file} is not an ordinary file: name another place")
+    if not file.parent.is_dir():
+        raise OutputError(f"{file} cannot be written (no such directory): name another place")

@@ -41,6 +41,7 @@ def side_json(label: str, whole: Whole, detail: Detail) -> dict[str, Any]:
         "processes": _cut(report, "processes", MOST_ROWS),
         "sites": max(len(whole.icicle.lines()) - MOST_ROWS, 0),
         "statements": max(len(whole.statements) - MOST_ROWS, 0),
+        "nodes": max(sum(1 for _ in whole.icicle.nodes()) - MOST_NODES, 0),
     }
     return {
         "label": visible(label),
@@ -70,10 +71,9 @@ def icicle_json(icicle: Icicle, interned: Interned) -> dict[str, list[int]]:
             above = whole[index_of[parent]]
             for state, us in enumerate(whole[index]):
                 above[state] += us
-    sizes = sorted((sum(row) for row in whole), reverse=True)
-    least = sizes[MOST_NODES] if len(sizes) > MOST_NODES else -1
-    # Whoever is large enough has parents that are.
-    kept = [index for index, row in enumerate(whole) if sum(row) > least]
+    # A parent is at least as large as what is below it, and comes first: it is kept with it.
+    largest = sorted(range(len(whole)), key=lambda index: (-sum(whole[index]), index))
+    kept = sorted(largest[:MOST_NODES])
     number_of = {nodes[index]: number for number, index in enumerate(kept)}
     return {
         "parent": [

@@ -47,7 +47,7 @@ def left_out(side: Mapping[str, Any]) -> str:
         parts.append(
             f"{shown:,} of {count(total, 'checkout')} are shown one by one, all are in the sums"
         )
-    rows = [counted_rows(key, number) for key, number in side["left_out"].items() if number]
+    rows = [counted_rows(key, side["left_out"][key]) for key in _NOUNS if side["left_out"].get(key)]
     if rows:
         parts.append(f"{' and '.join(rows)} left out of the tables")
     return "; ".join(parts)

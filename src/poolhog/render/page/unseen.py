@@ -28,6 +28,12 @@ def unseen(side: Json) -> Iterator[Unseen]:
     told = left_out(side)
     if told:
         yield Unseen(f"{told[0].upper()}{told[1:]}.")
+    nodes = side["left_out"].get("nodes", 0)
+    if nodes:
+        yield Unseen(
+            f"Where connection time goes leaves out {count(nodes, 'part')}, the smallest: "
+            "their time is in those above them."
+        )
     yield from _sampling(report)
     if not any(frame["source"] for frame in _sites(report)) and any(_sites(report)):
         yield Unseen("The recording has no source text, so no lines of code can be shown.")
