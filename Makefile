@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+CHROMIUM := /usr/bin/chromium
 
-.PHONY: help venv lab test lint check-readme requirements clean
+.PHONY: help venv lab test lint check-readme chromium requirements clean
 .DEFAULT_GOAL := help
 
 help:
@@ -13,6 +14,7 @@ help:
 	@echo "make lab           run the lab on an embedded PostgreSQL and leave a report (about 3 minutes)"
 	@echo "make test          run every check that CI runs"
 	@echo "make lint          ruff, mypy and the import law"
+	@echo "make chromium      install the browser that the tests of the page need, where it is missing"
 	@echo "make check-readme  run every command that the README names"
 	@echo "make requirements  pin the newest dependencies anew"
 	@echo "make clean         remove the virtual environment and the caches"
@@ -40,11 +42,23 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: lint check-readme
+test: lint check-readme chromium
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --cov --cov-report=term
 
 check-readme: $(VENV)/dev.stamp
 	$(BIN)/python tests/check_readme.py
+
+chromium: $(CHROMIUM)
+
+# Debian's, as the browser that Playwright would download does not come through its package.
+$(CHROMIUM):
+	@as_root=; \
+	[ "$$(id -u)" = 0 ] || as_root="$$(command -v sudo)" || as_root=none; \
+	if [ "$$as_root" = none ] || ! command -v apt-get > /dev/null; then \
+	    echo "$@ is missing: install Debian's package chromium, as root" >&2; exit 1; \
+	fi; \
+	$$as_root apt-get update --quiet=2 && \
+	$$as_root apt-get install --yes --quiet=2 --no-install-recommends chromium
 
 requirements: $(VENV)/dev.stamp
 	$(BIN)/pip-compile --quiet --upgrade --strip-extras --no-header --no-emit-options \

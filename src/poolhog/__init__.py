@@ -112,6 +112,7 @@ def install(
     include: str | Iterable[str] = (),
     exclude: str | Iterable[str] = (),
     sampling_interval: float = SAMPLING_INTERVAL_S,
+    source: bool = True,
 ) -> Path:
     """Record every connection pool of this process from now on.
 
@@ -119,14 +120,15 @@ def install(
     ``poolhog-traces``; it is created when there is something to record. ``include`` and
     ``exclude`` are globs of file names, whose frames are the application's, or are not.
     ``sampling_interval`` is the time in seconds between two samples of what the owners of idle
-    connections do; 0 takes none.
+    connections do; 0 takes none. Without ``source``, no text of your code is recorded, but the
+    numbers of its lines.
 
     Installing again changes nothing, and neither does installing in a process that ``poolhog run``
     records. Returns the directory in use. Raises :class:`PoolhogError` if the interval is no time.
     """
     if _installation is not None:
         return _installation.recorder.directory
-    options = Options(_globs(include), _globs(exclude), sampling_interval)
+    options = Options(_globs(include), _globs(exclude), sampling_interval, source)
     return _install(_path(directory), options).recorder.directory
 
 
@@ -146,6 +148,7 @@ def recording(
     include: str | Iterable[str] = (),
     exclude: str | Iterable[str] = (),
     sampling_interval: float = SAMPLING_INTERVAL_S,
+    source: bool = True,
 ) -> Iterator[Recording]:
     """Record this process inside a ``with`` block; the arguments are those of :func:`install`.
 
@@ -159,7 +162,7 @@ def recording(
         )
     from poolhog.recording.attach.directory import check_unused
 
-    options = Options(_globs(include), _globs(exclude), sampling_interval)
+    options = Options(_globs(include), _globs(exclude), sampling_interval, source)
     path = _path(directory)
     check_unused(path)
     installation = _install(path, options)

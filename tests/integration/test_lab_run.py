@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ET
+from html import unescape
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ import pytest
 import poolhog
 from poolhog.analysis.accounting import account
 from poolhog.model import OperationKind
+from poolhog.render.page.inline import digest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -229,7 +231,7 @@ class Page(HTMLParser):
                 self.ids.append(value)
             if name == "href" and tag == "a" and value:
                 self.links.append(value)
-            if name in ("src", "srcset") or (name == "href" and tag != "a") or tag == "script":
+            if name in ("src", "srcset") or (name == "href" and tag != "a"):
                 self.loaded.append(f"{tag} {value}")
 
 
@@ -247,6 +249,22 @@ def test_the_page_tells_the_talk_in_order_and_loads_nothing(output: Path) -> Non
     assert all(link.removeprefix("#") in page.ids for link in page.links)
     assert len(set(page.ids)) == len(page.ids), "pictures share ids"
     assert "This run has no" not in html
+
+
+def test_the_bursts_of_the_page_can_be_moved(output: Path, results: dict[str, Any]) -> None:
+    html = (output / "report.html").read_text()
+    data, code = re.findall(r"<script type=[^>]*>(.*?)</script>", html, re.DOTALL)
+    assert f"script-src {digest(code)};" in unescape(html)
+    sides = {side["label"]: side for side in json.loads(data)["sides"]}
+    assert set(sides) == {"implicit", "explicit", "per-query"}
+    assert html.count("data-timeline=") == len(sides)
+    for style, side in sides.items():
+        burst = of(results, "burst", style=style, requests=4)
+        assert len(side["timeline"]["requests"]["id"]) == 4
+        assert side["timeline"]["complete"]
+        use = sum(max(used, 0) for used in side["timeline"]["checkouts"]["use"]) / 1e6
+        assert use == pytest.approx(sum(burst["use_s"]), abs=1e-4)
+    assert sides["explicit"]["timeline"]["request_lanes"] == 4
 
 
 def test_every_picture_is_well_formed(output: Path) -> None:

@@ -409,6 +409,21 @@ def test_a_block_needs_no_directory_and_takes_options(
     assert len(another.read().checkouts) == 1
 
 
+def test_source_is_recorded_only_if_it_is_wanted(tmp_path: Path) -> None:
+    with poolhog.recording(tmp_path / "with") as whole:
+        query(tmp_path)
+    with poolhog.recording(tmp_path / "without", source=False) as bare:
+        query(tmp_path)
+    recorded, silent = (
+        [site for c in trace.read().checkouts if c.site is not None for site in c.site.stack]
+        for trace in (whole, bare)
+    )
+    assert any(site.source for site in recorded)
+    assert [site.source for site in silent] == [""] * len(recorded)
+    assert [(s.function, s.file) for s in silent] == [(s.function, s.file) for s in recorded]
+    assert all(site.line for site in silent)
+
+
 @pytest.mark.parametrize(
     "imports",
     [

@@ -24,6 +24,7 @@ class Texts:
     """Texts by the order of their coming, from 0 on."""
 
     began_ns = 0
+    has_source = True
 
     def __init__(self) -> None:
         self.numbers: dict[str, int] = defaultdict(lambda: len(self.numbers))

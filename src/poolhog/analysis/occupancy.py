@@ -20,6 +20,7 @@ from poolhog.analysis.accounting import (
     intervals,
 )
 from poolhog.analysis.grants import Grants
+from poolhog.analysis.lanes import ConnectionLanes
 from poolhog.analysis.timeline import known_until
 
 if TYPE_CHECKING:
@@ -241,39 +242,20 @@ class _Waits:
 
 
 class _Lanes:
-    """As few lanes as hold a pool's checkouts, a connection on its former lane where it can be."""
+    """A pool's lanes, and the seconds of those that have a row."""
 
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
         self.rows: dict[int, _Row] = {}
-        self._connections: list[int | None] = []
-        self._lane_of: dict[int | None, int] = {}  # and nothing for ``None``
-        self._ends: list[float] = []
-        self._lent: list[tuple[float, int]] = []
-        self._free: set[int] = set()
+        self._lanes = ConnectionLanes()
 
     def take(self, checkout: Checkout, ended: float) -> int:
         """The lane of a checkout; they come in order of their grant."""
-        granted = checkout.granted or 0.0
-        while self._lent and self._lent[0][0] <= granted:
-            lane = heappop(self._lent)[1]
-            if self._ends[lane] <= granted:
-                self._free.add(lane)
-        # Lent once at a time: if its return is stamped after its next grant, it is free even so.
-        former = self._lane_of.get(checkout.connection)
-        lane = self._any_free() if former is None else former
-        if former is None and checkout.connection is not None:
-            self._lane_of.pop(self._connections[lane], None)
-            self._connections[lane] = checkout.connection
-            self._lane_of[checkout.connection] = lane
-        self._free.discard(lane)
-        self._ends[lane] = ended
-        heappush(self._lent, (ended, lane))
-        return lane
+        return self._lanes.take(checkout.connection, checkout.granted or 0.0, ended)
 
     def binned(self, grid: _Grid) -> Iterator[BinnedLane]:
         """Its lanes, and those of connections that it keeps and never lent."""
-        for lane in range(max(len(self._ends), self.pool.size or 0)):
+        for lane in range(max(len(self._lanes), self.pool.size or 0)):
             row = self.rows.get(lane) or grid.row()
             yield BinnedLane(
                 self.pool,
@@ -283,13 +265,6 @@ class _Lanes:
                     for i in range(grid.count)
                 ),
             )
-
-    def _any_free(self) -> int:
-        if self._free:
-            return min(self._free)
-        self._ends.append(0.0)
-        self._connections.append(None)
-        return len(self._ends) - 1
 
 
 def _in_order_of_grant(checkouts: Iterable[Checkout], ended: float) -> Iterator[Checkout]:

@@ -12,7 +12,7 @@ from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from poolhog.analysis.accounting import Shares, told, told_gaps
 from poolhog.analysis.cells import NOTHING, Cell, joined, peak_of, percentile, time_of, total
@@ -22,7 +22,7 @@ from poolhog.analysis.quiet import Passing
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from poolhog.analysis.accounting import Account
+    from poolhog.analysis.accounting import Account, Gap, Told
     from poolhog.analysis.cells import Counted
     from poolhog.analysis.findings import Finding
     from poolhog.analysis.quiet import Quiet
@@ -144,14 +144,36 @@ EMPTY = Report((), (), (), (), 0, 0.0)
 """Of a run in which no connection was asked for."""
 
 
+class Companion(Protocol):
+    """Whoever wants to see the checkouts of a process as they are counted, to count other things.
+
+    Instants of a process are on the run's clock, but for those of quiet checkouts.
+    """
+
+    def add(self, checkout: Checkout, told: Told, gaps: Sequence[Gap] | None) -> None:
+        """A checkout, how it spent its seconds, and its gaps if it has samples."""
+
+    def pass_by(self, quiet: Quiet, told: Told) -> None:
+        """Checkouts that are not worth a look, and how they spent their seconds."""
+
+    def close(self, process: Process, shares: Shares) -> None:
+        """All checkouts of the process were counted: gaps without a sample are split like this."""
+
+
 def read_report(
-    readers: Sequence[ProcessReader], thresholds: Thresholds, tell: Tell | None = None
+    readers: Sequence[ProcessReader],
+    thresholds: Thresholds,
+    tell: Tell | None = None,
+    *,
+    companions: Sequence[Companion] = (),
+    every: bool = False,
 ) -> Report:
     """The report of some processes of a run; ``tell`` learns how many checkouts were read.
 
-    Raises :class:`poolhog.TraceError` if one of them cannot be read.
+    ``companions`` see all of them; with ``every``, none is quiet. Raises
+    :class:`poolhog.TraceError` if a process cannot be read.
     """
-    books = Books(thresholds)
+    books = Books(thresholds, companions)
     done = 0
 
     def count(some: int) -> None:
@@ -164,11 +186,16 @@ def read_report(
         for reader in readers:
             with reader.snapshot() as snapshot:
                 books.open(snapshot.process, snapshot.pools.values(), snapshot.checkout)
-                passing = Passing(snapshot, books.finder)
-                for checkout in passing.others(count):
-                    books.add(checkout)
-                for quiet in passing.quiet:
-                    books.pass_by(quiet)
+                if every:
+                    for checkout in snapshot.checkouts():
+                        books.add(checkout)
+                        count(1)
+                else:
+                    passing = Passing(snapshot, books.finder)
+                    for checkout in passing.others(count):
+                        books.add(checkout)
+                    for quiet in passing.quiet:
+                        books.pass_by(quiet)
                 books.close()
                 books.count(snapshot.request_counts())
     return books.report()
@@ -189,8 +216,9 @@ def _no_collector() -> Iterator[None]:
 class Books:
     """Adds up checkouts, of one process after the other."""
 
-    def __init__(self, thresholds: Thresholds) -> None:
+    def __init__(self, thresholds: Thresholds, companions: Sequence[Companion] = ()) -> None:
         self.finder = Finder(thresholds)
+        self._companions = companions
         self._processes: list[Process] = []
         self._pool_uses: list[PoolUse] = []
         self._routes: dict[str, list[Counted]] = {}
@@ -218,16 +246,22 @@ class Books:
             self._shares.add(checkout, gaps)
         self._cell(checkout.pool, route_of(checkout), checkout.site).add(checkout, spent, process)
         self.finder.add(checkout, spent, gaps)
+        for companion in self._companions:
+            companion.add(checkout, spent, gaps)
 
     def pass_by(self, quiet: Quiet) -> None:
         """Count checkouts that are not worth a look."""
         spent = quiet.told()
         self._cell(quiet.pool, quiet.route, quiet.site).pass_by(quiet, spent)
         self.finder.pass_by(quiet.pool, quiet.site, len(quiet), spent)
+        for companion in self._companions:
+            companion.pass_by(quiet, spent)
 
     def close(self) -> None:
         """All checkouts of the process were counted."""
         self.finder.end(self._shares)
+        for companion in self._companions:
+            companion.close(self._processes[-1], self._shares)
         sums: dict[str, list[Counted]] = {key: [] for key in self._pools}
         for (key, route, site), cell in self._cells.items():
             part = cell.counted(self._shares.at(site))

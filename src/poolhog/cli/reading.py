@@ -52,7 +52,11 @@ class Reading:
 
     def tell(self, done: int) -> None:
         """So many checkouts were read."""
-        self._told = f"reading the trace: {done:,} checkouts"
+        self.say(f"reading the trace: {done:,} checkouts")
+
+    def say(self, what: str) -> None:
+        """What is being done now."""
+        self._told = what
         if self._status is not None:
             self._status.update(self._told)
 

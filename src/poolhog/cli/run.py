@@ -51,6 +51,13 @@ def run(
             help="Time between two samples of who holds a connection; 0: none.",
         ),
     ] = SAMPLING_INTERVAL_S * 1000,
+    source: Annotated[
+        bool,
+        typer.Option(
+            "--source/--no-source",
+            help="Whether the text of lines of code is recorded, or only their numbers.",
+        ),
+    ] = True,
 ) -> None:
     """Record a command and every Python process that it starts, unchanged.
 
@@ -59,7 +66,7 @@ def run(
     """
     if not command:
         raise PoolhogError("what is to run? Name it, as in poolhog run -- uvicorn myapp:app")
-    options = Options(tuple(include or ()), tuple(exclude or ()), interval / 1000)
+    options = Options(tuple(include or ()), tuple(exclude or ()), interval / 1000, source)
     check_recordable(command)
     directory = output or default_directory()
     make_directory(directory)

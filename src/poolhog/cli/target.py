@@ -106,13 +106,14 @@ def processes(directory: Path, pid: int | None = None) -> Readers:
 
     What cannot be read is told on standard error. Raises :class:`PoolhogError` as ``read`` does.
     """
-    wanted, unreadable = read(directory, pid, _checked)
+    wanted, unreadable = read(directory, pid, checked)
     for one in unreadable:
         typer.echo(f"poolhog: not in this: {one.file} {one.reason}", err=True)
     return wanted
 
 
-def _checked(readers: Readers) -> Readers:
+def checked(readers: Readers) -> Readers:
+    """The same; raises :class:`poolhog.TraceError` if one of the files is damaged."""
     for reader in readers:
         reader.check()
     return readers

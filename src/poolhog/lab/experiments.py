@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from poolhog.analysis.log import log_of
 from poolhog.analysis.report import read_report
 from poolhog.analysis.thresholds import Thresholds
 from poolhog.analysis.timeline import build_timeline
+from poolhog.analysis.whole import whole_of
 from poolhog.errors import TraceError
 from poolhog.lab import children, load, postgres
 from poolhog.lab.bench import Bench, checkouts_of, requests_of
@@ -140,6 +141,8 @@ def _burst(
     accounts = [[account(c, trace.until) for c in checkouts[r.id]] for r in requests]
     by_path = dict(zip(paths, burst.responses, strict=True))
     responses = [by_path[request.path] for request in requests]
+    owned = [c for request in requests for c in checkouts[request.id]]
+    began, ended = trace.at(burst.began_ns), trace.at(burst.ended_ns)
     return BurstResult(
         style=style,
         requests=count,
@@ -152,13 +155,9 @@ def _burst(
         waits=tuple(sum(a.wait for a in each) for each in accounts),
         uses=tuple(sum(a.use for a in each) for each in accounts),
         timeline=build_timeline(
-            [c for request in requests for c in checkouts[request.id]],
-            requests,
-            trace.pools,
-            started=trace.at(burst.began_ns),
-            ended=trace.at(burst.ended_ns),
-            shares=_shares(trace),
+            owned, requests, trace.pools, started=began, ended=ended, shares=_shares(trace)
         ),
+        whole=whole_of(replace(trace, requests=requests, checkouts=tuple(owned)), began, ended),
     )
 
 

@@ -11,6 +11,9 @@ from pygments.formatters import HtmlFormatter
 from poolhog.lab.pictures import draw
 from poolhog.lab.talk import Talk
 from poolhog.render.console import seconds
+from poolhog.render.page import PICTURES, styles
+from poolhog.render.page.inline import digest, script
+from poolhog.render.page.texts import embedded
 from poolhog.render.palette import PAINTS, css_variables
 
 if TYPE_CHECKING:
@@ -39,7 +42,15 @@ def _page(talk: Talk) -> str:
     environment.filters["milliseconds"] = lambda at: f"{at * 1000:,.2f} ms"
     css, _, _ = environment.loader.get_source(environment, "talk.css")  # type: ignore[union-attr]  # set above
     template = environment.get_template("talk.html.j2")
-    return template.render(talk=talk, paints=PAINTS.values(), style=Markup(css + _colours()))  # noqa: S704 - our own files
+    code = script("talk.js")
+    return template.render(
+        talk=talk,
+        paints=PAINTS.values(),
+        style=Markup(css + _colours() + styles(PICTURES)),  # noqa: S704 - our own files
+        digest=digest(code),
+        script=Markup(code),  # noqa: S704 - our own modules
+        data=Markup(embedded(talk.data)),  # noqa: S704 - escaped there
+    )
 
 
 def _colours() -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from poolhog.analysis.lifecycle import Lifecycle
     from poolhog.analysis.log import LogLine
     from poolhog.analysis.timeline import Timeline
+    from poolhog.analysis.whole import Whole
     from poolhog.lab.parameters import Parameters
     from poolhog.lab.service.settings import Style
     from poolhog.model import Trace
@@ -48,7 +49,7 @@ class BurstResult:
     """Simultaneous synchronize requests, each list in the order of their arrival.
 
     Latencies and statuses are the client's; waits and uses the trace's: the seconds that each
-    request waited for connections and held them.
+    request waited for connections and held them. ``whole`` is for the pictures that can be moved.
     """
 
     style: Style
@@ -62,6 +63,7 @@ class BurstResult:
     waits: tuple[float, ...]
     uses: tuple[float, ...]
     timeline: Timeline
+    whole: Whole | None = None
 
     @property
     def errors(self) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
@@ -11,12 +12,13 @@ from poolhog.lab import code
 from poolhog.lab.parameters import Experiment
 from poolhog.lab.service.settings import Style
 from poolhog.render.console import count, seconds
+from poolhog.render.page.data import page_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from poolhog.analysis.findings import Finding
-    from poolhog.lab.results import Claim, LifecycleResult, LoadResult, Results
+    from poolhog.lab.results import BurstResult, Claim, LifecycleResult, LoadResult, Results
 
 MEANINGS = {
     "waiting": "The request asked for a connection and has none yet.",
@@ -62,6 +64,22 @@ class Talk:
             for name in pictures
             if name.startswith("timeline-") and not name.endswith("-animated")
         ]
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What the pictures that can be moved are drawn from: the largest burst of each style."""
+        sides = [(str(burst.style), burst.whole) for burst in self._movable if burst.whole]
+        return page_data(sides, version=metadata.version("poolhog"))
+
+    def movable(self, styles: Sequence[str]) -> list[tuple[int, str]]:
+        """The numbers in ``data`` and the styles of those that this run has a picture of."""
+        known = [str(burst.style) for burst in self._movable]
+        return [(known.index(style), style) for style in styles if style in known]
+
+    @property
+    def _movable(self) -> list[BurstResult]:
+        most = max(self._results.parameters.requests)
+        return [b for b in self._results.burst if b.requests == most and b.whole is not None]
 
     @property
     def conclusion(self) -> str:

@@ -16,12 +16,14 @@ class Options:
 
     ``include`` and ``exclude`` are globs of file names: whose frames are the application's, on top
     of the usual rule, and whose are not. ``sampling_interval_s`` is the time between two samples
-    of what the owners of idle connections do; 0 takes none.
+    of what the owners of idle connections do; 0 takes none. ``source`` says whether the text of
+    lines of code is recorded with their numbers.
     """
 
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     sampling_interval_s: float = SAMPLING_INTERVAL_S
+    source: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what no clock can keep."""

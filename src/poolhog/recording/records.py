@@ -37,9 +37,13 @@ Row = tuple[Any, ...]
 
 
 class Texts(Protocol):
-    """Where a record learns the numbers of its texts, and from where instants are counted."""
+    """Where a record learns the numbers of its texts, and from where instants are counted.
+
+    ``has_source`` says whether the text of lines of code is wanted.
+    """
 
     began_ns: int
+    has_source: bool
 
     @property
     def numbers(self) -> Mapping[str, int]:
@@ -143,7 +147,7 @@ class SiteRecord(Record):
             self.code.co_filename,
             self.line,
             self.code.co_qualname,
-            self.source,
+            self.source if texts.has_source else "",
             int(self.is_application),
         )
 

@@ -230,6 +230,7 @@ class TraceFile:
     def __init__(self, recorder: Recorder) -> None:
         make_private(recorder.directory)
         self.began_ns = recorder.began_ns
+        self.has_source = recorder.options.source
         self._path = _new_file(recorder.directory)
         self._database = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
         self.numbers = _Numbers(self._database)

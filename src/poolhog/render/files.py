@@ -26,8 +26,7 @@ def whole_file(file: Path) -> Iterator[BinaryIO]:
 
     Raises ``OutputError`` if that fails. An error of the writer's leaves the file as it was.
     """
-    if file.is_symlink() or (file.exists() and not file.is_file()):
-        raise OutputError(f"{file} is not an ordinary file: name another place")
+    check_place(file)
     # Beside it: only then is the exchange one step.
     unfinished = file.with_name(f".{file.name}.{os.getpid()}")
     try:
@@ -41,3 +40,11 @@ def whole_file(file: Path) -> Iterator[BinaryIO]:
     finally:
         with suppress(OSError):
             unfinished.unlink()
+
+
+def check_place(file: Path) -> None:
+    """Raise ``OutputError`` if nothing can be written there, as far as is known beforehand."""
+    if file.is_symlink() or (file.exists() and not file.is_file()):
+        raise OutputError(f"{file} is not an ordinary file: name another place")
+    if not file.parent.is_dir():
+        raise OutputError(f"{file} cannot be written (no such directory): name another place")

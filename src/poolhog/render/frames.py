@@ -55,7 +55,7 @@ def _frame(frame: Site, width: int) -> Text:
     name = "bold" if frame.is_application else TERMINAL_MUTED
     line = Text.assemble(
         "      ",
-        (_short(frame.function), name),
+        (short_name(frame.function), name),
         (f" ({short_path(frame.file)}:{frame.line})", style),
     )
     if frame.source:
@@ -68,7 +68,8 @@ def _fold(frames: int) -> Text:
     return Text(f"      … {count(frames, 'library frame')}", TERMINAL_MUTED)
 
 
-def _short(function: str) -> str:
+def short_name(function: str) -> str:
+    """The qualified name of a function, without what says that it is in another one."""
     return function.replace("<locals>.", "")
 
 

@@ -141,6 +141,23 @@ def span(readers: Iterable[ProcessReader]) -> tuple[float, float] | None:
     return min(first for first, _ in found), max(last for _, last in found)
 
 
+def span_of_requests(readers: Iterable[ProcessReader]) -> tuple[float, float] | None:
+    """From when to when requests that asked for connections ran; ``None`` if there are none."""
+    found = []
+    for reader in readers:
+        began = reader.process.began
+        ((first, last),) = reader.query(
+            "SELECT min(started), max(started + coalesce(ended, :until - started))"
+            " FROM packed_requests WHERE id IN (SELECT request_id FROM packed_checkouts)",
+            {"until": _written(reader)},
+        )
+        if first is not None:
+            found.append((began + first / 1e6, began + last / 1e6))
+    if not found:
+        return None
+    return min(first for first, _ in found), max(last for _, last in found)
+
+
 def checkouts_within(
     readers: Iterable[ProcessReader],
     started: float,

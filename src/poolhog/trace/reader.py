@@ -79,6 +79,14 @@ _REQUEST_COUNTS = """
     FROM packed_requests GROUP BY 1, 2, 3
 """
 
+_OPERATIONS = """
+    SELECT r.method, r.route, CASE WHEN coalesce(r.route, :empty) = :empty THEN r.path END,
+           c.site_id, {} FROM packed_checkouts AS c {}
+    LEFT JOIN packed_requests AS r ON r.id = c.request_id
+"""
+_LATEST = "c.operations", "", "WHERE c.operations NOT NULL"
+_EARLIER = "e.operations", "JOIN packed_operations AS e ON e.checkout_id = c.id", ""
+
 _REQUESTS_KEPT = 50_000
 """Requests that a stream remembers: checkouts that follow one another share them."""
 
@@ -387,6 +395,18 @@ class Snapshot:
                 early = batch[-_MOST_OVERTAKEN:]
                 yield batch[:-_MOST_OVERTAKEN]
         yield early
+
+    def packed_operations(self) -> Iterator[tuple[Any, ...]]:
+        """All packed operations, each with its request's method, route and path, and a site.
+
+        These are numbers for ``unpack``; the path is ``None`` where there is a route, and all three
+        are where there is no request. The site is where the connection was asked for.
+        """
+        values = {"empty": self.unpack.number_of("")}
+        with readable(self._file):
+            for column, join, where in (_LATEST, _EARLIER):
+                query = f"{_OPERATIONS.format(column, join)} {where}"
+                yield from self._database.execute(query, values)
 
     def request_counts(self) -> dict[str, int]:
         """How many requests of each name were recorded, with a checkout or without."""

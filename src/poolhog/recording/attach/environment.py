@@ -56,4 +56,5 @@ def _arguments(options: Options) -> dict[str, object]:
         "include": options.include,
         "exclude": options.exclude,
         "sampling_interval": options.sampling_interval_s,
+        "source": options.source,
     }

@@ -1,0 +1,260 @@
+"""All that a page shows of a run: sums of everything, and as much detail as there is room for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from heapq import nlargest
+from operator import attrgetter
+from typing import TYPE_CHECKING
+
+from poolhog.analysis.accounting import end_of
+from poolhog.analysis.bins import MOST_BINS, Bins
+from poolhog.analysis.icicle import Icicle
+from poolhog.analysis.owned import Owned, grouped, key_of
+from poolhog.analysis.report import Books, read_report
+from poolhog.analysis.statements import read_statements
+from poolhog.analysis.thresholds import Thresholds
+from poolhog.analysis.windows import Window, choose
+from poolhog.trace.lookup import (
+    by_id,
+    checkouts_within,
+    counts_within,
+    longest,
+    span,
+    span_of_requests,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from poolhog.analysis.accounting import Gap, Shares, Told
+    from poolhog.analysis.quiet import Quiet
+    from poolhog.analysis.report import Report
+    from poolhog.analysis.statements import StatementUse
+    from poolhog.model import Checkout, Process, Trace, Unreadable
+    from poolhog.trace.reader import ProcessReader
+
+    Tell = Callable[[int], None]
+
+MOST_CHECKOUTS = 20_000
+"""Of a run that has more, not all are shown one by one."""
+
+FEW_BINS = 800
+"""Enough for the overview of a run of which everything is there."""
+
+SLOWEST = 20
+"""Requests that are told step by step because they had connections for the longest."""
+
+_EXAMPLES = 8
+"""Findings whose example has a window of its own."""
+
+_SLOW_WINDOWS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """Sums of all checkouts of a run; ``kept`` are all of them, if they are few enough.
+
+    ``requests`` counts those that asked for a connection, and owners without a request.
+    """
+
+    readers: Sequence[ProcessReader]
+    report: Report
+    bins: Bins
+    icicle: Icicle
+    statements: Sequence[StatementUse]
+    requests: int
+    kept: Sequence[Checkout] | None
+    shares: Mapping[tuple[int, float], Shares]
+
+    def without(self, unreadable: Sequence[Unreadable]) -> Whole:
+        """The same run, of which some files could not be read."""
+        return replace(self, report=replace(self.report, unreadable=tuple(unreadable)))
+
+    def shares_of(self, process: Process) -> Shares:
+        """How the gaps without a sample are split that a process's checkouts have."""
+        return self.shares[process.pid, process.began]
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """What of a run is shown one by one, in order of asking; ``lives`` are told step by step.
+
+    In each of the windows, everything is there.
+    """
+
+    windows: Sequence[Window]
+    checkouts: Sequence[Checkout]
+    lives: Sequence[Owned]
+    is_complete: bool
+
+
+@dataclass(slots=True)
+class _Keeper:
+    """A companion of the report that keeps checkouts, and how their processes' gaps are split."""
+
+    checkouts: list[Checkout] = field(default_factory=list)
+    shares: dict[tuple[int, float], Shares] = field(default_factory=dict)
+    is_keeping: bool = True
+
+    def add(self, checkout: Checkout, told: Told, gaps: Sequence[Gap] | None) -> None:
+        if self.is_keeping:
+            self.checkouts.append(checkout)
+
+    def pass_by(self, quiet: Quiet, told: Told) -> None:
+        """There is nothing to keep of them."""
+
+    def close(self, process: Process, shares: Shares) -> None:
+        self.shares[process.pid, process.began] = shares
+
+
+def read_whole(
+    readers: Sequence[ProcessReader],
+    thresholds: Thresholds,
+    tell: Tell = lambda _: None,
+    *,
+    most: int = MOST_CHECKOUTS,
+) -> Whole:
+    """Read some processes of a run; all checkouts are kept if there are no more than ``most``.
+
+    Raises :class:`poolhog.TraceError` if one of them cannot be read.
+    """
+    asked, ran = span(readers), span_of_requests(readers)
+    spans = [found for found in (asked, ran) if found is not None]
+    started = min((first for first, _ in spans), default=0.0)
+    ended = max((last for _, last in spans), default=started)
+    requests, owners, checkouts = counts_within(readers, started, ended + 1.0)
+    is_small = checkouts <= most
+    bins = Bins(started, ended, FEW_BINS if is_small else MOST_BINS)
+    icicle, keeper = Icicle(), _Keeper(is_keeping=is_small)
+    companions = bins, icicle, keeper
+    report = read_report(readers, thresholds, tell, companions=companions, every=is_small)
+    bins.settle()
+    return Whole(
+        readers=readers,
+        report=report,
+        bins=bins,
+        icicle=icicle,
+        statements=read_statements(readers, tell),
+        requests=requests + owners,
+        kept=sorted(keeper.checkouts, key=_IN_ORDER) if is_small else None,
+        shares=keeper.shares,
+    )
+
+
+def whole_of(trace: Trace, started: float, ended: float) -> Whole:
+    """Of a trace in memory, or a part of one, on an axis between two instants."""
+    bins, icicle, keeper = Bins(started, ended, FEW_BINS), Icicle(), _Keeper()
+    books = Books(Thresholds(), (bins, icicle, keeper))
+    for process in trace.processes:
+        own = [c for c in trace.checkouts if c.pool.process == process]
+        books.open(process, [pool for pool in trace.pools if pool.process == process])
+        for checkout in sorted(own, key=_IN_ORDER):
+            books.add(checkout)
+        books.close()
+    books.count(Counter(request.name for request in trace.requests))
+    bins.settle()
+    kept = sorted(keeper.checkouts, key=_IN_ORDER)
+    owners = len({key_of(checkout) for checkout in kept})
+    return Whole((), books.report(), bins, icicle, (), owners, kept, keeper.shares)
+
+
+_IN_ORDER = attrgetter("asked", "id")
+
+
+def read_detail(whole: Whole, most: int = MOST_CHECKOUTS, lives: int = 300) -> Detail:
+    """As many checkouts as ``most``, and so many requests to be told step by step.
+
+    Raises :class:`poolhog.TraceError` if a process cannot be read.
+    """
+    bins = whole.bins
+    everything = Window(bins.started, bins.ended, "the whole run")
+    if whole.kept is not None and len(whole.kept) <= most:
+        told = list(_lives(whole.kept, whole.report, every=True))[:lives]
+        return Detail((everything,), whole.kept, told, is_complete=True)
+    if whole.kept is not None:
+        chosen_lives = list(_lives(whole.kept, whole.report, every=False))[:lives]
+    else:
+        chosen_lives = list(_read_lives(whole, lives))
+    windows = choose(
+        list(_wanted(whole, chosen_lives)), everything, lambda a, b: _count(bins, a, b), most
+    )
+    found = {c.id: c for owned in chosen_lives for c in owned.checkouts}
+    for window in windows:
+        for checkout in _within(whole, window):
+            found.setdefault(checkout.id, checkout)
+    ordered = sorted(found.values(), key=_IN_ORDER)
+    return Detail(windows, ordered, chosen_lives, is_complete=False)
+
+
+def _within(whole: Whole, window: Window) -> Iterator[Checkout]:
+    """The checkouts that were waiting or lent in a window."""
+    if whole.kept is None:
+        return checkouts_within(whole.readers, window.started, window.ended)
+    return (
+        checkout
+        for checkout in whole.kept
+        if checkout.asked < window.ended
+        and end_of(checkout, checkout.pool.process.written) >= window.started
+    )
+
+
+def _lives(checkouts: Sequence[Checkout], report: Report, *, every: bool) -> Iterator[Owned]:
+    """The requests of the findings' examples, the slowest, and ``every`` other one by its start."""
+    groups = {owned.key: owned for owned in grouped(checkouts)}
+    owner_of = {checkout.id: key_of(checkout) for checkout in checkouts}
+    examples = (owner_of.get(finding.example.checkout) for finding in report.findings)
+    slowest = nlargest(SLOWEST, groups.values(), key=_held)
+    chosen = dict.fromkeys(key for key in (*examples, *(one.key for one in slowest)) if key)
+    yield from (groups[key] for key in chosen)
+    if every:
+        others = sorted(groups.values(), key=lambda owned: owned.started)
+        yield from (owned for owned in others if owned.key not in chosen)
+
+
+def _held(owned: Owned) -> float:
+    """Seconds that it waited for connections and had them."""
+    return sum(end_of(checkout, owned.until) - checkout.asked for checkout in owned.checkouts)
+
+
+def _read_lives(whole: Whole, most: int) -> Iterator[Owned]:
+    """The requests of the findings' examples, and the slowest."""
+    found = [
+        by_id(whole.readers, finding.example.request or finding.example.checkout)
+        for finding in whole.report.findings
+    ]
+    found += [one for _, one in longest(whole.readers, SLOWEST)]
+    known: set[str] = set()
+    for one in found:
+        if one is None or f"{one.reader.file} {one.id}" in known or len(known) >= most:
+            continue
+        known.add(f"{one.reader.file} {one.id}")
+        life = one.read()
+        if life.checkouts:
+            first = life.checkouts[0]
+            yield Owned(
+                *(key_of(first), life.request, first.owner, life.checkouts, life.total),
+                life.until,
+            )
+
+
+def _wanted(whole: Whole, lives: Sequence[Owned]) -> Iterator[Window]:
+    """What is most worth to be looked at closely, first things first."""
+    for number, finding in enumerate(whole.report.findings[:_EXAMPLES], 1):
+        example = finding.example
+        yield Window(example.started, example.ended, f"the example of finding {number}")
+    bins = whole.bins
+    lent = [sum(row) for row in zip(*bins.lent.values(), strict=True)]
+    busiest = max(range(bins.count), key=lambda index: (bins.peaks[index], lent[index]))
+    why = "where most requests wait" if bins.peaks[busiest] else "where most connections are lent"
+    yield Window(bins.begin(busiest), bins.begin(busiest + 1), why)
+    slowest = sorted(lives, key=lambda owned: owned.started - owned.ended)
+    for owned in slowest[:_SLOW_WINDOWS]:
+        yield Window(owned.started, owned.ended, "one of the slowest requests")
+    yield Window(bins.started, bins.started, "the beginning of the run")
+
+
+def _count(bins: Bins, started: float, ended: float) -> int:
+    since = bins.started
+    return bins.overlapping(round((started - since) * 1e6), round((ended - since) * 1e6))

@@ -1,0 +1,98 @@
+"""Which stretches of a long run are shown checkout by checkout, when all would be too many."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+_MARGIN = 0.25
+"""The part of a stretch's length that is shown before and after it."""
+
+_LEAST_S = 0.05
+"""Seconds that are shown around an instant, if there is room."""
+
+_HALVINGS = 40
+
+
+class Window(NamedTuple):
+    """A stretch in which everything is shown one by one, in seconds on the run's clock."""
+
+    started: float
+    ended: float
+    why: str
+
+
+def choose(
+    wanted: Sequence[Window],
+    whole: Window,
+    count: Callable[[float, float], int],
+    most: int,
+) -> tuple[Window, ...]:
+    """Windows around what is ``wanted`` that have at most so many checkouts together, in order.
+
+    ``count`` says how many checkouts are in a stretch. Each of the wanted gets an equal part of
+    what is left, the first ones first; a stretch that has too many is cut at its end. What is left
+    in the end makes all of them wider. None reaches beyond the ``whole``.
+    """
+    found: list[Window] = []
+    left = most
+    for index, one in enumerate(wanted):
+        if any(other.started <= one.started and one.ended <= other.ended for other in found):
+            continue
+        window = _fitting(_around(one, whole), count, left // (len(wanted) - index))
+        if window is not None:
+            found.append(window)
+            left -= count(window.started, window.ended)
+    if found and left > 0:
+        found = _widened(found, whole, count, most)
+    return _merged(found)
+
+
+def _around(one: Window, whole: Window) -> Window:
+    margin = max((one.ended - one.started) * _MARGIN, _LEAST_S)
+    started = max(one.started - margin, whole.started)
+    return Window(started, min(one.ended + margin, whole.ended), one.why)
+
+
+def _fitting(window: Window, count: Callable[[float, float], int], most: int) -> Window | None:
+    """The window, or as much from its start on as has no more checkouts than that."""
+    started, ended, why = window
+    for _ in range(_HALVINGS):
+        if count(started, ended) <= most:
+            return Window(started, ended, why)
+        ended = started + (ended - started) / 2
+    return None
+
+
+def _widened(
+    found: Sequence[Window], whole: Window, count: Callable[[float, float], int], most: int
+) -> list[Window]:
+    """All of them as much wider as there is room for."""
+    best = list(found)
+    by = _LEAST_S
+    for _ in range(_HALVINGS):
+        wider = [
+            Window(max(w.started - by / 4, whole.started), min(w.ended + by, whole.ended), w.why)
+            for w in found
+        ]
+        if sum(count(w.started, w.ended) for w in _merged(wider)) > most or wider == best:
+            break
+        best = wider
+        by *= 1.5
+    return best
+
+
+def _merged(windows: Iterable[Window]) -> tuple[Window, ...]:
+    """Those that overlap or meet as one."""
+    found: list[Window] = []
+    for window in sorted(windows):
+        if found and window.started <= found[-1].ended:
+            last = found[-1]
+            known = last.why.split("; ")
+            why = last.why if window.why in known else f"{last.why}; {window.why}"
+            found[-1] = Window(last.started, max(last.ended, window.ended), why)
+        else:
+            found.append(window)
+    return tuple(found)

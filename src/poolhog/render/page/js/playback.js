@@ -1,0 +1,157 @@
+// Playing a run: what happened appears as time passes, in one timeline or in several at once.
+
+import { gapsOf } from "./averages.js";
+import { tickLabel, tickStep } from "./axis.js";
+import { waitingAt } from "./bins.js";
+import { STATES } from "./data.js";
+import { button, make, prefersStillness } from "./dom.js";
+import { count } from "./format.js";
+
+const SPEEDS = [0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
+const WHOLE_S = 8;
+const CHOICES = 3;
+
+/**
+ * The speed at which a run of so many microseconds takes about eight seconds, and those around it.
+ * @returns {{usual: number, offered: number[]}} multiples of real time
+ */
+export function speedsFor(length) {
+  const wanted = length / 1e6 / WHOLE_S;
+  const away = (speed) => Math.abs(Math.log(speed / wanted));
+  const usual = SPEEDS.reduce((best, speed) => (away(speed) < away(best) ? speed : best));
+  const at = SPEEDS.indexOf(usual);
+  const near = SPEEDS.slice(Math.max(0, at - CHOICES), at + CHOICES + 1);
+  return { usual, offered: [...new Set([...near, 1])].sort((a, b) => a - b) };
+}
+
+/**
+ * How many connections are lent at an instant in each state, and how many requests wait.
+ * @param {import("./timeline.js").Timeline} picture @param {number} instant
+ */
+export function countsAt({ rows, steps }, instant) {
+  const found = Object.fromEntries(STATES.map((state) => [state, 0]));
+  for (let row = 0; row < rows.pools.count; row++) {
+    const [item, end] = rows.pools.within(row, instant, Infinity);
+    if (item < end && rows.pools.start[item] <= instant) found[STATES[rows.pools.state[item]]]++;
+  }
+  found.waiting = waitingAt(steps, instant);
+  return found;
+}
+
+/** Play, pause, speed and scrub for timelines that share a view. */
+export class Playback {
+  /** @param {HTMLElement} element @param {import("./timeline.js").Timeline[]} pictures */
+  constructor(element, pictures, { autoplay = false } = {}) {
+    this.element = element;
+    this.pictures = pictures;
+    this.length = Math.max(...pictures.map((picture) => picture.side.length));
+    this.at = this.length;
+    this.playing = false;
+    this.#build();
+    this.seek(this.length);
+    if (autoplay && !prefersStillness()) this.play();
+  }
+
+  /** Plays on, or from the beginning if it is at its end. */
+  play() {
+    if (this.at >= this.length) this.seek(0);
+    this.playing = true;
+    this.#name();
+    let last = performance.now();
+    const step = (now) => {
+      if (!this.playing) return;
+      this.seek(this.at + Math.max(0, now - last) * 1000 * this.speed);
+      last = now;
+      if (this.at >= this.length) this.pause();
+      else this.frame = requestAnimationFrame(step);
+    };
+    this.frame = requestAnimationFrame(step);
+  }
+
+  /** Stops where it is. */
+  pause() {
+    this.playing = false;
+    cancelAnimationFrame(this.frame);
+    this.#name();
+  }
+
+  /** Goes to an instant; at the end everything is shown. */
+  seek(instant) {
+    this.at = Math.min(this.length, Math.max(0, instant));
+    const over = this.at >= this.length;
+    for (const picture of this.pictures) picture.setPlayhead(over ? Infinity : this.at);
+    const step = tickStep(this.length, 100);
+    const shown = tickLabel(Math.round(this.at / step) * step, step);
+    this.scrub.value = String(Math.round((this.at / this.length) * 1000));
+    this.scrub.setAttribute("aria-valuetext", shown);
+    this.clock.textContent = `${shown} of ${tickLabel(Math.round(this.length / step) * step, step)}`;
+    this.pictures.forEach((picture, i) => {
+      this.counts[i].textContent = over ? this.#summary(picture) : this.#now(picture);
+    });
+  }
+
+  #build() {
+    const { usual, offered } = speedsFor(this.length);
+    this.speed = usual;
+    this.toggle = button("Play", () => (this.playing ? this.pause() : this.play()), { class: "play" });
+    const options = offered.map((speed) =>
+      make("option", { value: speed, selected: speed === usual }, speed === 1 ? "real time" : `${speed} ×`),
+    );
+    const choose = (event) => (this.speed = Number(event.target.value));
+    const speeds = make("select", { onchange: choose }, ...options);
+    this.scrub = make("input", {
+      type: "range",
+      min: 0,
+      max: 1000,
+      "aria-label": "Instant that is shown",
+      oninput: () => {
+        this.pause();
+        this.seek((Number(this.scrub.value) / 1000) * this.length);
+      },
+    });
+    this.clock = make("span", { class: "clock" });
+    this.counts = this.pictures.map(() => make("span"));
+    this.element.classList.add("playback");
+    this.element.setAttribute("role", "group");
+    this.element.setAttribute("aria-label", "Playback");
+    const label = make("label", {}, "Speed ", speeds);
+    const counts = make("p", { class: "counts" }, ...this.counts);
+    this.element.append(this.toggle, this.scrub, this.clock, label, counts);
+  }
+
+  #name() {
+    this.toggle.textContent = this.playing ? "Pause" : "Play";
+  }
+
+  #now(picture) {
+    const { side } = picture;
+    if (this.at > side.length) return `${this.#label(picture)}over`;
+    if (gapsOf(side, this.at, this.at + 1).length) return this.#average(picture);
+    const now = countsAt(picture, this.at);
+    const lent = STATES.slice(1).reduce((sum, state) => sum + now[state], 0);
+    const parts = STATES.slice(1).filter((state) => now[state]).map((state) => `${now[state]} ${state}`);
+    const what = lent ? `${count(lent, "connection")} lent (${parts.join(", ")})` : "no connection lent";
+    return `${this.#label(picture)}${what}, ${count(now.waiting, "request")} waiting`;
+  }
+
+  /** Where only averages are kept. */
+  #average(picture) {
+    const { bins, length } = picture.side;
+    const bin = Math.min(bins.count - 1, Math.floor((this.at / length) * bins.count));
+    const parts = STATES.slice(1).filter((state) => bins[state][bin] >= 0.05);
+    const lent = STATES.slice(1).reduce((sum, state) => sum + bins[state][bin], 0);
+    const told = parts.map((state) => `${bins[state][bin].toFixed(1)} ${state}`).join(", ");
+    const what = `${lent.toFixed(1)} connections lent on average${told ? ` (${told})` : ""}`;
+    return `${this.#label(picture)}${what}, ${bins.waiting[bin].toFixed(1)} requests waiting`;
+  }
+
+  #summary(picture) {
+    const { steps } = picture;
+    const most = `at most ${count(steps.most, "request")} waited at once`;
+    return `${this.#label(picture)}${steps.most ? most : "no request waited"}`;
+  }
+
+  #label(picture) {
+    return this.pictures.length > 1 ? `${picture.label || picture.side.label}: ` : "";
+  }
+}

@@ -1,0 +1,117 @@
+// One request: the stages of its life, what was open meanwhile, and what happened step by step.
+
+import { STATES, placeOf, textOf } from "./data.js";
+import { make, makeSvg } from "./dom.js";
+import { count, microseconds, separated, whole } from "./format.js";
+import { Life } from "./life.js";
+
+const MOST_CHOICES = 300;
+
+/** The section of one side: a choice of requests, and the one that is chosen. */
+export class RequestView {
+  /** @param {HTMLElement} element @param {object} side decoded @param {string} label of the side */
+  constructor(element, side, label = "") {
+    this.side = side;
+    this.label = label;
+    this.onSelect = () => {};
+    this.byRequest = new Map(side.lives.map((life, index) => [life.request, index]));
+    this.chooser = make("select", { "aria-label": `The request${label ? ` of ${label}` : ""}` });
+    this.chooser.append(...side.lives.slice(0, MOST_CHOICES).map((life, index) => this.#choice(life, index)));
+    this.chooser.addEventListener("change", () => {
+      const life = side.lives[Number(this.chooser.value)];
+      this.show(life.request);
+      this.onSelect(life.request);
+    });
+    this.body = make("div", { class: "life", "aria-live": "polite" });
+    const told = make("p", { class: "quiet" }, this.#told());
+    element.append(make("label", { class: "choose" }, make("span", {}, "Request"), this.chooser), told, this.body);
+    if (side.lives.length) this.show(side.lives[0].request);
+  }
+
+  /** Shows a request, by its number; one that is not told step by step, says so. */
+  show(request) {
+    const index = this.byRequest.get(request);
+    if (index === undefined) {
+      const words = `Request #${request + 1} is not among those that are told step by step.`;
+      this.body.replaceChildren(make("p", { class: "nothing" }, words));
+      return;
+    }
+    this.chooser.value = String(index);
+    const life = this.side.lives[index];
+    this.body.replaceChildren(this.#head(life), ...this.#picture(life), this.#log(life));
+  }
+
+  #told() {
+    const all = this.side.requests.size + this.side.leftOut.requests;
+    const lives = this.side.lives.length;
+    if (lives === all) return "All of them are here, those worth a look first.";
+    return `${whole(lives)} of ${count(all, "request")} are told step by step: those of the findings, and the slowest.`;
+  }
+
+  #choice(life, index) {
+    const { requests } = this.side;
+    const name = textOf(this.side, requests.name[life.request]);
+    const path = textOf(this.side, requests.path[life.request]);
+    const where = path && !name.endsWith(path) ? ` (${path})` : "";
+    const words = `#${life.request + 1} ${name}${where}, ${microseconds(life.ended_us)}`;
+    return make("option", { value: index }, words);
+  }
+
+  #head(life) {
+    const { requests } = this.side;
+    const status = requests.status[life.request];
+    const [wait, ...lent] = life.spent;
+    const parts = [`waited ${microseconds(wait)}`];
+    for (const [index, us] of lent.entries()) {
+      if (us > 0) parts.push(`${STATES[index + 1]} ${microseconds(us)}`);
+    }
+    const answer = status > 0 ? `, answered ${status}` : "";
+    return make(
+      "div",
+      { class: "life-head" },
+      make("h3", {}, `#${life.request + 1} ${textOf(this.side, requests.name[life.request])}`),
+      make("p", { class: "life-verdict" }, textOf(this.side, life.verdict)),
+      make("p", { class: "quiet" }, `${microseconds(life.ended_us)}${answer}; ${count(life.checkouts, "checkout")}: ${parts.join(", ")}.`),
+    );
+  }
+
+  #picture(life) {
+    if (!life.stages.length) return [];
+    return [new Life(life, this.side).figure];
+  }
+
+  #log(life) {
+    const list = make("ol", { class: "log", "aria-label": "What happened, step by step" });
+    for (const line of life.log) list.append(this.#line(line));
+    if (life.lines_left_out) {
+      list.append(make("li", { class: "quiet" }, "", make("span", {}, `… and ${count(life.lines_left_out, "more line")}`)));
+    }
+    return list;
+  }
+
+  #line([at, text, isResponse, state, length, site]) {
+    const place = placeOf(this.side, site);
+    const lasted = length >= 500 ? ` for ${microseconds(length)}` : "";
+    const what = make("span", { class: "what" });
+    if (state >= 0) what.append(swatch(STATES[state]), " ", make("b", {}, textOf(this.side, text)), lasted);
+    else what.append(make("code", {}, textOf(this.side, text)), lasted);
+    if (place) {
+      const source = state > 0 && place.source ? make("code", { class: "of" }, place.source) : "";
+      what.append(make("span", { class: "quiet where" }, ` ${place.where.replace(/^.*[\\/]/, "")} `, source));
+    }
+    return make("li", { class: isResponse ? "response" : state === 2 ? "hog" : null }, make("time", {}, `${milliseconds(at)}`), what);
+  }
+}
+
+/** A little box in the colour and texture of a state. */
+export function swatch(state) {
+  return makeSvg(
+    "svg",
+    { class: "sample", "aria-hidden": "true", width: 16, height: 12 },
+    makeSvg("rect", { class: state, width: 16, height: 12, rx: 2 }),
+  );
+}
+
+function milliseconds(us) {
+  return `${separated((us / 1000).toFixed(2))} ms`;
+}

@@ -1,0 +1,59 @@
+"""Texts of a trace are hostile: on a page they are seen, and do nothing."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from poolhog.render.page.texts import LONGEST, all_visible, embedded, visible
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("SELECT 1\n\tFROM a", "SELECT 1\n\tFROM a"),
+        ("a\u202eb", "a⟨U+202E⟩b"),
+        ("\u2066x\u2069\u200f", "⟨U+2066⟩x⟨U+2069⟩⟨U+200F⟩"),
+        ("a\u2028b\u2029", "a⟨U+2028⟩b⟨U+2029⟩"),
+        ("\ud800 lone", "⟨U+D800⟩ lone"),
+        ("\x00\x1b[31m\r", "⟨U+0000⟩⟨U+001B⟩[31m⟨U+000D⟩"),
+        ("\ufeffzero\u200bwidth\xad", "⟨U+FEFF⟩zero⟨U+200B⟩width⟨U+00AD⟩"),
+        ("日本 שלום 👩\u200d🚀 क\u200cष", "日本 שלום 👩\u200d🚀 क\u200cष"),
+    ],
+)
+def test_what_cannot_be_seen_is_spelled_out(text: str, seen: str) -> None:
+    assert visible(text) == seen
+    assert visible(seen) == seen
+
+
+def test_a_long_text_is_cut_and_says_so() -> None:
+    assert visible("x" * LONGEST) == "x" * LONGEST
+    cut = visible("x" * (LONGEST + 1_234))
+    assert cut == "x" * LONGEST + " … (1,234 more characters)"
+
+
+def test_all_texts_of_a_value_are_made_visible() -> None:
+    value = {"a\u202e": ["b\u202e", {"c": 1.5, "d": None}], "e": True}
+    assert all_visible(value) == {
+        "a⟨U+202E⟩": ["b⟨U+202E⟩", {"c": 1.5, "d": None}],
+        "e": True,
+    }
+
+
+@given(
+    st.recursive(
+        st.text() | st.integers() | st.none(), lambda v: st.lists(v) | st.dictionaries(st.text(), v)
+    )
+)
+def test_embedded_json_is_the_value_and_has_nothing_that_html_reads(value: object) -> None:
+    written = embedded(value)
+    assert json.loads(written) == value
+    assert not set("<>&\u2028\u2029") & set(written)
+
+
+def test_what_is_no_json_is_refused() -> None:
+    with pytest.raises(ValueError, match="Out of range"):
+        embedded({"a": float("nan")})

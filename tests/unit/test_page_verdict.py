@@ -1,0 +1,188 @@
+"""The verdict is true of every run, and says what a manager wants to know."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from factories import (
+    EXTERNAL_CALL,
+    PROCESS,
+    explicit_burst,
+    implicit_burst,
+    make_checkout,
+    make_pool,
+    make_request,
+    make_site,
+    op,
+)
+
+from poolhog.analysis.findings import FindingKind
+from poolhog.analysis.report import Books
+from poolhog.analysis.thresholds import Thresholds
+from poolhog.model import OperationKind
+from poolhog.render.page.cards import TITLES
+from poolhog.render.page.sketches import sketch_of
+from poolhog.render.page.unseen import alerts, unseen
+from poolhog.render.page.verdict import called, cause_sentence, numbers, pool_sentence, verdict
+from poolhog.render.report_json import report_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from poolhog.model import Checkout
+
+
+def reported(checkouts: Iterable[Checkout], requests: int = 0) -> dict[str, Any]:
+    books = Books(Thresholds())
+    books.open(PROCESS, ())
+    for checkout in sorted(checkouts, key=lambda c: c.asked):
+        books.add(checkout)
+    books.close()
+    books.count({"GET /x": requests})
+    return report_json(books.report())
+
+
+def found(kind: FindingKind, share: float, source: str = "rows = load(x)") -> dict[str, Any]:
+    """A report with one finding of this kind."""
+    report = reported(implicit_burst()[0])
+    site = {"file": "/app/a.py", "line": 7, "function": "f", "source": source}
+    changed = {"kind": kind.value, "share": share, "site": site, "checkouts": 3}
+    return {**report, "findings": [{**report["findings"][0], **changed}]}
+
+
+def test_a_burst_that_holds_its_connections() -> None:
+    pool, cause = verdict(reported(implicit_burst()[0]))
+    assert pool.startswith("The pool of 5 was exhausted ")
+    assert pool.endswith(" % of the time.")
+    assert cause.endswith(
+        " of connection time was spent waiting for `external_api.sync_note`, not for the database."
+    )
+
+
+def test_a_burst_that_gives_them_back() -> None:
+    sentences = verdict(reported(explicit_burst()[0]))
+    assert sentences[-1].startswith("Nothing held a connection without need: ")
+
+
+def test_a_pool_that_never_ran_out() -> None:
+    checkouts = [make_checkout(f"c{n}", n, n, n + 1.5, connection=n % 2) for n in range(4)]
+    told = pool_sentence(reported(checkouts))
+    assert told == "The pool of 5 never ran out: it lent at most 2 connections at once."
+
+
+def test_a_pool_without_a_limit() -> None:
+    pool = replace(make_pool(size=2), max_overflow=-1)
+    told = pool_sentence(reported([make_checkout("c1", 0, 0, 1, pool=pool)]))
+    assert told == "The pool has no limit: it lent up to 1 connection at once."
+
+
+def test_of_several_pools_it_is_the_busiest() -> None:
+    busy = make_pool("busy", size=1)
+    checkouts = [
+        make_checkout("c1", 0, 0, 10, pool=busy, connection=1),
+        make_checkout("c2", 0, 0, 1, pool=make_pool("idle"), connection=1),
+    ]
+    told = pool_sentence(reported(checkouts))
+    assert told == "Of 2 pools, the busiest one (1 connection) was exhausted 100 % of the time."
+
+
+def test_timeouts_are_told_unless_they_are_the_finding_anyway() -> None:
+    late = [make_checkout(f"t{n}", 1.0, None, None, gave_up=9.0) for n in range(2)]
+    report = reported([*implicit_burst()[0], *late])
+    assert pool_sentence(report).endswith(", and 2 requests got no connection in time.")
+
+
+def test_nothing_was_asked_for() -> None:
+    assert verdict(reported([])) == ("No connection was asked for while this was recorded.",)
+    (told,) = verdict(reported([], requests=3))
+    assert told.endswith("3 requests needed none.")
+    assert [number.name for number in numbers(reported([]))] == ["requests", "checkouts"]
+
+
+@pytest.mark.parametrize("kind", FindingKind)
+@pytest.mark.parametrize("share", [0.0, 0.25])
+def test_every_kind_of_finding_is_a_sentence(kind: FindingKind, share: float) -> None:
+    told = cause_sentence(found(kind, share))
+    assert told[0].isupper() or told[0].isdigit()
+    assert told.endswith(".")
+    assert "{" not in told
+    if share and kind not in (FindingKind.LOST_WRITE, FindingKind.POOL_TIMEOUT):
+        assert told.startswith("25 % of connection time ")
+    elif "times" in told or "connection" not in told.split()[1]:
+        assert "3" in told or "s of connection time" in told
+
+
+@pytest.mark.parametrize("kind", FindingKind)
+def test_every_kind_of_finding_has_a_title_and_a_sketch_with_its_line(kind: FindingKind) -> None:
+    source = "row = await client.post(url)"
+    assert TITLES[kind]
+    sketch = sketch_of(kind, source)
+    assert any(source in line.text for line in sketch)
+    assert {line.sign for line in sketch} <= {" ", "+", "-"}
+    assert sketch_of(kind, "") == ()
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("note = await external_api.sync_note(note_id)", "`external_api.sync_note`"),
+        ("return await self._client.post(url, json=f(x))", "`self._client.post`"),
+        ("risk = assess_risk(amount)", "`assess_risk`"),
+        ("time.sleep(1)", "`time.sleep`"),
+        ("yield row", "`a.py:7`"),
+        ("with e.connect() as c: c.execute(text(x)); time.sleep(1)", "`a.py:7`"),
+        ("rows = list(session.execute(query(x)))", "`list`"),
+        ("async with self._http.post(url) as response:", "`self._http.post`"),
+        ("async for chunk in stream(x):", "`stream`"),
+        ("note = await external_api.sync_note(", "`external_api.sync_note`"),
+        ("rows = load(", "`load`"),
+        ("await task", "`task`"),
+        ("x, await f(), y)", "`a.py:7`"),
+        ("if await ready():", "`ready`"),
+        ("\0", "`a.py:7`"),
+        ("", "`a.py:7`"),
+    ],
+)
+def test_what_a_line_calls(source: str, name: str) -> None:
+    assert called({"file": "/app/a.py", "line": 7, "function": "f", "source": source}) == name
+    assert called(None) == "code that was not seen"
+
+
+def test_what_was_not_seen_stands_at_the_top() -> None:
+    open_one = make_checkout("c1", 0.0, 0.0, None, request=make_request(), site=make_site())
+    report = reported([open_one])
+    report["processes"][0] |= {"dropped": 7, "finished": False, "sampling_interval_s": 0}
+    side = {
+        "report": report,
+        "timeline": {"left_out": {"checkouts": 0}},
+        "left_out": {"routes": 2, "nodes": 3},
+    }
+    told = " ".join(alerts(side))
+    assert "7 facts dropped" in told
+    assert "did not end in order" in told
+    assert "1 connection not returned" in told
+    every = " ".join(one.text for one in unseen(side))
+    assert "2 routes left out of the tables" in every
+    assert "leaves out 3 parts" in every
+    assert "were not looked at" in every
+
+
+def test_a_churn_is_told_by_what_it_cost() -> None:
+    pool = make_pool(size=1)
+    checkouts = [
+        make_checkout(
+            f"c{n}",
+            n,
+            n + 0.5,
+            n + 0.6,
+            pool=pool,
+            connection=n,
+            operations=[op(OperationKind.CONNECT, n, n + 0.5)],
+            site=EXTERNAL_CALL,
+        )
+        for n in range(60)
+    ]
+    told = cause_sentence(reported(checkouts))
+    assert "was spent on opening connections instead of keeping them" in told
