@@ -3,6 +3,7 @@
     python benchmarks/overhead.py cpu      CPU per GET of the lab's service, and bytes of trace
     python benchmarks/overhead.py server   answers per second of one uvicorn process at saturation
     python benchmarks/overhead.py otel     what OpenTelemetry's SQLAlchemy instrumentation adds
+    python benchmarks/overhead.py profile  which functions of the recorder a GET runs, and how much
 
 Every side runs in fresh processes, the sides in turn, over an embedded PostgreSQL; quoted are
 medians over the rounds, and their ratios. The recorded side is started by ``poolhog run``.
@@ -11,13 +12,16 @@ medians over the rounds, and their ratios. The recorded side is started by ``poo
 other, and take the fastest block of 100 requests: of the thread that answers, and of the process,
 which has the writer and the sampler as well. ``otel`` makes a virtual environment of its own
 beside this file, because OpenTelemetry's instrumentation refuses SQLAlchemy 2.1; there it records
-one span per statement into a batch processor that throws it away.
+one span per statement into a batch processor that throws it away. ``profile`` counts the
+interpreter's instructions in the thread that answers: the same at every run, whatever else the
+machine does, but blind to what an instruction costs and to what C does.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import collections
 import json
 import os
 import statistics
@@ -28,9 +32,13 @@ import time
 import venv
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 BLOCK = 100
+EVERYTHING_ELSE = "everything else"
 HERE = Path(__file__).parent
 SOURCES = HERE.parent / "src"
 CLIENTS = 40
@@ -54,19 +62,24 @@ class Sides:
         """The command of a side, which records into ``trace`` if it is the recorded one."""
         run = [sys.executable, "-m", "poolhog", "run", "-o", str(trace), "--"]
         own = [self.python, str(Path(__file__).resolve()), "--side", name, *arguments]
-        return [*(run if name == "recorded" else ()), *own]
+        return [*(run if name in ("recorded", "profile") else ()), *own]
+
+    def run(self, name: str, trace: Path) -> dict[str, float]:
+        """Start a side, and read what it prints."""
+        command = self.command(name, trace, "cpu", "--requests", str(self.requests))
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=self.environ(), check=False
+        )
+        if done.returncode:
+            sys.exit(f"{' '.join(command)} failed:\n{done.stderr}")
+        found: dict[str, float] = json.loads(done.stdout)
+        return found
 
     def measure(self, name: str) -> dict[str, float]:
         """Start a side and take what it measured of itself."""
         with tempfile.TemporaryDirectory() as folder:
             trace = Path(folder) / "trace"
-            command = self.command(name, trace, "cpu", "--requests", str(self.requests))
-            done = subprocess.run(
-                command, capture_output=True, text=True, env=self.environ(), check=False
-            )
-            if done.returncode:
-                sys.exit(f"{' '.join(command)} failed:\n{done.stderr}")
-            found: dict[str, float] = json.loads(done.stdout)
+            found = self.run(name, trace)
             size = sum(file.stat().st_size for file in trace.glob("*"))
         requests = found.pop("requests")
         return {**found, "bytes": size / requests}
@@ -112,6 +125,49 @@ async def count_cpu(requests: int) -> dict[str, float]:
     thread_us, process_us = (min(side) / BLOCK * 1e6 for side in zip(*blocks[1:], strict=True))
     answered = len(blocks) * BLOCK
     return {"thread_us": thread_us, "process_us": process_us, "requests": answered}
+
+
+async def count_instructions(requests: int) -> dict[str, float]:
+    """Instructions per request by function of the recorder, and of all others together."""
+    from poolhog.lab.service import create_app
+
+    app = create_app()
+    recorder = str(SOURCES / "poolhog")
+    service = str(SOURCES / "poolhog" / "lab")
+    counts: collections.Counter[str] = collections.Counter()
+
+    def trace(frame: FrameType, _: str, __: Any) -> Any:
+        code = frame.f_code
+        is_ours = code.co_filename.startswith(recorder)
+        is_ours = is_ours and not code.co_filename.startswith(service)
+        name = f"{Path(code.co_filename).stem}: {code.co_qualname}" if is_ours else EVERYTHING_ELSE
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+
+        def count(_: FrameType, event: str, __: Any) -> Any:
+            if event == "opcode":
+                counts[name] += 1
+            return count
+
+        return count
+
+    async with app.router.lifespan_context(app):
+        for _ in range(BLOCK):
+            await get(app)
+        sys.settrace(trace)
+        for _ in range(requests):
+            await get(app)
+        sys.settrace(None)
+    return {name: number / requests for name, number in counts.items()}
+
+
+def print_profile(counts: dict[str, float]) -> None:
+    """The functions of the recorder, the most expensive first."""
+    others = counts.pop(EVERYTHING_ELSE)
+    whole = sum(counts.values())
+    print(f"{others:7.0f}  instructions of a GET that are not the recorder's")
+    print(f"{whole:7.0f}  of the recorder: {whole / others:.3f} of these, by function:")
+    for name, number in sorted(counts.items(), key=lambda item: -item[1]):
+        print(f"{number:7.0f}  {name}")
 
 
 def instrument_with_otel() -> None:
@@ -174,6 +230,9 @@ def measure_server(sides: Sides, name: str, seconds: float) -> dict[str, float]:
 
 def be_side(given: argparse.Namespace) -> None:
     """Be the process of a side."""
+    if given.side == "profile":
+        print(json.dumps(asyncio.run(count_instructions(BLOCK))))
+        return
     if given.side == "otel":
         instrument_with_otel()
     print(json.dumps(asyncio.run(count_cpu(given.requests))))
@@ -206,7 +265,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["cpu", "server", "otel"], default="cpu", nargs="?")
+    parser.add_argument(
+        "what", choices=["cpu", "server", "otel", "profile"], default="cpu", nargs="?"
+    )
     parser.add_argument("--style", default="implicit")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--requests", type=int, default=1000)
@@ -229,6 +290,10 @@ def main() -> None:
             settings=settings.to_environ(),
             requests=given.requests,
         )
+        if given.what == "profile":
+            with tempfile.TemporaryDirectory() as folder:
+                print_profile(sides.run("profile", Path(folder) / "trace"))
+            return
         costs = []
         for _ in range(given.rounds):
             if given.what == "server":
