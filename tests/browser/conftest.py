@@ -85,7 +85,8 @@ class OpenPictures(Protocol):
     def __call__(self, *names: str, **options: Unpack[Options]) -> Page: ...
 
 
-@pytest.fixture(scope="session")
+# Not for the whole session: as long as Playwright runs, no other test can have an event loop.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     if not CHROMIUM.exists():
         pytest.fail(f"{CHROMIUM} is missing: `make chromium` installs it")

@@ -142,10 +142,10 @@ def test_a_failure_leaves_what_was_there(trace: Path, tmp_path: Path) -> None:
         (tmp_path / "trace" / file.name).write_bytes(file.read_bytes())
     kept = tmp_path / "kept"
     kept.write_text("what was there")
-    damaged = max((tmp_path / "trace").glob("*.sqlite"))
-    content = bytearray(damaged.read_bytes())
-    content[len(content) // 4 :] = b"\x5a" * (len(content) - len(content) // 4)
-    damaged.write_bytes(content)
+    for damaged in (tmp_path / "trace").glob("*.sqlite"):
+        content = bytearray(damaged.read_bytes())
+        content[len(content) // 4 :] = b"\x5a" * (len(content) - len(content) // 4)
+        damaged.write_bytes(content)
     line = refused("trace", "--format", "chrome-trace", "-o", "kept", cwd=tmp_path)
     assert "damaged" in line or "cannot be read" in line
     assert kept.read_text() == "what was there"

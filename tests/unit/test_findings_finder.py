@@ -579,6 +579,18 @@ GAP_KINDS = frozenset(
         *(FindingKind.NEVER_RETURNED, FindingKind.STARVED_LOOP),
     ]
 )
+
+
+def test_what_was_counted_before_another_was_seen_beside_it_is_not_counted_twice() -> None:
+    request = make_request("r1", 0.0, 10.0)
+    outer = make_checkout("c1", 0.0, 1.0, 2.0, pool=POOL, request=request, site=ASKED)
+    seen = [sample(PARKED, 2.0, 2.0, SLEEP)]
+    inner = make_checkout("c2", 1.5, 2.0, 3.0, pool=POOL, request=request, samples=seen, site=ASKED)
+    told = {f.kind: f.seconds for f in found(outer, inner, thresholds=EVERYTHING)}
+    # A second of the inner one, and as much of the outer one as came before it asked for that.
+    assert told[FindingKind.PARKED_CHECKOUT] == pytest.approx(1.5)
+
+
 EVERYTHING = Thresholds(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 instants = st.floats(0.0, 10.0)
 

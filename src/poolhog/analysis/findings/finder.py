@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from poolhog.analysis.accounting import told as told_of
 from poolhog.analysis.accounting import told_gaps
 from poolhog.analysis.findings.blame import Blame, blame
 from poolhog.analysis.findings.churn import Churning
@@ -137,6 +138,9 @@ class Finder:
         else:
             nested = [] if is_lost(checkout) else list(_nested(lent, pool.until))
             gaps = lent.gaps if lent.gaps is not None else told_gaps(checkout, pool.until)
+            if lent.is_counted:
+                spent = told_of(checkout, pool.until)
+                self._holding.miss(checkout.site, parked=-spent.parked, untold=-spent.untold)
             self._holding.look(checkout, pool.until, gaps, nested)
 
     def _opened(self, pool: _Pool, checkout: Checkout, granted: float) -> None:

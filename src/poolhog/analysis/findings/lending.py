@@ -39,14 +39,16 @@ _MOST_READ = 1_000
 class Lent:
     """A checkout that is judged once it is over; ``inner`` are those of its owner during it.
 
-    ``gaps`` are its own, if they are known.
+    ``gaps`` are its own, if they are known. It ``is_counted`` if it was taken for one in which
+    nothing is to be found, before another beside it was seen.
     """
 
-    __slots__ = ("checkout", "end", "gaps", "inner")
+    __slots__ = ("checkout", "end", "gaps", "inner", "is_counted")
 
-    def __init__(self, checkout: Checkout, gaps: Sequence[Gap] | None) -> None:
+    def __init__(self, checkout: Checkout, gaps: Sequence[Gap] | None, *, is_counted: bool) -> None:
         self.checkout = checkout
         self.gaps = gaps
+        self.is_counted = is_counted
         self.end = _end(checkout)
         self.inner: list[Inner] = []
 
@@ -114,11 +116,16 @@ class Lending:
             self._add_beside(asker, last, asked, checkout)
         self._last[asker] = end, granted, checkout
 
-    def watch(self, checkout: Checkout, gaps: Sequence[Gap] | None = None) -> Lent:
+    def watch(self, checkout: Checkout, gaps: Sequence[Gap] | None = None) -> None:
         """Have this one judged once all is known that happened during it."""
+        self._watch(checkout, gaps, is_counted=False)
+
+    def _watch(
+        self, checkout: Checkout, gaps: Sequence[Gap] | None = None, *, is_counted: bool
+    ) -> Lent:
         lent = self._watched.get(checkout.id)
         if lent is None:
-            lent = self._watched[checkout.id] = Lent(checkout, gaps)
+            lent = self._watched[checkout.id] = Lent(checkout, gaps, is_counted=is_counted)
             heapq.heappush(self._ends, (self._ticks(lent.end), checkout.id))
             self._judged_until = self._ends[0][0]
         return lent
@@ -149,7 +156,7 @@ class Lending:
             self._before[asker] = still
         holding = [spell for spell in still if spell[1] <= asked]
         for spell in holding:
-            inner = self.watch(self._known(spell[2])).inner
+            inner = self._watch(self._known(spell[2]), is_counted=True).inner
             if len(inner) < MOST_INNER:
                 inner.append(Inner(self._known(checkout), len(holding) + 1))
 
