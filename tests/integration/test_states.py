@@ -330,8 +330,14 @@ class Asking:
             assert [answer.status_code for answer in answers] == [200] * len(paths)
 
 
+@pytest.fixture(scope="module")
+def imported(slow_url: str) -> None:
+    """What httpx imports when it is first used, which takes a good part of a gap."""
+    asyncio.run(asking_by_httpx(slow_url))
+
+
 @pytest.fixture
-def asking(tmp_path: Path, postgresql_url: str, slow_url: str) -> Iterator[Asking]:
+def asking(tmp_path: Path, postgresql_url: str, slow_url: str, imported: None) -> Iterator[Asking]:
     yield Asking(tmp_path / "trace", postgresql_url, slow_url)
     poolhog.uninstall()
 
