@@ -304,7 +304,9 @@ def test_pointing_at_an_operation_shows_its_sql(orders: Page) -> None:
 
 
 def test_a_click_follows_a_request_to_its_connections(orders: Page) -> None:
-    spot, other = longest(orders, PARKED), longest(orders, WAITING)
+    spot = longest(orders, PARKED)
+    waits = (longest(orders, WAITING, rank) for rank in range(2))
+    other = next(wait for wait in waits if wait.request != spot.request)
     before = pixel(orders, other.x, other.y)
     orders.evaluate("timeline.onSelect = (request) => { window.chosen = request; }")
     stage(orders).click(position={"x": spot.x, "y": spot.y})
