@@ -42,7 +42,9 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: lint check-readme chromium
+# The README's commands wait more than they compute: linters run beside them.
+test: $(VENV)/dev.stamp chromium
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint check-readme
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --cov --cov-report=term
 
 check-readme: $(VENV)/dev.stamp
