@@ -421,7 +421,10 @@ class TestTasks:
             eventually(lambda: _activity(quiet, checkout) is Activity.READY)
             seen = looks(quiet, checkout)
         assert {activity for activity, _ in seen} == {Activity.READY}
-        assert {function for _, function in seen} <= {"burn", "hogs_the_loop"}
+        # Where there is no telling, as when the system lets neither run, nobody is named.
+        named = {function for _, function in seen} - {None}
+        assert named
+        assert named <= {"burn", "hogs_the_loop"}
 
     def test_a_task_that_is_over_is_seen_nowhere(self, quiet: Recorder) -> None:
         owner = Owner(quiet)
