@@ -482,7 +482,9 @@ def test_threads_that_compute_at_once_share_one_interpreter(asking: Asking) -> N
     parked = sum(share_of(shares, State.PARKED) for shares in found) / BURNERS
     ready = sum(share_of(shares, State.READY) for shares in found) / BURNERS
     assert parked <= 1 - MOST
-    assert running < 2 / BURNERS < ready
+    # Never two at a time; on a busy machine, they do not compute all the time.
+    assert running < 2 / BURNERS
+    assert running < ready
 
 
 @pytest.mark.parametrize(
