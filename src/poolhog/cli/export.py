@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from poolhog.cli.reading import Reading
-from poolhog.cli.target import Directory, Pid, processes, trace_directory
+from poolhog.cli.target import (
+    Directory,
+    Ended,
+    Last,
+    OfRoute,
+    Pid,
+    Started,
+    processes,
+    trace_directory,
+)
 from poolhog.errors import PoolhogError
 from poolhog.render.export import Format, write
 
@@ -47,23 +56,10 @@ def export(
             show_default=False,
         ),
     ] = None,
-    started: Annotated[
-        float | None,
-        typer.Option("--from", metavar="S", help="Seconds since the run began."),
-    ] = None,
-    ended: Annotated[
-        float | None, typer.Option("--to", metavar="S", help="Seconds since the run began.")
-    ] = None,
-    last: Annotated[
-        float | None,
-        typer.Option("--last", metavar="S", min=1e-6, help="The last seconds only."),
-    ] = None,
-    route: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TEXT", help="Only requests of this route, or whose name contains it."
-        ),
-    ] = None,
+    started: Started = None,
+    ended: Ended = None,
+    last: Last = None,
+    route: OfRoute = None,
     pid: Pid = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print what was written for a program.")

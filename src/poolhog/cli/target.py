@@ -35,6 +35,20 @@ Pid = Annotated[
     int | None, typer.Option(metavar="N", help="Only this process of a run that has several.")
 ]
 
+Started = Annotated[
+    float | None, typer.Option("--from", metavar="S", help="Seconds since the run began.")
+]
+Ended = Annotated[
+    float | None, typer.Option("--to", metavar="S", help="Seconds since the run began.")
+]
+Last = Annotated[
+    float | None, typer.Option("--last", metavar="S", min=1e-6, help="The last seconds only.")
+]
+OfRoute = Annotated[
+    str | None,
+    typer.Option(metavar="TEXT", help="Only requests of this route, or whose name contains it."),
+]
+
 _RECORD_ONE = "record one with: poolhog run -- COMMAND"
 _LET_IT_WORK = "let the application ask for a connection, and ask again"
 

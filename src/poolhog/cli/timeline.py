@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from poolhog.cli.reading import Reading
-from poolhog.cli.target import Directory, Pid, read, trace_directory
+from poolhog.cli.target import Directory, Ended, Last, OfRoute, Pid, Started, read, trace_directory
 from poolhog.errors import PoolhogError
 from poolhog.render.console import console
 from poolhog.render.svg import MOST_LANES, MOST_ROWS
@@ -30,27 +30,14 @@ JSON_BINS = 100
 def timeline(
     directory: Directory = None,
     *,
-    started: Annotated[
-        float | None,
-        typer.Option("--from", metavar="S", help="Seconds since the run began."),
-    ] = None,
-    ended: Annotated[
-        float | None, typer.Option("--to", metavar="S", help="Seconds since the run began.")
-    ] = None,
-    last: Annotated[
-        float | None,
-        typer.Option("--last", metavar="S", min=1e-6, help="The last seconds only."),
-    ] = None,
+    started: Started = None,
+    ended: Ended = None,
+    last: Last = None,
     svg: Annotated[
         Path | None,
         typer.Option("--svg", metavar="FILE", help="Write a picture for browsers and pages."),
     ] = None,
-    route: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TEXT", help="Only requests of this route, or whose name contains it."
-        ),
-    ] = None,
+    route: OfRoute = None,
     pid: Pid = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print it for a program.")] = False,
 ) -> None:
