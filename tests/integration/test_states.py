@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import aiohttp
+import anyio.from_thread
 import httpx
 import pytest
 import requests
@@ -152,6 +153,14 @@ def burning_in_a_thread(url: str) -> None:
     burn()
 
 
+def leaving_a_blocked_loop(url: str) -> None:
+    anyio.from_thread.run_sync(schedule_block)
+
+
+def schedule_block() -> None:
+    asyncio.get_running_loop().call_soon(block)
+
+
 async def outer(name: str, url: str) -> None:
     await WAITS[name](url)
 
@@ -171,7 +180,8 @@ WAITS: dict[str, Callable[[str], Awaitable[None]]] = {
     for wait in (*PARKED, burning, starved_of_the_loop, starved_by_a_blocked_loop)
 }
 WAITS_IN_THREADS: dict[str, Callable[[str], None]] = {
-    wait.__name__: wait for wait in (*PARKED_IN_THREADS, burning_in_a_thread)
+    wait.__name__: wait
+    for wait in (*PARKED_IN_THREADS, burning_in_a_thread, leaving_a_blocked_loop)
 }
 
 
@@ -488,13 +498,17 @@ def test_threads_that_compute_at_once_share_one_interpreter(asking: Asking) -> N
 
 
 @pytest.mark.parametrize(
-    ("wait", "blocker", "text"),
-    [(starved_of_the_loop, burn, ""), (starved_by_a_blocked_loop, block, "# HERE")],
+    ("path", "blocker"),
+    [
+        ("/endpoint/starved_of_the_loop", burn),
+        ("/endpoint/starved_by_a_blocked_loop", block),
+        ("/endpoint_of_async_dependency/leaving_a_blocked_loop", block),
+    ],
 )
 def test_waiting_for_a_blocked_loop_is_ready_and_says_what_blocked_it(
-    asking: Asking, wait: Callable[..., Any], blocker: Callable[..., Any], text: str
+    asking: Asking, path: str, blocker: Callable[..., Any]
 ) -> None:
-    trace = asking.get(f"/endpoint/{wait.__name__}")
+    trace = asking.get(path)
     (checkout,) = trace.checkouts
     found = shares(checkout, trace.until)
     assert share_of(found, State.READY) >= MOST
@@ -503,6 +517,6 @@ def test_waiting_for_a_blocked_loop_is_ready_and_says_what_blocked_it(
         if told is State.READY and site is not None:
             function = next((s for s in site.stack if s.is_application), site)
             blamed[function.function] += share
-            if text and function.function == blocker.__name__:
-                assert (function.file, function.line) == line_of(blocker, text)
+            if blocker is block and function.function == blocker.__name__:
+                assert (function.file, function.line) == line_of(blocker, "# HERE")
     assert blamed[blocker.__name__] >= MOST

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 
-from poolhog.recording.awaiting import await_chain
+from poolhog.recording.awaiting import Chain, Worker, await_chain
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
@@ -23,8 +24,8 @@ def chain_of(main: Main) -> list[str]:
     return names
 
 
-def look_at(main: Main) -> tuple[list[str], tuple[int, int] | None]:
-    async def look() -> tuple[list[str], tuple[int, int] | None]:
+def look_at(main: Main) -> tuple[list[str], Worker | None]:
+    async def look() -> tuple[list[str], Worker | None]:
         event = asyncio.Event()
         task = asyncio.create_task(main(event))
         for _ in range(20):  # far enough to be suspended for good
@@ -194,20 +195,24 @@ def test_the_worker_thread_that_is_waited_for() -> None:
         inside.append((threading.get_ident(), threading.get_native_id()))
         ending.wait(60)
 
-    async def look() -> tuple[list[str], tuple[int, int] | None]:
+    async def look() -> tuple[Chain, Chain]:
         async def main() -> None:
             await anyio.to_thread.run_sync(blocking)
 
         task = asyncio.create_task(main())
         while not inside:
             await asyncio.sleep(0.005)
-        places, worker, _ = await_chain(task)
+        before = await_chain(task)
         ending.set()
+        time.sleep(0.1)  # the loop cannot be told meanwhile
+        after = await_chain(task)
         await task
-        return [code.co_name for code, _ in places], worker
+        return before, after
 
-    names, worker = asyncio.run(look())
-    assert worker == inside[0]
+    before, after = asyncio.run(look())
+    assert before.worker == (*inside[0], False)
+    assert after.worker == (*inside[0], True)
+    names = [code.co_name for code, _ in before.places]
     assert names[-1] == "main"
     assert "run_sync" in names
 

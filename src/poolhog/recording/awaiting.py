@@ -55,23 +55,34 @@ _POOLHOG = os.path.dirname(os.path.dirname(__file__)) + os.sep  # noqa: PTH120
 _NEUTRAL = (_STANDARD_LIBRARY, "<", *(_POOLHOG + part for part in ("probes", "recording")))
 
 
+class Worker(NamedTuple):
+    """A thread that works for a task, by its Python and native ids.
+
+    It ``is_done`` if it has nothing to do any more, and its result is on its way to the loop.
+    """
+
+    ident: int
+    native_id: int
+    is_done: bool
+
+
 class Chain(NamedTuple):
     """Where a suspended task is.
 
-    ``places`` are its frames, the innermost first, as code and instruction. ``worker`` are the
-    Python and native ids of the thread that it waits for, if any; ``tasks`` those that it awaits,
-    as far as they are known to be all that it waits for.
+    ``places`` are its frames, the innermost first, as code and instruction. ``worker`` is the
+    thread that it waits for, if any; ``tasks`` those that it awaits, as far as they are known to be
+    all that it waits for.
     """
 
     places: Places
-    worker: tuple[int, int] | None
+    worker: Worker | None
     tasks: tuple[Task, ...]
 
 
 def await_chain(task: Task) -> Chain:
     """Where a task is that does not run."""
     places: Places = []
-    worker: tuple[int, int] | None = None
+    worker: Worker | None = None
     innermost: FrameType | None = None
     awaitable: Any = task.get_coro()
     while awaitable is not None and len(places) < DEEPEST:
@@ -188,7 +199,10 @@ _WRAPPERS = frozenset(
 )
 
 
-def _worker(frame: FrameType) -> tuple[int, int] | None:
+def _worker(frame: FrameType) -> Worker | None:
     worker = frame.f_locals.get("worker")
     ident, native_id = getattr(worker, "ident", None), getattr(worker, "native_id", None)
-    return (ident, native_id) if ident is not None and native_id is not None else None
+    if ident is None or native_id is None:
+        return None
+    unfinished = getattr(getattr(worker, "queue", None), "unfinished_tasks", None)
+    return Worker(ident, native_id, is_done=unfinished == 0)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,7 +20,7 @@ from poolhog.recording.awaiting import (
     waits_for_group,
     waits_for_thread,
 )
-from poolhog.recording.processor import Processor
+from poolhog.recording.processor import Processors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,9 +31,6 @@ if TYPE_CHECKING:
 
     Task = asyncio.Task[Any]
     Seen = tuple[Activity, SiteRecord | None]
-
-CONTENDED_SHARE = 0.5
-"""Of a core, used by the whole process: threads that compute wait for the interpreter then."""
 
 MOST_REMEMBERED = 10_000
 
@@ -71,25 +67,19 @@ class Owners:
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
-        self._processors: dict[int, Processor] = {}
+        self._processors = Processors()
         self._suspended: dict[int, _Suspended] = {}
         self._loop_threads: dict[int, tuple[int, int]] = {}
         self._ran: dict[int, _Ran] = {}
         self._engaged: set[tuple[int, int]] | None = None
         self._round = 0
-        self._began_ns = 0
-        self._used_ns = 0
-        self._is_contended = False
 
     def begin(self) -> None:
         """A round of looks: processor times are read once in it."""
         self._round += 1
         self._engaged = None
-        used_ns, now_ns = time.process_time_ns(), time.monotonic_ns()
-        used, passed = used_ns - self._used_ns, now_ns - self._began_ns
-        self._used_ns, self._began_ns = used_ns, now_ns
-        self._is_contended = used > CONTENDED_SHARE * passed
-        for known in (self._suspended, self._processors, self._loop_threads, self._ran):
+        self._processors.begin()
+        for known in (self._suspended, self._loop_threads, self._ran):
             if len(known) > MOST_REMEMBERED:
                 known.clear()
 
@@ -116,8 +106,12 @@ class Owners:
         if known is None or known.waiter() is not waiter:
             chain = await_chain(task)
             if chain.worker is not None:
+                if chain.worker.is_done:
+                    # The loop has not told the task yet.
+                    return Activity.READY, self._instead(task)
                 # It goes on in a thread, which does one thing after the other.
-                return self._thread(checkout, *chain.worker, chain.places)
+                worker = chain.worker
+                return self._thread(checkout, worker.ident, worker.native_id, chain.places)
             known = self._learn(task, waiter, chain, depth)
         if known.behind:
             return self._behind(checkout, task, known, depth)
@@ -167,10 +161,7 @@ class Owners:
         places = self._recorder.sites.places(thread)
         if not places:
             return Activity.PARKED, None
-        processor = self._processors.get(thread_id)
-        if processor is None:
-            processor = self._processors[thread_id] = Processor(thread_id)
-        activity = processor.activity(self._round, places[0], is_contended=self._is_contended)
+        activity = self._processors.activity(thread_id, places[0])
         if activity is Activity.READY:
             # The interpreter or the processor is somebody else's: it cannot be told whose.
             return activity, None

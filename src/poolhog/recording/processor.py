@@ -22,6 +22,11 @@ else:
 if TYPE_CHECKING:
     from types import CodeType
 
+CONTENDED_SHARE = 0.5
+"""Of a core, used by the whole process: threads that compute wait for the interpreter then."""
+
+MOST_THREADS = 10_000
+
 RECENTLY_NS = 100_000_000
 """After so long without a look, what a thread used of the processor says nothing about now."""
 
@@ -30,48 +35,94 @@ _IDLE_SHARE = 0.02
 _LONG_NS = 5 * RECENTLY_NS
 _NONE = b""
 _HALF = 0.5
+_GOLDEN_RATIO = (5**0.5 - 1) / 2
 _FUTEX = {"x86_64": b"202", "aarch64": b"98"}.get(
     os.uname().machine if hasattr(os, "uname") else ""
 )
 
 
-class Processor:
-    """What a thread does with the processor, from one round of looks to the next.
+class Processors:
+    """What each thread of the process does with the processor, from one round of looks to the next.
 
     Whoever looks has the interpreter at that moment, so a thread is never seen running. It ran if
     it used the processor since the last look (the part of a tick is carried over); if not, it is
     blocked in a call, or waits for its turn.
     """
 
-    def __init__(self, thread_id: int) -> None:
+    def __init__(self) -> None:
+        self._threads: dict[int, _Thread] = {}
+        self._began_ns = 0
+        self._used_ns = 0
+        self._round = _Round(0, is_contended=False)
+
+    def begin(self) -> None:
+        """A round of looks: each thread's clock is read once in it."""
+        used_ns, now_ns = time.process_time_ns(), time.monotonic_ns()
+        used, passed = used_ns - self._used_ns, now_ns - self._began_ns
+        self._used_ns, self._began_ns = used_ns, now_ns
+        self._round = _Round(self._round.number + 1, is_contended=used > CONTENDED_SHARE * passed)
+        if len(self._threads) > MOST_THREADS:
+            self._threads.clear()
+
+    def activity(self, thread_id: int, place: tuple[CodeType, int]) -> Activity:
+        """What a thread does, whose innermost frame is at this place."""
+        thread = self._threads.get(thread_id)
+        if thread is None:
+            thread = self._threads[thread_id] = _Thread(thread_id, _offset(len(self._threads)))
+        return thread.activity(self._round, place)
+
+
+class _Round:
+    """A round of looks; if ``is_contended``, threads that compute wait for the interpreter."""
+
+    def __init__(self, number: int, *, is_contended: bool) -> None:
+        self.number = number
+        self.is_contended = is_contended
+        self._has_guessed = False
+
+    def guess(self) -> Activity:
+        """What threads do that nothing is known of yet, but that they could run.
+
+        They all had the interpreter a moment ago, and one of them has it now.
+        """
+        if self._has_guessed:
+            return Activity.READY
+        self._has_guessed = True
+        return Activity.RUNNING
+
+
+class _Thread:
+    """One thread. ``offset`` is what others have not, so that they do not all run in one round."""
+
+    def __init__(self, thread_id: int, offset: float) -> None:
         self._thread_id = thread_id
         # Linux's clock of a thread, as pthread_getcpuclockid(3) makes it, but without a pointer
         # to a thread that may be gone.
         self._clock = (~thread_id << 3) | 6
+        self._offset = offset
         self._round = -1
         self._used_ns = 0
         self._at_ns = 0
         self._turn_ns = 0
-        self._credit = 0.0
+        self._credit = offset
         self._place: tuple[CodeType, int] | None = None
         self._activity = Activity.RUNNING
 
-    def activity(self, round_: int, place: tuple[CodeType, int], *, is_contended: bool) -> Activity:
-        """What the thread does, whose innermost frame is at this place."""
-        if self._round != round_:
-            self._round = round_
-            self._activity = self._next(place, is_contended=is_contended)
+    def activity(self, round_: _Round, place: tuple[CodeType, int]) -> Activity:
+        if self._round != round_.number:
+            self._round = round_.number
+            self._activity = self._next(round_, place)
             self._place = place
         return self._activity
 
-    def _next(self, place: tuple[CodeType, int], *, is_contended: bool) -> Activity:
+    def _next(self, round_: _Round, place: tuple[CodeType, int]) -> Activity:
         used_ns, at_ns = self._read(), time.monotonic_ns()
         used, passed = used_ns - self._used_ns, at_ns - self._at_ns
         self._used_ns, self._at_ns = used_ns, at_ns
-        is_new = passed > (_LONG_NS if is_contended else RECENTLY_NS)
+        is_new = passed > (_LONG_NS if round_.is_contended else RECENTLY_NS)
         if is_new:
             # What it used in such a long time says nothing about now.
-            self._credit = 0.0
+            self._credit = self._offset
         elif not used and place == self._place and self._activity is Activity.PARKED:
             return Activity.PARKED
         share = 0.0 if is_new else used / max(passed, 1)
@@ -83,15 +134,15 @@ class Processor:
             self._credit -= 1.0
             return Activity.RUNNING
         call, address = _system_call(self._thread_id) if _calls(*place) else (_NONE, 0)
-        interpreter = _interpreter()
+        interpreter = interpreter_addresses()
         if call == _NONE or (call == _FUTEX and address in interpreter):
-            return Activity.RUNNING if is_new else Activity.READY
+            return round_.guess() if is_new else Activity.READY
         if interpreter or call != _FUTEX:
             return Activity.PARKED
         # A lock and the interpreter's own are waited for in the same call. Who waits for the latter
         # wakes up every 5 ms to ask for it, and so uses a little of the processor.
         wakes_up = used > 0 and not is_new
-        gets_turns = wakes_up or (is_contended and at_ns - self._turn_ns < RECENTLY_NS)
+        gets_turns = wakes_up or (round_.is_contended and at_ns - self._turn_ns < RECENTLY_NS)
         return Activity.READY if gets_turns else Activity.PARKED
 
     def _read(self) -> int:
@@ -101,11 +152,18 @@ class Processor:
             return 0
 
 
+def _offset(number: int) -> float:
+    """From -0.5 to 0.5: far from those of the threads before (multiples of the golden ratio)."""
+    return number * _GOLDEN_RATIO % 1.0 - _HALF
+
+
 @functools.cache
-def _interpreter() -> range:
+def interpreter_addresses() -> range:
     """The addresses of the interpreter's own state, in which the lock is that all threads need.
 
-    No other lock is among them. Empty where these cannot be found out.
+    No other lock is among them. Empty where these cannot be found out. It is best asked for before
+    threads compute: a file is read for it, and the interpreter may have to be waited for at each
+    of its lines.
     """
     if _C is None:
         return range(0)

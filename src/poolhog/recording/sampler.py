@@ -12,6 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from poolhog.recording.owners import Owners
+from poolhog.recording.processor import interpreter_addresses
 from poolhog.recording.records import OPERATIONS_PER_ROW, SampleRecord
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Sampler(threading.Thread):
 
     def run(self) -> None:
         """Look at every tick, as long as there is anything to look at."""
+        interpreter_addresses()
         watched: list[CheckoutRecord] = []
         interval_s = self._interval_s
         while not self._stopping:
