@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CHROMIUM := /usr/bin/chromium
 
-.PHONY: help venv lab test lint check-readme chromium requirements clean
+.PHONY: help venv lab test lint check-readme test-browser chromium requirements clean
 .DEFAULT_GOAL := help
 
 help:
@@ -42,10 +42,15 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# The README's commands wait more than they compute: linters run beside them.
+# The README's commands wait more than they compute: linters and a browser run beside them. So do
+# many of the other tests, hence three at a time on two cores.
 test: $(VENV)/dev.stamp chromium
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint check-readme
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --cov --cov-report=term
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target lint check-readme test-browser
+	$(BIN)/pytest tests/unit tests/integration --numprocesses 3 --dist loadfile \
+	    --cov --cov-report=term
+
+test-browser: $(VENV)/dev.stamp chromium
+	$(BIN)/pytest tests/browser
 
 check-readme: $(VENV)/dev.stamp
 	$(BIN)/python tests/check_readme.py

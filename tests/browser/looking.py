@@ -94,6 +94,18 @@ def colours(page: Page, spot: Spot, *, around: int = 4) -> set[str]:
     return {pixel(page, spot.x + step, spot.y) for step in steps}
 
 
+def has_colour(colour: str, found: set[str]) -> bool:
+    """Whether it is among them, or one that a browser which blends in other steps makes of it."""
+    return any(
+        max(abs(a - b) for a, b in zip(_channels(colour), _channels(other), strict=True)) <= 2
+        for other in found
+    )
+
+
+def _channels(colour: str) -> bytes:
+    return bytes.fromhex(colour.removeprefix("#"))
+
+
 def contrast(one: str, other: str) -> float:
     """Of two colours such as ``rgb(1, 2, 3)``, as WCAG 2 defines it."""
     high, low = sorted((_luminance(one), _luminance(other)), reverse=True)

@@ -177,7 +177,7 @@ def test_the_table_says_the_same(some: Page) -> None:
 
 
 def test_time_that_was_never_spent_is_said_to_be_none(open_pictures: OpenPictures) -> None:
-    page = open_pictures("orders")
+    page = open_pictures("some")
     assert totals(page)["ready_s"] == 0
     page.get_by_label("Show time that was").select_option("ready")
     expect(page.locator(".icicle .empty")).to_have_text("No connection was ready.")
