@@ -100,7 +100,8 @@ class Report:
 
     ``requests`` counts those with a checkout and those without. ``observed`` is the seconds from
     the start of the first process to the end of the trace. ``unreadable`` are the files of the run
-    that it is without.
+    that it is without. ``faint`` are no findings, but nearly: what another run of the same code may
+    well have as a finding.
     """
 
     processes: tuple[Process, ...]
@@ -110,6 +111,7 @@ class Report:
     requests: int
     observed: float
     unreadable: tuple[Unreadable, ...] = ()
+    faint: tuple[Finding, ...] = ()
 
     @property
     def checkouts(self) -> int:
@@ -287,6 +289,7 @@ class Books:
             findings=self.finder.found(),
             requests=self._requests.total(),
             observed=ended - began,
+            faint=self.finder.faint(),
         )
 
     def _cell(self, pool: Pool, route: str, site: Site | None) -> Cell:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from poolhog.analysis.accounting import Gap, Shares, Told
     from poolhog.analysis.quiet import Quiet
-    from poolhog.analysis.report import Report
+    from poolhog.analysis.report import Companion, Report
     from poolhog.analysis.statements import StatementUse
     from poolhog.model import Checkout, Process, Trace, Unreadable
     from poolhog.trace.reader import ProcessReader
@@ -115,8 +115,11 @@ def read_whole(
     tell: Tell = lambda _: None,
     *,
     most: int = MOST_CHECKOUTS,
+    companions: Sequence[Companion] = (),
 ) -> Whole:
     """Read some processes of a run; all checkouts are kept if there are no more than ``most``.
+
+    ``companions`` see them as well.
 
     Raises :class:`poolhog.TraceError` if one of them cannot be read.
     """
@@ -128,8 +131,8 @@ def read_whole(
     is_small = checkouts <= most
     bins = Bins(started, ended, FEW_BINS if is_small else MOST_BINS)
     icicle, keeper = Icicle(), _Keeper(is_keeping=is_small)
-    companions = bins, icicle, keeper
-    report = read_report(readers, thresholds, tell, companions=companions, every=is_small)
+    all_companions: tuple[Companion, ...] = (bins, icicle, keeper, *companions)
+    report = read_report(readers, thresholds, tell, companions=all_companions, every=is_small)
     bins.settle()
     return Whole(
         readers=readers,

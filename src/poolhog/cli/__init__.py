@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 from typer.exceptions import TyperException
 
+from poolhog.cli.compare import compare
 from poolhog.cli.dump import dump
 from poolhog.cli.export import export
 from poolhog.cli.lab import lab
@@ -40,6 +41,7 @@ app.command()(dump)
 app.command()(sql)
 app.command()(timeline)
 app.command()(report)
+app.command()(compare)
 app.command()(export)
 # What comes after the command's name is the command's, options too.
 app.command(context_settings={"allow_interspersed_args": False})(run)

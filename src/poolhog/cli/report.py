@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,17 +11,13 @@ import typer
 
 from poolhog.analysis.dump import Life
 from poolhog.cli.dump import life
+from poolhog.cli.page import read_page
 from poolhog.cli.reading import Reading
-from poolhog.cli.target import Directory, Pid, UnusedError, checked, read, trace_directory
+from poolhog.cli.target import Directory, Pid, UnusedError, read, trace_directory
 from poolhog.errors import PoolhogError
-from poolhog.recording.attach.directory import TRACES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from poolhog.analysis.report import Report
-    from poolhog.model import Unreadable
-    from poolhog.trace.reader import ProcessReader
 
 FINDINGS = 3
 ROUTES = 4
@@ -105,39 +100,17 @@ def _read(given: Path | None, pid: int | None, options: list[str]) -> Report:
 def _write_page(
     file: Path, given: list[Path | None], pid: int | None, options: list[str] | None
 ) -> None:
+    from poolhog.analysis.comparison import compare
     from poolhog.analysis.thresholds import Thresholds
-    from poolhog.analysis.whole import read_whole
-    from poolhog.render.files import check_place, write_whole
-    from poolhog.render.page import page_html
-    from poolhog.render.page.data import page_data
     from poolhog.render.page.summary import summary_lines
 
-    # What takes minutes to read should not be read for nothing.
-    check_place(file)
     thresholds = Thresholds.from_pyproject(Path.cwd()).with_options(options or [])
-    with Reading() as reading:
-        sides = []
-        for one in given:
-            label, readers, unreadable = _readers(one, pid if one is given[0] else None)
-            whole = read_whole(readers, thresholds, reading.tell)
-            sides.append((label, whole.without(unreadable)))
-        reading.say("making the page")
-        data = page_data(sides, version=metadata.version("poolhog"))
-        page = page_html(data)
-    write_whole(file, page)
-    for line in summary_lines(file, data, len(page.encode())):
+    page = read_page(given, thresholds, file, pid)
+    runs = page.runs
+    comparison = compare(runs[0], runs[1]) if len(runs) > 1 else None
+    data, size = page.write(comparison)
+    for line in summary_lines(file, data, size, comparison):
         typer.echo(line)
-
-
-def _readers(
-    given: Path | None, pid: int | None
-) -> tuple[str, Sequence[ProcessReader], Sequence[Unreadable]]:
-    """The trace's name, and what reads it: nothing if it is empty. And what cannot be read."""
-    try:
-        found = trace_directory(given)
-    except UnusedError:
-        return (given or TRACES).name, (), ()
-    return found.resolve().name, *read(found, pid, checked)
 
 
 def _about(whole: Report, text: str) -> Report:

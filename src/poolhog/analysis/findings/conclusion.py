@@ -9,7 +9,7 @@ from poolhog.analysis.findings.finding import Finding, FindingKind
 from poolhog.analysis.findings.wording import advice, detail
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from poolhog.analysis.findings.churn import Churning
     from poolhog.analysis.findings.tally import Entry, Tally
@@ -41,8 +41,21 @@ class Run:
 def conclude(run: Run) -> tuple[Finding, ...]:
     """The findings, the one that wastes the most connection-seconds first."""
     _estimate(run)
-    found = [_finding(run, entry) for entry in run.tally if _matters(run, entry)]
-    return tuple(sorted(found, key=lambda f: (-f.seconds, -f.waited, -f.checkouts)))
+    return _ordered(_finding(run, entry) for entry in run.tally if _matters(run, entry))
+
+
+def conclude_faint(run: Run) -> tuple[Finding, ...]:
+    """What is not among the findings, and would be if some thresholds were half as high."""
+    _estimate(run)
+    return _ordered(
+        _finding(run, entry)
+        for entry in run.tally
+        if not _matters(run, entry) and _matters(run, entry, easing=0.5)
+    )
+
+
+def _ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    return tuple(sorted(findings, key=lambda f: (-f.seconds, -f.waited, -f.checkouts)))
 
 
 def _finding(run: Run, entry: Entry) -> Finding:
@@ -60,6 +73,7 @@ def _finding(run: Run, entry: Entry) -> Finding:
         advice=advice(entry),
         awaiting=entry.blame.awaiting,
         example=entry.example,
+        occurrences=entry.occurrences,
     )
 
 
@@ -70,19 +84,20 @@ def _share(run: Run, entry: Entry) -> float:
     return entry.whole / whole if whole else 0.0
 
 
-def _matters(run: Run, entry: Entry) -> bool:
+def _matters(run: Run, entry: Entry, *, easing: float = 1.0) -> bool:
+    """Whether it reaches the thresholds for all that was seen of it, or such a part of them."""
     thresholds = run.thresholds
     if entry.kind is FindingKind.CONNECTION_CHURN:
         return any(
-            churning.beyond >= thresholds.churn_connects
-            and churning.beyond >= thresholds.churn_share * churning.granted
+            churning.beyond >= easing * thresholds.churn_connects
+            and churning.beyond >= easing * thresholds.churn_share * churning.granted
             for churning in run.churning
             if churning.group == entry.group
         )
-    if entry.kind is FindingKind.PARKED_CHECKOUT and entry.longest < thresholds.parked_s:
+    if entry.kind is FindingKind.PARKED_CHECKOUT and entry.longest < easing * thresholds.parked_s:
         return False
     if entry.kind in _HOGS:
-        return entry.whole >= thresholds.least_share * run.use
+        return entry.whole >= easing * thresholds.least_share * run.use
     return True
 
 

@@ -9,7 +9,7 @@ from poolhog.analysis.accounting import told as told_of
 from poolhog.analysis.accounting import told_gaps
 from poolhog.analysis.findings.blame import Blame, blame
 from poolhog.analysis.findings.churn import Churning
-from poolhog.analysis.findings.conclusion import Run, conclude
+from poolhog.analysis.findings.conclusion import Run, conclude, conclude_faint
 from poolhog.analysis.findings.finding import FindingKind
 from poolhog.analysis.findings.held import Holding
 from poolhog.analysis.findings.holders import holder
@@ -109,9 +109,16 @@ class Finder:
 
     def found(self) -> tuple[Finding, ...]:
         """The findings, the one that wastes the most connection-seconds first."""
+        return conclude(self._whole())
+
+    def faint(self) -> tuple[Finding, ...]:
+        """What is below the thresholds, and above half of those that are for what was added up."""
+        return conclude_faint(self._whole())
+
+    def _whole(self) -> Run:
         self._run.unseen = self._holding.unseen
         self._run.churning = [pool.churning for pool in self._pools.values()]
-        return conclude(self._run)
+        return self._run
 
     def _pool(self, pool: Pool) -> _Pool:
         found = self._pools.get(pool.id)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from array import array
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,22 @@ class Example:
     ended: float
 
 
+@dataclass(slots=True)
+class Occurrences:
+    """When checkouts were asked for that a finding was seen in, and the seconds wasted there.
+
+    The instants are on the run's clock, in no order; the seconds are 0 for kinds that waste none.
+    """
+
+    asked: array[float] = field(default_factory=lambda: array("d"))
+    seconds: array[float] = field(default_factory=lambda: array("d"))
+
+    def add(self, asked: float, seconds: float) -> None:
+        """Add one."""
+        self.asked.append(asked)
+        self.seconds.append(seconds)
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """A typed conclusion of a run.
@@ -49,7 +66,8 @@ class Finding:
     part of waits). ``waited`` is how long others queued for a connection while one was
     wasted here, added up over all of them; ``waiters`` are their routes, the one that waited most
     first. ``detail`` is the evidence in one or two sentences, ``advice`` what to do. ``awaiting``
-    is what was called from ``site``, down to the library, the innermost last.
+    is what was called from ``site``, down to the library, the innermost last. ``occurrences`` are
+    what it was concluded from: ``seconds`` may have an estimate besides.
     """
 
     kind: FindingKind
@@ -64,3 +82,4 @@ class Finding:
     advice: str
     awaiting: tuple[Site, ...]
     example: Example
+    occurrences: Occurrences = field(default_factory=Occurrences, compare=False, repr=False)

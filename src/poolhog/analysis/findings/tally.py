@@ -6,7 +6,7 @@ from array import array
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from poolhog.analysis.findings.finding import Example
+from poolhog.analysis.findings.finding import Example, Occurrences
 from poolhog.analysis.findings.names import route_of
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ class Entry:
     notes: dict[str, float] = field(default_factory=dict)
     durations: array[float] = field(default_factory=lambda: array("d"))
     wasted: dict[str, Wasted] = field(default_factory=dict)
+    occurrences: Occurrences = field(default_factory=Occurrences)
     # By where the connection was asked for: what no sample told about is added in proportion.
     asked_at: dict[Site | None, float] = field(default_factory=dict)
 
@@ -103,6 +104,7 @@ class Entry:
             self.blame = blame
             self.example = _example(checkout, spans)
         self.checkouts += 1
+        self.occurrences.add(checkout.asked, seconds if weight is None else 0.0)
         route = route_of(checkout)
         counts = weight if weight is not None else seconds
         self.routes[route] = self.routes.get(route, 0.0) + counts

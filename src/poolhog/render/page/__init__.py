@@ -18,20 +18,25 @@ from poolhog.render.report import percent
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from poolhog.analysis.comparison import Comparison
+
 PICTURES = ("timeline.css", "icicle.css")
 """The styles of the pictures, which other pages may have as well."""
 
 STYLES = ("page.css", *PICTURES)
 
 
-def page_html(data: Mapping[str, Any]) -> str:
-    """The page of what ``page_data`` made: whole, and with nothing to load."""
+def page_html(data: Mapping[str, Any], compared: Comparison | None = None) -> str:
+    """The page of what ``page_data`` made: whole, and with nothing to load.
+
+    With what changed from its first side to its second, if these are ``compared``.
+    """
     code, style = script("main.js"), stylesheet()
     return (
         _environment()
         .get_template("page.html.j2")
         .render(
-            content=content_of(data),
+            content=content_of(data, compared),
             policy=policy(code, style),
             script=Markup(code),  # noqa: S704 - our own modules
             style=Markup(style),  # noqa: S704 - our own files

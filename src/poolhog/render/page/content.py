@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup, escape
 
 from poolhog.render.page.cards import MOST_CARDS, Card, cards
+from poolhog.render.page.changes import Changes, changes
 from poolhog.render.page.comparison import comparison
 from poolhog.render.page.tables import Table, tables
 from poolhog.render.page.unseen import Unseen, alerts, unseen
@@ -18,6 +19,7 @@ from poolhog.render.palette import PAINTS
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from poolhog.analysis.comparison import Comparison
     from poolhog.render.palette import Paint
 
     Json = Mapping[str, Any]
@@ -79,6 +81,7 @@ class Content:
 
     title: str
     sides: Sequence[Side]
+    changes: Changes | None
     comparison: Table | None
     paints: Sequence[Paint]
     meanings: Mapping[str, str]
@@ -91,12 +94,13 @@ class Content:
         return len(self.sides) > 1
 
 
-def content_of(data: Json) -> Content:
-    """The content of a page."""
+def content_of(data: Json, compared: Comparison | None = None) -> Content:
+    """The content of a page, with what changed between its sides if they are ``compared``."""
     sides = [_side(number, side) for number, side in enumerate(data["sides"])]
     return Content(
         title=" against ".join(side.label for side in sides),
         sides=sides,
+        changes=changes(compared) if compared is not None else None,
         comparison=comparison(data["sides"]) if len(sides) > 1 else None,
         paints=tuple(PAINTS.values()),
         meanings=MEANINGS,

@@ -5,12 +5,15 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any
 
+from poolhog.render.changes import conclusion
 from poolhog.render.console import count
 from poolhog.render.page.verdict import verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
+
+    from poolhog.analysis.comparison import Comparison
 
 _NOUNS = {
     "routes": "route",
@@ -23,9 +26,13 @@ _NOUNS = {
 _PLURALS = {"process": "processes", "line of code": "lines of code"}
 
 
-def summary_lines(file: Path, data: Mapping[str, Any], size: int) -> Iterator[str]:
+def summary_lines(
+    file: Path, data: Mapping[str, Any], size: int, comparison: Comparison | None = None
+) -> Iterator[str]:
     """The lines for a terminal: the conclusion first, and last the command to look at the page."""
     sides = data["sides"]
+    if comparison is not None:
+        yield conclusion(comparison)
     for side in sides:
         named = f"{side['label']}: " if len(sides) > 1 else ""
         yield named + " ".join(verdict(side["report"]))

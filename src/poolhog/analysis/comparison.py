@@ -1,0 +1,323 @@
+"""What changed from one run to another: by finding, by route, and in all, beyond their spread."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from poolhog.analysis.matching import pairs
+from poolhog.analysis.measures import MEASURES, Value, Work, measure_of
+from poolhog.analysis.report import NO_CONNECTION
+from poolhog.analysis.spread import (
+    ALPHA,
+    Range,
+    least_probability,
+    limit,
+    rank_probability,
+    tendency,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from poolhog.analysis.findings import Finding
+    from poolhog.analysis.measures import Measure
+    from poolhog.analysis.report import Report
+    from poolhog.analysis.series import Series
+
+LEAST_CHANGE = 0.10
+"""Part of the first run's value: a smaller change is none, however certain it is."""
+
+EVERY_ROUTE = "all routes"
+THESE_ROUTES = "these routes"
+
+
+class Verdict(StrEnum):
+    """What became of something from the first run to the second."""
+
+    NEW = "new"
+    GONE = "gone"
+    WORSE = "worse"
+    BETTER = "better"
+    SAME = "same"
+    TOO_FEW = "too few to tell"
+    NOT_CALLED = "not called"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One of the two: its name, its report, its checkouts, and its requests by route."""
+
+    label: str
+    report: Report
+    series: Series
+    requests: Mapping[str, int]
+
+    @property
+    def routes(self) -> set[str]:
+        """Those that were called, or are work of no request."""
+        return {*self.requests, *self.series.routes()}
+
+    def work(self, routes: Iterable[str]) -> Work:
+        """What these did."""
+        chosen = set(routes)
+        rows = self.series.of(sorted(chosen))
+        requests = sum(number for name, number in self.requests.items() if name in chosen)
+        return Work(requests, rows, self.series.began, self.series.ended)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A measure of both runs. ``probability`` is that of such a difference by chance.
+
+    It is ``None`` if there are too few parts to tell. ``verdict`` is ``None`` for what has no
+    spread. ``is_certain`` says whether the difference is larger than the spread; a verdict also
+    asks for its size.
+    """
+
+    measure: Measure
+    before: Value
+    after: Value
+    probability: float | None
+    verdict: Verdict | None = None
+    is_certain: bool = False
+
+    @property
+    def difference(self) -> float:
+        """How much more it is in the second run."""
+        return self.after.whole - self.before.whole
+
+    @property
+    def relative(self) -> float:
+        """The same as a part of the first run's value."""
+        if self.difference == 0.0:
+            return 0.0
+        if self.before.whole == 0.0:
+            return math.copysign(math.inf, self.difference)
+        return self.difference / self.before.whole
+
+    @property
+    def is_worse(self) -> bool:
+        """Which way it went, if it went anywhere."""
+        return (self.difference > 0.0) is self.measure.is_less_better
+
+    @property
+    def matters(self) -> bool:
+        """Whether it is large enough to be told."""
+        return abs(self.difference) >= self.measure.least and abs(self.relative) >= LEAST_CHANGE
+
+    @property
+    def ranges(self) -> tuple[Range | None, Range | None]:
+        """Between which values the parts of both runs are."""
+        return Range.of(self.before.parts), Range.of(self.after.parts)
+
+    def judged(self, limit_: float, tests: int) -> Change:
+        """With a verdict, if chances up to a limit are none, of so many tests."""
+        if not (self.before.parts or self.after.parts):
+            return self
+        if self.probability is None or _least(self) * tests > ALPHA:
+            return replace(self, verdict=Verdict.TOO_FEW)
+        is_certain = self.probability <= limit_
+        news = Verdict.WORSE if self.is_worse else Verdict.BETTER
+        verdict = news if is_certain and self.matters else Verdict.SAME
+        return replace(self, verdict=verdict, is_certain=is_certain)
+
+
+@dataclass(frozen=True, slots=True)
+class RouteChange:
+    """A route of either run, or all of them: its requests and checkouts in both, and its changes.
+
+    There are no changes of a route that one of the runs does not have.
+    """
+
+    name: str
+    verdict: Verdict
+    before: Work
+    after: Work
+    changes: Sequence[Change]
+
+    def change(self, name: str) -> Change:
+        """That of a measure. Raises ``LookupError`` if there is none."""
+        for change in self.changes:
+            if change.measure.name == name:
+                return change
+        raise LookupError(name)
+
+    @property
+    def news(self) -> Sequence[Change]:
+        """What is better or worse."""
+        return [c for c in self.changes if c.verdict in (Verdict.BETTER, Verdict.WORSE)]
+
+
+@dataclass(frozen=True, slots=True)
+class FindingChange:
+    """A finding of either run, as it is in each. ``change`` is there if both runs called it."""
+
+    verdict: Verdict
+    before: Finding | None
+    after: Finding | None
+    change: Change | None
+
+    @property
+    def finding(self) -> Finding:
+        """That of the second run, or else of the first."""
+        found = self.after or self.before
+        if found is None:
+            raise LookupError("a finding of neither run")
+        return found
+
+    @property
+    def has_moved(self) -> bool:
+        """Whether its line has another number in the second run."""
+        one, other = (f.site if f is not None else None for f in (self.before, self.after))
+        return one is not None and other is not None and one.line != other.line
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Both runs, and what changed: the worst news first.
+
+    ``total`` is all routes, or all that were asked for, as one.
+    """
+
+    before: Run
+    after: Run
+    total: RouteChange
+    routes: Sequence[RouteChange]
+    findings: Sequence[FindingChange]
+
+    def found(self, verdict: Verdict) -> Sequence[FindingChange]:
+        """The findings of which this became."""
+        return [finding for finding in self.findings if finding.verdict is verdict]
+
+
+def compare(before: Run, after: Run, text: str | None = None) -> Comparison:
+    """Compare two runs, or only the routes whose names contain a text."""
+    named = _naming(text)
+    known = sorted(name for name in before.routes | after.routes if named(name))
+    drafts = [_route(name, before.work([name]), after.work([name])) for name in known]
+    total = _route(THESE_ROUTES if text else EVERY_ROUTE, before.work(known), after.work(known))
+    findings = [_finding(one, other, before, after) for one, other in _pairs(before, after, named)]
+    changes = [
+        *(change for route in (total, *drafts) for change in route.changes),
+        *(finding.change for finding in findings if finding.change is not None),
+    ]
+    judge = _judge(changes)
+    return Comparison(
+        before,
+        after,
+        _judged_route(total, judge),
+        sorted((_judged_route(route, judge) for route in drafts), key=_newsworthy),
+        sorted((_judged_finding(finding, judge) for finding in findings), key=_weighty),
+    )
+
+
+def _naming(text: str | None) -> Callable[[str], bool]:
+    wanted = (text or "").casefold()
+    return lambda name: name != NO_CONNECTION and wanted in name.casefold()
+
+
+def _route(name: str, before: Work, after: Work) -> RouteChange:
+    """Before it is judged."""
+    changes = [_change(m, before, after) for m in MEASURES] if before.units and after.units else []
+    verdict = Verdict.SAME
+    if not changes and before.units + after.units:
+        verdict = Verdict.NEW if after.units else Verdict.GONE
+    return RouteChange(name, verdict, before, after, changes)
+
+
+def _change(measure: Measure, before: Work, after: Work) -> Change:
+    return _change_of(measure, measure.of(before), measure.of(after))
+
+
+def _change_of(measure: Measure, before: Value, after: Value) -> Change:
+    ones, others = before.parts, after.parts
+    if least_probability(len(ones), len(others)) > ALPHA:
+        return Change(measure, before, after, None)
+    probability = rank_probability(ones, others)
+    # Means are moved by few values, ranks are not: what they do not agree on is not certain.
+    is_agreed = tendency(ones, others) * (after.whole - before.whole) > 0
+    return Change(measure, before, after, probability if is_agreed else 1.0)
+
+
+def _least(change: Change) -> float:
+    return least_probability(len(change.before.parts), len(change.after.parts))
+
+
+def _judge(changes: Sequence[Change]) -> Callable[[Change], Change]:
+    """Gives each a verdict, all of them taken together."""
+    probabilities = [c.probability for c in changes if c.probability is not None]
+    most, tests = limit(probabilities), len(probabilities)
+    return lambda change: change.judged(most, tests)
+
+
+def _judged_route(route: RouteChange, judge: Callable[[Change], Change]) -> RouteChange:
+    if not route.changes:
+        return route
+    changes = [judge(change) for change in route.changes]
+    verdicts = [change.verdict for change in changes if change.verdict is not None]
+    return replace(route, verdict=_summary(verdicts), changes=changes)
+
+
+def _summary(verdicts: Sequence[Verdict]) -> Verdict:
+    """What is worse comes before what is better, and news before what is not known."""
+    for verdict in (Verdict.WORSE, Verdict.BETTER, Verdict.TOO_FEW):
+        if verdict in verdicts:
+            return verdict
+    return Verdict.SAME
+
+
+def _pairs(
+    before: Run, after: Run, named: Callable[[str], bool]
+) -> Iterator[tuple[Finding | None, Finding | None]]:
+    """The findings of either run, each with what there is of it in the other.
+
+    Also what is no finding there, but nearly: thresholds would be crossed by chance else.
+    """
+    ones = (*before.report.findings, *before.report.faint)
+    others = (*after.report.findings, *after.report.faint)
+    told = {id(f) for run in (before, after) for f in run.report.findings}
+    for one, other in pairs(ones, others):
+        both = [finding for finding in (one, other) if finding is not None]
+        is_told = any(id(finding) in told for finding in both)
+        if is_told and any(named(route) for finding in both for route in finding.routes):
+            yield one, other
+
+
+def _finding(one: Finding | None, other: Finding | None, before: Run, after: Run) -> FindingChange:
+    """Before it is judged."""
+    if one is not None and other is not None:
+        routes = {*one.routes, *other.routes}
+        is_wasteful = one.seconds + other.seconds > 0.0
+        measures = [measure_of(finding, is_wasteful=is_wasteful) for finding in (one, other)]
+        values = [m.of(run.work(routes)) for m, run in zip(measures, (before, after), strict=True)]
+        return FindingChange(Verdict.SAME, one, other, _change_of(measures[1], *values))
+    if one is None:
+        return FindingChange(Verdict.NEW, one, other, None)
+    is_called = not after.routes.isdisjoint(one.routes)
+    return FindingChange(Verdict.GONE if is_called else Verdict.NOT_CALLED, one, other, None)
+
+
+def _judged_finding(finding: FindingChange, judge: Callable[[Change], Change]) -> FindingChange:
+    if finding.change is None:
+        return finding
+    change = judge(finding.change)
+    return replace(finding, change=change, verdict=change.verdict or Verdict.TOO_FEW)
+
+
+_ORDER = list(Verdict)
+_ROUTE_ORDER = [
+    *(Verdict.WORSE, Verdict.BETTER, Verdict.NEW, Verdict.GONE, Verdict.SAME, Verdict.TOO_FEW),
+]
+
+
+def _newsworthy(route: RouteChange) -> tuple[int, float, str]:
+    moved = [abs(c.difference) for c in route.changes if c.measure.name == "use"]
+    return _ROUTE_ORDER.index(route.verdict), -sum(moved), route.name
+
+
+def _weighty(finding: FindingChange) -> tuple[int, float, int]:
+    found = finding.finding
+    return _ORDER.index(finding.verdict), -found.seconds, -found.checkouts

@@ -1,0 +1,198 @@
+"""What is compared of two runs: measures of the checkouts of some routes, each with its spread.
+
+Runs differ in length. So seconds are those of a request (of a checkout, where there are no
+requests), and requests are counted by the second.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from poolhog.analysis.spread import PARTS, bounds
+
+if TYPE_CHECKING:
+    from array import array
+    from collections.abc import Callable, Sequence
+
+    from poolhog.analysis.findings import Finding
+    from poolhog.analysis.series import Rows
+
+_P50, _P95 = 0.50, 0.95
+
+
+class Unit(StrEnum):
+    """What a measure is told in."""
+
+    SECONDS = "s"
+    SHARE = "share"
+    RATE = "per second"
+    TIMES = "times"
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What some routes did in a run: their requests, and their checkouts in the order of asking.
+
+    ``began`` and ``ended`` are the first asking and the last return in the run.
+    """
+
+    requests: int
+    rows: Rows
+    began: float
+    ended: float
+
+    @property
+    def units(self) -> int:
+        """What measures are divided by: requests, or checkouts if there are no requests."""
+        return self.requests or len(self.rows)
+
+    @property
+    def per_unit(self) -> float:
+        """Checkouts of a request."""
+        return len(self.rows) / self.units if self.units else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """What a run comes to, and what its parts do, in their order: none if that is not told."""
+
+    whole: float
+    parts: Sequence[float] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """Something that is compared.
+
+    ``name`` is what a user calls it, ``key`` its name in JSON. A difference below ``least`` is
+    none. ``of`` is the value for some work.
+    """
+
+    name: str
+    key: str
+    unit: Unit
+    of: Callable[[Work], Value]
+    least: float = 0.0
+    is_less_better: bool = True
+
+
+def _by_unit(column: Callable[[Rows], array[float]]) -> Callable[[Work], Value]:
+    """The mean of a column of the checkouts, for each request."""
+
+    def value(work: Work) -> Value:
+        values, scale = column(work.rows), work.per_unit
+        if not values:
+            # Whoever asked for no connection spent nothing on one.
+            return Value(0.0, [0.0] * min(work.requests, PARTS))
+        parts = [scale * math.fsum(values[a:b]) / (b - a) for a, b in bounds(len(values))]
+        return Value(math.fsum(values) / work.units, parts)
+
+    return value
+
+
+def _wait_at(share: float) -> Callable[[Work], Value]:
+    def value(work: Work) -> Value:
+        waits = work.rows.wait
+        if not waits:
+            return Value(0.0, [0.0] * min(work.requests, PARTS))
+        return Value(_nearest(waits, share), [_nearest(waits[a:b], share) for a, b in _of(waits)])
+
+    return value
+
+
+def _of(values: Sequence[float]) -> list[tuple[int, int]]:
+    return bounds(len(values))
+
+
+def _nearest(values: Sequence[float], share: float) -> float:
+    """The smallest value that so large a share of them does not exceed (nearest rank)."""
+    return sorted(values)[max(math.ceil(share * len(values)) - 1, 0)]
+
+
+def _longest_wait(work: Work) -> Value:
+    return Value(max(work.rows.wait, default=0.0))
+
+
+def _idle(work: Work) -> Value:
+    busy, use = work.rows.busy, work.rows.use
+    parts = [_idle_share(busy[a:b], use[a:b]) for a, b in _of(use)]
+    return Value(_idle_share(busy, use), parts)
+
+
+def _idle_share(busy: Sequence[float], use: Sequence[float]) -> float:
+    used = math.fsum(use)
+    return max(1.0 - math.fsum(busy) / used, 0.0) if used else 0.0
+
+
+def _timeouts(work: Work) -> Value:
+    """Of the checkouts."""
+    ended = work.rows.timed_out
+    share = math.fsum(ended) / len(ended) if ended else 0.0
+    return Value(share, [math.fsum(ended[a:b]) / (b - a) for a, b in _of(ended)])
+
+
+def _rate(work: Work) -> Value:
+    """Of requests, by the second; its parts are equally long."""
+    seconds = work.ended - work.began
+    if seconds <= 0.0:
+        return Value(0.0)
+    asked = work.rows.asked
+    edges = [work.began + seconds * part / PARTS for part in range(1, PARTS)]
+    cuts = [0, *(bisect_left(asked, edge) for edge in edges), len(asked)]
+    scale = PARTS / seconds / work.per_unit if work.per_unit else 0.0
+    parts = [(b - a) * scale for a, b in pairwise(cuts)] if asked else []
+    return Value(work.units / seconds, parts)
+
+
+_LEAST_S = 0.001
+
+THROUGHPUT = Measure("throughput", "requests_per_s", Unit.RATE, _rate, is_less_better=False)
+WAIT_P95 = Measure("wait-p95", "wait_p95_s", Unit.SECONDS, _wait_at(_P95), _LEAST_S)
+PARKED = Measure("parked", "parked_s", Unit.SECONDS, _by_unit(lambda r: r.parked), _LEAST_S)
+MEASURES = (
+    THROUGHPUT,
+    Measure("wait-p50", "wait_p50_s", Unit.SECONDS, _wait_at(_P50), _LEAST_S),
+    WAIT_P95,
+    Measure("wait-max", "wait_max_s", Unit.SECONDS, _longest_wait, _LEAST_S),
+    Measure("wait", "wait_s", Unit.SECONDS, _by_unit(lambda r: r.wait), _LEAST_S),
+    Measure("use", "use_s", Unit.SECONDS, _by_unit(lambda r: r.use), _LEAST_S),
+    Measure("busy", "busy_s", Unit.SECONDS, _by_unit(lambda r: r.busy), _LEAST_S),
+    PARKED,
+    Measure("idle", "idle_share", Unit.SHARE, _idle, 0.05),
+    Measure("timeouts", "timeout_share", Unit.SHARE, _timeouts, 0.005),
+)
+"""Of routes: seconds are those of a request, but for percentiles, which are of checkouts."""
+
+
+def measure_of(finding: Finding, *, is_wasteful: bool) -> Measure:
+    """How much of it there is in a request of its routes: seconds, or times if it wastes none."""
+    asked, seconds = finding.occurrences.asked, finding.occurrences.seconds
+    order = sorted(range(len(asked)), key=asked.__getitem__)
+    instants = [asked[index] for index in order]
+    weights = [seconds[index] if is_wasteful else 1.0 for index in order]
+    whole = finding.seconds if is_wasteful else float(finding.checkouts)
+
+    def value(work: Work) -> Value:
+        own = work.rows.asked
+        parts = [
+            _sum_within(instants, weights, own[a], own[b] if b < len(own) else math.inf)
+            * work.per_unit
+            / (b - a)
+            for a, b in _of(own)
+        ]
+        return Value(whole / work.units if work.units else 0.0, parts)
+
+    if is_wasteful:
+        return Measure("wasted", "wasted_s", Unit.SECONDS, value, _LEAST_S)
+    return Measure("seen", "seen", Unit.TIMES, value)
+
+
+def _sum_within(
+    instants: Sequence[float], weights: Sequence[float], started: float, ended: float
+) -> float:
+    return math.fsum(weights[bisect_left(instants, started) : bisect_left(instants, ended)])

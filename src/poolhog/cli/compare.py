@@ -1,0 +1,162 @@
+"""``poolhog compare``: what changed from one run to another, and a gate for CI."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from poolhog.analysis.dump import Life
+from poolhog.cli.dump import life
+from poolhog.cli.page import read_page, request_counts
+from poolhog.cli.reading import Reading
+from poolhog.cli.target import UnusedError, read, trace_directory
+from poolhog.errors import PoolhogError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from poolhog.analysis.comparison import Comparison, Run
+    from poolhog.analysis.conditions import Outcome
+    from poolhog.analysis.thresholds import Thresholds
+    from poolhog.trace.reader import ProcessReader
+
+MOST = 5
+GATE = "new-findings"
+
+
+class Form(StrEnum):
+    """How it is printed."""
+
+    TEXT = "text"
+    JSON = "json"
+    MARKDOWN = "markdown"
+
+
+def compare(
+    before: Annotated[
+        Path,
+        typer.Argument(
+            metavar="BEFORE", help="A trace, or a directory of traces: the newest is read."
+        ),
+    ],
+    after: Annotated[Path, typer.Argument(metavar="AFTER", help="The same, of the other run.")],
+    *,
+    route: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Only routes whose name contains this."),
+    ] = None,
+    fail_on: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CONDITION",
+            help="Exit with 1 if this holds: new-findings, a limit such as wait-p95>50ms, a change "
+            "such as parked>+10%; never: do not. May be given repeatedly, or with commas.",
+            show_default=GATE,
+        ),
+    ] = None,
+    threshold: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="From when on something is a finding. May be given repeatedly.",
+        ),
+    ] = None,
+    top: Annotated[
+        int,
+        typer.Option(metavar="N", min=1, help="How many findings and routes are shown."),
+    ] = MOST,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it for a program.")] = False,
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print it for the comment of a pull request.")
+    ] = False,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Also write a page with both runs."),
+    ] = None,
+) -> None:
+    """Say what changed from one run to another, by finding and by route, beyond their spread.
+
+    Exits with 1 if a condition of --fail-on holds.
+    """
+    if as_json and as_markdown:
+        raise PoolhogError("--json and --markdown are two forms: choose one")
+    from poolhog.analysis.comparison import compare as compare_runs
+    from poolhog.analysis.conditions import conditions, outcomes
+    from poolhog.analysis.thresholds import Thresholds
+
+    wanted = conditions(fail_on if fail_on is not None else [GATE])
+    thresholds = Thresholds.from_pyproject(Path.cwd()).with_options(threshold or [])
+    if html is None:
+        with Reading() as reading:
+            one, other = (_read(given, thresholds, reading) for given in (before, after))
+        comparison = _checked(compare_runs(one, other, route), route)
+    else:
+        page = read_page((before, after), thresholds, html)
+        one, other = page.runs
+        comparison = _checked(compare_runs(one, other, route), route)
+        page.write(comparison)
+    found = tuple(outcomes(comparison, wanted))
+    form = Form.JSON if as_json else Form.MARKDOWN if as_markdown else Form.TEXT
+    _print(comparison, found, form, top, (str(before), str(after)))
+    if any(outcome.holds for outcome in found):
+        raise typer.Exit(1)
+
+
+def _read(given: Path, thresholds: Thresholds, reading: Reading) -> Run:
+    from poolhog.analysis.comparison import Run
+    from poolhog.analysis.report import EMPTY, read_report
+    from poolhog.analysis.series import Series
+
+    try:
+        directory = trace_directory(given)
+    except UnusedError:
+        return Run(given.name, EMPTY, Series(), {})
+
+    def read_run(readers: Sequence[ProcessReader]) -> Run:
+        series = Series()
+        report = read_report(readers, thresholds, reading.tell, companions=[series])
+        return Run(directory.resolve().name, report, series, request_counts(readers))
+
+    run, unreadable = read(directory, None, read_run)
+    return replace(run, report=replace(run.report, unreadable=unreadable))
+
+
+def _checked(comparison: Comparison, text: str | None) -> Comparison:
+    if text is not None and not comparison.routes:
+        known = ", ".join(sorted(comparison.before.routes | comparison.after.routes)[:MOST])
+        raise PoolhogError(f"no route contains {text!r}: recorded were {known or 'none'}")
+    return comparison
+
+
+def _print(
+    comparison: Comparison,
+    found: Sequence[Outcome],
+    form: Form,
+    top: int,
+    targets: tuple[str, str],
+) -> None:
+    if form is Form.JSON:
+        from poolhog.render.comparison_json import comparison_json
+
+        typer.echo(json.dumps(comparison_json(comparison, found), indent=2))
+        return
+    if form is Form.MARKDOWN:
+        from poolhog.render.comparison_markdown import comparison_markdown
+
+        typer.echo(comparison_markdown(comparison, found), nl=False)
+        return
+    from poolhog.render.comparison import Layout, comparison_lines
+    from poolhog.render.console import wide_console
+
+    out = wide_console()
+    sides = (comparison.before.report, comparison.after.report)
+    recorded = [process for side in sides for process in side.processes]
+    running = frozenset(p.pid for p in recorded if life(p) is Life.RUNNING)
+    layout = Layout(out.width, top, targets, running)
+    for line in comparison_lines(comparison, found, layout):
+        out.print(line, soft_wrap=True)

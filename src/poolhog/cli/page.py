@@ -1,0 +1,101 @@
+"""Reads one run or two for a page, and writes it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from poolhog.cli.reading import Reading
+from poolhog.cli.target import UnusedError, checked, read, trace_directory
+from poolhog.recording.attach.directory import TRACES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from poolhog.analysis.comparison import Comparison, Run
+    from poolhog.analysis.series import Series
+    from poolhog.analysis.thresholds import Thresholds
+    from poolhog.analysis.whole import Whole
+    from poolhog.model import Unreadable
+    from poolhog.trace.reader import ProcessReader
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page that is to be written: of each run its name, what is shown, and its checkouts."""
+
+    file: Path
+    sides: Sequence[tuple[str, Whole, Series]]
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """The runs, to be compared."""
+        from poolhog.analysis.comparison import Run
+
+        return tuple(
+            Run(label, whole.report, series, request_counts(whole.readers))
+            for label, whole, series in self.sides
+        )
+
+    def write(self, comparison: Comparison | None = None) -> tuple[Mapping[str, Any], int]:
+        """Write it, whole or not at all; the data that is in it, and how many bytes it has.
+
+        Raises :class:`poolhog.PoolhogError` if it cannot be written.
+        """
+        from poolhog.render.files import write_whole
+        from poolhog.render.page import page_html
+        from poolhog.render.page.data import page_data
+
+        with Reading() as reading:
+            reading.say("making the page")
+            sides = [(label, whole) for label, whole, _ in self.sides]
+            data = page_data(sides, version=metadata.version("poolhog"))
+            page = page_html(data, comparison)
+        write_whole(self.file, page)
+        return data, len(page.encode())
+
+
+def read_page(
+    given: Sequence[Path | None], thresholds: Thresholds, file: Path, pid: int | None = None
+) -> Page:
+    """Read the runs, of the first one only a process if its id is given.
+
+    Raises :class:`poolhog.PoolhogError` as other verbs do, and before anything is read if the file
+    cannot be written.
+    """
+    from poolhog.analysis.series import Series
+    from poolhog.analysis.whole import read_whole
+    from poolhog.render.files import check_place
+
+    check_place(file)
+    sides = []
+    with Reading() as reading:
+        for index, one in enumerate(given):
+            label, readers, unreadable = _readers(one, None if index else pid)
+            series = Series()
+            companions = [series] if len(given) > 1 else []
+            whole = read_whole(readers, thresholds, reading.tell, companions=companions)
+            sides.append((label, whole.without(unreadable), series))
+    return Page(file, sides)
+
+
+def request_counts(readers: Iterable[ProcessReader]) -> Mapping[str, int]:
+    """How many requests of each name there are, with a checkout or without."""
+    counts: Counter[str] = Counter()
+    for reader in readers:
+        counts.update(reader.request_counts())
+    return counts
+
+
+def _readers(
+    given: Path | None, pid: int | None
+) -> tuple[str, Sequence[ProcessReader], Sequence[Unreadable]]:
+    """The trace's name, and what reads it: nothing if it is empty. And what cannot be read."""
+    try:
+        found = trace_directory(given)
+    except UnusedError:
+        return (given or TRACES).name, (), ()
+    return found.resolve().name, *read(found, pid, checked)

@@ -1,0 +1,174 @@
+"""Two runs as Markdown, for the comment of a pull request on GitHub.
+
+Whatever comes from a trace stands in ``<code>``, with all that Markdown or HTML could take for its
+own as numeric references: these have no structure in CommonMark, and split no cell of a table.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from poolhog.analysis.comparison import Verdict
+from poolhog.render.changes import (
+    amount,
+    both,
+    change_text,
+    conclusion,
+    gate_lines,
+    place,
+    quiet_routes,
+    range_text,
+    told,
+    verdict_text,
+    work_text,
+)
+from poolhog.render.console import count
+from poolhog.render.page.texts import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from poolhog.analysis.comparison import Change, Comparison, FindingChange, RouteChange
+    from poolhog.analysis.conditions import Outcome
+
+MOST = 20
+"""Findings, and routes with news: GitHub takes no more than 65,536 characters."""
+
+_LONGEST = 300
+_MARKS = {
+    Verdict.NEW: "❌ new",
+    Verdict.WORSE: "❌ worse",
+    Verdict.GONE: "✅ gone",
+    Verdict.BETTER: "✅ better",
+}
+_PLAIN = frozenset(" .,:;/()+=-%…→÷\N{MULTIPLICATION SIGN}✅❌")
+
+
+def comparison_markdown(comparison: Comparison, outcomes: Sequence[Outcome]) -> str:
+    """The comparison, with the conclusion as its heading."""
+    lines = [
+        f"### poolhog: {_text(conclusion(comparison))}",
+        "",
+        *(
+            f"- {'❌' if holds else '✅'} {_text(line)}"
+            for holds, line in gate_lines(outcomes, comparison)
+        ),
+        "",
+        *_findings(comparison.findings),
+        *_measures(comparison),
+        *_routes(comparison),
+        *_runs(comparison),
+    ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def code(text: str) -> str:
+    """A text that stands for itself."""
+    return f"<code>{_text(visible(text, _LONGEST))}</code>"
+
+
+def _text(text: str) -> str:
+    return "".join(
+        c if c.isalnum() or c in _PLAIN else f"&#{ord(c)};" for c in " ".join(text.split())
+    )
+
+
+def _findings(findings: Sequence[FindingChange]) -> Iterator[str]:
+    if not findings:
+        return
+    yield from _table(
+        ("", "finding", "line", "of each request"),
+        (
+            (
+                _MARKS.get(found.verdict, found.verdict.value),
+                found.finding.kind.value,
+                _line(found),
+                _wasted(found),
+            )
+            for found in findings[:MOST]
+        ),
+    )
+    yield from _left_out(len(findings) - MOST, "finding")
+
+
+def _line(found: FindingChange) -> str:
+    site = found.finding.site
+    where = place(found.finding)
+    if site is None:
+        return where
+    moved = f", was at {code(place(found.before))}" if found.has_moved and found.before else ""
+    source = f"<br>{code(site.source)}" if site.source else ""
+    return f"{code(where)} in {code(site.name)}{moved}{source}"
+
+
+def _wasted(found: FindingChange) -> str:
+    if found.change is None:
+        return amount(found.finding)
+    return f"{both(found.change)} ({change_text(found.change)})"
+
+
+def _measures(comparison: Comparison) -> Iterator[str]:
+    if not comparison.total.changes:
+        return
+    yield from _table(
+        (comparison.total.name, "before", "after", "change", ""),
+        (_cells(change, change.measure.name) for change in comparison.total.changes),
+        numbers=(1, 2, 3),
+    )
+
+
+def _cells(change: Change, name: str) -> Sequence[str]:
+    sides = zip((change.before, change.after), change.ranges, strict=True)
+    values = [
+        f"{told(change.measure, value.whole)}"
+        + (f"<br><sub>{_text(range_text(change.measure, spread))}</sub>" if spread else "")
+        for value, spread in sides
+    ]
+    verdict = _MARKS[change.verdict] if change.verdict in _MARKS else verdict_text(change)
+    return (name, *values, change_text(change), verdict)
+
+
+def _routes(comparison: Comparison) -> Iterator[str]:
+    found = [route for route in comparison.routes if route.news]
+    if found and len(comparison.routes) > 1:
+        yield from _table(
+            ("route", "measure", "before", "after", "change", ""),
+            (row for route in found[:MOST] for row in _route(route)),
+            numbers=(2, 3, 4),
+        )
+        yield from _left_out(len(found) - MOST, "route")
+    for verdict, routes in quiet_routes(comparison):
+        names = ", ".join(code(route.name) for route in routes[:MOST])
+        more = f" and {count(len(routes) - MOST, 'other')}" if len(routes) > MOST else ""
+        yield f"{verdict.value.capitalize()}: {names}{more}."
+        yield ""
+
+
+def _route(route: RouteChange) -> Iterator[Sequence[str]]:
+    for index, change in enumerate(route.news):
+        yield ("" if index else code(route.name), *_cells(change, change.measure.name))
+
+
+def _runs(comparison: Comparison) -> Iterator[str]:
+    total = comparison.total
+    sides = (("Before", comparison.before, total.before), ("after", comparison.after, total.after))
+    told_ = "; ".join(f"{name} {code(run.label)}: {work_text(work)}" for name, run, work in sides)
+    yield (
+        f"<sub>{told_}. Small numbers are the least and the greatest of ten parts of a run; "
+        "what is between is the same.</sub>"
+    )
+
+
+def _table(
+    headings: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[int] = ()
+) -> Iterator[str]:
+    rules = ["---:" if index in numbers else "---" for index, _ in enumerate(headings)]
+    for row in (headings, rules, *rows):
+        yield f"| {' | '.join(row)} |"
+    yield ""
+
+
+def _left_out(number: int, noun: str) -> Iterator[str]:
+    if number > 0:
+        yield f"… and {count(number, noun)} more."
+        yield ""
