@@ -11,12 +11,13 @@ weighs no more than any other.
 
 from __future__ import annotations
 
+import functools
 import math
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 PARTS = 10
 """Of a run, if it has as many values."""
@@ -51,7 +52,7 @@ def rank_probability(ones: Sequence[float], others: Sequence[float]) -> float:
     """
     ranks = _doubled_ranks([*ones, *others])
     observed = sum(ranks[: len(ones)])
-    ways = _ways(ranks, len(ones))
+    ways = _ways(tuple(sorted(ranks)), len(ones))
     expected = len(ones) * (len(ranks) + 1)
     unequal = abs(observed - expected)
     extreme = sum(times for total, times in ways.items() if abs(total - expected) >= unequal)
@@ -98,7 +99,8 @@ def _doubled_ranks(values: Sequence[float]) -> list[int]:
     return ranks
 
 
-def _ways(ranks: Sequence[int], number: int) -> dict[int, int]:
+@functools.lru_cache(maxsize=1_000)
+def _ways(ranks: Sequence[int], number: int) -> Mapping[int, int]:
     """In how many ways so many of the ranks come to each sum."""
     ways: list[dict[int, int]] = [{0: 1}, *({} for _ in range(number))]
     for rank in ranks:

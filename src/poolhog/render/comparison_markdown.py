@@ -41,6 +41,10 @@ _MARKS = {
     Verdict.GONE: "✅ gone",
     Verdict.BETTER: "✅ better",
 }
+_LINKING = frozenset("@#")
+_BROKEN = "&#8203;"
+"""Follows what would begin a mention, or an issue: GitHub looks for these in what is shown."""
+
 _PLAIN = frozenset(" .,:;/()+=-%…→÷\N{MULTIPLICATION SIGN}✅❌")
 
 
@@ -69,7 +73,8 @@ def code(text: str) -> str:
 
 def _text(text: str) -> str:
     return "".join(
-        c if c.isalnum() or c in _PLAIN else f"&#{ord(c)};" for c in " ".join(text.split())
+        c if c.isalnum() or c in _PLAIN else f"&#{ord(c)};{_BROKEN if c in _LINKING else ''}"
+        for c in " ".join(text.split())
     )
 
 

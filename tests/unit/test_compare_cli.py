@@ -1,0 +1,83 @@
+"""``poolhog compare``: mistakes are one line, and conditions decide how it ends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from traces import hostile_trace
+
+from poolhog.cli import main
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+
+@pytest.fixture
+def trace(tmp_path: Path) -> Path:
+    hostile_trace(tmp_path, "await the_tax_office(form)")
+    return tmp_path / "trace"
+
+
+def poolhog(*arguments: str | Path, code: int = 0) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    assert ended.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (["{trace}"], "AFTER"),
+        (["{trace}", "{trace}/nowhere"], "does not exist"),
+        (["{trace}", "{trace}", "--json", "--markdown"], "choose one"),
+        (["{trace}", "{trace}", "--fail-on", "slow>1s"], "slow is no measure"),
+        (
+            ["{trace}", "{trace}", "--route", "nowhere"],
+            "no route contains 'nowhere': recorded were",
+        ),
+        (["{trace}", "{trace}", "--threshold", "x=1"], "threshold"),
+        (["{trace}", "{trace}", "--html", "{trace}"], "not an ordinary file"),
+        (["{trace}", "{trace}", "--html", "{trace}/out.html", "--route", "nowhere"], "no route"),
+        (["{trace}", "{trace}", "--top", "0"], "--top"),
+    ],
+)
+def test_mistakes_are_one_line_and_leave_nothing(
+    options: Sequence[str], problem: str, trace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(trace.iterdir())
+    poolhog("compare", *(option.format(trace=trace) for option in options), code=2)
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert problem in told.err
+    assert told.err.count("\n") == 1
+    assert sorted(trace.iterdir()) == before
+
+
+def test_a_run_that_recorded_nothing_yet_is_told(
+    trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "new").mkdir()
+    poolhog("compare", trace, tmp_path / "new")
+    first, *_ = capsys.readouterr().out.splitlines()
+    assert first == "Nothing to compare: no connection was asked for in new."
+    poolhog("compare", tmp_path / "new", trace, "--fail-on", "parked>1ms", code=1)
+    poolhog("compare", tmp_path / "new", tmp_path / "new", "--html", tmp_path / "out.html")
+    assert "Nothing to compare" in (tmp_path / "out.html").read_text()
+
+
+def test_pipes_get_no_colour(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    poolhog("compare", trace, trace)
+    assert "\x1b" not in capsys.readouterr().out
+
+
+def test_the_page_of_the_report_says_the_same_first(
+    trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    poolhog("compare", trace, trace, "--html", tmp_path / "one.html")
+    first = capsys.readouterr().out.splitlines()[0]
+    poolhog("report", trace, "--against", trace, "--html", tmp_path / "other.html")
+    assert capsys.readouterr().out.splitlines()[0] == first
+    for page in ("one.html", "other.html"):
+        assert first in (tmp_path / page).read_text()
