@@ -70,6 +70,26 @@ def test_the_filter_leaves_the_rows_that_have_the_text_and_says_how_many(
     expect(grid.locator("tbody tr:not([hidden])")).to_have_count(every)
 
 
+def test_what_changed_between_two_runs_comes_first(
+    open_page: OpenPage, pages: dict[str, Path]
+) -> None:
+    page = open_page(pages["both"].as_uri())
+    conclusion = page.locator("#changes")
+    expect(conclusion).to_contain_text("new: parked-checkout at benchmarks/large_trace.py")
+    expect(conclusion).to_contain_text("The runs have no route in common.")
+    above = conclusion.bounding_box()
+    side = page.locator("#verdict .sides").bounding_box()
+    assert above is not None
+    assert side is not None
+    assert above["y"] + above["height"] < side["y"]
+    verdicts = page.locator("table[data-key='finding-changes'] tbody th")
+    assert set(verdicts.all_inner_texts()) <= {"new", "not called"}
+    routes = page.locator("table[data-key='route-changes']")
+    expect(routes.locator("tbody tr").first).to_contain_text("all routes")
+    routes.get_by_role("columnheader", name="parked").get_by_role("button").click()
+    expect(routes.locator("[aria-sort]")).to_have_text("parked")
+
+
 def test_a_request_is_told_from_its_first_line_to_its_last(some: Page) -> None:
     lines = some.locator(".life .log li")
     at = [

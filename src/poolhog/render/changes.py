@@ -64,7 +64,8 @@ def change_text(change: Change) -> str:
         return "to nothing"
     ratio = second / first
     if 1 / _TWICE < ratio < _TWICE:
-        return f"{(ratio - 1) * 100:+.0f} %"
+        percent = round((ratio - 1) * 100)
+        return f"{percent:+} %" if percent else "±0 %"
     sign, times = ("\N{MULTIPLICATION SIGN}", ratio) if ratio >= 1 else ("÷", 1 / ratio)
     return f"{sign} {times:,.3g}" if times < _MUCH else f"{sign} {times:,.0f}"
 
@@ -119,10 +120,9 @@ def conclusion(comparison: Comparison) -> str:
     for run, work in ((comparison.before, total.before), (comparison.after, total.after)):
         if not work.units:
             return f"Nothing to compare: no connection was asked for in {run.label}."
-    sentences = [_about_findings(comparison), _about_measures(comparison)]
-    if all(route.verdict in (Verdict.NEW, Verdict.GONE) for route in comparison.routes):
-        sentences.insert(1, "The runs have no route in common.")
-    return " ".join(filter(None, sentences))
+    in_common = [r for r in comparison.routes if r.verdict not in (Verdict.NEW, Verdict.GONE)]
+    others = _about_measures(comparison) if in_common else "The runs have no route in common."
+    return f"{_about_findings(comparison)} {others}"
 
 
 def _about_findings(comparison: Comparison) -> str:
@@ -152,8 +152,6 @@ def _about_measures(comparison: Comparison) -> str:
         return f"In all, nothing changed beyond the spread; {count(moved, 'route')} did."
     if comparison.total.verdict is Verdict.TOO_FEW:
         return "There are too few checkouts to tell what else changed."
-    if not comparison.total.changes:
-        return ""
     waits = comparison.total.change("wait-p95")
     doubtful = f": wait-p95 {both(waits)} is within it" if waits.matters else ""
     return f"Nothing else changed beyond the spread{doubtful}."
