@@ -100,13 +100,11 @@ def _wait_at(share: float) -> Callable[[Work], Value]:
         waits = work.rows.wait
         if not waits:
             return Value(0.0, [0.0] * min(work.requests, PARTS))
-        return Value(_nearest(waits, share), [_nearest(waits[a:b], share) for a, b in _of(waits)])
+        return Value(
+            _nearest(waits, share), [_nearest(waits[a:b], share) for a, b in bounds(len(waits))]
+        )
 
     return value
-
-
-def _of(values: Sequence[float]) -> list[tuple[int, int]]:
-    return bounds(len(values))
 
 
 def _nearest(values: Sequence[float], share: float) -> float:
@@ -120,7 +118,7 @@ def _longest_wait(work: Work) -> Value:
 
 def _idle(work: Work) -> Value:
     busy, use = work.rows.busy, work.rows.use
-    parts = [_idle_share(busy[a:b], use[a:b]) for a, b in _of(use)]
+    parts = [_idle_share(busy[a:b], use[a:b]) for a, b in bounds(len(use))]
     return Value(_idle_share(busy, use), parts)
 
 
@@ -133,7 +131,7 @@ def _timeouts(work: Work) -> Value:
     """Of the checkouts."""
     ended = work.rows.timed_out
     share = math.fsum(ended) / len(ended) if ended else 0.0
-    return Value(share, [math.fsum(ended[a:b]) / (b - a) for a, b in _of(ended)])
+    return Value(share, [math.fsum(ended[a:b]) / (b - a) for a, b in bounds(len(ended))])
 
 
 def _rate(work: Work) -> Value:
@@ -151,18 +149,15 @@ def _rate(work: Work) -> Value:
 
 _LEAST_S = 0.001
 
-THROUGHPUT = Measure("throughput", "requests_per_s", Unit.RATE, _rate, is_less_better=False)
-WAIT_P95 = Measure("wait-p95", "wait_p95_s", Unit.SECONDS, _wait_at(_P95), _LEAST_S)
-PARKED = Measure("parked", "parked_s", Unit.SECONDS, _by_unit(lambda r: r.parked), _LEAST_S)
 MEASURES = (
-    THROUGHPUT,
+    Measure("throughput", "requests_per_s", Unit.RATE, _rate, is_less_better=False),
     Measure("wait-p50", "wait_p50_s", Unit.SECONDS, _wait_at(_P50), _LEAST_S),
-    WAIT_P95,
+    Measure("wait-p95", "wait_p95_s", Unit.SECONDS, _wait_at(_P95), _LEAST_S),
     Measure("wait-max", "wait_max_s", Unit.SECONDS, _longest_wait, _LEAST_S),
     Measure("wait", "wait_s", Unit.SECONDS, _by_unit(lambda r: r.wait), _LEAST_S),
     Measure("use", "use_s", Unit.SECONDS, _by_unit(lambda r: r.use), _LEAST_S),
     Measure("busy", "busy_s", Unit.SECONDS, _by_unit(lambda r: r.busy), _LEAST_S),
-    PARKED,
+    Measure("parked", "parked_s", Unit.SECONDS, _by_unit(lambda r: r.parked), _LEAST_S),
     Measure("idle", "idle_share", Unit.SHARE, _idle, 0.05),
     Measure("timeouts", "timeout_share", Unit.SHARE, _timeouts, 0.005),
 )
@@ -183,7 +178,7 @@ def measure_of(finding: Finding, *, is_wasteful: bool) -> Measure:
             _sum_within(instants, weights, own[a], own[b] if b < len(own) else math.inf)
             * work.per_unit
             / (b - a)
-            for a, b in _of(own)
+            for a, b in bounds(len(own))
         ]
         return Value(whole / work.units if work.units else 0.0, parts)
 

@@ -100,7 +100,7 @@ def _doubled_ranks(values: Sequence[float]) -> list[int]:
 
 
 @functools.lru_cache(maxsize=1_000)
-def _ways(ranks: Sequence[int], number: int) -> Mapping[int, int]:
+def _ways(ranks: tuple[int, ...], number: int) -> Mapping[int, int]:
     """In how many ways so many of the ranks come to each sum."""
     ways: list[dict[int, int]] = [{0: 1}, *({} for _ in range(number))]
     for rank in ranks:
