@@ -11,7 +11,7 @@ from poolhog import open_trace
 from poolhog.analysis.findings.lost_writes import lost_writes, may_have_lost_writes, writes
 from poolhog.model import Cause, OperationKind
 from poolhog.recording.recorder import Recorder
-from poolhog.trace.reader import PackedOperations
+from poolhog.trace.unpacking import PackedOperations
 
 if TYPE_CHECKING:
     from poolhog.model import Checkout

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from poolhog.analysis.findings import Finder
     from poolhog.model import Checkout, Pool, Site
-    from poolhog.trace.reader import Outline, Snapshot
+    from poolhog.trace.snapshot import Outline, Snapshot
 
 _QUIET = """
     c.outcome = :returned AND c.granted NOT NULL AND c.returned NOT NULL AND c.connecting IS NULL

@@ -14,7 +14,8 @@ from poolhog.model import OperationKind
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from poolhog.trace.reader import ProcessReader, Snapshot
+    from poolhog.trace.reader import ProcessReader
+    from poolhog.trace.snapshot import Snapshot
 
 _SENT_NOTHING = (OperationKind.BEGIN, OperationKind.RESET)
 """Without a statement, these are no round trip."""

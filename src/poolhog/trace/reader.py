@@ -6,34 +6,25 @@ traces that are larger. Operations and stages are unpacked when they are looked 
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from contextlib import ExitStack, closing, contextmanager
-from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from poolhog.errors import TraceError
-from poolhog.model import Pool, Process, Trace
+from poolhog.model import Trace
 from poolhog.trace.files import ProcessFile, UnreadableError, readable
-from poolhog.trace.unpacking import PackedOperations, Sites, Unpacker
+from poolhog.trace.snapshot import Snapshot, meta_of, pools_of, process_of
+from poolhog.trace.unpacking import Sites
 
 if TYPE_CHECKING:
     import os
-    import sqlite3
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from poolhog.model import Checkout, Request, Unreadable
-
-    Values = Sequence[Any] | Mapping[str, Any]
-
-    Outline = tuple[Any, ...]
-    """What is known of a checkout without unpacking it: the columns of ``_OUTLINES``."""
+    from poolhog.trace.snapshot import Values
 
 __all__ = [
-    "PackedOperations",
     "ProcessReader",
-    "Snapshot",
     "UnreadableError",
     "find_processes",
     "open_trace",
@@ -47,48 +38,8 @@ U = TypeVar("U")
 SCHEMA_VERSION = 2
 """The schema that this reader knows."""
 
-_BATCH = 5_000
-"""Checkouts that are read at once, with what belongs to them."""
-
-_CHECKOUTS = """
-    SELECT c.*, r.* FROM (SELECT * FROM packed_checkouts {}) AS c
-    LEFT JOIN packed_requests AS r ON r.id = c.request_id ORDER BY c.asked, c.id
-"""
-_CHECKOUT_COLUMNS = 15
-_CACHE_KB = 65_536
-
 _SAMPLED = "WHERE id IN (SELECT checkout_id FROM packed_samples)"
 _OPEN = "WHERE returned IS NULL AND gave_up IS NULL"
-
-_OUTLINES = """
-    SELECT c.id, {}, CASE WHEN :operations THEN c.operations END,
-           c.pool_id, r.method, r.route,
-           CASE WHEN coalesce(r.route, :empty) = :empty THEN r.path END,
-           c.site_id, r.id, CASE WHEN r.id IS NULL THEN c.owner END,
-           c.asked, c.granted, c.returned, c.pinging, c.busy
-    FROM packed_checkouts AS c LEFT JOIN packed_requests AS r ON r.id = c.request_id ORDER BY c.id
-"""
-_ASKED = itemgetter(10, 0)
-
-_MOST_OVERTAKEN = 1_000
-"""Checkouts are numbered as they are asked for, but that threads overtake one another: by less than
-so many others, or else they are handed out late."""
-
-_REQUEST_COUNTS = """
-    SELECT method, route, CASE WHEN coalesce(route, :empty) = :empty THEN path END, count(*)
-    FROM packed_requests GROUP BY 1, 2, 3
-"""
-
-_OPERATIONS = """
-    SELECT r.method, r.route, CASE WHEN coalesce(r.route, :empty) = :empty THEN r.path END,
-           c.site_id, {} FROM packed_checkouts AS c {}
-    LEFT JOIN packed_requests AS r ON r.id = c.request_id
-"""
-_LATEST = "c.operations", "", "WHERE c.operations NOT NULL"
-_EARLIER = "e.operations", "JOIN packed_operations AS e ON e.checkout_id = c.id", ""
-
-_REQUESTS_KEPT = 50_000
-"""Requests that a stream remembers: checkouts that follow one another share them."""
 
 
 def open_trace(directory: str | os.PathLike[str]) -> Trace:
@@ -198,7 +149,7 @@ def _began_ns(file: ProcessFile) -> int:
     with file.reading() as database:
         if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchall():
             raise UnreadableError(file.file, EMPTY)
-        meta = _meta(database)
+        meta = meta_of(database)
         version = int(meta["schema_version"])
         began_ns = int(meta["monotonic_ns"])
     if version != SCHEMA_VERSION:
@@ -217,11 +168,6 @@ def _foreign(meta: Mapping[str, str], version: int) -> str:
     )
 
 
-def _meta(database: sqlite3.Connection) -> dict[str, str]:
-    """What the process said of itself."""
-    return {str(key): str(value) for key, value in database.execute("SELECT * FROM meta")}
-
-
 class ProcessReader:
     """Reads one process's file, ``file``, onto the run's clock."""
 
@@ -232,8 +178,8 @@ class ProcessReader:
         self._sites = sites
         self._held: Snapshot | None = None
         with file.reading() as database:
-            self.process = _process(_meta(database), origin_ns)
-            self.pools = tuple(_pools(database, self.file, self.process).values())
+            self.process = process_of(meta_of(database), origin_ns)
+            self.pools = tuple(pools_of(database, self.file, self.process).values())
 
     @property
     def uri(self) -> str:
@@ -326,166 +272,3 @@ class ProcessReader:
             until=snapshot.process.written,
             clock_origin_ns=self.origin_ns,
         )
-
-
-class Snapshot:
-    """One consistent state of a process's file."""
-
-    def __init__(
-        self, database: sqlite3.Connection, file: Path, origin_ns: int, sites: Sites
-    ) -> None:
-        database.execute(f"PRAGMA cache_size = -{_CACHE_KB}")
-        database.execute("BEGIN")
-        self._database = database
-        self._file = file
-        self.process = _process(_meta(database), origin_ns)
-        self.pools = _pools(database, file, self.process)
-        self.unpack = Unpacker(database, self.process, file.stem, sites)
-
-    def requests(self, which: str = "", values: Values = ()) -> dict[int, Request]:
-        """The requests that a WHERE on ``packed_requests`` picks, in order of their start."""
-        return dict(self._numbered_requests(which, values))
-
-    def each_request(self, which: str = "", values: Values = ()) -> Iterator[Request]:
-        """The same, of which none is kept."""
-        return (request for _, request in self._numbered_requests(which, values))
-
-    def checkouts(
-        self,
-        which: str = "",
-        values: Values = (),
-        requests: dict[int, Request] | None = None,
-    ) -> Iterator[Checkout]:
-        """The checkouts that a WHERE on ``packed_checkouts`` picks, in order of their asking.
-
-        Their requests are those that are given, if there are any.
-        """
-        known = requests if requests is not None else {}
-        with readable(self._file):
-            rows = self._database.execute(_CHECKOUTS.format(which), values)
-            while batch := rows.fetchmany(_BATCH):
-                if requests is None and len(known) > _REQUESTS_KEPT:
-                    known = {}
-                yield from self._unpacked(batch, known)
-
-    def numbered(self, numbers: Iterable[int]) -> Iterator[Checkout]:
-        """The checkouts with these numbers, in order of their asking."""
-        return self.checkouts(
-            "WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(list(numbers)),)
-        )
-
-    def checkout(self, number: int) -> Checkout:
-        """The checkout with this number, which is in the file."""
-        return next(self.numbered([number]))
-
-    def outlines(
-        self, condition: str, values: Mapping[str, Any], *, operations: bool
-    ) -> Iterator[list[Outline]]:
-        """Outlines of all checkouts in the order of their asking, some at a time.
-
-        Each says whether it meets a ``condition`` on ``packed_checkouts AS c`` and, of its request,
-        ``packed_requests AS r``, and has the packed ``operations`` if these are wanted.
-        """
-        values = {**values, "empty": self.unpack.number_of(""), "operations": operations}
-        early: list[Outline] = []
-        with readable(self._file):
-            rows = self._database.execute(_OUTLINES.format(condition), values)
-            while batch := rows.fetchmany(_BATCH):
-                batch = sorted(early + batch, key=_ASKED)
-                early = batch[-_MOST_OVERTAKEN:]
-                yield batch[:-_MOST_OVERTAKEN]
-        yield early
-
-    def packed_operations(self) -> Iterator[tuple[Any, ...]]:
-        """All packed operations, each with its request's method, route and path, and a site.
-
-        These are numbers for ``unpack``; the path is ``None`` where there is a route, and all three
-        are where there is no request. The site is where the connection was asked for.
-        """
-        values = {"empty": self.unpack.number_of("")}
-        with readable(self._file):
-            for column, join, where in (_LATEST, _EARLIER):
-                query = f"{_OPERATIONS.format(column, join)} {where}"
-                yield from self._database.execute(query, values)
-
-    def request_counts(self) -> dict[str, int]:
-        """How many requests of each name were recorded, with a checkout or without."""
-        values = {"empty": self.unpack.number_of("")}
-        counts: Counter[str] = Counter()
-        with readable(self._file):
-            for method, route, path, number in self._database.execute(_REQUEST_COUNTS, values):
-                counts[self.unpack.request_name(method, route, path)] += number
-        return counts
-
-    def query(self, sql: str, values: Values = ()) -> list[tuple[Any, ...]]:
-        """The answer to a question in SQL."""
-        with readable(self._file):
-            return self._database.execute(sql, values).fetchall()
-
-    def _numbered_requests(self, which: str, values: Values) -> Iterator[tuple[int, Request]]:
-        query = f"SELECT * FROM packed_requests {which} ORDER BY started"  # noqa: S608
-        with readable(self._file):
-            for row in self._database.execute(query, values):
-                yield row[0], self.unpack.request(row)
-
-    def _unpacked(
-        self, batch: Sequence[Sequence[Any]], requests: dict[int, Request]
-    ) -> Iterator[Checkout]:
-        """Checkouts of joined rows; requests that are not known yet become so."""
-        ids = [row[0] for row in batch]
-        earlier = _grouped(_of(self._database, "packed_operations", "checkout_id", ids), key=0)
-        samples = _grouped(_of(self._database, "packed_samples", "checkout_id", ids), key=1)
-        unpack = self.unpack
-        for row in batch:
-            key = row[_CHECKOUT_COLUMNS]
-            request = requests.get(key)
-            if request is None and key is not None:
-                request = requests[key] = unpack.request(row[_CHECKOUT_COLUMNS:])
-            yield unpack.checkout(
-                row[:_CHECKOUT_COLUMNS],
-                self.pools[row[1]],
-                request,
-                earlier.get(row[0], ()),
-                samples.get(row[0], ()),
-            )
-
-
-def _process(meta: dict[str, str], origin_ns: int) -> Process:
-    return Process(
-        pid=int(meta["pid"]),
-        parent_pid=int(meta["parent_pid"]),
-        argv=tuple(json.loads(meta["argv"])),
-        began=(int(meta["monotonic_ns"]) - origin_ns) / 1e9,
-        began_wall=int(meta["wall_ns"]) / 1e9,
-        written=(int(meta.get("written_ns", meta["monotonic_ns"])) - origin_ns) / 1e9,
-        finished=meta.get("finished") == "1",
-        dropped=int(meta.get("dropped", 0)),
-        errors=int(meta.get("errors", 0)),
-        versions=json.loads(meta["versions"]),
-        poolhog_version=meta["poolhog_version"],
-        sampling_interval=float(meta["sampling_interval_s"]),
-    )
-
-
-def _pools(database: sqlite3.Connection, file: Path, process: Process) -> dict[int, Pool]:
-    return {
-        key: Pool(f"{file.stem}.{key}", process, *values)
-        for key, *values in database.execute("SELECT * FROM pools ORDER BY id")
-    }
-
-
-def _of(
-    database: sqlite3.Connection, table: str, column: str, keys: Iterable[int]
-) -> Iterator[Sequence[Any]]:
-    """The rows of a table whose column is one of the keys, in order of their ids."""
-    return database.execute(
-        f"SELECT * FROM {table} WHERE {column} IN (SELECT value FROM json_each(?)) ORDER BY 1, 2",  # noqa: S608
-        [json.dumps(list(keys))],
-    )
-
-
-def _grouped(rows: Iterable[Sequence[Any]], key: int) -> dict[int, list[Sequence[Any]]]:
-    found: dict[int, list[Sequence[Any]]] = {}
-    for row in rows:
-        found.setdefault(row[key], []).append(row)
-    return found
