@@ -6,7 +6,7 @@ import pytest
 from runs import Costs, run_of, steady
 
 from poolhog.analysis.comparison import compare
-from poolhog.analysis.conditions import conditions, outcomes
+from poolhog.analysis.conditions import answers, conditions
 from poolhog.errors import PoolhogError
 
 PLAIN = run_of(steady(1))
@@ -78,14 +78,14 @@ def test_a_mistake_says_what_there_is(text: str, told: str) -> None:
     ],
 )
 def test_parked_time_that_doubled(text: str, holds: bool) -> None:
-    (outcome,) = outcomes(compare(PLAIN, WORSE), conditions([text]))
-    assert (outcome.holds, outcome.is_uncertain) == (holds, False)
+    (answer,) = answers(compare(PLAIN, WORSE), conditions([text]))
+    assert (answer.holds, answer.is_uncertain) == (holds, False)
 
 
 def test_a_new_finding() -> None:
     (wanted,) = conditions(["new-findings"])
-    assert [o.holds for o in outcomes(compare(CLEAN, PLAIN), [wanted])] == [True]
-    assert [o.holds for o in outcomes(compare(PLAIN, CLEAN), [wanted])] == [False]
+    assert [o.holds for o in answers(compare(CLEAN, PLAIN), [wanted])] == [True]
+    assert [o.holds for o in answers(compare(PLAIN, CLEAN), [wanted])] == [False]
 
 
 def test_a_change_within_the_spread_does_not_hold_and_is_told() -> None:
@@ -94,11 +94,11 @@ def test_a_change_within_the_spread_does_not_hold_and_is_told() -> None:
     change = comparison.total.change("parked")
     assert abs(change.relative) > 0.01, "the two have the same by chance: take another seed"
     sign = ">+" if change.relative > 0 else "<-"
-    (outcome,) = outcomes(comparison, conditions([f"parked{sign}1%"]))
-    assert (outcome.holds, outcome.is_uncertain) == (False, True)
+    (answer,) = answers(comparison, conditions([f"parked{sign}1%"]))
+    assert (answer.holds, answer.is_uncertain) == (False, True)
 
 
 def test_where_there_is_nothing_only_limits_hold_of_what_there_is() -> None:
     wanted = conditions(["parked>+1%", "parked>100ms", "parked<100ms"])
-    assert [o.holds for o in outcomes(compare(NOTHING, PLAIN), wanted)] == [False, True, False]
-    assert not any(o.holds for o in outcomes(compare(PLAIN, NOTHING), wanted))
+    assert [o.holds for o in answers(compare(NOTHING, PLAIN), wanted)] == [False, True, False]
+    assert not any(o.holds for o in answers(compare(PLAIN, NOTHING), wanted))

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from poolhog.analysis.matching import pairs
 from poolhog.analysis.measures import MEASURES, Value, Work, measure_of
-from poolhog.analysis.report import NO_CONNECTION
 from poolhog.analysis.spread import (
     ALPHA,
     Range,
@@ -216,7 +215,7 @@ def compare(before: Run, after: Run, text: str | None = None) -> Comparison:
 
 def _naming(text: str | None) -> Callable[[str], bool]:
     wanted = (text or "").casefold()
-    return lambda name: name != NO_CONNECTION and wanted in name.casefold()
+    return lambda name: wanted in name.casefold()
 
 
 def _route(name: str, before: Work, after: Work) -> RouteChange:

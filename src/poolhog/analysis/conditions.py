@@ -47,7 +47,7 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Answer:
     """Whether a condition holds, and the change that it is about, if both runs tell of it.
 
     ``is_uncertain``: it would hold, but the change is not known to be larger than the spread.
@@ -74,27 +74,27 @@ def conditions(given: Iterable[str]) -> tuple[Condition, ...]:
     return found
 
 
-def outcomes(comparison: Comparison, wanted: Iterable[Condition]) -> Iterator[Outcome]:
+def answers(comparison: Comparison, wanted: Iterable[Condition]) -> Iterator[Answer]:
     """What the conditions come to, of all routes that are compared."""
     for condition in wanted:
-        yield _outcome(comparison, condition)
+        yield _answer(comparison, condition)
 
 
-def _outcome(comparison: Comparison, condition: Condition) -> Outcome:
+def _answer(comparison: Comparison, condition: Condition) -> Answer:
     if condition.measure is None:
-        return Outcome(condition, bool(comparison.found(Verdict.NEW)))
+        return Answer(condition, bool(comparison.found(Verdict.NEW)))
     if not comparison.total.changes:
-        return Outcome(condition, _holds_alone(comparison, condition))
+        return Answer(condition, _holds_alone(comparison, condition))
     change = comparison.total.change(condition.measure)
     value = change.relative if condition.is_relative else change.after.whole
     # To the last digit that is told: -0.1 is 10 % less also in binary.
     beyond = value - condition.limit
     holds = beyond < -_NOTHING if condition.is_less else beyond > _NOTHING
     if not condition.is_relative or not holds:
-        return Outcome(condition, holds, change)
+        return Answer(condition, holds, change)
     is_tiny = abs(change.difference) < change.measure.least
     is_certain = (change.is_certain or change.verdict is None) and not is_tiny
-    return Outcome(condition, is_certain, change, not is_certain)
+    return Answer(condition, is_certain, change, not is_certain)
 
 
 _NOTHING = 1e-9

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from poolhog.analysis.comparison import Comparison, Run
-    from poolhog.analysis.conditions import Outcome
+    from poolhog.analysis.conditions import Answer
     from poolhog.analysis.thresholds import Thresholds
     from poolhog.trace.reader import ProcessReader
 
@@ -86,7 +86,7 @@ def compare(
     if as_json and as_markdown:
         raise PoolhogError("--json and --markdown are two forms: choose one")
     from poolhog.analysis.comparison import compare as compare_runs
-    from poolhog.analysis.conditions import conditions, outcomes
+    from poolhog.analysis.conditions import answers, conditions
     from poolhog.analysis.thresholds import Thresholds
 
     wanted = conditions(fail_on if fail_on is not None else [GATE])
@@ -100,10 +100,10 @@ def compare(
         one, other = page.runs
         comparison = _checked(compare_runs(one, other, route), route)
         page.write(comparison)
-    found = tuple(outcomes(comparison, wanted))
+    found = tuple(answers(comparison, wanted))
     form = Form.JSON if as_json else Form.MARKDOWN if as_markdown else Form.TEXT
     _print(comparison, found, form, top, (str(before), str(after)))
-    if any(outcome.holds for outcome in found):
+    if any(answer.holds for answer in found):
         raise typer.Exit(1)
 
 
@@ -135,7 +135,7 @@ def _checked(comparison: Comparison, text: str | None) -> Comparison:
 
 def _print(
     comparison: Comparison,
-    found: Sequence[Outcome],
+    found: Sequence[Answer],
     form: Form,
     top: int,
     targets: tuple[str, str],

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from poolhog.analysis.comparison import Change, Comparison, FindingChange, RouteChange
-    from poolhog.analysis.conditions import Outcome
+    from poolhog.analysis.conditions import Answer
     from poolhog.analysis.findings import Finding
     from poolhog.analysis.measures import Measure, Work
     from poolhog.analysis.spread import Range
@@ -157,25 +157,25 @@ def _about_measures(comparison: Comparison) -> str:
     return f"Nothing else changed beyond the spread{doubtful}."
 
 
-def gate_lines(outcomes: Sequence[Outcome], comparison: Comparison) -> Iterator[tuple[bool, str]]:
+def gate_lines(answers: Sequence[Answer], comparison: Comparison) -> Iterator[tuple[bool, str]]:
     """What the conditions came to: whether each holds, and the numbers."""
-    for outcome in outcomes:
-        yield outcome.holds, f"{outcome.condition.text}: {_outcome(outcome, comparison)}"
+    for answer in answers:
+        yield answer.holds, f"{answer.condition.text}: {_answer(answer, comparison)}"
 
 
-def _outcome(outcome: Outcome, comparison: Comparison) -> str:
-    answer = "yes" if outcome.holds else "no"
-    if outcome.condition.text == NEW_FINDINGS:
-        return f"{answer}, {len(comparison.found(Verdict.NEW))} new"
-    change = outcome.change
+def _answer(answer: Answer, comparison: Comparison) -> str:
+    word = "yes" if answer.holds else "no"
+    if answer.condition.text == NEW_FINDINGS:
+        return f"{word}, {len(comparison.found(Verdict.NEW))} new"
+    change = answer.change
     if change is None:
-        return f"{answer}, there is nothing to compare it with"
-    if not outcome.condition.is_relative:
-        return f"{answer}, {told(change.measure, change.after.whole)}"
+        return f"{word}, there is nothing to compare it with"
+    if not answer.condition.is_relative:
+        return f"{word}, {told(change.measure, change.after.whole)}"
     numbers = f"{both(change)} ({change_text(change)})"
-    if not outcome.is_uncertain:
-        return f"{answer}, {numbers}"
-    return f"{answer}, {numbers} is {verdict_text(change) or WITHIN_SPREAD}"
+    if not answer.is_uncertain:
+        return f"{word}, {numbers}"
+    return f"{word}, {numbers} is {verdict_text(change) or WITHIN_SPREAD}"
 
 
 def quiet_routes(comparison: Comparison) -> Iterator[tuple[Verdict, Sequence[RouteChange]]]:

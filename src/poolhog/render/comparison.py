@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         FindingChange,
         RouteChange,
     )
-    from poolhog.analysis.conditions import Outcome
+    from poolhog.analysis.conditions import Answer
 
 _GUTTER = 10
 _STYLES = {
@@ -64,14 +64,14 @@ class Layout:
 
 
 def comparison_lines(
-    comparison: Comparison, outcomes: Sequence[Outcome], layout: Layout
+    comparison: Comparison, answers: Sequence[Answer], layout: Layout
 ) -> Iterator[Text]:
     """The comparison; first comes the conclusion, last what to type next."""
     blocks = (
         (
             *_notes(comparison, layout),
             *_conclusion(comparison, layout.width),
-            *_gate(outcomes, comparison, layout.width),
+            *_gate(answers, comparison, layout.width),
         ),
         tuple(_runs(comparison)),
         *_findings(comparison, layout),
@@ -102,8 +102,8 @@ def _conclusion(comparison: Comparison, width: int) -> Iterator[Text]:
         yield Text(line, "bold")
 
 
-def _gate(outcomes: Sequence[Outcome], comparison: Comparison, width: int) -> Iterator[Text]:
-    for holds, line in gate_lines(outcomes, comparison):
+def _gate(answers: Sequence[Answer], comparison: Comparison, width: int) -> Iterator[Text]:
+    for holds, line in gate_lines(answers, comparison):
         style = "bold red" if holds else TERMINAL_MUTED
         for part in folded_lines(f"{'failed' if holds else 'passed'}  {line}", width, 8):
             yield Text(part, style)

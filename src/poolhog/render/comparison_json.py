@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from poolhog.analysis.comparison import Change, Comparison, FindingChange, RouteChange, Run
-    from poolhog.analysis.conditions import Outcome
+    from poolhog.analysis.conditions import Answer
     from poolhog.analysis.findings import Finding
     from poolhog.analysis.measures import Work
 
 
-def comparison_json(comparison: Comparison, outcomes: Sequence[Outcome] = ()) -> dict[str, Any]:
+def comparison_json(comparison: Comparison, answers: Sequence[Answer] = ()) -> dict[str, Any]:
     """The comparison of JSON's values only."""
     total = comparison.total
     return {
         "conclusion": conclusion(comparison),
-        "failed": any(outcome.holds for outcome in outcomes),
-        "conditions": [_outcome(outcome) for outcome in outcomes],
+        "failed": any(answer.holds for answer in answers),
+        "conditions": [_answer(answer) for answer in answers],
         "before": _run(comparison.before, total.before),
         "after": _run(comparison.after, total.after),
         "totals": _route(total),
@@ -34,12 +34,12 @@ def comparison_json(comparison: Comparison, outcomes: Sequence[Outcome] = ()) ->
     }
 
 
-def _outcome(outcome: Outcome) -> dict[str, Any]:
-    change = outcome.change
+def _answer(answer: Answer) -> dict[str, Any]:
+    change = answer.change
     return {
-        "condition": outcome.condition.text,
-        "holds": outcome.holds,
-        "within_spread": outcome.is_uncertain,
+        "condition": answer.condition.text,
+        "holds": answer.holds,
+        "within_spread": answer.is_uncertain,
         "before": change.before.whole if change is not None else None,
         "after": change.after.whole if change is not None else None,
         "change": _finite(change.relative) if change is not None else None,

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from poolhog.analysis.comparison import Change, Comparison, FindingChange, RouteChange
-    from poolhog.analysis.conditions import Outcome
+    from poolhog.analysis.conditions import Answer
 
 MOST = 20
 """Findings, and routes with news: GitHub takes no more than 65,536 characters."""
@@ -48,14 +48,14 @@ _BROKEN = "&#8203;"
 _PLAIN = frozenset(" .,:;/()+=-%…→÷\N{MULTIPLICATION SIGN}✅❌")
 
 
-def comparison_markdown(comparison: Comparison, outcomes: Sequence[Outcome]) -> str:
+def comparison_markdown(comparison: Comparison, answers: Sequence[Answer]) -> str:
     """The comparison, with the conclusion as its heading."""
     lines = [
         f"### poolhog: {_text(conclusion(comparison))}",
         "",
         *(
             f"- {'❌' if holds else '✅'} {_text(line)}"
-            for holds, line in gate_lines(outcomes, comparison)
+            for holds, line in gate_lines(answers, comparison)
         ),
         "",
         *_findings(comparison.findings),
@@ -82,7 +82,7 @@ def _findings(findings: Sequence[FindingChange]) -> Iterator[str]:
     if not findings:
         return
     yield from _table(
-        ("", "finding", "line", "of each request"),
+        ("", "finding", "line", "wasted"),
         (
             (
                 _MARKS.get(found.verdict, found.verdict.value),
@@ -109,7 +109,7 @@ def _line(found: FindingChange) -> str:
 def _wasted(found: FindingChange) -> str:
     if found.change is None:
         return amount(found.finding)
-    return f"{both(found.change)} ({change_text(found.change)})"
+    return f"{both(found.change)} of each request ({change_text(found.change)})"
 
 
 def _measures(comparison: Comparison) -> Iterator[str]:

@@ -71,7 +71,7 @@ _MEANINGS = {
 def _findings(findings: Sequence[FindingChange]) -> Table:
     columns = (
         *(Column(name, is_number=False) for name in ("verdict", "finding", "line", "function")),
-        *(Column(name, is_number=False) for name in ("source", "of each request")),
+        *(Column(name, is_number=False) for name in ("source", "wasted")),
     )
     rows = [_finding(found) for found in findings[:MOST_ROWS]]
     left_out = _left_out(len(findings) - MOST_ROWS, "finding")
@@ -82,7 +82,7 @@ def _finding(found: FindingChange) -> Sequence[Cell]:
     site = found.finding.site
     wasted = amount(found.finding)
     if found.change is not None:
-        wasted = f"{both(found.change)}, {change_text(found.change)}"
+        wasted = f"{both(found.change)} of each request, {change_text(found.change)}"
     moved = f"was at {place(found.before)}" if found.has_moved and found.before else ""
     return (
         _text(found.verdict.value),
