@@ -44,12 +44,12 @@ def test_a_run_beside_itself_is_never_news(some: list[Checkout]) -> None:
 
 def test_two_halves_of_a_steady_run_are_hardly_ever_news() -> None:
     alarms = []
-    for seed in range(60):
+    for seed in range(40):
         whole = steady(seed, 300, ROUTES)
         alarms += (
             [found] if (found := news(compare(run_of(whole[:150]), run_of(whole[150:])))) else []
         )
-    assert len(alarms) <= 4, alarms
+    assert len(alarms) <= 3, alarms
 
 
 def queued(seed: int, number: int, load: float) -> list[Checkout]:
@@ -71,7 +71,7 @@ def queued(seed: int, number: int, load: float) -> list[Checkout]:
 
 def test_nor_are_two_halves_of_a_run_that_queues() -> None:
     alarms = 0
-    for seed in range(25):
+    for seed in range(20):
         whole = queued(seed, 1000, load=0.7)
         one, other = run_of(whole[:500]), run_of(whole[500:])
         alarms += bool(news(compare(one, other)))
