@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from traces import HOSTILE, hostile_trace
 
+from poolhog.analysis.comparison import Run, compare
 from poolhog.analysis.report import read_report
+from poolhog.analysis.series import Series
 from poolhog.analysis.thresholds import Thresholds
 from poolhog.analysis.whole import read_whole
+from poolhog.cli.page import request_counts
 from poolhog.render.page import page_html
 from poolhog.render.page.data import page_data
 from poolhog.render.page.inline import digest
@@ -58,8 +61,14 @@ class Seen(HTMLParser):
 
 
 def page_of(*traces: Path) -> str:
-    sides = [(trace.name, read_whole(stream_trace(trace), Thresholds())) for trace in traces]
-    return page_html(page_data(sides, version="0.1.0"))
+    sides, runs = [], []
+    for trace in traces:
+        series = Series()
+        whole = read_whole(stream_trace(trace), Thresholds(), companions=[series])
+        sides.append((trace.name, whole))
+        runs.append(Run(trace.name, whole.report, series, request_counts(whole.readers)))
+    compared = compare(runs[0], runs[1]) if len(runs) > 1 else None
+    return page_html(page_data(sides, version="0.1.0"), compared)
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -79,6 +88,21 @@ def test_no_text_of_a_trace_becomes_part_of_the_page(text: str, tmp_path: Path) 
     assert len(seen.raw["script"]) == 2
     (pool,) = seen.data["sides"][0]["report"]["pools"]
     assert pool["name"].replace("⟨U+202E⟩", "\u202e").startswith(text[:8])
+
+
+def test_what_changed_is_no_part_of_the_page_either(tmp_path: Path) -> None:
+    text = "".join(HOSTILE)
+    for name in ("hostile", "plain"):
+        (tmp_path / name).mkdir()
+        hostile_trace(tmp_path / name, text if name == "hostile" else "x")
+    traces = [tmp_path / name / "trace" for name in ("hostile", "plain")]
+    page = page_of(*traces)
+    seen, plain = Seen(page), Seen(page_of(traces[1], traces[1]))
+    assert "What changed, by route" in seen.text
+    assert seen.tags.count("script") == 2
+    assert set(seen.tags) == set(plain.tags)
+    assert not [name for _, name, _ in seen.attributes if name.startswith("on") or name == "style"]
+    assert not re.search("[\u2028\u2029\u202a-\u202e\u2066-\u2069]", page)
 
 
 def test_a_lone_surrogate_and_a_long_statement_can_be_written(tmp_path: Path) -> None:
