@@ -14,7 +14,7 @@ from poolhog.analysis.dump import Life
 from poolhog.cli.dump import life
 from poolhog.cli.page import read_page, request_counts
 from poolhog.cli.reading import Reading
-from poolhog.cli.target import UnusedError, read, trace_directory
+from poolhog.cli.target import read, trace_directory
 from poolhog.errors import PoolhogError
 
 if TYPE_CHECKING:
@@ -96,6 +96,8 @@ def compare(
             one, other = (_read(given, thresholds, reading) for given in (before, after))
         comparison = _checked(compare_runs(one, other, route), route)
     else:
+        for given in (before, after):
+            trace_directory(given)
         page = read_page((before, after), thresholds, html)
         one, other = page.runs
         comparison = _checked(compare_runs(one, other, route), route)
@@ -109,13 +111,10 @@ def compare(
 
 def _read(given: Path, thresholds: Thresholds, reading: Reading) -> Run:
     from poolhog.analysis.comparison import Run
-    from poolhog.analysis.report import EMPTY, read_report
+    from poolhog.analysis.report import read_report
     from poolhog.analysis.series import Series
 
-    try:
-        directory = trace_directory(given)
-    except UnusedError:
-        return Run(given.name, EMPTY, Series(), {})
+    directory = trace_directory(given)
 
     def read_run(readers: Sequence[ProcessReader]) -> Run:
         series = Series()
