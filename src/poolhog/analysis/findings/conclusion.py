@@ -49,7 +49,7 @@ def _finding(run: Run, entry: Entry) -> Finding:
     waited = run.waits.during(entry.wasted)
     return Finding(
         kind=entry.kind,
-        site=entry.blame.site,
+        site=entry.where.site,
         routes=_ranked(entry.routes),
         checkouts=entry.checkouts,
         seconds=entry.whole,
@@ -58,7 +58,7 @@ def _finding(run: Run, entry: Entry) -> Finding:
         waiters=_ranked(waited),
         detail=detail(entry, run.churning),
         advice=advice(entry),
-        awaiting=entry.blame.awaiting,
+        awaiting=entry.where.awaiting,
         example=entry.example,
     )
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from poolhog.analysis.accounting import told as told_of
 from poolhog.analysis.accounting import told_gaps
-from poolhog.analysis.findings.blame import Blame, blame
 from poolhog.analysis.findings.churn import Churning
 from poolhog.analysis.findings.conclusion import Run, conclude
 from poolhog.analysis.findings.finding import FindingKind
@@ -19,6 +18,7 @@ from poolhog.analysis.findings.moments import Nested, is_lost
 from poolhog.analysis.findings.names import abbreviated, route_of
 from poolhog.analysis.findings.tally import Tally
 from poolhog.analysis.findings.waits import Waits
+from poolhog.analysis.findings.where import Where, departure
 from poolhog.analysis.thresholds import Thresholds
 from poolhog.model import Outcome
 
@@ -147,7 +147,7 @@ class Finder:
         self._run.tally.add(
             FindingKind.CONNECTION_CHURN,
             checkout,
-            Blame(checkout.site),
+            Where(checkout.site),
             [(granted - checkout.connecting, granted)],
             key=pool.churning.group,
         )
@@ -158,7 +158,7 @@ class Finder:
         entry = self._run.tally.add(
             FindingKind.POOL_TIMEOUT,
             checkout,
-            Blame(checkout.site),
+            Where(checkout.site),
             [(checkout.asked, gave_up)],
             weight=waited,
         )
@@ -173,7 +173,7 @@ class Finder:
             entry = self._run.tally.add(
                 FindingKind.LOST_WRITE,
                 checkout,
-                Blame(write.site or checkout.site),
+                Where(write.site or checkout.site),
                 [(write.started, ended)],
                 weight=1.0,
             )
@@ -206,7 +206,7 @@ def _nested(outer: Lent, until: float) -> list[Nested]:
         Nested(
             inner.checkout.asked,
             min(inner.end, outer.end, until),
-            blame(inner.checkout.site, outer.checkout.site),
+            departure(inner.checkout.site, outer.checkout.site),
             inner.depth,
         )
         for inner in outer.inner

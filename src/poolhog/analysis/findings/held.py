@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from poolhog.analysis.accounting import State, end_of
-from poolhog.analysis.findings.blame import Blame, innermost_line
 from poolhog.analysis.findings.finding import FindingKind
 from poolhog.analysis.findings.moments import Moments
 from poolhog.analysis.findings.names import between, place
 from poolhog.analysis.findings.pieces import around, pieces
+from poolhog.analysis.findings.where import Where, innermost_line
 from poolhog.model import Outcome
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class _Occurrence:
     """What was found of one kind at one line in one checkout; ``note`` is evidence in words."""
 
     kind: FindingKind
-    blame: Blame
+    where: Where
     note: str
     spans: list[Span] = field(default_factory=list)
 
@@ -88,7 +88,7 @@ class Holding:
                 self.miss(checkout.site, untold=piece.seconds)
             elif kind is not None:
                 occurrence = _occurrence(checkout, kind, piece, moments)
-                occurrence = found.setdefault((kind, occurrence.blame.site), occurrence)
+                occurrence = found.setdefault((kind, occurrence.where.site), occurrence)
                 occurrence.spans.append((piece.started, piece.ended))
         if moments.lost_from is not None:
             self._keep_lost(checkout, (moments.lost_from, end_of(checkout, until)), found)
@@ -121,17 +121,17 @@ class Holding:
             kind = occurrence.kind
             least = self._least.get(kind, 0.0)
             if not least or sum(o.seconds for o in found if o.kind is kind) >= least:
-                entry = self._tally.add(kind, checkout, occurrence.blame, occurrence.spans)
+                entry = self._tally.add(kind, checkout, occurrence.where, occurrence.spans)
                 entry.tell(occurrence.note, occurrence.seconds)
 
     def _keep_nested(self, checkout: Checkout, nested: Sequence[Nested]) -> None:
         for one in nested:
             kind = FindingKind.NESTED_CHECKOUT
             if one.spans:
-                entry = self._tally.add(kind, checkout, one.blame, one.spans)
+                entry = self._tally.add(kind, checkout, one.where, one.spans)
             else:
                 whole = [(one.started, one.ended)]
-                entry = self._tally.add(kind, checkout, one.blame, whole, weight=0.0)
+                entry = self._tally.add(kind, checkout, one.where, whole, weight=0.0)
             entry.most = max(entry.most, one.depth)
 
     def _keep_lost(
@@ -143,7 +143,7 @@ class Holding:
         """A connection that is not given back counts, be it for a moment only."""
         kind = FindingKind.NEVER_RETURNED
         if (kind, checkout.site) not in found:
-            entry = self._tally.add(kind, checkout, Blame(checkout.site), [unused], weight=0.0)
+            entry = self._tally.add(kind, checkout, Where(checkout.site), [unused], weight=0.0)
             entry.tell(_fate(checkout))
 
     def _keep_starved(self, checkout: Checkout, ready: Sequence[Piece]) -> None:
@@ -155,7 +155,7 @@ class Holding:
             line = innermost_line(longest.seen)
             if line is None:
                 continue  # a thread, which has no loop, or a loop that could not be seen
-            where = Blame(line, _below(longest.seen, line))
+            where = Where(line, _below(longest.seen, line))
             key = f"{line.file}:{line.function}"
             spans = [(piece.started, piece.ended) for piece in run]
             self._tally.add(FindingKind.STARVED_LOOP, checkout, where, spans, key=key)

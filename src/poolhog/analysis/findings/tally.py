@@ -12,8 +12,8 @@ from poolhog.analysis.findings.names import route_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from poolhog.analysis.findings.blame import Blame
     from poolhog.analysis.findings.finding import FindingKind
+    from poolhog.analysis.findings.where import Where
     from poolhog.model import Checkout, Pool, Site
 
     Key = tuple[FindingKind, str, int, str]
@@ -60,7 +60,7 @@ class Entry:
     kind: FindingKind
     group: str | None
     pool: Pool
-    blame: Blame
+    where: Where
     example: Example
     seconds: float = 0.0
     estimated: float = 0.0
@@ -88,7 +88,7 @@ class Entry:
     def add(
         self,
         checkout: Checkout,
-        blame: Blame,
+        where: Where,
         spans: Sequence[tuple[float, float]],
         weight: float | None = None,
     ) -> None:
@@ -100,7 +100,7 @@ class Entry:
         seconds = sum(ended - started for started, ended in spans)
         if not self.checkouts or seconds > self.longest:
             self.longest = seconds
-            self.blame = blame
+            self.where = where
             self.example = _example(checkout, spans)
         self.checkouts += 1
         route = route_of(checkout)
@@ -141,20 +141,20 @@ class Tally:
         self,
         kind: FindingKind,
         checkout: Checkout,
-        blame: Blame,
+        where: Where,
         spans: Sequence[tuple[float, float]],
         *,
         weight: float | None = None,
         key: str | None = None,
     ) -> Entry:
         """Add an occurrence; ``key`` groups what is one thing although the lines differ."""
-        full_key = _key(kind, blame.site, key)
+        full_key = _key(kind, where.site, key)
         entry = self._entries.get(full_key)
         if entry is None:
             entry = self._entries[full_key] = Entry(
-                kind, key, checkout.pool, blame, _example(checkout, spans)
+                kind, key, checkout.pool, where, _example(checkout, spans)
             )
-        entry.add(checkout, blame, spans, weight)
+        entry.add(checkout, where, spans, weight)
         return entry
 
 
