@@ -159,7 +159,7 @@ def test_the_json_says_who_held_what(recorded: Recorded) -> None:
     assert worst["site"]["source"] == "await asyncio.sleep(seconds)"
     assert worst["routes"] == [SLEEPING]
     assert worst["waiters"] == [SLEEPING]
-    assert worst["waited_s"] == pytest.approx(totals["queueing_s"], rel=0.2)
+    assert worst["made_wait_s"] == pytest.approx(totals["queueing_s"], rel=0.2)
     assert worst["seconds"] == pytest.approx(totals["parked_s"], rel=0.05)
 
 

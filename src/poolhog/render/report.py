@@ -102,8 +102,8 @@ def _accusation(finding: Finding) -> str:
     told = f"{deed[0].upper()}{deed[1:]}" if finding.site is None else deed
     if finding.share >= _LEAST_SHARE:
         told += f": {percent(finding.share)} of all use"
-    if finding.waited:
-        told += f". {_waiters(finding)} waited {seconds(finding.waited)} for it"
+    if finding.made_wait:
+        told += f". {_waiters(finding)} waited {seconds(finding.made_wait)} for it"
     return told + "."
 
 
@@ -245,8 +245,8 @@ def _evidence(finding: Finding) -> Iterator[str]:
     if finding.routes:
         yield f"in {_listed(finding.routes, 2)}"
     yield finding.detail
-    if finding.waited:
-        yield f"{_waiters(finding)} waited {seconds(finding.waited)} for it"
+    if finding.made_wait:
+        yield f"{_waiters(finding)} waited {seconds(finding.made_wait)} for it"
 
 
 def _indented(text: str, width: int, *, hanging: int = 0) -> Iterator[Text]:
