@@ -151,10 +151,9 @@ class _Uses(Turns):
 
     def each(self) -> Iterator[tuple[int, int, int, Sequence[int]]]:
         told, columns = self.told, len(_TOLD)
-        for index, (got, granted, over) in enumerate(
-            zip(self.got, self.granted, self.over, strict=True)
-        ):
-            yield got, granted, over, told[index * columns : (index + 1) * columns]
+        for index in self.contended:
+            spent = told[index * columns : (index + 1) * columns]
+            yield self.got[index], self.granted[index], self.over[index], spent
 
 
 class _QuietUses(Turns):
@@ -174,11 +173,10 @@ class _QuietUses(Turns):
             self.got = array("q", (granted - pinging for granted, pinging in pairs))
 
     def each(self) -> Iterator[tuple[int, int, int, Sequence[int]]]:
-        quiet = self.quiet
-        for got, granted, over, busy in zip(
-            self.got, quiet.granted, self.over, quiet.busy, strict=True
-        ):
-            yield got, granted, over, (busy, 0, 0, 0, over - granted - busy)
+        for index in self.contended:
+            granted, over = self.quiet.granted[index], self.over[index]
+            busy = self.quiet.busy[index]
+            yield self.got[index], granted, over, (busy, 0, 0, 0, over - granted - busy)
 
 
 class _OfPool:
@@ -266,22 +264,22 @@ class Blaming:
         for uses in turns:
             keys = [_Key(uses.route, state, uses.site, uses.site) for state in (*_TOLD, CONNECTING)]
             for got, granted, over, told in uses.each():
-                if not queue.concerns(got, over):
-                    continue
-                for waiting, units in queue.charge(got, granted):
-                    found[waiting, keys[-1]] += units
+                if got < granted:
+                    for waiting, units in queue.charge(got, granted):
+                        found[waiting, keys[-1]] += units
                 for waiting, units in queue.charge(granted, over):
                     _divide(found, waiting, keys, units, told)
                 self._see(pool.pool, queue, keys[0], got, over, 1)
         for key, spans in pool.pieces.items():
             busy = key._replace(state=State.BUSY.value, site=key.asked_at)
-            for started, ended in zip(spans[::2], spans[1::2], strict=True):
+            starts, ends = spans[::2], spans[1::2]
+            for index in queue.concerned(starts, ends):
+                started, ended = starts[index], ends[index]
                 for waiting, units in queue.charge(started, ended):
                     found[waiting, key] += units
                     found[waiting, busy] -= units
-                if key.place != busy.place:
-                    self._see(pool.pool, queue, key, started, ended, 1)
-                    self._see(pool.pool, queue, busy, started, ended, -1)
+                self._see(pool.pool, queue, key, started, ended, 1)
+                self._see(pool.pool, queue, busy, started, ended, -1)
         return found
 
     def _see(

@@ -31,16 +31,18 @@ _ASKED, _GOT, _OVER = range(3)
 class Turns:
     """Checkouts of one route: when each asked, when it left the queue, and when it was over.
 
-    What left the queue without a connection was over then.
+    What left the queue without a connection was over then. ``contended`` are the indexes of those
+    during which more wanted a connection than there were, once a queue was made of them.
     """
 
-    __slots__ = ("asked", "got", "over", "route")
+    __slots__ = ("asked", "contended", "got", "over", "route")
 
     def __init__(self, route: str) -> None:
         self.route = route
         self.asked = array("q")
         self.got = array("q")
         self.over = array("q")
+        self.contended: Sequence[int] = ()
 
     @property
     def queued(self) -> int:
@@ -67,6 +69,8 @@ class Queue:
         self._rates: list[int] = []
         self._clock: list[int] = []
         self._crowds: dict[str, _Crowd] = {}
+        # Of each spell, who had to wait in it.
+        self._crowded: list[dict[str, _Crowd]] = []
         if capacity is not None:
             for begin, end in _contended(capacity, turns):
                 self._begins.append(begin)
@@ -74,22 +78,37 @@ class Queue:
         if capacity is not None and self._begins:
             self._sweep(capacity, sorted(self._contenders(turns)))
 
-    def concerns(self, started: int, ended: int) -> bool:
-        """Whether more wanted a connection than there are, at any time between two instants."""
-        at = bisect_right(self._ends, started)
-        return at < len(self._begins) and self._begins[at] < ended
+    def concerned(self, starts: Iterable[int], ends: Iterable[int]) -> Iterator[int]:
+        """The indexes of those stretches in which more wanted a connection than there are.
+
+        They are in the order of their starts, or nearly, so most cost two comparisons.
+        """
+        if not self._begins:
+            return
+        before, begin = -math.inf, -math.inf
+        for index, (started, ended) in enumerate(zip(starts, ends, strict=True)):
+            if ended <= begin and before <= started:
+                continue
+            at = bisect_right(self._ends, started)
+            before = self._ends[at - 1] if at else -math.inf
+            begin = self._begins[at] if at < len(self._begins) else math.inf
+            if begin < ended:
+                yield index
 
     def charge(self, started: int, ended: int) -> Iterator[tuple[str, int]]:
         """What is charged to one who held a connection between two instants, by who waited.
 
         In parts of a microsecond, ``scale`` of which are one.
         """
-        if not self.concerns(started, ended):
+        at = bisect_right(self._ends, started)
+        if at == len(self._begins) or ended <= self._begins[at]:
             return
         first, last = self._at(started), self._at(ended)
         if first == last:
             return
-        for route, crowd in self._crowds.items():
+        is_one = at + 1 == len(self._begins) or ended <= self._begins[at + 1]
+        crowds = self._crowded[at] if is_one else self._crowds
+        for route, crowd in crowds.items():
             units = crowd.passed(last) - crowd.passed(first)
             if units:
                 yield route, units
@@ -102,12 +121,11 @@ class Queue:
             at += 1
 
     def _contenders(self, turns: Iterable[Turns]) -> Iterator[_Turn]:
-        begins, ends = self._begins, self._ends
         for some in turns:
-            for asked, got, over in zip(some.asked, some.got, some.over, strict=True):
-                at = bisect_right(ends, asked)
-                if at < len(begins) and begins[at] < over:
-                    yield _Turn(asked, got, over, some.route)
+            asked, got, over = some.asked, some.got, some.over
+            some.contended = list(self.concerned(asked, over))
+            for index in some.contended:
+                yield _Turn(asked[index], got[index], over[index], some.route)
 
     def _sweep(self, capacity: int, turns: Sequence[_Turn]) -> None:
         line = _Line(capacity, turns)
@@ -121,6 +139,7 @@ class Queue:
             holders = line.held if line.waiting else 0
             if not steps or steps[-1][1] != holders:
                 steps.append((at, holders))
+        self._crowded = [{} for _ in self._begins]
         self.scale = math.lcm(*{holders for _, holders in steps if holders}) * _FINENESS
         self._times = [at for at, _ in steps]
         self._rates = [self.scale // holders if holders else 0 for _, holders in steps]
@@ -128,7 +147,10 @@ class Queue:
         for (at, following), rate in zip(pairwise(self._times), self._rates, strict=False):
             self._clock.append(self._clock[-1] + (following - at) * rate)
         for route, changed in changes.items():
-            self._crowds[route] = _Crowd([(self._at(at), count) for at, count in changed])
+            crowd = _Crowd([(self._at(at), count) for at, count in changed])
+            self._crowds[route] = crowd
+            for at, _ in changed:
+                self._crowded[bisect_right(self._begins, at) - 1][route] = crowd
 
     def _at(self, instant: int) -> int:
         """What one request that waited all the time would have been charged a holder by then."""
