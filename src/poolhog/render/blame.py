@@ -15,7 +15,7 @@ from poolhog.render.palette import PAINTS, TERMINAL_MUTED
 from poolhog.render.unit import Unit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from poolhog.analysis.blame import Charge, Line
 
@@ -52,6 +52,10 @@ class Matrix(NamedTuple):
     def total(self) -> int:
         """All waiting."""
         return sum(self.cells.values())
+
+    def seconds(self, doers: Iterable[Doer], routes: Sequence[str]) -> float:
+        """How long these routes waited for these."""
+        return sum(self.cells.get((doer, route), 0) for doer in doers for route in routes) / 1e6
 
 
 def matrix(blame: Blame) -> Matrix:
@@ -133,12 +137,7 @@ def _columns(found: Matrix, most: int, number: int) -> Iterator[list[str]]:
     unit = Unit.of(found.total / 1e6)
     headings[0] += f" {unit.name}"
     for heading, group in zip(headings, groups, strict=True):
-        sums = [_sum(found, row, group) for row in rows]
-        yield [_shortened(heading), *(unit.told(microseconds / 1e6) for microseconds in sums)]
-
-
-def _sum(found: Matrix, doers: Sequence[Doer], routes: Sequence[str]) -> int:
-    return sum(found.cells.get((doer, route), 0) for doer in doers for route in routes)
+        yield [_shortened(heading), *(unit.told(found.seconds(row, group)) for row in rows)]
 
 
 def _shortened(heading: str) -> str:
