@@ -15,6 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poolhog.analysis.accounting import end_of, end_of_wait
+from poolhog.analysis.bins import Bins
+from poolhog.analysis.blame_bins import BlameBins
 from poolhog.analysis.report import Books
 from poolhog.analysis.thresholds import Thresholds
 from poolhog.model import Activity, OperationKind
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from poolhog.analysis.report import Report
-    from poolhog.model import Checkout, Process
+    from poolhog.model import Checkout
 
 OTHER = replace(PROCESS, pid=200, began=10e-6)
 PROCESSES = PROCESS, OTHER
@@ -38,9 +40,9 @@ SITES = make_site(1), make_site(2)
 END_US = 200
 
 
-def report(checkouts: Sequence[Checkout], processes: Sequence[Process] = PROCESSES) -> Report:
-    books = Books(Thresholds())
-    for process in processes:
+def report(checkouts: Sequence[Checkout], observer: BlameBins | None = None) -> Report:
+    books = Books(Thresholds(), observer=observer)
+    for process in PROCESSES:
         books.open(replace(process, written=END_US / 1e6), POOLS)
         for checkout in sorted(checkouts, key=lambda c: c.asked):
             if checkout.pool.process.pid == process.pid:
@@ -133,6 +135,17 @@ def test_it_is_who_held_the_pool_at_every_instant(some: list[Checkout]) -> None:
         # Each row is rounded by less than a microsecond; there is one for each state and site.
         assert abs(found[key] - wanted.get(key, Fraction(0))) < 6 * len(SITES)
     assert sum(found.values()) == sum(wanted.values())
+
+
+@given(st.lists(checkouts(), max_size=10), st.integers(1, 7))
+def test_bins_add_up_to_what_was_held_up(some: list[Checkout], count: int) -> None:
+    observer = BlameBins(Bins(0.0, END_US / 1e6, count))
+    found = report(some, observer=observer)
+    held = sum(charge.seconds for charge in found.blame.charges if charge.holding is not None)
+    rows = observer.rows.values()
+    slack = 1e-6 * (1 + len(found.blame.charges))
+    assert sum(sum(row.values()) for row in rows) == pytest.approx(held, abs=slack)
+    assert all(number > -1e-9 for row in rows for number in row.values())
 
 
 def test_the_burst_of_the_talk() -> None:
