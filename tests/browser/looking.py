@@ -79,7 +79,9 @@ def pixel(page: Page, x: float, y: float) -> str:
               const context = copy.getContext("2d", { willReadFrequently: true });
               timeline.draw();
               const ratio = devicePixelRatio;
-              context.drawImage(timeline.canvas, x * ratio, y * ratio, 1, 1, 0, 0, 1, 1);
+              // Between two pixels, they would be mixed.
+              const [left, top] = [Math.floor(x * ratio), Math.floor(y * ratio)];
+              context.drawImage(timeline.canvas, left, top, 1, 1, 0, 0, 1, 1);
               const [r, g, b] = context.getImageData(0, 0, 1, 1).data;
               return "#" + [r, g, b].map((part) => part.toString(16).padStart(2, "0")).join("");
             }""",

@@ -202,6 +202,17 @@ def test_averages_keep_the_sum(modules: Page) -> None:
     assert call(modules, "lanes", script, items) == pytest.approx([25, 155, 1, 0, 50])
 
 
+def test_who_is_to_blame_is_a_part_of_what_waited(modules: Page) -> None:
+    script = """((given) => {
+      const blame = given.map((waiting, name) => ({ name, waiting }));
+      const side = { length: 200, bins: { count: 2, waiting: [4, 1], blame } };
+      return [50, 150, 1000].map((at) => m.sharesAt(side, at));
+    })(given)"""
+    found = call(modules, "blame", script, [[2, 0], [1, 1.5]])
+    # A checkout counts for blame, a request for the queue: there may be more of the former.
+    assert found == [[0.5, 0.25], [0, 1], [0, 1]]
+
+
 def test_coarse_bins_keep_the_sum_when_they_are_cut_anew(modules: Page) -> None:
     script = """(() => {
       const bins = { count: 4, most_waiting: [0, 3, 0, 1] };

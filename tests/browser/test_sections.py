@@ -90,6 +90,23 @@ def test_what_changed_between_two_runs_comes_first(
     expect(routes.locator("[aria-sort]")).to_have_text("parked")
 
 
+def test_who_made_whom_wait_is_a_table_with_headings_both_ways(
+    open_page: OpenPage, pages: dict[str, Path]
+) -> None:
+    page = open_page(pages["orders"].as_uri())
+    grid = page.locator(".table", has=page.locator("table[data-key='blame']"))
+    row = grid.get_by_role("rowheader").first
+    expect(row).to_contain_text(re.compile(r"^\w+ at .+:\d+, "))
+    assert grid.get_by_role("columnheader").count() > 2
+    whole = column(page, "blame", "made")
+    assert whole
+    assert all(number >= 0 for number in whole)
+    darkest = grid.locator("td.heat-4").first
+    lightest = grid.locator("td.number:not([class*='heat'])").first
+    colour = "cell => getComputedStyle(cell).backgroundColor"
+    assert darkest.evaluate(colour) != lightest.evaluate(colour)
+
+
 def test_a_request_is_told_from_its_first_line_to_its_last(some: Page) -> None:
     lines = some.locator(".life .log li")
     at = [

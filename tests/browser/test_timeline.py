@@ -20,7 +20,7 @@ from browser.looking import (
     view,
 )
 from poolhog.analysis.accounting import State
-from poolhog.render.palette import PAINTS
+from poolhog.render.palette import PAINTS, SURFACES
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -39,6 +39,25 @@ def orders(open_pictures: OpenPictures) -> Page:
 @pytest.fixture
 def many(open_pictures: OpenPictures) -> Page:
     return open_pictures("many", reduced_motion="reduce")
+
+
+def test_the_queue_has_the_colour_of_who_is_to_blame_and_says_so(orders: Page) -> None:
+    legend = orders.get_by_role("list", name="Who made others wait")
+    expect(legend.get_by_role("listitem").first).to_contain_text(
+        "1 orders.py:31, orders.py confirm"
+    )
+    expect(legend.get_by_role("listitem").last).to_contain_text("others, or nobody")
+    found = orders.evaluate(
+        """() => {
+          const { layout, surface } = timeline;
+          const { queue, plot } = layout;
+          const x = plot.x + plot.width / 4;
+          const ratio = devicePixelRatio || 1;
+          const at = [x * ratio, (queue.y + queue.height - 3) * ratio, 1, 1];
+          return [...surface.context.getImageData(...at).data.slice(0, 3)];
+        }"""
+    )
+    assert f"#{bytes(found).hex()}" == SURFACES["blame1"][0]
 
 
 def test_the_spans_add_up_to_what_the_report_says(open_pictures: OpenPictures) -> None:

@@ -389,7 +389,7 @@ def test_pool_timeout(findings: Findings) -> None:
     parked, timeout = findings.about(ask_twice)
     assert parked.kind is FindingKind.PARKED_CHECKOUT
     assert parked.waiters == ("GET /small",)
-    assert 0 < parked.waited < parked.seconds
+    assert 0 < parked.made_wait < parked.seconds
     assert timeout.kind is FindingKind.POOL_TIMEOUT
     assert timeout.site is not None
     assert timeout.site.line == line_of("timeout")

@@ -159,8 +159,20 @@ def test_the_json_says_who_held_what(recorded: Recorded) -> None:
     assert worst["site"]["source"] == "await asyncio.sleep(seconds)"
     assert worst["routes"] == [SLEEPING]
     assert worst["waiters"] == [SLEEPING]
-    assert worst["waited_s"] == pytest.approx(totals["queueing_s"], rel=0.2)
+    assert worst["made_wait_s"] == pytest.approx(totals["queueing_s"], rel=0.2)
     assert worst["seconds"] == pytest.approx(totals["parked_s"], rel=0.05)
+    blame = found["blame"]
+    microseconds = sum(round(row["seconds"] * 1e6) for row in blame)
+    assert microseconds == round(totals["wait_s"] * 1e6)
+    at_its_line = [
+        row["seconds"] for row in blame if row["site"] is not None and row["site"]["line"] == LINE
+    ]
+    assert sum(at_its_line) == pytest.approx(worst["made_wait_s"], rel=0.02)
+    own = {
+        key: sum(r["seconds"] for r in blame if r["holding"] is None and r["state"] == key)
+        for key in ("connecting", "pinging")
+    }
+    assert own == pytest.approx({key: totals[f"{key}_s"] for key in own}, abs=1e-6)
 
 
 def test_a_threshold_makes_it_fine(recorded: Recorded) -> None:

@@ -92,6 +92,7 @@ def parked_checkout(
 
 
 POOL = make_pool()
+ONE = make_pool(size=1)
 
 
 def found(
@@ -131,19 +132,26 @@ class TestParked:
         assert finding.example.ended == pytest.approx(7.01)
 
     def test_who_waited_meanwhile(self) -> None:
-        hog = parked_checkout("c1", 1.0, 2.0)  # parked from 1.01 to 3.01
+        hog = parked_checkout("c1", 1.0, 2.0, pool=ONE)  # parked from 1.01 to 3.01
         other = make_request("r2", route="/other")
-        patient = make_checkout("c2", 2.0, 3.5, 3.5, pool=POOL, request=other)
-        late = make_checkout("c3", 3.2, 3.9, 3.9, pool=POOL, request=make_request("r3"))
+        patient = make_checkout("c2", 2.0, 3.5, 3.5, pool=ONE, request=other)
+        late = make_checkout("c3", 3.2, 3.9, 3.9, pool=ONE, request=make_request("r3"))
         elsewhere = make_checkout("c4", 2.0, 3.0, 3.0, pool=make_pool("p2"), request=other)
         finding = only(found(hog, patient, late, elsewhere), FindingKind.PARKED_CHECKOUT)
-        assert finding.waited == pytest.approx(1.01)
+        assert finding.made_wait == pytest.approx(1.01)
         assert finding.waiters == ("GET /other",)
 
-    def test_a_second_that_several_wait_and_hold_counts_once_per_waiter(self) -> None:
-        hogs = [parked_checkout(f"h{n}", 1.0, 2.0) for n in range(3)]
-        waits = [make_checkout(f"w{n}", 2.0, 3.0, 3.1, pool=POOL) for n in range(4)]
-        assert found(*hogs, *waits)[0].waited == pytest.approx(4.0)
+    def test_a_second_that_several_wait_is_shared_by_those_who_hold(self) -> None:
+        pool = make_pool(size=4)
+        hogs = [parked_checkout(f"h{n}", 1.0, 2.0, pool=pool) for n in range(3)]
+        other = make_checkout("c1", 1.0, 1.0, 5.0, pool=pool)
+        waits = [make_checkout(f"w{n}", 2.0, 3.0, 3.1, pool=pool) for n in range(8)]
+        assert found(*hogs, other, *waits)[0].made_wait == pytest.approx(8.0 * 3 / 4)
+
+    def test_nobody_is_made_to_wait_while_a_connection_is_free(self) -> None:
+        slow = make_checkout("c2", 2.0, 3.0, 3.1, pool=make_pool(size=2))
+        hog = parked_checkout("c1", 1.0, 2.0, pool=make_pool(size=2))
+        assert found(hog, slow)[0].made_wait == 0.0
 
     @pytest.mark.parametrize("activity", [RUNNING, READY])
     def test_what_is_not_parked_is_not_found(self, activity: Activity) -> None:
@@ -591,7 +599,7 @@ def test_what_was_counted_before_another_was_seen_beside_it_is_not_counted_twice
     assert told[FindingKind.PARKED_CHECKOUT] == pytest.approx(1.5)
 
 
-EVERYTHING = Thresholds(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+EVERYTHING = Thresholds(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 instants = st.floats(0.0, 10.0)
 
 

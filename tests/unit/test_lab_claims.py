@@ -281,7 +281,7 @@ def make_finding(source: str | None) -> Finding:
         checkouts=1,
         seconds=1.0,
         share=0.1,
-        waited=0.0,
+        made_wait=0.0,
         waiters=(),
         detail="",
         advice="",

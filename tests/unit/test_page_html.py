@@ -136,7 +136,13 @@ def test_the_report_of_the_page_is_that_of_json(tmp_path: Path) -> None:
     seen = Seen(page_of(tmp_path / "trace"))
     side = seen.data["sides"][0]
     expected = json.loads(json.dumps(report_json(read_report(readers, Thresholds()))))
+    blame = expected.pop("blame")
     assert side["report"] == expected
+    rows = side["tables"]["blame"]["rows"]
+    assert blame
+    assert sum(row["seconds"] for row in rows) == pytest.approx(expected["totals"]["wait_s"])
+    for row in rows:
+        assert sum(row["cells"]) == pytest.approx(row["seconds"])
     assert f"{expected['totals']['checkouts']:,}" in seen.text
 
 

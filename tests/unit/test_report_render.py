@@ -33,7 +33,7 @@ def finding(kind: FindingKind = FindingKind.PARKED_CHECKOUT, **changes: Any) -> 
         checkouts=10,
         seconds=50.1,
         share=0.83,
-        waited=25.0,
+        made_wait=25.0,
         waiters=(SYNCHRONIZE, "GET /notes"),
         detail="held 50.1 s in 10 checkouts (median 5.01 s, longest 5.02 s) between "
         "`SELECT … FROM notes` (service.py:45) and `UPDATE notes …` (service.py:55)",
@@ -79,7 +79,7 @@ def test_every_kind_has_a_verdict_with_its_line(kind: FindingKind) -> None:
 
 
 def test_what_wasted_nothing_has_no_share() -> None:
-    one = finding(FindingKind.POOL_TIMEOUT, seconds=0.0, share=0.0, waited=0.0, checkouts=6)
+    one = finding(FindingKind.POOL_TIMEOUT, seconds=0.0, share=0.0, made_wait=0.0, checkouts=6)
     found = lines(burst(one))
     assert found[0] == "6 requests timed out waiting for a connection at /srv/service.py:48."
     assert any(line.startswith("    6x  pool-timeout") for line in found)
@@ -176,7 +176,15 @@ def test_small_shares_are_not_called_nothing() -> None:
 def test_every_key_of_the_json_is_documented() -> None:
     page = PAGE.read_text()
     found = report_json(burst(finding()))
-    assert list(found) == ["unreadable", "processes", "pools", "totals", "routes", "findings"]
+    assert list(found) == [
+        "unreadable",
+        "processes",
+        "pools",
+        "totals",
+        "routes",
+        "findings",
+        "blame",
+    ]
     own = {"python", "sqlalchemy"}  # the keys of versions are names of libraries
     missing = {key for key in keys(found) - own if f"`{key}`" not in page}
     assert missing == set()
@@ -206,6 +214,9 @@ def test_the_json_adds_up() -> None:
     states = ("busy_s", "parked_s", "running_s", "ready_s")
     assert sum(totals[state] for state in states) == pytest.approx(totals["use_s"])
     assert totals["dropped"] == totals["recorder_errors"] == 0
+    assert sum(row["seconds"] for row in found["blame"]) == pytest.approx(totals["wait_s"])
+    held = sum(row["seconds"] for row in found["blame"] if row["holding"] is not None)
+    assert sum(route["made_wait_s"] for route in found["routes"]) == pytest.approx(held)
 
 
 def test_a_finding_in_json_has_its_line_and_its_evidence() -> None:
@@ -217,11 +228,11 @@ def test_a_finding_in_json_has_its_line_and_its_evidence() -> None:
         "function": "synchronize",
         "source": "data = await external_api.sync_note(note_id)",
     }
-    assert (found["seconds"], found["share"], found["waited_s"]) == (50.1, 0.83, 25.0)
+    assert (found["seconds"], found["share"], found["made_wait_s"]) == (50.1, 0.83, 25.0)
     assert found["example"]["request"] == "100.4"
     assert report_json(burst(finding(site=None)))["findings"][0]["site"] is None
 
 
 def test_seconds_are_floats_in_json_also_if_there_are_none() -> None:
-    (told,) = report_json(burst(finding(waited=0)))["findings"]
-    assert isinstance(told["waited_s"], float)
+    (told,) = report_json(burst(finding(made_wait=0)))["findings"]
+    assert isinstance(told["made_wait_s"], float)

@@ -47,7 +47,8 @@ _MARGIN_US = 1
 class Quiet:
     """Quiet checkouts of one pool and route, asked for at one site.
 
-    Instants are in microseconds since the process began, in the order of asking.
+    Instants are in microseconds since the process began, in the order of asking; so long were
+    they ``pinging`` and ``busy``.
     """
 
     __slots__ = ("asked", "busy", "granted", "lend", "pinging", "pool", "returned", "route", "site")
@@ -60,18 +61,18 @@ class Quiet:
         self.asked = array("q")
         self.granted = array("q")
         self.returned = array("q")
-        self.pinging = 0
-        self.busy = 0
+        self.pinging = array("q")
+        self.busy = array("q")
 
     def __len__(self) -> int:
         return len(self.asked)
 
     def told(self) -> Told:
         """The seconds of all of them, as far as they tell themselves."""
-        granted = sum(self.granted)
-        queueing = granted - sum(self.asked) - self.pinging
-        untold = sum(self.returned) - granted - self.busy
-        spent = queueing, 0, self.pinging, self.busy, 0, 0, 0, untold
+        granted, pinging, busy = sum(self.granted), sum(self.pinging), sum(self.busy)
+        queueing = granted - sum(self.asked) - pinging
+        untold = sum(self.returned) - granted - busy
+        spent = queueing, 0, pinging, busy, 0, 0, 0, untold
         return Told(*(microseconds / 1e6 for microseconds in spent))
 
 
@@ -109,9 +110,7 @@ class Passing:
         self, outlines: Iterable[Outline], others: set[int], checkouts: Iterator[Checkout]
     ) -> Iterator[Checkout]:
         """Count the quiet ones, and hand out each of the others in its turn."""
-        began = self._snapshot.process.began
         prefix = self._snapshot.unpack.prefix
-        waits, least_wait = self._finder.waits, self._finder.least_wait * 1e6
         for outline in outlines:
             number = outline[0]
             if number in others:
@@ -127,14 +126,8 @@ class Passing:
             quiet.asked.append(asked)
             quiet.granted.append(granted)
             quiet.returned.append(returned)
-            if busy:
-                quiet.busy += busy
-            if pinging:
-                quiet.pinging += pinging
-                queueing -= pinging
-            if queueing >= least_wait:
-                at = began + asked / 1e6
-                waits.add(quiet.pool.id, quiet.route, at, at + queueing / 1e6)
+            quiet.busy.append(busy or 0)
+            quiet.pinging.append(pinging or 0)
             asker = owner if request is None else f"{prefix}.{request}"
             quiet.lend(asker, asked, granted, returned, number)
 

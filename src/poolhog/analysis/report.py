@@ -15,6 +15,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Protocol
 
 from poolhog.analysis.accounting import Shares, told, told_gaps
+from poolhog.analysis.blame import NO_BLAME, Blame
 from poolhog.analysis.cells import NOTHING, Cell, joined, peak_of, percentile, time_of, total
 from poolhog.analysis.findings import Finder, route_of
 from poolhog.analysis.quiet import Passing
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from poolhog.analysis.accounting import Account, Gap, Told
+    from poolhog.analysis.blame import Observer
     from poolhog.analysis.cells import Counted
     from poolhog.analysis.findings import Finding
     from poolhog.analysis.quiet import Quiet
@@ -79,7 +81,10 @@ class PoolUse:
 
 @dataclass(frozen=True, slots=True)
 class RouteUse:
-    """One route: its requests, with a checkout or without, and its checkouts."""
+    """One route: its requests, with a checkout or without, and its checkouts.
+
+    ``made_wait`` is the seconds that requests of all routes waited because of these.
+    """
 
     name: str
     requests: int
@@ -87,6 +92,7 @@ class RouteUse:
     spent: Account
     waits: Waits
     outcomes: Mapping[Outcome, int]
+    made_wait: float = 0.0
 
     @property
     def idle(self) -> float:
@@ -112,6 +118,7 @@ class Report:
     observed: float
     unreadable: tuple[Unreadable, ...] = ()
     faint: tuple[Finding, ...] = ()
+    blame: Blame = NO_BLAME
 
     @property
     def checkouts(self) -> int:
@@ -129,7 +136,7 @@ class Report:
         return sum((Counter(pool.outcomes) for pool in self.pools), Counter())
 
     def about(self, text: str) -> Report:
-        """Only the routes whose names contain the text, and their findings; pools stay whole."""
+        """Only routes whose names contain the text, with findings and blame; pools stay whole."""
         wanted = text.casefold()
         return replace(
             self,
@@ -139,6 +146,7 @@ class Report:
                 for finding in self.findings
                 if any(wanted in name.casefold() for name in finding.routes)
             ),
+            blame=self.blame.about(text),
         )
 
 
@@ -168,14 +176,15 @@ def read_report(
     tell: Tell | None = None,
     *,
     companions: Sequence[Companion] = (),
+    observer: Observer | None = None,
     every: bool = False,
 ) -> Report:
     """The report of some processes of a run; ``tell`` learns how many checkouts were read.
 
-    ``companions`` see all of them; with ``every``, none is quiet. Raises
-    :class:`poolhog.TraceError` if a process cannot be read.
+    ``companions`` see all of them, the ``observer`` who held up others; with ``every``, none is
+    quiet. Raises :class:`poolhog.TraceError` if a process cannot be read.
     """
-    books = Books(thresholds, companions)
+    books = Books(thresholds, companions, observer)
     done = 0
 
     def count(some: int) -> None:
@@ -218,8 +227,13 @@ def _no_collector() -> Iterator[None]:
 class Books:
     """Adds up checkouts, of one process after the other."""
 
-    def __init__(self, thresholds: Thresholds, companions: Sequence[Companion] = ()) -> None:
-        self.finder = Finder(thresholds)
+    def __init__(
+        self,
+        thresholds: Thresholds,
+        companions: Sequence[Companion] = (),
+        observer: Observer | None = None,
+    ) -> None:
+        self.finder = Finder(thresholds, observer)
         self._companions = companions
         self._processes: list[Process] = []
         self._pool_uses: list[PoolUse] = []
@@ -255,7 +269,7 @@ class Books:
         """Count checkouts that are not worth a look."""
         spent = quiet.told()
         self._cell(quiet.pool, quiet.route, quiet.site).pass_by(quiet, spent)
-        self.finder.pass_by(quiet.pool, quiet.site, len(quiet), spent)
+        self.finder.pass_by(quiet, spent)
         for companion in self._companions:
             companion.pass_by(quiet, spent)
 
@@ -280,13 +294,15 @@ class Books:
 
     def report(self) -> Report:
         """What it all comes to."""
+        blame = self.finder.blame()
         began = min((process.began for process in self._processes), default=0.0)
         ended = max((process.written for process in self._processes), default=0.0)
         return Report(
             processes=tuple(self._processes),
             pools=tuple(sorted(self._pool_uses, key=_most_parked)),
-            routes=tuple(sorted(self._route_uses(), key=_most_parked)),
+            routes=tuple(sorted(self._route_uses(blame.made_wait()), key=_most_parked)),
             findings=self.finder.found(),
+            blame=blame,
             requests=self._requests.total(),
             observed=ended - began,
             faint=self.finder.faint(),
@@ -300,12 +316,13 @@ class Books:
             cell = self._cells[key] = Cell()
         return cell
 
-    def _route_uses(self) -> Iterator[RouteUse]:
+    def _route_uses(self, made_wait: Mapping[str, float]) -> Iterator[RouteUse]:
         for name, parts in self._routes.items():
             whole = joined(parts)
             requests = self._requests[name]
             yield RouteUse(
-                name, requests, len(whole.waits), whole.spent, _waits(whole.waits), whole.outcomes
+                *(name, requests, len(whole.waits), whole.spent, _waits(whole.waits)),
+                *(whole.outcomes, made_wait.get(name, 0.0)),
             )
         rest = sum(number for name, number in self._requests.items() if name not in self._routes)
         if rest:

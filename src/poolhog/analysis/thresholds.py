@@ -49,9 +49,6 @@ class Thresholds:
     churn_connects: float = _threshold(
         20, "`connection-churn`: connections opened beyond the pool's size, in one process"
     )
-    wait_s: float = _threshold(
-        0.001, "a wait counts among those that a finding made wait when it is this long"
-    )
 
     @classmethod
     def from_pyproject(cls, directory: str | os.PathLike[str]) -> Self:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from poolhog.analysis.accounting import end_of
 from poolhog.analysis.bins import MOST_BINS, Bins
+from poolhog.analysis.blame_bins import BlameBins
 from poolhog.analysis.icicle import Icicle
 from poolhog.analysis.owned import Owned, grouped, key_of
 from poolhog.analysis.report import Books, read_report
@@ -62,6 +63,7 @@ class Whole:
     readers: Sequence[ProcessReader]
     report: Report
     bins: Bins
+    blamed: BlameBins
     icicle: Icicle
     statements: Sequence[StatementUse]
     requests: int
@@ -130,14 +132,17 @@ def read_whole(
     requests, owners, checkouts = counts_within(readers, started, ended + 1.0)
     is_small = checkouts <= most
     bins = Bins(started, ended, FEW_BINS if is_small else MOST_BINS)
-    icicle, keeper = Icicle(), _Keeper(is_keeping=is_small)
+    icicle, keeper, blamed = Icicle(), _Keeper(is_keeping=is_small), BlameBins(bins)
     all_companions: tuple[Companion, ...] = (bins, icicle, keeper, *companions)
-    report = read_report(readers, thresholds, tell, companions=all_companions, every=is_small)
+    report = read_report(
+        readers, thresholds, tell, companions=all_companions, observer=blamed, every=is_small
+    )
     bins.settle()
     return Whole(
         readers=readers,
         report=report,
         bins=bins,
+        blamed=blamed,
         icicle=icicle,
         statements=read_statements(readers, tell),
         requests=requests + owners,
@@ -149,7 +154,8 @@ def read_whole(
 def whole_of(trace: Trace, started: float, ended: float) -> Whole:
     """Of a trace in memory, or a part of one, on an axis between two instants."""
     bins, icicle, keeper = Bins(started, ended, FEW_BINS), Icicle(), _Keeper()
-    books = Books(Thresholds(), (bins, icicle, keeper))
+    blamed = BlameBins(bins)
+    books = Books(Thresholds(), (bins, icicle, keeper), blamed)
     for process in trace.processes:
         own = [c for c in trace.checkouts if c.pool.process == process]
         books.open(process, [pool for pool in trace.pools if pool.process == process])
@@ -160,7 +166,7 @@ def whole_of(trace: Trace, started: float, ended: float) -> Whole:
     bins.settle()
     kept = sorted(keeper.checkouts, key=_IN_ORDER)
     owners = len({key_of(checkout) for checkout in kept})
-    return Whole((), books.report(), bins, icicle, (), owners, kept, keeper.shares)
+    return Whole((), books.report(), bins, blamed, icicle, (), owners, kept, keeper.shares)
 
 
 _IN_ORDER = attrgetter("asked", "id")

@@ -46,6 +46,9 @@ def report(
             help=f"How many findings and routes are shown; by default {FINDINGS} and {ROUTES}.",
         ),
     ] = None,
+    blame: Annotated[
+        bool, typer.Option("--blame", help="Show who made whom wait, as a matrix.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print it for a program.")] = False,
     html: Annotated[
         Path | None,
@@ -63,8 +66,10 @@ def report(
     if against is not None and html is None:
         raise PoolhogError("--against is for a page of two traces: name its file with --html")
     if html is not None:
-        if as_json or route is not None or top is not None:
-            raise PoolhogError("--html is a page of all: leave --json, --route and --top out")
+        if as_json or blame or route is not None or top is not None:
+            raise PoolhogError(
+                "--html is a page of all: leave --json, --blame, --route and --top out"
+            )
         _write_page(html, [directory] if against is None else [directory, against], pid, threshold)
         return
     found = _read(directory, pid, threshold or [])
@@ -77,7 +82,7 @@ def report(
         return
     target = [] if directory is None else [str(directory)]
     target += [] if pid is None else ["--pid", str(pid)]
-    _print(found, top, tuple(target))
+    _print(found, top, tuple(target), with_blame=blame)
 
 
 def _read(given: Path | None, pid: int | None, options: list[str]) -> Report:
@@ -121,7 +126,7 @@ def _about(whole: Report, text: str) -> Report:
     return found
 
 
-def _print(found: Report, top: int | None, target: tuple[str, ...]) -> None:
+def _print(found: Report, top: int | None, target: tuple[str, ...], *, with_blame: bool) -> None:
     from poolhog.render.console import wide_console
     from poolhog.render.report import Layout, report_lines
 
@@ -132,6 +137,7 @@ def _print(found: Report, top: int | None, target: tuple[str, ...]) -> None:
         routes=top or ROUTES,
         in_full=top is not None,
         target=target,
+        with_blame=with_blame,
         running=frozenset(p.pid for p in found.processes if life(p) is Life.RUNNING),
     )
     for line in report_lines(found, layout):

@@ -82,6 +82,10 @@ SURFACES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "track": ("#f3f5f8", "#1a212b"),
         "accent": ("#3b6fb5", "#79aef0"),
         "plain": ("#a9b6c6", "#5a6b82"),
+        "blame1": ("#5b2a86", "#b78df2"),
+        "blame2": ("#1f6f9f", "#79c4ff"),
+        "blame3": ("#8c3b00", "#e88a4c"),
+        "blame4": ("#33415c", "#a3b6d9"),
     }
 )
 

@@ -11,9 +11,11 @@ from rich.text import Text
 from poolhog.analysis.accounting import State
 from poolhog.analysis.findings import FindingKind
 from poolhog.model import Outcome
+from poolhog.render.blame import blame_lines
 from poolhog.render.console import count, folded_lines, seconds
 from poolhog.render.frames import short_path
 from poolhog.render.palette import PAINTS, TERMINAL_ACCENT, TERMINAL_MUTED
+from poolhog.render.unit import Unit
 from poolhog.render.unreadable import unreadable_lines
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ _WARNING = "bold red"
 _GUTTER = 6
 _MUCH = 0.5
 _LEAST_SHARE = 0.005
+_LEAST_WAIT_S = 0.001
+_ROOM_FOR_BLAME = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,8 @@ class Layout:
 
     ``in_full`` shows every finding with all of its evidence, not only the first. ``target`` are
     the words that name the trace in the next command, none if it is found without. ``running`` are
-    the ids of processes that go on.
+    the ids of processes that go on. ``with_blame`` shows who made whom wait, instead of findings
+    and routes.
     """
 
     width: int
@@ -48,6 +53,7 @@ class Layout:
     in_full: bool
     target: tuple[str, ...] = ()
     running: frozenset[int] = frozenset()
+    with_blame: bool = False
 
 
 def report_lines(report: Report, layout: Layout) -> Iterator[Text]:
@@ -55,8 +61,11 @@ def report_lines(report: Report, layout: Layout) -> Iterator[Text]:
     blocks = (
         (*_unseen(report, layout), *_verdict(report, layout.width)),
         tuple(_pools(report, layout)),
-        *_findings(report, layout),
-        tuple(_routes(report, layout)),
+        *(
+            (tuple(blame_lines(report.blame, layout.width, layout.routes)),)
+            if layout.with_blame
+            else (*_findings(report, layout), tuple(_routes(report, layout)))
+        ),
         (_next(report, layout),) if report.checkouts else (),
     )
     for index, block in enumerate(block for block in blocks if block):
@@ -102,8 +111,8 @@ def _accusation(finding: Finding) -> str:
     told = f"{deed[0].upper()}{deed[1:]}" if finding.site is None else deed
     if finding.share >= _LEAST_SHARE:
         told += f": {percent(finding.share)} of all use"
-    if finding.waited:
-        told += f". {_waiters(finding)} waited {seconds(finding.waited)} for it"
+    if finding.made_wait >= _LEAST_WAIT_S:
+        told += f". {_waiters(finding)} waited {seconds(finding.made_wait)} for it"
     return told + "."
 
 
@@ -245,8 +254,8 @@ def _evidence(finding: Finding) -> Iterator[str]:
     if finding.routes:
         yield f"in {_listed(finding.routes, 2)}"
     yield finding.detail
-    if finding.waited:
-        yield f"{_waiters(finding)} waited {seconds(finding.waited)} for it"
+    if finding.made_wait >= _LEAST_WAIT_S:
+        yield f"{_waiters(finding)} waited {seconds(finding.made_wait)} for it"
 
 
 def _indented(text: str, width: int, *, hanging: int = 0) -> Iterator[Text]:
@@ -264,6 +273,8 @@ def _routes(report: Report, layout: Layout) -> Iterator[Text]:
         return
     shown = used[: layout.routes]
     columns = _columns(shown, is_wide=layout.width >= WIDE)
+    if layout.width < _ROOM_FOR_BLAME:
+        columns = [column for column in columns if not column[0].startswith("blame")]
     taken = sum(max(map(len, column)) + 2 for column in columns)
     names = ["route", *(route.name for route in shown)]
     margin = min(max(map(len, names)), max(layout.width - taken, 10))
@@ -281,8 +292,10 @@ def _routes(report: Report, layout: Layout) -> Iterator[Text]:
 
 def _columns(routes: Sequence[RouteUse], *, is_wide: bool) -> list[list[str]]:
     """Headings with the numbers below them; durations of a kind are in one unit."""
-    wait = _Unit.of(max(route.waits.longest for route in routes))
-    use = _Unit.of(max(route.spent.use for route in routes))
+    wait = Unit.of(max(route.waits.longest for route in routes))
+    use = Unit.of(max(route.spent.use for route in routes))
+    made_wait = max(route.made_wait for route in routes)
+    blame = Unit.of(made_wait)
 
     def column(heading: str, cell: Callable[[RouteUse], str]) -> list[str]:
         return [heading, *map(cell, routes)]
@@ -309,27 +322,8 @@ def _columns(routes: Sequence[RouteUse], *, is_wide: bool) -> list[list[str]]:
         *([column("running", lambda r: use.told(r.spent.running))] if is_wide else []),
         *([column("ready", lambda r: use.told(r.spent.ready))] if is_wide else []),
         column("idle", lambda r: percent(r.idle)),
+        *([column(f"blame {blame.name}", lambda r: blame.told(r.made_wait))] if made_wait else []),
     ]
-
-
-@dataclass(frozen=True, slots=True)
-class _Unit:
-    """One unit for all durations of a kind, so that they can be compared at a glance."""
-
-    name: str
-    factor: float
-    digits: int
-
-    @classmethod
-    def of(cls, longest: float) -> _Unit:
-        """The unit in which the longest has three digits."""
-        name, factor = ("s", 1.0) if longest >= 1.0 else ("ms", 1000.0)
-        scaled = longest * factor
-        return cls(name, factor, 2 if scaled < 10 else 1 if scaled < 1000 else 0)
-
-    def told(self, value: float) -> str:
-        scaled = value * self.factor
-        return f"{scaled:,.{self.digits}f}" if scaled >= 0.5 / 10**self.digits else "0"
 
 
 def _next(report: Report, layout: Layout) -> Text:

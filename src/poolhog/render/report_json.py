@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from poolhog.analysis.accounting import Account
+    from poolhog.analysis.blame import Charge
     from poolhog.analysis.findings import Finding
     from poolhog.analysis.report import PoolUse, Report, RouteUse, Waits
     from poolhog.model import Process, Site
@@ -25,6 +26,7 @@ def report_json(report: Report) -> dict[str, Any]:
         "totals": _totals(report),
         "routes": [_route(route) for route in report.routes],
         "findings": [finding_json(finding) for finding in report.findings],
+        "blame": [_charge(charge) for charge in report.blame.charges],
     }
 
 
@@ -91,6 +93,7 @@ def _route(route: RouteUse) -> dict[str, Any]:
         **_waits(route.waits),
         **_spent(route.spent),
         "idle_share": route.idle,
+        "made_wait_s": route.made_wait,
         **_outcomes(route.outcomes),
     }
 
@@ -105,7 +108,7 @@ def finding_json(finding: Finding) -> dict[str, Any]:
         "checkouts": finding.checkouts,
         "seconds": finding.seconds,
         "share": finding.share,
-        "waited_s": float(finding.waited),
+        "made_wait_s": float(finding.made_wait),
         "waiters": list(finding.waiters),
         "detail": finding.detail,
         "advice": finding.advice,
@@ -117,6 +120,17 @@ def finding_json(finding: Finding) -> dict[str, Any]:
             "started_s": example.started,
             "ended_s": example.ended,
         },
+    }
+
+
+def _charge(charge: Charge) -> dict[str, Any]:
+    return {
+        "pool": charge.pool.id,
+        "waiting": charge.waiting,
+        "holding": charge.holding,
+        "state": charge.state,
+        "site": _site(charge.site),
+        "seconds": charge.seconds,
     }
 
 

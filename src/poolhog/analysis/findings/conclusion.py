@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 
     from poolhog.analysis.findings.churn import Churning
     from poolhog.analysis.findings.tally import Entry, Tally
-    from poolhog.analysis.findings.waits import Waits
     from poolhog.analysis.thresholds import Thresholds
     from poolhog.model import Site
 
@@ -32,7 +32,6 @@ class Run:
 
     thresholds: Thresholds
     tally: Tally
-    waits: Waits
     use: float = 0.0
     unseen: Mapping[Site | None, float] = field(default_factory=dict)
     churning: Sequence[Churning] = ()
@@ -55,23 +54,22 @@ def conclude_faint(run: Run) -> tuple[Finding, ...]:
 
 
 def _ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    return tuple(sorted(findings, key=lambda f: (-f.seconds, -f.waited, -f.checkouts)))
+    return tuple(sorted(findings, key=lambda f: (-f.seconds, -f.made_wait, -f.checkouts)))
 
 
 def _finding(run: Run, entry: Entry) -> Finding:
-    waited = run.waits.during(entry.wasted)
     return Finding(
         kind=entry.kind,
-        site=entry.blame.site,
+        site=entry.where.site,
         routes=_ranked(entry.routes),
         checkouts=entry.checkouts,
         seconds=entry.whole,
         share=_share(run, entry),
-        waited=sum(waited.values()),
-        waiters=_ranked(waited),
+        made_wait=math.fsum(entry.made_wait.values()),
+        waiters=_ranked(entry.made_wait),
         detail=detail(entry, run.churning),
         advice=advice(entry),
-        awaiting=entry.blame.awaiting,
+        awaiting=entry.where.awaiting,
         example=entry.example,
         occurrences=entry.occurrences,
     )

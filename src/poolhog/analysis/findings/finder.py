@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from poolhog.analysis.accounting import told as told_of
 from poolhog.analysis.accounting import told_gaps
-from poolhog.analysis.findings.blame import Blame, blame
+from poolhog.analysis.blame import Blaming
 from poolhog.analysis.findings.churn import Churning
 from poolhog.analysis.findings.conclusion import Run, conclude, conclude_faint
 from poolhog.analysis.findings.finding import FindingKind
@@ -18,7 +18,7 @@ from poolhog.analysis.findings.lost_writes import lost_writes, may_have_lost_wri
 from poolhog.analysis.findings.moments import Nested, is_lost
 from poolhog.analysis.findings.names import abbreviated, route_of
 from poolhog.analysis.findings.tally import Tally
-from poolhog.analysis.findings.waits import Waits
+from poolhog.analysis.findings.where import Where, departure
 from poolhog.analysis.thresholds import Thresholds
 from poolhog.model import Outcome
 
@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from poolhog.analysis.accounting import Gap, Shares, Told
+    from poolhog.analysis.blame import Blame, Observer
     from poolhog.analysis.findings.finding import Finding
-    from poolhog.model import Checkout, Pool, Site
+    from poolhog.analysis.quiet import Quiet
+    from poolhog.model import Checkout, Pool
 
 MOST_EXPLAINED = 2_000
 """Timed-out waits of a pool of which it is told who had its connections; the others count."""
@@ -35,22 +37,23 @@ MOST_EXPLAINED = 2_000
 _LEAST_S = 0.001
 """Gaps that add up to less are not looked at."""
 
-_HALF_A_MICROSECOND = 5e-7
-"""So a threshold means the same for seconds and for the microseconds that were recorded."""
-
 
 class Finder:
     """Looks for all kinds of findings at once, in checkouts that come by one after the other.
 
     It keeps what is open at the point that has been reached, and sums: its memory does not grow
-    with the checkouts, but for waits and wasted intervals, which take 16 bytes each.
+    with the checkouts, but for their instants and what they did in their gaps, as whole numbers,
+    until the process ends. An ``observer`` learns who held up others, and when.
     """
 
-    def __init__(self, thresholds: Thresholds = Thresholds()) -> None:  # noqa: B008
-        self.least_wait = thresholds.wait_s - _HALF_A_MICROSECOND
+    def __init__(
+        self,
+        thresholds: Thresholds = Thresholds(),  # noqa: B008
+        observer: Observer | None = None,
+    ) -> None:
         self.late = thresholds.after_response_s
-        self.waits = Waits()
-        self._run = Run(thresholds, Tally(), self.waits)
+        self._blaming = Blaming(observer)
+        self._run = Run(thresholds, Tally())
         self._holding = Holding(thresholds, self._run.tally)
         self._pools: dict[str, _Pool] = {}
         self._until = 0.0
@@ -71,9 +74,9 @@ class Finder:
         """
         pool = self._pool(checkout.pool)
         pool.lending.take(checkout)
-        asked, granted, returned = checkout.asked, checkout.granted, checkout.returned
-        if told.queueing >= self.least_wait:
-            self.waits.add(checkout.pool.id, route_of(checkout), asked, asked + told.queueing)
+        granted, returned = checkout.granted, checkout.returned
+        is_quick = granted is None or self._is_quick(checkout, told)
+        self._blaming.add(checkout, route_of(checkout), told, self._until, seen=not is_quick)
         if granted is None:
             if checkout.outcome is Outcome.TIMEOUT:
                 pool.lending.watch(checkout)
@@ -84,7 +87,7 @@ class Finder:
             pool.churning.opened += 1
             if pool.churning.beyond:
                 self._opened(pool, checkout, granted)
-        if self._is_quick(checkout, told):
+        if is_quick:
             self._holding.miss(checkout.site, parked=told.parked, untold=told.untold)
         else:
             pool.lending.watch(checkout, gaps)
@@ -95,17 +98,21 @@ class Finder:
         """What is lent of a pool: it is told of all checkouts, also of those that are not added."""
         return self._pool(pool).lending
 
-    def pass_by(self, pool: Pool, site: Site | None, checkouts: int, told: Told) -> None:
+    def pass_by(self, quiet: Quiet, told: Told) -> None:
         """Count checkouts that were not added: in none of them is anything to be found."""
         self._run.use += told.busy + told.untold
-        self._pool(pool).churning.granted += checkouts
-        self._holding.miss(site, untold=told.untold)
+        self._pool(quiet.pool).churning.granted += len(quiet)
+        self._holding.miss(quiet.site, untold=told.untold)
+        self._blaming.pass_by(quiet)
 
     def end(self, shares: Shares) -> None:
         """All checkouts of the process have come by, and are known to have these shares."""
         for pool in self._pools.values():
             pool.lending.end()
         self._holding.settle(shares)
+        queues = self._blaming.close(shares)
+        for entry in self._run.tally:
+            entry.charge(queues)
 
     def found(self) -> tuple[Finding, ...]:
         """The findings, the one that wastes the most connection-seconds first."""
@@ -119,6 +126,10 @@ class Finder:
         self._run.unseen = self._holding.unseen
         self._run.churning = [pool.churning for pool in self._pools.values()]
         return self._run
+
+    def blame(self) -> Blame:
+        """Who made whom wait: all waiting of all checkouts."""
+        return self._blaming.found()
 
     def _pool(self, pool: Pool) -> _Pool:
         found = self._pools.get(pool.id)
@@ -148,13 +159,16 @@ class Finder:
             if lent.is_counted:
                 spent = told_of(checkout, pool.until)
                 self._holding.miss(checkout.site, parked=-spent.parked, untold=-spent.untold)
-            self._holding.look(checkout, pool.until, gaps, nested)
+            # What others beside it are seen to be was taken for quick, and is charged so.
+            put = partial(self._blaming.put, checkout, route_of(checkout))
+            wanted = {} if lent.is_counted else {"put": put}
+            self._holding.look(checkout, pool.until, gaps, nested, **wanted)
 
     def _opened(self, pool: _Pool, checkout: Checkout, granted: float) -> None:
         self._run.tally.add(
             FindingKind.CONNECTION_CHURN,
             checkout,
-            Blame(checkout.site),
+            Where(checkout.site),
             [(granted - checkout.connecting, granted)],
             key=pool.churning.group,
         )
@@ -165,7 +179,7 @@ class Finder:
         entry = self._run.tally.add(
             FindingKind.POOL_TIMEOUT,
             checkout,
-            Blame(checkout.site),
+            Where(checkout.site),
             [(checkout.asked, gave_up)],
             weight=waited,
         )
@@ -180,7 +194,7 @@ class Finder:
             entry = self._run.tally.add(
                 FindingKind.LOST_WRITE,
                 checkout,
-                Blame(write.site or checkout.site),
+                Where(write.site or checkout.site),
                 [(write.started, ended)],
                 weight=1.0,
             )
@@ -213,7 +227,7 @@ def _nested(outer: Lent, until: float) -> list[Nested]:
         Nested(
             inner.checkout.asked,
             min(inner.end, outer.end, until),
-            blame(inner.checkout.site, outer.checkout.site),
+            departure(inner.checkout.site, outer.checkout.site),
             inner.depth,
         )
         for inner in outer.inner

@@ -63,11 +63,11 @@ class Finding:
     the requests it happened in, the one with the most seconds first, and ``checkouts`` how many it
     was seen in. ``seconds`` are the connection-seconds that it wasted, ``share`` is their part of
     all use seconds of the run (to which the seconds of ``connection-churn`` are added: they are
-    part of waits). ``waited`` is how long others queued for a connection while one was
-    wasted here, added up over all of them; ``waiters`` are their routes, the one that waited most
-    first. ``detail`` is the evidence in one or two sentences, ``advice`` what to do. ``awaiting``
-    is what was called from ``site``, down to the library, the innermost last. ``occurrences`` are
-    what it was concluded from: ``seconds`` may have an estimate besides.
+    part of waits). ``made_wait`` is the seconds of waiting that are charged to what
+    was wasted here (see ``blame``), as far as it was seen; ``waiters`` are the routes that waited,
+    the one that waited most first. ``detail`` is the evidence in one or two sentences, ``advice``
+    what to do. ``awaiting`` is what was called from ``site``, down to the library, the innermost
+    last. ``occurrences`` are what it was concluded from: ``seconds`` may have an estimate besides.
     """
 
     kind: FindingKind
@@ -76,7 +76,7 @@ class Finding:
     checkouts: int
     seconds: float
     share: float
-    waited: float
+    made_wait: float
     waiters: tuple[str, ...]
     detail: str
     advice: str

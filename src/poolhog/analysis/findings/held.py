@@ -6,15 +6,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from poolhog.analysis.accounting import State, end_of
-from poolhog.analysis.findings.blame import Blame, innermost_line
 from poolhog.analysis.findings.finding import FindingKind
 from poolhog.analysis.findings.moments import Moments
 from poolhog.analysis.findings.names import between, place
 from poolhog.analysis.findings.pieces import around, pieces
+from poolhog.analysis.findings.where import Where, innermost_line
 from poolhog.model import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from poolhog.analysis.accounting import Gap, Shares
     from poolhog.analysis.findings.moments import Nested
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from poolhog.model import Checkout, Site
 
     Span = tuple[float, float]
+    Put = Callable[[State | None, Site | None, float, float], None]
 
 BACKGROUND = "background"
 """The stage of a request in which its background tasks run."""
@@ -34,7 +35,7 @@ class _Occurrence:
     """What was found of one kind at one line in one checkout; ``note`` is evidence in words."""
 
     kind: FindingKind
-    blame: Blame
+    where: Where
     note: str
     spans: list[Span] = field(default_factory=list)
 
@@ -42,6 +43,10 @@ class _Occurrence:
     def seconds(self) -> float:
         """How long it was so."""
         return sum(ended - started for started, ended in self.spans)
+
+
+def _put_nowhere(state: State | None, line: Site | None, started: float, ended: float) -> None:
+    """Nobody wants to know."""
 
 
 class Holding:
@@ -68,28 +73,30 @@ class Holding:
         until: float,
         gaps: Sequence[Gap],
         nested: Sequence[Nested] = (),
+        put: Put = _put_nowhere,
     ) -> None:
-        """Take in a checkout, with its gaps, and what its owner had besides."""
+        """Take in a checkout, with its gaps, and what its owner had besides.
+
+        ``put`` learns of all of the gaps but what is busy: in which state, and at which line.
+        """
         moments = Moments(checkout, until, nested)
         if moments.is_one:
-            self.miss(checkout.site, untold=sum(g.duration for g in gaps if not g.stretches))
+            unseen = [gap for gap in gaps if not gap.stretches]
+            self.miss(checkout.site, untold=sum(gap.duration for gap in unseen))
+            for gap in unseen:
+                put(None, checkout.site, gap.started, gap.ended)
             gaps = [gap for gap in gaps if gap.stretches]
         found: dict[tuple[FindingKind, Site | None], _Occurrence] = {}
         ready: list[Piece] = []
         for piece in moments.cut(pieces(gaps)):
+            if piece.state is State.BUSY:
+                continue
             if piece.state is State.READY:
                 ready.append(piece)
-            if piece.state in (State.READY, State.BUSY):
-                continue
-            kind = moments.kind(piece)
-            if kind is FindingKind.NESTED_CHECKOUT:
-                self._nest(piece, moments)
-            elif kind in _HELD_BY_PARKING and piece.sample is None:
-                self.miss(checkout.site, untold=piece.seconds)
-            elif kind is not None:
-                occurrence = _occurrence(checkout, kind, piece, moments)
-                occurrence = found.setdefault((kind, occurrence.blame.site), occurrence)
-                occurrence.spans.append((piece.started, piece.ended))
+                line = innermost_line(piece.seen) or checkout.site
+            else:
+                line = self._sort(checkout, piece, moments, found)
+            put(piece.state, line, piece.started, piece.ended)
         if moments.lost_from is not None:
             self._keep_lost(checkout, (moments.lost_from, end_of(checkout, until)), found)
         self._keep(checkout, list(found.values()))
@@ -110,10 +117,33 @@ class Holding:
             self.miss(site, parked=seconds * shares.at(site).parked)
         self.untold.clear()
 
-    def _nest(self, piece: Piece, moments: Moments) -> None:
+    def _sort(
+        self,
+        checkout: Checkout,
+        piece: Piece,
+        moments: Moments,
+        found: dict[tuple[FindingKind, Site | None], _Occurrence],
+    ) -> Site | None:
+        """Add a piece to what was found of its kind; the line that is answerable for it."""
+        kind = moments.kind(piece)
+        if kind is FindingKind.NESTED_CHECKOUT:
+            return self._nest(piece, moments) or checkout.site
+        if kind in _HELD_BY_PARKING and piece.sample is None:
+            self.miss(checkout.site, untold=piece.seconds)
+            return checkout.site
+        if kind is None:
+            return checkout.site
+        occurrence = _occurrence(checkout, kind, piece, moments)
+        occurrence = found.setdefault((kind, occurrence.where.site), occurrence)
+        occurrence.spans.append((piece.started, piece.ended))
+        return occurrence.where.site
+
+    def _nest(self, piece: Piece, moments: Moments) -> Site | None:
         nested = moments.nested_at(piece.started)
-        if nested is not None and piece.sample is not None:
-            nested.spans.append((piece.started, piece.ended))
+        if nested is None or piece.sample is None:
+            return None
+        nested.spans.append((piece.started, piece.ended))
+        return nested.where.site
 
     def _keep(self, checkout: Checkout, found: Sequence[_Occurrence]) -> None:
         """Of what is only found from a threshold on, the whole of the checkout counts."""
@@ -121,17 +151,17 @@ class Holding:
             kind = occurrence.kind
             least = self._least.get(kind, 0.0)
             if not least or sum(o.seconds for o in found if o.kind is kind) >= least:
-                entry = self._tally.add(kind, checkout, occurrence.blame, occurrence.spans)
+                entry = self._tally.add(kind, checkout, occurrence.where, occurrence.spans)
                 entry.tell(occurrence.note, occurrence.seconds)
 
     def _keep_nested(self, checkout: Checkout, nested: Sequence[Nested]) -> None:
         for one in nested:
             kind = FindingKind.NESTED_CHECKOUT
             if one.spans:
-                entry = self._tally.add(kind, checkout, one.blame, one.spans)
+                entry = self._tally.add(kind, checkout, one.where, one.spans)
             else:
                 whole = [(one.started, one.ended)]
-                entry = self._tally.add(kind, checkout, one.blame, whole, weight=0.0)
+                entry = self._tally.add(kind, checkout, one.where, whole, weight=0.0)
             entry.most = max(entry.most, one.depth)
 
     def _keep_lost(
@@ -143,7 +173,7 @@ class Holding:
         """A connection that is not given back counts, be it for a moment only."""
         kind = FindingKind.NEVER_RETURNED
         if (kind, checkout.site) not in found:
-            entry = self._tally.add(kind, checkout, Blame(checkout.site), [unused], weight=0.0)
+            entry = self._tally.add(kind, checkout, Where(checkout.site), [unused], weight=0.0)
             entry.tell(_fate(checkout))
 
     def _keep_starved(self, checkout: Checkout, ready: Sequence[Piece]) -> None:
@@ -155,7 +185,7 @@ class Holding:
             line = innermost_line(longest.seen)
             if line is None:
                 continue  # a thread, which has no loop, or a loop that could not be seen
-            where = Blame(line, _below(longest.seen, line))
+            where = Where(line, _below(longest.seen, line))
             key = f"{line.file}:{line.function}"
             spans = [(piece.started, piece.ended) for piece in run]
             self._tally.add(FindingKind.STARVED_LOOP, checkout, where, spans, key=key)

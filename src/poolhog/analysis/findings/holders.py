@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from poolhog.analysis.findings.blame import blame
 from poolhog.analysis.findings.names import abbreviated, place, route_of
+from poolhog.analysis.findings.where import departure
 from poolhog.model import Activity, OperationKind
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def _doing(checkout: Checkout, instant: float) -> str:
     if sample.site is None:
         is_gone = sample.activity is Activity.PARKED
         return f"{'left behind' if is_gone else sample.activity}, {asked_for}"
-    site = blame(sample.site, before).site
+    site = departure(sample.site, before).site
     return f"{sample.activity} at {place(site)}" if site is not None else asked_for
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from poolhog.analysis.accounting import State, end_of
-from poolhog.analysis.findings.blame import Blame, blame, same_line
 from poolhog.analysis.findings.finding import FindingKind
+from poolhog.analysis.findings.where import Where, departure, same_line
 from poolhog.model import Activity, Outcome
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Nested:
 
     started: float
     ended: float
-    blame: Blame
+    where: Where
     depth: int
     spans: list[Span] = field(default_factory=list)
 
@@ -120,19 +120,19 @@ class Moments:
             return FindingKind.HELD_WHILE_STREAMING
         return FindingKind.PARKED_CHECKOUT
 
-    def where(self, kind: FindingKind, seen: Site | None, reference: Site | None) -> Blame:
+    def where(self, kind: FindingKind, seen: Site | None, reference: Site | None) -> Where:
         """The line to change, if the owner was seen there after what it did at ``reference``."""
         asked_at = self._checkout.site
         if kind is FindingKind.NEVER_RETURNED:
-            return Blame(asked_at)
-        found = blame(seen, reference)
+            return Where(asked_at)
+        found = departure(seen, reference)
         if kind is FindingKind.HELD_AFTER_RESPONSE and self.dependency is not None:
             below = found.awaiting if found.site is None else (found.site, *found.awaiting)
-            return Blame(self.dependency, below, is_dependency=True)
+            return Where(self.dependency, below, is_dependency=True)
         if found.site is None:
-            return Blame(asked_at, found.awaiting)
+            return Where(asked_at, found.awaiting)
         if kind is not FindingKind.PARKED_CHECKOUT and _only_passes_on(found.site, reference):
-            return Blame(asked_at, (found.site, *found.awaiting))
+            return Where(asked_at, (found.site, *found.awaiting))
         return found
 
     def nested_at(self, instant: float) -> Nested | None:

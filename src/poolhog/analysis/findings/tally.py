@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -10,10 +11,11 @@ from poolhog.analysis.findings.finding import Example, Occurrences
 from poolhog.analysis.findings.names import route_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from poolhog.analysis.findings.blame import Blame
     from poolhog.analysis.findings.finding import FindingKind
+    from poolhog.analysis.findings.where import Where
+    from poolhog.analysis.queues import Queue
     from poolhog.model import Checkout, Pool, Site
 
     Key = tuple[FindingKind, str, int, str]
@@ -23,44 +25,19 @@ MOST_REMEMBERED = 10_000
 
 
 @dataclass(slots=True)
-class Wasted:
-    """The intervals in which the connections of a pool were wasted at a line."""
-
-    started: array[float] = field(default_factory=lambda: array("d"))
-    ended: array[float] = field(default_factory=lambda: array("d"))
-
-    def add(self, started: float, ended: float) -> None:
-        """Add an interval."""
-        self.started.append(started)
-        self.ended.append(ended)
-
-    def merged(self) -> Iterator[tuple[float, float]]:
-        """Their union, in order."""
-        current: tuple[float, float] | None = None
-        for started, ended in sorted(zip(self.started, self.ended, strict=True)):
-            if current is None or started > current[1]:
-                if current is not None:
-                    yield current
-                current = started, ended
-            elif ended > current[1]:
-                current = current[0], ended
-        if current is not None:
-            yield current
-
-
-@dataclass(slots=True)
 class Entry:
     """What was found of one kind at one line.
 
     ``group`` is what its lines have in common, if they differ, and ``pool`` the first pool that it
-    was seen in. ``notes`` are texts of evidence with how much each weighs. ``most`` is for what a
-    kind wants to know the greatest of.
+    was seen in. ``made_wait`` is how long each route waited for what was wasted. ``notes`` are
+    texts of evidence with how much each weighs. ``most`` is for what a kind wants to know the
+    greatest of.
     """
 
     kind: FindingKind
     group: str | None
     pool: Pool
-    blame: Blame
+    where: Where
     example: Example
     seconds: float = 0.0
     estimated: float = 0.0
@@ -70,8 +47,10 @@ class Entry:
     routes: dict[str, float] = field(default_factory=dict)
     notes: dict[str, float] = field(default_factory=dict)
     durations: array[float] = field(default_factory=lambda: array("d"))
-    wasted: dict[str, Wasted] = field(default_factory=dict)
     occurrences: Occurrences = field(default_factory=Occurrences)
+    # By pool, in microseconds since the process began: starts and ends, one after the other.
+    wasted: dict[str, array[int]] = field(default_factory=dict)
+    made_wait: dict[str, float] = field(default_factory=dict)
     # By where the connection was asked for: what no sample told about is added in proportion.
     asked_at: dict[Site | None, float] = field(default_factory=dict)
 
@@ -89,7 +68,7 @@ class Entry:
     def add(
         self,
         checkout: Checkout,
-        blame: Blame,
+        where: Where,
         spans: Sequence[tuple[float, float]],
         weight: float | None = None,
     ) -> None:
@@ -101,7 +80,7 @@ class Entry:
         seconds = sum(ended - started for started, ended in spans)
         if not self.checkouts or seconds > self.longest:
             self.longest = seconds
-            self.blame = blame
+            self.where = where
             self.example = _example(checkout, spans)
         self.checkouts += 1
         self.occurrences.add(checkout.asked, seconds if weight is None else 0.0)
@@ -112,6 +91,18 @@ class Entry:
             self.durations.append(seconds)
         if weight is None:
             self._waste(checkout, spans, seconds)
+
+    def charge(self, queues: Mapping[str, Queue]) -> None:
+        """These are the queues of the pools of a process: what was wasted made some of it wait."""
+        for pool, queue in queues.items():
+            charged: Counter[str] = Counter()
+            spans = iter(self.wasted.pop(pool, ()))
+            for started, ended in zip(spans, spans, strict=True):
+                for route, units in queue.charge(started, ended):
+                    charged[route] += units
+            for route, units in charged.items():
+                seconds = units / (queue.scale * 1_000_000)
+                self.made_wait[route] = self.made_wait.get(route, 0.0) + seconds
 
     def tell(self, note: str, weight: float = 1.0) -> None:
         """Evidence in words; what weighs the most is told."""
@@ -125,9 +116,10 @@ class Entry:
         self.asked_at[checkout.site] = self.asked_at.get(checkout.site, 0.0) + seconds
         wasted = self.wasted.get(checkout.pool.id)
         if wasted is None:
-            wasted = self.wasted[checkout.pool.id] = Wasted()
-        for started, ended in spans:
-            wasted.add(started, ended)
+            wasted = self.wasted[checkout.pool.id] = array("q")
+        began = checkout.pool.process.began
+        for span in spans:
+            wasted.extend(round((instant - began) * 1e6) for instant in span)
 
 
 class Tally:
@@ -143,20 +135,20 @@ class Tally:
         self,
         kind: FindingKind,
         checkout: Checkout,
-        blame: Blame,
+        where: Where,
         spans: Sequence[tuple[float, float]],
         *,
         weight: float | None = None,
         key: str | None = None,
     ) -> Entry:
         """Add an occurrence; ``key`` groups what is one thing although the lines differ."""
-        full_key = _key(kind, blame.site, key)
+        full_key = _key(kind, where.site, key)
         entry = self._entries.get(full_key)
         if entry is None:
             entry = self._entries[full_key] = Entry(
-                kind, key, checkout.pool, blame, _example(checkout, spans)
+                kind, key, checkout.pool, where, _example(checkout, spans)
             )
-        entry.add(checkout, blame, spans, weight)
+        entry.add(checkout, where, spans, weight)
         return entry
 
 

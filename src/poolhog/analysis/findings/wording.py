@@ -28,9 +28,9 @@ def detail(entry: Entry, churning: Sequence[Churning]) -> str:
 def advice(entry: Entry) -> str:
     """What to do."""
     told = _ADVICE[entry.kind]
-    if entry.blame.is_dependency and entry.blame.site is not None:
+    if entry.where.is_dependency and entry.where.site is not None:
         told = told.replace(
-            _THE_DEPENDENCY, f'`Depends({entry.blame.site.name}, scope="function")`'
+            _THE_DEPENDENCY, f'`Depends({entry.where.site.name}, scope="function")`'
         )
     return told
 

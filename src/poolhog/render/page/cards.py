@@ -104,8 +104,8 @@ def sentence(finding: Json) -> str:
     else:
         times = finding["checkouts"]
         parts.append("Once" if times == 1 else f"{times:,} times")
-    if finding["waited_s"]:
-        parts.append(f"others waited {seconds(finding['waited_s'])} for a connection meanwhile")
+    if finding["made_wait_s"]:
+        parts.append(f"others waited {seconds(finding['made_wait_s'])} for a connection meanwhile")
     return "; ".join(parts) + "."
 
 

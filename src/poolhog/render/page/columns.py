@@ -16,11 +16,13 @@ from poolhog.analysis.findings import route_of
 from poolhog.analysis.lanes import ConnectionLanes, packed
 from poolhog.analysis.owned import grouped, key_of
 from poolhog.render.page.interning import NONE
+from poolhog.render.page.verdict import base
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from poolhog.analysis.bins import Bins
+    from poolhog.analysis.blame import Place
     from poolhog.analysis.owned import Owned
     from poolhog.analysis.whole import Detail, Whole
     from poolhog.model import Checkout, Pool
@@ -31,6 +33,9 @@ STATES = (State.WAITING, *LENT)
 
 NO_REQUEST = -1
 """The status of an owner without a request."""
+
+MOST_BLAMED = 4
+"""Places of which the queue of the timeline says how many waited for them."""
 
 _DIGITS = 4
 
@@ -65,7 +70,7 @@ class Columns:
                 [self.us(w.started), self.us(w.ended), self._interned.text(w.why)]
                 for w in detail.windows
             ],
-            "bins": bins_json(whole.bins),
+            "bins": {**bins_json(whole.bins), "blame": self._blame()},
             "pools": pools,
             "request_lanes": max(requests["lane"], default=NONE) + 1,
             "requests": requests,
@@ -162,6 +167,17 @@ class Columns:
         columns = {"state": state, "start": start, "length": length, "what": what}
         return {"checkout_d": differences(of), **columns}
 
+    def _blame(self) -> list[dict[str, Any]]:
+        """Whom the most requests waited for, and how many, bin by bin."""
+        blamed = self._whole.blamed
+        return [
+            {
+                "name": self._interned.text(_named(place)),
+                "waiting": [round(number, _DIGITS) for number in blamed.averages(place)],
+            }
+            for place in blamed.most(MOST_BLAMED)
+        ]
+
     @property
     def _pools(self) -> list[Pool]:
         """Those that were used in what is shown, and the others of the run, by process."""
@@ -171,6 +187,13 @@ class Columns:
 
     def _end(self, checkout: Checkout) -> int:
         return self.us(end_of(checkout, checkout.pool.process.written))
+
+
+def _named(place: Place) -> str:
+    if place.line is None:
+        return place.route
+    file, line, _ = place.line
+    return f"{base(file)}:{line}, {place.route}"
 
 
 def differences(values: Iterable[int]) -> list[int]:

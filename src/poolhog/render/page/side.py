@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from poolhog.analysis.icicle import LENT
+from poolhog.render.blame import OTHERS, matrix, told
 from poolhog.render.frames import short_name
 from poolhog.render.page.columns import Columns
 from poolhog.render.page.interning import Interned
@@ -13,6 +14,7 @@ from poolhog.render.page.texts import all_visible, visible
 from poolhog.render.report_json import report_json
 
 if TYPE_CHECKING:
+    from poolhog.analysis.blame import Blame
     from poolhog.analysis.icicle import Icicle, Node
     from poolhog.analysis.statements import StatementUse
     from poolhog.analysis.whole import Detail, Whole
@@ -22,6 +24,9 @@ MOST_ROWS = 300
 
 MOST_NODES = 4_000
 """Of the tree: the seconds of smaller ones stay with those above them."""
+
+MOST_WAITING = 6
+"""Routes that waited and have a column of their own in the matrix."""
 
 _ROUTES_NAMED = 5
 
@@ -34,6 +39,7 @@ def side_json(label: str, whole: Whole, detail: Detail) -> dict[str, Any]:
     lives = lives_json(whole, detail, columns, interned)
     icicle = icicle_json(whole.icicle, interned)
     report = all_visible(report_json(whole.report))
+    del report["blame"]  # the matrix has all of it
     left_out = {
         "routes": _cut(report, "routes", MOST_ROWS),
         "findings": _cut(report, "findings", MOST_ROWS),
@@ -52,6 +58,7 @@ def side_json(label: str, whole: Whole, detail: Detail) -> dict[str, Any]:
         "timeline": timeline,
         "icicle": icicle,
         "tables": {
+            "blame": matrix_json(whole.report.blame),
             "sites": sites_json(whole.icicle),
             "statements": [_statement(use) for use in whole.statements[:MOST_ROWS]],
         },
@@ -91,6 +98,30 @@ def icicle_json(icicle: Icicle, interned: Interned) -> dict[str, list[int]]:
 
 def _name(node: Node) -> str:
     return node.name if node.site is None else short_name(node.name)
+
+
+def matrix_json(blame: Blame) -> dict[str, Any]:
+    """Who made whom wait, the most first; seconds of those that are left out are ``others``."""
+    found = matrix(blame)
+    waiting, others = found.waiting[:MOST_WAITING], found.waiting[MOST_WAITING:]
+    groups = [[route] for route in waiting] + ([others] if others else [])
+    kept = [[doer] for doer in found.doers[:MOST_ROWS]]
+    rest = found.doers[MOST_ROWS:]
+    rows = [*((told(row[0]), row) for row in kept), *([(OTHERS, rest)] if rest else [])]
+    table: dict[str, Any] = all_visible(
+        {
+            "waiting": [*waiting, *([OTHERS] if others else [])],
+            "rows": [
+                {
+                    "name": name,
+                    "seconds": found.seconds(doers, found.waiting),
+                    "cells": [found.seconds(doers, group) for group in groups],
+                }
+                for name, doers in rows
+            ],
+        }
+    )
+    return table
 
 
 def sites_json(icicle: Icicle) -> list[dict[str, Any]]:

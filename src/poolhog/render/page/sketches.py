@@ -1,4 +1,4 @@
-"""Advice as code: a sketch of the change, made of the line that a finding blames."""
+"""Advice as code: a sketch of the change, made of the line that a finding names."""
 
 from __future__ import annotations
 

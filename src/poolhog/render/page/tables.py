@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,6 +26,8 @@ class Cell(NamedTuple):
     value: str | float
     is_code: bool = False
     note: str = ""
+    heat: int = 0
+    """How dark it is shaded, up to 4."""
 
 
 class Column(NamedTuple):
@@ -53,6 +56,7 @@ def tables(side: Json) -> list[Table]:
     """All tables of a side."""
     report = side["report"]
     return [
+        *([blame_table(side)] if side["tables"]["blame"]["rows"] else []),
         _table(side, "routes", "Routes", _ROUTE_COLUMNS, report["routes"], _route),
         _table(side, "sites", "Lines of code", _SITE_COLUMNS, side["tables"]["sites"], _site),
         _table(
@@ -63,6 +67,32 @@ def tables(side: Json) -> list[Table]:
         _table(side, "pools", "Pools", _POOL_COLUMNS, report["pools"], _pool),
         _table(side, "processes", "Processes", _PROCESS_COLUMNS, report["processes"], _process),
     ]
+
+
+def blame_table(side: Json) -> Table:
+    """Who made whom wait: a row for each who held, a column for each route that waited."""
+    matrix = side["tables"]["blame"]
+    columns = [
+        Column("held by", is_number=False),
+        Column("made others wait", meaning="All that requests waited because of this"),
+    ]
+    for index, route in enumerate(matrix["waiting"]):
+        whole = sum(row["cells"][index] for row in matrix["rows"])
+        columns.append(Column(route, meaning=f"{route} waited {seconds(whole)} in all"))
+    largest = max((value for row in matrix["rows"] for value in row["cells"]), default=0.0)
+    rows = [
+        (
+            _text(row["name"]),
+            _time(row["seconds"]),
+            *(_time(value)._replace(heat=_heat(value, largest)) for value in row["cells"]),
+        )
+        for row in matrix["rows"]
+    ]
+    return Table("blame", "Who made whom wait", columns, rows)
+
+
+def _heat(value: float, largest: float) -> int:
+    return math.ceil(4 * value / largest) if value > 0 and value >= largest / 100 else 0
 
 
 def _table(
@@ -109,10 +139,12 @@ _WAIT_COLUMNS = (
 )
 _USE = Column("use", meaning="From getting connections to giving them back, added up")
 
+_MADE_WAIT = Column("made others wait", meaning="How long requests waited because of this")
+
 _ROUTE_COLUMNS = (
     *(Column("route", is_number=False), Column("requests"), Column("checkouts"), *_WAIT_COLUMNS),
     *(_USE, *STATE_COLUMNS, Column("idle", meaning="The part of the use that was not busy")),
-    Column("timeouts"),
+    *(_MADE_WAIT, Column("timeouts")),
 )
 
 
@@ -122,6 +154,7 @@ def _route(row: Json) -> Sequence[Cell]:
         *map(_whole, (row["requests"], row["checkouts"])),
         *map(_time, (*_waits(row), *_used(row))),
         _share(row["idle_share"]),
+        _time(row["made_wait_s"]),
         _whole(row["timeouts"]),
     )
 

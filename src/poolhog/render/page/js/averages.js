@@ -1,6 +1,7 @@
 // The timeline as averages: where single spans would be too many, or were left out.
 
 import { averagesFromBins, averagesOf } from "./bins.js";
+import { drawBlame } from "./blame.js";
 import { STATES } from "./data.js";
 import { drawHeading, pixelOf, queueHeading } from "./drawing.js";
 import { whole } from "./format.js";
@@ -104,6 +105,7 @@ function drawWindow(surface, scene, start, end, queue, pools, top) {
     if (most && !scene.hidden[0]) {
       layer(surface, "waiting", null, averages.most_waiting, left, right, queue, most, 0.35);
       layer(surface, "waiting", null, averages.waiting, left, right, queue, most);
+      drawBlame(surface, side, start, last, averages.waiting, { left, right, ...queue, most });
     }
   });
   const bottom = queue.y + queue.height + 0.5;

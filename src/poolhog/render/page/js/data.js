@@ -140,5 +140,6 @@ function decodedSpans(columns, checkouts) {
 function decodedBins(bins) {
   const found = { count: bins.count, most_waiting: Float64Array.from(bins.most_waiting) };
   for (const state of STATES) found[state] = Float64Array.from(bins[state]);
+  found.blame = bins.blame.map(({ name, waiting }) => ({ name, waiting: Float64Array.from(waiting) }));
   return found;
 }

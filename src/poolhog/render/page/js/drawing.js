@@ -2,6 +2,7 @@
 
 import { tickLabel, tickStep, ticks } from "./axis.js";
 import { mostWaiting } from "./bins.js";
+import { drawBlame } from "./blame.js";
 import { NONE, PAINTS, requestName } from "./data.js";
 import { count } from "./format.js";
 import { thinned } from "./lanes.js";
@@ -136,6 +137,8 @@ function drawQueue(surface, scene) {
   }
   points.push(plot.x + until, bottom);
   surface.area("waiting", points);
+  const place = { left: plot.x, right: plot.x + until, y: queue.y, height: queue.height, most };
+  drawBlame(surface, scene.side, from, from + ((to - from) * until) / parts, counts.subarray(0, until), place);
 }
 
 /** The bars of every row of these blocks. */

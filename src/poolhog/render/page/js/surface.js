@@ -8,7 +8,9 @@ const TEXTURES = {
   running: [[0, 1.5, 6, 1.5], [0, 4.5, 6, 4.5]],
   ready: [[1.5, 0, 1.5, 6], [4.5, 0, 4.5, 6]],
 };
-const SURFACE_PAINTS = ["card", "edge", "ink", "muted", "grid", "track", "accent", "plain"];
+/** The paints of those whom the most requests wait for, the first one first. */
+export const BLAMED = ["blame1", "blame2", "blame3", "blame4"];
+const SURFACE_PAINTS = ["card", "edge", "ink", "muted", "grid", "track", "accent", "plain", ...BLAMED];
 /** What a bar needs to be wide to show its texture; CSS pixels. */
 export const TEXTURED_FROM = 5;
 /** The strokes of a state's texture on a tile of 6 by 6, or none. */

@@ -3,6 +3,7 @@
 import { drawAverages, drawGaps, isDense, partLength } from "./averages.js";
 import { windowLabel } from "./axis.js";
 import { waitingSteps } from "./bins.js";
+import { blameLegend } from "./blame.js";
 import { keysTold, legend, toolbar, windowButtons } from "./controls.js";
 import { blockOf } from "./cursor.js";
 import { requestName } from "./data.js";
@@ -197,7 +198,7 @@ export class Timeline {
     const heading = this.label ? [make("h3", {}, this.label)] : [];
     this.element.classList.add("timeline");
     this.element.append(
-      ...heading, this.tools.element, states, this.stage, this.printed, this.minimap.element,
+      ...heading, this.tools.element, states, ...blameLegend(side), this.stage, this.printed, this.minimap.element,
       ...windows, this.note, this.follow, this.live, keysTold(`${id}-keys`), this.alternative.element,
     );
   }

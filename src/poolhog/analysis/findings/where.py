@@ -1,4 +1,4 @@
-"""Which line is to blame: where a stack left the one of the statement before it."""
+"""Which line is to change: where a stack left the one of the statement before it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Blame:
+class Where:
     """The line to change, and what was called from there, the innermost last.
 
     If it ``is_dependency``, it is where the dependency is defined that keeps the connection.
@@ -22,11 +22,11 @@ class Blame:
     is_dependency: bool = False
 
 
-NOBODY = Blame(None)
+NOWHERE = Where(None)
 
 
 @functools.lru_cache(maxsize=10_000)
-def blame(seen: Site | None, before: Site | None) -> Blame:
+def departure(seen: Site | None, before: Site | None) -> Where:
     """The first line of the application in which ``seen`` differs from the stack ``before`` it.
 
     Both are walked from the outermost frame inwards; what they have in common led to either. So it
@@ -34,11 +34,11 @@ def blame(seen: Site | None, before: Site | None) -> Blame:
     If all lines are the same, it is the innermost line of the application.
     """
     if seen is None:
-        return NOBODY
+        return NOWHERE
     frames = seen.stack[::-1]
     lines = [index for index, frame in enumerate(frames) if frame.is_application]
     if not lines:
-        return Blame(None, frames)
+        return Where(None, frames)
     common = 0
     known = [frame for frame in before.stack[::-1] if frame.is_application] if before else []
     for index, frame in zip(lines[:-1], known, strict=False):
@@ -46,7 +46,7 @@ def blame(seen: Site | None, before: Site | None) -> Blame:
             break
         common += 1
     at = lines[common]
-    return Blame(frames[at], frames[at + 1 :])
+    return Where(frames[at], frames[at + 1 :])
 
 
 def same_line(one: Site, other: Site) -> bool:

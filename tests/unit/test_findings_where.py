@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from factories import make_site
 
-from poolhog.analysis.findings.blame import blame, innermost_line
+from poolhog.analysis.findings.where import departure, innermost_line
 
 if TYPE_CHECKING:
     from poolhog.model import Site
@@ -24,7 +24,7 @@ def stack(*frames: tuple[str, int] | str) -> Site:
 
 
 def test_the_line_between_two_statements_of_a_function() -> None:
-    found = blame(
+    found = departure(
         stack("serve", ("middleware", 5), "route", ("endpoint", 12), "sleep"),
         stack(("middleware", 5), ("endpoint", 11)),
     )
@@ -35,32 +35,34 @@ def test_the_line_between_two_statements_of_a_function() -> None:
 
 def test_the_endpoint_and_not_the_helpers_that_it_calls() -> None:
     seen = stack(("endpoint", 12), ("helper", 3), "retry", ("inner", 7), "sleep")
-    found = blame(seen, stack(("endpoint", 11)))
+    found = departure(seen, stack(("endpoint", 11)))
     assert found.site is not None
     assert (found.site.function, found.site.line) == ("endpoint", 12)
     assert [frame.function for frame in found.awaiting] == ["helper", "retry", "inner", "sleep"]
 
 
 def test_the_helper_if_the_statement_was_in_it() -> None:
-    found = blame(stack(("endpoint", 12), ("helper", 4)), stack(("endpoint", 12), ("helper", 3)))
+    found = departure(
+        stack(("endpoint", 12), ("helper", 4)), stack(("endpoint", 12), ("helper", 3))
+    )
     assert found.site is not None
     assert (found.site.function, found.site.line) == ("helper", 4)
 
 
 def test_the_endpoint_if_the_statement_was_in_a_dependency() -> None:
-    found = blame(stack(("endpoint", 12), ("helper", 4)), stack(("get_user", 3), ("load", 9)))
+    found = departure(stack(("endpoint", 12), ("helper", 4)), stack(("get_user", 3), ("load", 9)))
     assert found.site is not None
     assert found.site.function == "endpoint"
 
 
 def test_the_endpoint_if_nothing_is_known_of_the_statement() -> None:
-    found = blame(stack("route", ("endpoint", 12), ("helper", 4)), None)
+    found = departure(stack("route", ("endpoint", 12), ("helper", 4)), None)
     assert found.site is not None
     assert found.site.function == "endpoint"
 
 
 def test_the_innermost_line_if_the_stacks_are_the_same() -> None:
-    found = blame(
+    found = departure(
         stack(("endpoint", 12), ("helper", 4), "get"), stack(("endpoint", 12), ("helper", 4))
     )
     assert found.site is not None
@@ -68,11 +70,11 @@ def test_the_innermost_line_if_the_stacks_are_the_same() -> None:
     assert [frame.function for frame in found.awaiting] == ["get"]
 
 
-def test_nobody_if_there_is_no_code_of_the_application() -> None:
-    found = blame(stack("serve", "send"), stack(("endpoint", 12)))
+def test_nowhere_if_there_is_no_code_of_the_application() -> None:
+    found = departure(stack("serve", "send"), stack(("endpoint", 12)))
     assert found.site is None
     assert [frame.function for frame in found.awaiting] == ["serve", "send"]
-    assert blame(None, None).site is None
+    assert departure(None, None).site is None
 
 
 def test_the_innermost_line_of_the_application() -> None:
