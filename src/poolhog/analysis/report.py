@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from poolhog.analysis.accounting import Account, Gap, Told
-    from poolhog.analysis.blame import Observer
+    from poolhog.analysis.blaming import Observer
     from poolhog.analysis.cells import Counted
     from poolhog.analysis.findings import Finding
     from poolhog.analysis.quiet import Quiet

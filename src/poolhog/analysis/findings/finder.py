@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from poolhog.analysis.accounting import told as told_of
 from poolhog.analysis.accounting import told_gaps
-from poolhog.analysis.blame import Blaming
+from poolhog.analysis.blaming import Blaming
 from poolhog.analysis.findings.churn import Churning
 from poolhog.analysis.findings.conclusion import Run, conclude, conclude_faint
 from poolhog.analysis.findings.finding import FindingKind
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from poolhog.analysis.accounting import Gap, Shares, Told
-    from poolhog.analysis.blame import Blame, Observer
+    from poolhog.analysis.blame import Blame
+    from poolhog.analysis.blaming import Observer
     from poolhog.analysis.findings.finding import Finding
     from poolhog.analysis.quiet import Quiet
     from poolhog.model import Checkout, Pool
