@@ -142,6 +142,8 @@ class Builder:
         recorded.granted.append(brief.granted)
         recorded.waits.append(brief.granted - brief.asked)
         recorded.lent += brief.returned - brief.granted
+        recorded.used += brief.returned - brief.granted
+        recorded.returned += 1
 
     def close(self, before: float) -> None:
         """Requests that were over by then do not ask again."""
@@ -188,6 +190,9 @@ class Builder:
             recorded.granted.append(checkout.granted)
             recorded.waits.append(checkout.granted - checkout.asked)
             recorded.lent += end_of(checkout, self._until) - checkout.granted
+            if checkout.returned is not None:
+                recorded.used += checkout.returned - checkout.granted
+                recorded.returned += 1
         elif checkout.outcome is Outcome.TIMEOUT and checkout.gave_up is not None:
             recorded.granted.append(checkout.gave_up)
             recorded.waits.append(checkout.gave_up - checkout.asked)

@@ -35,9 +35,14 @@ class Spread:
 class Outcome:
     """What a run came to, between two instants of its clock.
 
-    ``makespan`` is from the first arrival to the last answer. ``throughput`` is answers per second,
-    ``use`` the share of the connection-seconds that were lent (``None`` for pools without a limit).
+    ``makespan`` is from the first arrival to the last answer. ``throughput`` is answers per second.
     ``waits`` are of checkouts that ended their wait, ``responses`` of requests that were answered.
+
+    Of the whole run, not only between these instants, are: ``use``, the share of the
+    connection-seconds that were lent (``None`` for pools without a limit); ``checkouts``, how many
+    got a connection, ``checkouts_per_s`` and ``checkouts_each``, of a request; ``mean_use``, of
+    those that came back; ``timeouts``; and ``running``, the share
+    of a process's time in which Python was executed, as far as was seen (``None``: not simulated).
     """
 
     answers: int
@@ -46,7 +51,12 @@ class Outcome:
     waits: Spread
     responses: Spread
     use: float | None
+    checkouts: int
+    checkouts_per_s: float
+    checkouts_each: float
+    mean_use: float
     timeouts: int
+    running: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +68,14 @@ class Window:
     is_steady: bool
 
 
-def outcome_of(observed: Observed, window: Window, began: float, capacity: int | None) -> Outcome:
+def outcome_of(
+    observed: Observed, window: Window, began: float, capacity: int | None, processes: int
+) -> Outcome:
     """What was observed in a window; ``capacity`` are the connections of all pools."""
     answered = sorted(at for at in observed.answered if at <= window.ended)
     last = answered[-1] if answered else began
     span = observed.until - began
+    granted = len(observed.granted) - observed.timeouts
     return Outcome(
         answers=len(answered) - bisect_left(answered, window.started),
         makespan=last - began,
@@ -70,7 +83,12 @@ def outcome_of(observed: Observed, window: Window, began: float, capacity: int |
         waits=_spread(_inside(observed.granted, observed.waits, window)),
         responses=_spread(_inside(observed.answered, observed.responses, window)),
         use=observed.lent / (capacity * span) if capacity and span > 0 else None,
+        checkouts=granted,
+        checkouts_per_s=granted / span if span > 0 else 0.0,
+        checkouts_each=observed.returned / len(answered) if answered else 1.0,
+        mean_use=observed.used / observed.returned if observed.returned else 0.0,
         timeouts=observed.timeouts,
+        running=observed.ran / (processes * span) if observed.ran and span > 0 else None,
     )
 
 

@@ -102,15 +102,15 @@ def replay(workload: Workload, *, window: Window | None = None, is_open: bool = 
     """
     users = None if is_open else closed_loop(workload)
     where = window or _window(workload, users)
-    capacity = capacity_of(workload, AS_IT_WAS)
+    capacity, workers = capacity_of(workload, AS_IT_WAS), workload.processes
     until = workload.until if workload.unfinished or users else math.inf
     observed = simulate(workload, replace(AS_IT_WAS, users=users), until=min(until, where.ended))
     return Replay(
         workload=workload,
         users=users,
         window=where,
-        recorded=outcome_of(workload.recorded, where, workload.began, capacity),
-        replayed=outcome_of(observed, where, workload.began, capacity),
+        recorded=outcome_of(workload.recorded, where, workload.began, capacity, workers),
+        replayed=outcome_of(observed, where, workload.began, capacity, workers),
     )
 
 
@@ -134,7 +134,8 @@ def predict(replayed: Replay, terms: WhatIf) -> Prediction:
         ended = max(workload.until, workload.began + longest)
         window = Window(workload.began + _SETTLING * (ended - workload.began), ended, True)
     observed = simulate(workload, terms, until=window.ended)
-    after = outcome_of(observed, window, workload.began, capacity)
+    workers = terms.workers or workload.processes
+    after = outcome_of(observed, window, workload.began, capacity, workers)
     return Prediction(terms, replayed.replayed, after)
 
 

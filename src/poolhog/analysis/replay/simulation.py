@@ -53,12 +53,13 @@ class _Lending:
 class _Task:
     """A chain that goes on: where it is in the steps, and when it came.
 
-    ``asking`` numbers its asking while it waits; ``parent`` is who waits for its end.
+    ``asking`` numbers its asking while it waits; ``parent`` is who waits for its end. ``open`` of
+    its ``checkouts`` are not back: ``balance`` is when they were returned less when granted.
     """
 
     __slots__ = (
-        *("asked", "asking", "at", "came", "chain", "children", "is_over", "is_user", "parent"),
-        *("patience", "worker"),
+        *("asked", "asking", "at", "balance", "came", "chain", "checkouts", "children", "is_over"),
+        *("is_user", "open", "parent", "patience", "worker"),
     )
 
     def __init__(self, chain: int, at: int, came: float, worker: int, *, is_user: bool) -> None:
@@ -73,6 +74,9 @@ class _Task:
         self.parent: _Task | None = None
         self.children: dict[int, _Task] | None = None
         self.is_over = False
+        self.open = 0
+        self.checkouts = 0
+        self.balance = 0.0
 
 
 _GO, _TIMER, _LIMIT, _COME = range(4)
@@ -96,6 +100,7 @@ class _Simulation:
         self._number = 0
         self._came = 0
         self._lent = 0
+        self._balance = 0.0
         self._sent: Sequence[int] = ()
         self.observed = Observed()
 
@@ -106,13 +111,14 @@ class _Simulation:
         events, until, now = self._events, self._until, 0.0
         while True:
             if events and events[0][0] < came:
-                now, _, kind, what = heappop(events)
-                if now > until:
+                at, _, kind, what = heappop(events)
+                if at > until:
                     break
                 if kind == _GO:
+                    now = at
                     self._go(what, now)
                 else:
-                    self._happen(kind, what, now)
+                    self._happen(kind, what, at)
             elif came <= until and came < math.inf:
                 now = came
                 self._begin(chain, now, is_user=False)
@@ -121,7 +127,7 @@ class _Simulation:
                 break
         observed = self.observed
         observed.until = until if until < math.inf else now
-        observed.lent += self._lent * observed.until
+        observed.lent = self._balance + self._lent * observed.until
         return observed
 
     def _arrivals(self) -> list[tuple[float, int]]:
@@ -189,7 +195,8 @@ class _Simulation:
                 self._ask(task, self._pools[task.worker * self._pools_each + whats[index]], now)
                 return
             if kind == 7:
-                self._take_back(self._pools[task.worker * self._pools_each + whats[index]], now)
+                pool = self._pools[task.worker * self._pools_each + whats[index]]
+                self._return(task, pool, now)
             elif kind == 8:
                 self._answer(task, now)
             elif kind == 0:
@@ -241,47 +248,50 @@ class _Simulation:
         else:
             pool.opened += 1
             cost += pool.connecting
+        self._lend(task, now, cost)
+
+    def _lend(self, task: _Task, now: float, cost: float) -> None:
+        """It takes some seconds more until the task has it."""
         granted = now + cost
         task.asking = 0
         task.patience = math.inf
+        task.open += 1
+        task.checkouts += 1
+        task.balance -= granted
+        self._balance -= granted
+        self._lent += 1
         observed = self.observed
         observed.granted.append(granted)
         observed.waits.append(granted - task.asked)
-        observed.lent -= granted
-        self._lent += 1
-        if cost:
-            self._push(granted, _GO, task)
-        else:
-            self._go(task, now)
+        self._push(granted, _GO, task)
 
-    def _take_back(self, pool: _Lending, now: float) -> None:
-        self.observed.lent += now
+    def _settle(self, task: _Task) -> None:
+        """All of a task's checkouts are back."""
+        observed = self.observed
+        observed.used += task.balance
+        observed.returned += task.checkouts
+        task.balance = 0.0
+        task.checkouts = 0
+
+    def _return(self, task: _Task, pool: _Lending, now: float) -> None:
+        """A connection comes back, and goes to the first who waits."""
         self._lent -= 1
+        self._balance += now
+        task.open -= 1
+        task.balance += now
+        if not task.open:
+            self._settle(task)
         waiting = pool.waiting
         while waiting:
-            task, asking = waiting.popleft()
-            if task.asking == asking:
-                pool.idle += 1
-                self._number += 1
-                # Not at once: whoever returns goes on first.
-                self._grant_later(task, pool, now)
+            first, asking = waiting.popleft()
+            if first.asking == asking:
+                # Not at once: whoever returns goes on before.
+                self._lend(first, now, self._program.seconds[first.at - 1])
                 return
         if pool.idle < pool.size:
             pool.idle += 1
         else:
             pool.opened -= 1
-
-    def _grant_later(self, task: _Task, pool: _Lending, now: float) -> None:
-        pool.idle -= 1
-        granted = now + self._program.seconds[task.at - 1]
-        task.asking = 0
-        task.patience = math.inf
-        observed = self.observed
-        observed.granted.append(granted)
-        observed.waits.append(granted - task.asked)
-        observed.lent -= granted
-        self._lent += 1
-        self._push(granted, _GO, task)
 
     def _look(self, pool: _Lending, now: float) -> None:
         """The pool's timer: whoever has waited for its timeout gives up."""
@@ -305,7 +315,7 @@ class _Simulation:
         """A task that does not get its connection returns those that it has, and is over."""
         task.asking = 0
         for pool in self._held(task):
-            self._take_back(pool, now)
+            self._return(task, pool, now)
         self._end(task, now)
 
     def _held(self, task: _Task) -> list[_Lending]:

@@ -85,7 +85,7 @@ class Observed:
     Of each answer when it was sent and how long it took; of each wait that ended when it did and
     how long it was; and how many of the waits were given up. ``lent`` are the seconds for which
     connections were lent, ``ran`` those in which Python was executed, as far as is known, both up
-    to ``until``.
+    to ``until``. Of them, ``used`` are those of the checkouts that came back, ``returned`` of them.
     """
 
     answered: array[float] = field(default_factory=lambda: array("d"))
@@ -94,6 +94,8 @@ class Observed:
     waits: array[float] = field(default_factory=lambda: array("d"))
     timeouts: int = 0
     lent: float = 0.0
+    used: float = 0.0
+    returned: int = 0
     ran: float = 0.0
     until: float = 0.0
 
