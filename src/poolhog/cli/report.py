@@ -125,6 +125,8 @@ def _write_page(
         for one in given:
             label, readers, unreadable = _readers(one, pid if one is given[0] else None)
             whole = read_whole(readers, thresholds, reading.tell)
+            reading.say("replaying what was recorded")
+            whole = whole.with_whatif()
             sides.append((label, whole.without(unreadable)))
         reading.say("making the page")
         data = page_data(sides, version=metadata.version("poolhog"))

@@ -227,7 +227,8 @@ def _beside(report: Report, finding: Finding, layout: Layout) -> Sequence[str]:
     beside, site = report.whatif, finding.site
     if beside is None or site is None or beside.finding is not finding:
         return ()
-    return beside_told(beside), shlex.join(["poolhog", *release_words(site, layout.target)])
+    told = f"if it held no connection: {beside_told(beside)}"
+    return told, shlex.join(["poolhog", *release_words(site, layout.target)])
 
 
 def _finding(

@@ -79,10 +79,10 @@ def change_told(before: Outcome, after: Outcome) -> str:
 
 
 def beside_told(beside: Beside) -> str:
-    """What would be if the line of a finding held no connection, and how good the replay is."""
+    """What changes if the line of a finding holds no connection, and how good the replay is."""
     change = change_told(beside.prediction.before, beside.prediction.after)
     of_part = ", of a part of the run" if beside.part is not None else ""
-    return f"if it were released: {change} (replay error {_error(beside.replayed.error)}{of_part})"
+    return f"{change} (replay error {_error(beside.replayed.error)}{of_part})"
 
 
 def release_words(site: Site, target: Sequence[str] = ()) -> list[str]:

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from poolhog.render.unreadable import unreadable_json
+from poolhog.render.whatif import beside_told
 
 if TYPE_CHECKING:
     from poolhog.analysis.replay.answers import Answers
@@ -61,6 +62,8 @@ def beside_json(beside: Beside) -> dict[str, Any]:
         "part": None if part is None else {"started_s": part[0], "ended_s": part[1]},
         "replay": replay_json(beside.replayed),
         "predicted": outcome_json(beside.prediction.after),
+        "told": beside_told(beside),
+        "curve": [{"pool_size": size, **outcome_json(one.after)} for size, one in beside.curve],
     }
 
 

@@ -9,10 +9,11 @@ from poolhog.analysis.findings import FindingKind
 from poolhog.analysis.replay.places import lines, places_at
 from poolhog.analysis.replay.prediction import predict, replay
 from poolhog.analysis.replay.reading import read_part, read_workload
+from poolhog.analysis.replay.study import values_between
 from poolhog.analysis.replay.terms import WhatIf
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from poolhog.analysis.findings import Finding
     from poolhog.analysis.replay.prediction import Prediction, Replay
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 MOST_CHECKOUTS = 10_000
 """Of a larger run, only a part around the finding's example is replayed."""
+
+_POINTS = 8
 
 _RELEASED = frozenset(
     [
@@ -36,18 +39,23 @@ class Beside:
     """What would be if the line of a ``finding`` held no connection.
 
     ``part`` is between which instants the requests came that were replayed, ``None`` if all were.
+    ``curve`` is what the run would have come to, unmended, with pools of other sizes.
     """
 
     finding: Finding
     replayed: Replay
     prediction: Prediction
     part: tuple[float, float] | None
+    curve: tuple[tuple[int, Prediction], ...] = ()
 
 
-def with_whatif(report: Report, readers: Sequence[ProcessReader]) -> Report:
+def with_whatif(
+    report: Report, readers: Sequence[ProcessReader], *, with_curve: bool = False
+) -> Report:
     """The report with the what-if of its top finding, if that one can be released.
 
-    Raises :class:`poolhog.TraceError` if a process cannot be read.
+    A curve over pool sizes takes several times as long. Raises :class:`poolhog.TraceError` if a
+    process cannot be read.
     """
     if not report.findings:
         return report
@@ -57,7 +65,21 @@ def with_whatif(report: Report, readers: Sequence[ProcessReader]) -> Report:
     part = _part(report, finding)
     workload = read_workload(readers) if part is None else read_part(readers, *part)
     found = _beside(finding, workload, part)
-    return report if found is None else replace(report, whatif=found)
+    if found is None:
+        return report
+    if with_curve:
+        found = replace(found, curve=tuple(_curve(found.replayed)))
+    return replace(report, whatif=found)
+
+
+def _curve(replayed: Replay) -> Iterator[tuple[int, Prediction]]:
+    """From half of the pool's size to four times as much."""
+    sizes = {pool.size for pool in replayed.workload.pools if pool.size}
+    if not sizes:
+        return
+    largest = max(sizes)
+    for size in values_between(max(largest // 2, 1), largest * 4, _POINTS):
+        yield size, predict(replayed, WhatIf(pool_size=size))
 
 
 def _part(report: Report, finding: Finding) -> tuple[float, float] | None:

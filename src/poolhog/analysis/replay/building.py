@@ -251,7 +251,8 @@ class Builder:
         asker, recorded = group.asker, self._recorded
         briefs = [item for item in group.items if isinstance(item, Brief)]
         ended = asker.ended if asker.ended is not None else group.end
-        started = briefs[0].asked if asker.started is None else asker.started
+        asked = briefs[0].asked
+        started = asked if asker.started is None else min(asker.started, asked)
         answered = asker.responded if asker.responded is not None else ended
         pools = [self._number(brief.pool) for brief in briefs]
         first = len(self._steps)
