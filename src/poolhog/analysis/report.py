@@ -7,9 +7,7 @@ millions fits into memory.
 
 from __future__ import annotations
 
-import gc
 from collections import Counter
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Protocol
@@ -17,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from poolhog.analysis.accounting import Shares, told, told_gaps
 from poolhog.analysis.blame import NO_BLAME, Blame
 from poolhog.analysis.cells import NOTHING, Cell, joined, peak_of, percentile, time_of, total
+from poolhog.analysis.collector import no_collector
 from poolhog.analysis.findings import Finder, route_of
 from poolhog.analysis.quiet import Passing
 
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from poolhog.analysis.cells import Counted
     from poolhog.analysis.findings import Finding
     from poolhog.analysis.quiet import Quiet
+    from poolhog.analysis.replay.beside import Beside
     from poolhog.analysis.thresholds import Thresholds
     from poolhog.model import Checkout, Outcome, Pool, Process, Site, Unreadable
     from poolhog.trace.reader import ProcessReader
@@ -107,7 +107,7 @@ class Report:
     ``requests`` counts those with a checkout and those without. ``observed`` is the seconds from
     the start of the first process to the end of the trace. ``unreadable`` are the files of the run
     that it is without. ``faint`` are no findings, but nearly: what another run of the same code may
-    well have as a finding.
+    well have as a finding. ``whatif`` is about the first finding.
     """
 
     processes: tuple[Process, ...]
@@ -119,6 +119,7 @@ class Report:
     unreadable: tuple[Unreadable, ...] = ()
     faint: tuple[Finding, ...] = ()
     blame: Blame = NO_BLAME
+    whatif: Beside | None = None
 
     @property
     def checkouts(self) -> int:
@@ -193,7 +194,7 @@ def read_report(
         if tell is not None:
             tell(done)
 
-    with _no_collector():
+    with no_collector():
         for reader in readers:
             with reader.snapshot() as snapshot:
                 books.open(snapshot.process, snapshot.pools.values(), snapshot.checkout)
@@ -210,18 +211,6 @@ def read_report(
                 books.close()
                 books.count(snapshot.request_counts())
     return books.report()
-
-
-@contextmanager
-def _no_collector() -> Iterator[None]:
-    """Nothing that is read is part of a cycle: to look for some takes a fifth of the time."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 class Books:

@@ -78,6 +78,8 @@ def read_page(
             series = Series()
             companions = [series] if len(given) > 1 else []
             whole = read_whole(readers, thresholds, reading.tell, companions=companions)
+            reading.say("replaying what was recorded")
+            whole = whole.with_whatif()
             sides.append((label, whole.without(unreadable), series))
     return Page(file, sides)
 

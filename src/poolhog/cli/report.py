@@ -17,7 +17,10 @@ from poolhog.cli.target import Directory, Pid, UnusedError, read, trace_director
 from poolhog.errors import PoolhogError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from poolhog.analysis.report import Report
+    from poolhog.trace.reader import ProcessReader
 
 FINDINGS = 3
 ROUTES = 4
@@ -87,6 +90,7 @@ def report(
 
 def _read(given: Path | None, pid: int | None, options: list[str]) -> Report:
     # A large part of the program, which no other verb needs.
+    from poolhog.analysis.replay.beside import with_whatif
     from poolhog.analysis.report import EMPTY, read_report
     from poolhog.analysis.thresholds import Thresholds
 
@@ -95,10 +99,14 @@ def _read(given: Path | None, pid: int | None, options: list[str]) -> Report:
         found = trace_directory(given)
     except UnusedError:
         return EMPTY
+
+    def look(readers: Sequence[ProcessReader]) -> Report:
+        report = read_report(readers, thresholds, reading.tell)
+        reading.say("replaying what was recorded")
+        return with_whatif(report, readers)
+
     with Reading() as reading:
-        made, unreadable = read(
-            found, pid, lambda readers: read_report(readers, thresholds, reading.tell)
-        )
+        made, unreadable = read(found, pid, look)
     return replace(made, unreadable=unreadable)
 
 

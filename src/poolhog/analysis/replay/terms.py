@@ -1,0 +1,97 @@
+"""The terms of a replay: what is to be otherwise than it was recorded, and what that makes of it.
+
+Chains in which something is otherwise are written anew for a simulation: what was released has been
+given back meanwhile, and factors are applied.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from poolhog.analysis.replay.compiling import AWAY
+from poolhog.analysis.replay.releasing import Released
+from poolhog.analysis.replay.steps import Kind, Step
+
+if TYPE_CHECKING:
+    from array import array
+    from collections.abc import Iterable
+
+    from poolhog.analysis.replay.workload import PoolTerms, Workload
+
+
+@dataclass(frozen=True, slots=True)
+class WhatIf:
+    """What is to be otherwise; what is not said stays as it was recorded.
+
+    ``release`` are numbers of the workload's places: what was parked there happens without a
+    connection. ``pool_size``, ``max_overflow`` and ``pool_timeout`` (seconds) are of every pool,
+    ``workers`` the processes. ``rate`` is how many times as many requests come per second,
+    ``external_latency`` how many times as long everything takes that is neither the database nor
+    Python. ``users`` send one request after the other (a closed loop), with ``think`` seconds
+    between an answer and the next; without, requests come when they came.
+    """
+
+    release: frozenset[int] = frozenset()
+    pool_size: int | None = None
+    max_overflow: int | None = None
+    pool_timeout: float | None = None
+    workers: int | None = None
+    rate: float = 1.0
+    external_latency: float = 1.0
+    users: int | None = None
+    think: float = 0.0
+
+    def of(self, pool: PoolTerms) -> PoolTerms:
+        """The pool under these terms; one without a size keeps none."""
+        size, overflow = pool.size, pool.max_overflow
+        if size is not None and not pool.is_unpooled:
+            size = self.pool_size if self.pool_size is not None else size
+            overflow = self.max_overflow if self.max_overflow is not None else overflow
+        timeout = self.pool_timeout if self.pool_timeout is not None else pool.timeout
+        return replace(pool, size=size, max_overflow=overflow, timeout=timeout)
+
+
+AS_IT_WAS = WhatIf()
+
+
+@dataclass(slots=True)
+class Program:
+    """Steps to be simulated, and where each chain begins in them."""
+
+    kinds: bytearray
+    seconds: array[float]
+    whats: array[int]
+    first: array[int]
+
+
+def program(workload: Workload, terms: WhatIf) -> Program:
+    """The workload's steps under these terms: most are as they were, and are not looked at."""
+    steps, first = workload.steps, workload.chains.first
+    factor = terms.external_latency
+    if not terms.release and factor == 1.0:
+        return Program(steps.kinds, steps.seconds, steps.whats, first)
+    made = Program(steps.kinds[:], steps.seconds[:], steps.whats[:], first[:])
+    released = Released(steps, terms.release)
+    wanted = (Kind.PARK, Kind.NEST) if factor == 1.0 else (Kind.PARK, Kind.NEST, Kind.REST)
+    known: dict[int, int] = {}
+    for number, begun in enumerate(first):
+        at = known.get(begun)
+        if at is None:
+            at = begun
+            end = steps.kinds.find(Kind.END, begun)
+            if any(steps.kinds.find(kind, begun, end) >= 0 for kind in wanted):
+                at = len(made.kinds)
+                _write(released.chain(begun), made, factor)
+            known[begun] = at
+        made.first[number] = at
+    return made
+
+
+def _write(steps: Iterable[Step], made: Program, factor: float) -> None:
+    """Add steps; what is neither the database nor Python takes so many times as long."""
+    for kind, seconds, what in steps:
+        is_external = kind is Kind.PARK or (kind is Kind.REST and what == AWAY)
+        made.kinds.append(kind)
+        made.seconds.append(seconds * factor if is_external else seconds)
+        made.whats.append(what)
