@@ -197,13 +197,16 @@ def meta_of(database: sqlite3.Connection) -> dict[str, str]:
 
 def process_of(meta: dict[str, str], origin_ns: int) -> Process:
     """What the process said of itself, on the clock of a run that began then."""
+    began_ns = int(meta["monotonic_ns"])
+    # In whole microseconds, as all that the process recorded, and not before any of it.
+    recorded_us = -((began_ns - int(meta.get("written_ns", began_ns))) // 1_000)
     return Process(
         pid=int(meta["pid"]),
         parent_pid=int(meta["parent_pid"]),
         argv=tuple(json.loads(meta["argv"])),
-        began=(int(meta["monotonic_ns"]) - origin_ns) / 1e9,
+        began=(began_ns - origin_ns) / 1e9,
         began_wall=int(meta["wall_ns"]) / 1e9,
-        written=(int(meta.get("written_ns", meta["monotonic_ns"])) - origin_ns) / 1e9,
+        written=(began_ns - origin_ns + recorded_us * 1_000) / 1e9,
         finished=meta.get("finished") == "1",
         dropped=int(meta.get("dropped", 0)),
         errors=int(meta.get("errors", 0)),
