@@ -42,10 +42,11 @@ _OUTLINES = """
            c.pool_id, r.method, r.route,
            CASE WHEN coalesce(r.route, :empty) = :empty THEN r.path END,
            c.site_id, r.id, CASE WHEN r.id IS NULL THEN c.owner END,
-           c.asked, c.granted, c.returned, c.pinging, c.busy, r.started, r.responded, r.ended
+           c.asked, c.granted, c.returned, c.pinging, c.busy {}
     FROM packed_checkouts AS c LEFT JOIN packed_requests AS r ON r.id = c.request_id ORDER BY c.id
 """
-_ASKED = itemgetter(10, 0)
+_OF_REQUESTS = ", r.started, r.responded, r.ended"
+_ASKED = itemgetter(10)
 
 _MOST_OVERTAKEN = 1_000
 """Checkouts are numbered as they are asked for, but that threads overtake one another: by less than
@@ -119,18 +120,26 @@ class Snapshot:
         return next(self.numbered([number]))
 
     def outlines(
-        self, condition: str, values: Mapping[str, Any], *, operations: bool
+        self,
+        condition: str,
+        values: Mapping[str, Any],
+        *,
+        operations: bool = False,
+        requests: bool = False,
     ) -> Iterator[list[Outline]]:
         """Outlines of all checkouts in the order of their asking, some at a time.
 
         Each says whether it meets a ``condition`` on ``packed_checkouts AS c`` and, of its request,
-        ``packed_requests AS r``, and has the packed ``operations`` if these are wanted.
+        ``packed_requests AS r``. It has the packed ``operations`` if these are wanted, and at its
+        end the instants of ``requests``, in microseconds.
         """
+        query = _OUTLINES.format(condition, _OF_REQUESTS if requests else "")
         values = {**values, "empty": self.unpack.number_of(""), "operations": operations}
         early: list[Outline] = []
         with readable(self._file):
-            rows = self._database.execute(_OUTLINES.format(condition), values)
+            rows = self._database.execute(query, values)
             while batch := rows.fetchmany(_BATCH):
+                # They come by their numbers, and of those asked for at once, the order stays.
                 batch = sorted(early + batch, key=_ASKED)
                 early = batch[-_MOST_OVERTAKEN:]
                 yield batch[:-_MOST_OVERTAKEN]

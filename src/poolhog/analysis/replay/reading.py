@@ -90,7 +90,7 @@ def _read(snapshot: Snapshot, builder: Builder) -> Iterator[int]:
     values = {"returned": snapshot.unpack.number_of(Outcome.RETURNED)}
     began, unpack, pools = snapshot.process.began, snapshot.unpack, snapshot.pools
     routes: dict[Outline, str] = {}
-    for outlines in snapshot.outlines(_BRIEF, values, operations=False):
+    for outlines in snapshot.outlines(_BRIEF, values, requests=True):
         others = snapshot.numbered(outline[0] for outline in outlines if not outline[1])
         for outline in outlines:
             if not outline[1]:
