@@ -18,7 +18,7 @@ from poolhog.analysis.thresholds import Thresholds
 from poolhog.analysis.timeline import build_timeline
 from poolhog.analysis.whole import whole_of
 from poolhog.errors import TraceError
-from poolhog.lab import children, load, postgres
+from poolhog.lab import children, postgres
 from poolhog.lab.bench import Bench, checkouts_of, requests_of
 from poolhog.lab.parameters import Experiment, waves
 from poolhog.lab.results import BurstResult, Diagnosis, LifecycleResult, LoadResult, Results
@@ -208,19 +208,7 @@ def _load_steps(bench: Bench, results: Results) -> Iterator[_Step]:
 
 def _load(bench: Bench, service: Service, results: Results, style: Style) -> LoadResult:
     parameters = bench.parameters
-    plan = load.LoadPlan(
-        url=service.server.url,
-        users=parameters.users,
-        ramp_s=parameters.ramp,
-        settle_s=parameters.settle,
-        measure_s=parameters.window,
-        notes=parameters.users,
-    )
-    counted = load.run_load(
-        plan,
-        bench.logs,
-        lambda p: bench.watcher.tell(f"{p.phase}: {p.users} users, {p.requests} requests"),
-    )
+    counted = bench.load(service, Experiment.LOAD)
     trace = service.trace_when(
         lambda trace: all(p.written >= trace.at(counted.ended_ns) for p in trace.processes),
         "the end of the load",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from poolhog.lab.parameters import Experiment
+from poolhog.lab.parameters import TALK, Experiment
 from poolhog.render.report_json import finding_json
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ def _parameters(parameters: Parameters) -> dict[str, Any]:
         "external_latency_s": parameters.external_latency,
         "external_jitter_s": parameters.external_jitter,
         "external_failure_rate": parameters.external_failure_rate,
-        "pool_sizes": {str(e): parameters.pool_size_in(e) for e in Experiment},
+        "pool_sizes": {str(e): parameters.pool_size_in(e) for e in TALK},
         "max_overflow": parameters.max_overflow,
         "pool_timeout_s": parameters.pool_timeout,
         "workers": parameters.workers,
@@ -217,7 +217,7 @@ def _parameters(parameters: Parameters) -> dict[str, Any]:
         "users": parameters.users,
         "ramp_s": parameters.ramp,
         "settle_s": parameters.settle,
-        "measure_s": parameters.window,
+        "measure_s": parameters.window_in(Experiment.LOAD),
         "embedded_database": parameters.database_url is None,
     }
 

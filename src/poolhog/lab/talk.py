@@ -131,8 +131,8 @@ class Talk:
             f"{_pool(self._results, Experiment.LOAD)}, {count(parameters.workers, 'worker')}. "
             f"If nobody had to wait for a connection, an answer would take {self.latency}, so "
             f"there would be {parameters.users / parameters.external_latency:.0f} of them per "
-            f"second. Measured for {seconds(parameters.window)} after all users had come and the "
-            "first answers were given."
+            f"second. Measured for {seconds(parameters.window_in(Experiment.LOAD))} after all "
+            "users had come and the first answers were given."
         )
 
     @property
