@@ -277,9 +277,9 @@ async def _select_outside_of_a_transaction(engine: AsyncEngine) -> None:
 
 
 def test_each_worker_has_a_part_of_the_pool(tmp_path: Path) -> None:
-    shares.lay_out(tmp_path / "shares", connections=10, workers=4)
+    shares.lay_out(tmp_path, connections=10, workers=4)
     with ThreadPoolExecutor() as workers:
-        taken = list(workers.map(lambda _: shares.take(tmp_path / "shares"), range(4)))
+        taken = list(workers.map(lambda _: shares.take(tmp_path), range(4)))
     assert sorted(taken) == [2, 2, 3, 3]
     with pytest.raises(RuntimeError, match="no part"):
-        shares.take(tmp_path / "shares")
+        shares.take(tmp_path)

@@ -21,6 +21,7 @@ from poolhog.errors import TraceError
 from poolhog.lab import children, postgres
 from poolhog.lab.bench import Bench, checkouts_of, requests_of
 from poolhog.lab.parameters import Experiment, waves
+from poolhog.lab.remedies import measuring
 from poolhog.lab.results import BurstResult, Diagnosis, LifecycleResult, LoadResult, Results
 from poolhog.trace.reader import stream_trace
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from poolhog.lab.bench import Service, Watcher
     from poolhog.lab.burst import Burst
+    from poolhog.lab.remedies.catalogue import Remedy
     from poolhog.lab.service.settings import Style
     from poolhog.model import Trace
 
@@ -247,10 +249,21 @@ def _diagnosis(experiment: Experiment, style: Style, traces: Path) -> Diagnosis:
     return Diagnosis(experiment, style, report.findings)
 
 
+def _remedy_steps(bench: Bench, results: Results) -> Iterator[_Step]:
+    for remedy in measuring.begin(bench, results):
+
+        def take(remedy: Remedy = remedy) -> None:
+            if results.remedies is not None:
+                results.remedies.measured.append(measuring.measure(remedy, bench, results))
+
+        yield _Step(f"remedies: {remedy.name}", take)
+
+
 _STEPS: dict[Experiment, Callable[[Bench, Results], Iterator[_Step]]] = {
     Experiment.LIFECYCLE: _lifecycle_steps,
     Experiment.BURST: _burst_steps,
     Experiment.LOAD: _load_steps,
+    Experiment.REMEDIES: _remedy_steps,
 }
 
 

@@ -12,6 +12,7 @@ from poolhog.lab.parameters import TALK, Experiment
 from poolhog.render.report_json import finding_json
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from poolhog.analysis.findings import Finding
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
     from poolhog.analysis.timeline import Timeline
     from poolhog.analysis.whole import Whole
     from poolhog.lab.parameters import Parameters
+    from poolhog.lab.remedies.found import RemediesFound
     from poolhog.lab.service.settings import Style
     from poolhog.model import Trace
+    from poolhog.trace.reader import ProcessReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +137,7 @@ class Results:
     lifecycle: list[LifecycleResult] = field(default_factory=list)
     burst: list[BurstResult] = field(default_factory=list)
     load: list[LoadResult] = field(default_factory=list)
+    remedies: RemediesFound | None = None
     diagnoses: list[Diagnosis] = field(default_factory=list)
     claims: list[Claim] = field(default_factory=list)
     recorders: dict[tuple[str, ...], tuple[int, int]] = field(default_factory=dict)
@@ -144,6 +148,13 @@ class Results:
         """Remember what the recorder of each process says that it lost."""
         for process in trace.processes:
             key = (str(trace.clock_origin_ns), str(process.pid))
+            self.recorders[key] = process.dropped, process.errors
+
+    def saw_processes(self, readers: Iterable[ProcessReader]) -> None:
+        """The same of a trace that is not read as a whole."""
+        for reader in readers:
+            process = reader.process
+            key = (str(reader.origin_ns), str(process.pid))
             self.recorders[key] = process.dropped, process.errors
 
     @property
@@ -159,7 +170,8 @@ class Results:
     @property
     def is_empty(self) -> bool:
         """Whether nothing was measured."""
-        return not (self.lifecycle or self.burst or self.load)
+        measured = self.remedies is not None and self.remedies.measured
+        return not (self.lifecycle or self.burst or self.load or measured)
 
     def lifecycle_of(self, style: Style, method: str) -> LifecycleResult | None:
         """The result for a style and an HTTP method, if it was run."""
@@ -191,6 +203,7 @@ class Results:
             "lifecycle": [_lifecycle(result) for result in self.lifecycle],
             "burst": [_burst(result) for result in self.burst],
             "load": [_load(result) for result in self.load],
+            "remedies": self.remedies.as_dict() if self.remedies is not None else None,
             "findings": [_diagnosis(diagnosis) for diagnosis in self.diagnoses],
             "claims": [dataclasses.asdict(claim) for claim in self.claims],
         }
@@ -206,6 +219,7 @@ def _parameters(parameters: Parameters) -> dict[str, Any]:
     return {
         "experiments": [str(experiment) for experiment in parameters.experiments],
         "styles": [str(style) for style in parameters.styles],
+        "only": [str(name) for name in parameters.only],
         "external_latency_s": parameters.external_latency,
         "external_jitter_s": parameters.external_jitter,
         "external_failure_rate": parameters.external_failure_rate,

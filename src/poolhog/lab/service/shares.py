@@ -10,11 +10,10 @@ if TYPE_CHECKING:
 
 
 def lay_out(folder: Path, connections: int, workers: int) -> None:
-    """Put as many parts of ``connections`` in the folder as there are ``workers``.
+    """Put as many parts of ``connections`` in an empty folder as there are ``workers``.
 
     They differ by one at most, and none is empty. A part is a file, named by its number and size.
     """
-    folder.mkdir(parents=True)
     for number in range(workers):
         size = max(connections // workers + (number < connections % workers), 1)
         (folder / f"{number}-{size}").touch()
