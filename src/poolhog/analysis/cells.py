@@ -11,7 +11,7 @@ from array import array
 from collections import Counter
 from itertools import chain, islice
 from operator import sub
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from poolhog.analysis.accounting import Account, Told, end_of
 from poolhog.model import Outcome
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from poolhog.analysis.accounting import Share
     from poolhog.analysis.quiet import Quiet
     from poolhog.model import Checkout, Process
+
+Number = TypeVar("Number", int, float)
 
 
 class Cell:
@@ -94,7 +96,7 @@ def total(accounts: Iterable[Account]) -> Account:
 NOTHING = Account(*[0.0] * len(Account._fields))
 
 
-def percentile(values: Sequence[int], share: float) -> int:
+def percentile(values: Sequence[Number], share: float) -> Number:
     """Of sorted values, the smallest that so large a share of them does not exceed."""
     return values[max(math.ceil(share * len(values)) - 1, 0)]
 

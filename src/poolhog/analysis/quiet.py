@@ -121,7 +121,7 @@ class Passing:
             quiet = self._quiet.get(key)
             if quiet is None:
                 quiet = self._new(key)
-            request, owner, asked, queueing, returned, pinging, busy = outline[8:]
+            request, owner, asked, queueing, returned, pinging, busy = outline[8:15]
             granted = asked + queueing
             returned += asked
             quiet.asked.append(asked)

@@ -7,15 +7,14 @@ millions fits into memory.
 
 from __future__ import annotations
 
-import gc
 from collections import Counter
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Protocol
 
 from poolhog.analysis.accounting import Shares, told, told_gaps
 from poolhog.analysis.cells import NOTHING, Cell, joined, peak_of, percentile, time_of, total
+from poolhog.analysis.collector import no_collector
 from poolhog.analysis.findings import Finder, route_of
 from poolhog.analysis.quiet import Passing
 
@@ -182,7 +181,7 @@ def read_report(
         if tell is not None:
             tell(done)
 
-    with _no_collector():
+    with no_collector():
         for reader in readers:
             with reader.snapshot() as snapshot:
                 books.open(snapshot.process, snapshot.pools.values(), snapshot.checkout)
@@ -199,18 +198,6 @@ def read_report(
                 books.close()
                 books.count(snapshot.request_counts())
     return books.report()
-
-
-@contextmanager
-def _no_collector() -> Iterator[None]:
-    """Nothing that is read is part of a cycle: to look for some takes a fifth of the time."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 class Books:

@@ -20,6 +20,7 @@ from poolhog.cli.report import report
 from poolhog.cli.run import run
 from poolhog.cli.sql import sql
 from poolhog.cli.timeline import timeline
+from poolhog.cli.whatif import whatif
 from poolhog.errors import Interrupted, PoolhogError
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ app.command()(dump)
 app.command()(sql)
 app.command()(timeline)
 app.command()(report)
+app.command()(whatif)
 app.command()(export)
 # What comes after the command's name is the command's, options too.
 app.command(context_settings={"allow_interspersed_args": False})(run)

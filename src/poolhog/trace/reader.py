@@ -65,7 +65,7 @@ _OUTLINES = """
            c.pool_id, r.method, r.route,
            CASE WHEN coalesce(r.route, :empty) = :empty THEN r.path END,
            c.site_id, r.id, CASE WHEN r.id IS NULL THEN c.owner END,
-           c.asked, c.granted, c.returned, c.pinging, c.busy
+           c.asked, c.granted, c.returned, c.pinging, c.busy, r.started, r.responded, r.ended
     FROM packed_checkouts AS c LEFT JOIN packed_requests AS r ON r.id = c.request_id ORDER BY c.id
 """
 _ASKED = itemgetter(10, 0)

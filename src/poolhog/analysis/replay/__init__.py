@@ -1,0 +1,29 @@
+"""Plays a recorded run again, as it was and as it could have been.
+
+workload = read_workload(readers)      # or workload_of(trace)
+replayed = replay(workload)            # as it was, and how far that is from what was recorded
+predicted = predict(replayed, WhatIf(pool_size=50))
+"""
+
+from __future__ import annotations
+
+from poolhog.analysis.replay.outcome import Outcome, Spread, Window
+from poolhog.analysis.replay.prediction import DOUBTFUL, Prediction, Replay, predict, replay
+from poolhog.analysis.replay.reading import read_workload, workload_of
+from poolhog.analysis.replay.terms import WhatIf
+from poolhog.analysis.replay.workload import Workload
+
+__all__ = [
+    "DOUBTFUL",
+    "Outcome",
+    "Prediction",
+    "Replay",
+    "Spread",
+    "WhatIf",
+    "Window",
+    "Workload",
+    "predict",
+    "read_workload",
+    "replay",
+    "workload_of",
+]

@@ -1,0 +1,312 @@
+"""Makes a chain of steps of the checkouts that one request had, or one owner without a request.
+
+A request's checkouts that follow one another, or are nested, are one chain. Those of tasks that
+work beside each other are a chain each: the first one begins the others, and waits for them as far
+as it did nothing before their end.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from operator import itemgetter
+from typing import TYPE_CHECKING, NamedTuple
+
+from poolhog.analysis.accounting import State, end_of, end_of_wait, told_gaps
+from poolhog.analysis.findings.blame import blame
+from poolhog.analysis.findings.lending import Inner, is_nested
+from poolhog.analysis.findings.moments import Moments, Nested, is_lost
+from poolhog.analysis.findings.pieces import around, pieces
+from poolhog.analysis.replay.steps import Kind, Step
+from poolhog.model import OperationKind, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from poolhog.analysis.accounting import Shares
+    from poolhog.model import Checkout, Pool, Site
+
+LONGEST_RUN_S = 0.002
+"""What lasts longer between a request's checkouts is taken for waiting, else for Python's."""
+
+AWAY = 1
+"""The ``what`` of a ``REST`` during which no connection is held."""
+
+_ENDS = frozenset([OperationKind.COMMIT, OperationKind.ROLLBACK, OperationKind.RESET])
+
+
+class Brief(NamedTuple):
+    """A checkout of which no more matters than these instants and durations.
+
+    It was returned, nothing was seen in its gaps, and nothing is told of it but by its number.
+    """
+
+    number: int
+    pool: Pool
+    asked: float
+    granted: float
+    returned: float
+    pinging: float
+    busy: float
+
+
+class Segment(NamedTuple):
+    """A stretch in which a chain did one thing; ``kind`` is ``None`` while it waits."""
+
+    started: float
+    ended: float
+    kind: Kind | None
+    what: int = 0
+
+
+class Mark(NamedTuple):
+    """An instant at which a chain does something that takes no time by itself."""
+
+    at: float
+    step: Step
+
+
+class Lane:
+    """Checkouts of which one follows the other, or is nested in it: those are in ``nested``."""
+
+    def __init__(self, items: Sequence[Brief | Checkout]) -> None:
+        self.items = list(items)
+        self.nested: dict[str, list[Checkout]] = {}
+
+    def end(self, until: float) -> float:
+        """When the last one was over."""
+        return max(
+            item.returned if isinstance(item, Brief) else end_of(item, until) for item in self.items
+        )
+
+    def add(self, checkout: Checkout, until: float) -> None:
+        """Add the next one."""
+        for outer in self.items:
+            if isinstance(outer, Brief) or outer.granted is None:
+                continue
+            if outer.granted <= checkout.asked < end_of(outer, until):
+                self.nested.setdefault(outer.id, []).append(checkout)
+        self.items.append(checkout)
+
+
+def lanes(checkouts: Sequence[Checkout], until: float) -> list[Lane]:
+    """The checkouts of one request or owner, in the order of asking; the first is its own."""
+    found = [Lane(checkouts[:1])]
+    for checkout in checkouts[1:]:
+        lane = _lane_for(checkout, found, until)
+        if lane is None:
+            found.append(Lane([checkout]))
+        else:
+            lane.add(checkout, until)
+    return found
+
+
+def _lane_for(checkout: Checkout, found: Sequence[Lane], until: float) -> Lane | None:
+    holding = [lane for lane in found if lane.end(until) > checkout.asked]
+    if not holding:
+        return found[0]
+    for lane in holding:
+        outer = max(
+            (c for c in lane.items if not isinstance(c, Brief)), key=lambda c: end_of(c, until)
+        )
+        if is_nested(outer, Inner(checkout, 2), until):
+            return lane
+    idle = (lane for lane in found if lane not in holding)
+    return next((lane for lane in idle if _owner(lane) == checkout.owner), None)
+
+
+def _owner(lane: Lane) -> str:
+    last = lane.items[-1]
+    return "" if isinstance(last, Brief) else last.owner
+
+
+class Compiler:
+    """Makes segments and steps; ``place`` numbers the lines at which connections are parked."""
+
+    def __init__(self, place: Callable[[Site | None], int], pool: Callable[[Pool], int]) -> None:
+        self._place = place
+        self._pool = pool
+
+    def steps(
+        self,
+        lane: Lane,
+        until: float,
+        shares: Shares,
+        *,
+        started: float,
+        ended: float,
+        marks: Iterable[Mark] = (),
+    ) -> Iterator[Step]:
+        """What a lane did from its start to its end, with marks of its own among it."""
+        segments: list[Segment] = []
+        own: list[Mark] = []
+        for item in lane.items:
+            if isinstance(item, Brief):
+                segments += _brief_segments(item)
+                pool = self._pool(item.pool)
+                own.append(Mark(item.asked, Step(Kind.ASK, item.pinging, pool)))
+                own.append(Mark(item.returned, Step(Kind.RETURN, 0.0, pool)))
+            else:
+                segments += self._segments(item, lane, until, shares)
+                own += self._marks(item, lane)
+        if lane.nested:
+            segments = _flat(segments)
+        return _merged(segments, sorted([*own, *marks], key=_AT), started, ended)
+
+    def _marks(self, checkout: Checkout, lane: Lane) -> Iterator[Mark]:
+        pool = self._pool(checkout.pool)
+        if checkout.outcome in (Outcome.CANCELLED, Outcome.ERROR) and checkout.gave_up is not None:
+            yield Mark(checkout.asked, Step(Kind.LIMIT, checkout.gave_up - checkout.asked))
+        outer = _outer(checkout, lane)
+        if outer is not None:
+            where = blame(checkout.site, outer.site).site
+            yield Mark(checkout.asked, Step(Kind.NEST, 0.0, self._place(where)))
+        yield Mark(checkout.asked, Step(Kind.ASK, checkout.pinging, pool))
+        if checkout.granted is not None and checkout.returned is not None:
+            yield Mark(checkout.returned, Step(Kind.RETURN, 0.0, pool))
+
+    def _segments(
+        self, checkout: Checkout, lane: Lane, until: float, shares: Shares
+    ) -> Iterator[Segment]:
+        granted = end_of_wait(checkout, until)
+        yield Segment(checkout.asked, granted, None)
+        if checkout.granted is None:
+            return
+        found = [*self._in_gaps(checkout, lane, until, shares), *_busy(checkout, granted, until)]
+        found.sort(key=itemgetter(0))
+        yield from found
+
+    def _in_gaps(
+        self, checkout: Checkout, lane: Lane, until: float, shares: Shares
+    ) -> Iterator[Segment]:
+        gaps = told_gaps(checkout, until)
+        running = shares.of(checkout).running
+        if not checkout.samples and not is_lost(checkout):
+            for gap in gaps:
+                yield from _untold(gap.started, gap.ended, running)
+            return
+        inner = lane.nested.get(checkout.id, ())
+        moments = Moments(checkout, until, [_nested(one, checkout, until) for one in inner])
+        for piece in moments.cut(pieces(gaps)):
+            if piece.state in (State.RUNNING, State.READY, State.BUSY):
+                yield Segment(piece.started, piece.ended, _KINDS[piece.state])
+                continue
+            kind = moments.kind(piece)
+            if kind is None or (piece.sample is None and moments.lost_from is None):
+                yield from _untold(piece.started, piece.ended, running)
+            else:
+                where = moments.where(kind, piece.seen, around(checkout, piece.gap).reference).site
+                yield Segment(piece.started, piece.ended, Kind.PARK, self._place(where))
+
+
+_AT = itemgetter(0)
+
+
+def _outer(checkout: Checkout, lane: Lane) -> Checkout | None:
+    """The one that was held when this one was asked for."""
+    for item in lane.items:
+        if not isinstance(item, Brief) and checkout in lane.nested.get(item.id, ()):
+            return item
+    return None
+
+
+def _brief_segments(brief: Brief) -> Iterator[Segment]:
+    """Its operations in the middle of its gaps."""
+    asked, granted, returned = brief.asked, brief.granted, brief.returned
+    gap = (returned - granted - brief.busy) / 2
+    yield Segment(asked, granted, None)
+    if gap > 0:
+        yield Segment(granted, granted + gap, Kind.RUN)
+    if brief.busy > 0:
+        yield Segment(granted + gap, granted + gap + brief.busy, Kind.BUSY)
+    if gap > 0:
+        yield Segment(granted + gap + brief.busy, returned, Kind.RUN)
+
+
+_KINDS = {State.RUNNING: Kind.RUN, State.READY: Kind.REST, State.BUSY: Kind.BUSY}
+
+
+def _nested(inner: Checkout, outer: Checkout, until: float) -> Nested:
+    ended = min(end_of(inner, until), end_of(outer, until))
+    return Nested(inner.asked, ended, blame(inner.site, outer.site), 2)
+
+
+def _untold(started: float, ended: float, running: float) -> Iterator[Segment]:
+    """A gap that nobody looked into: as far as it was not running, nothing is known."""
+    change = started + (ended - started) * running
+    if change > started:
+        yield Segment(started, change, Kind.RUN)
+    if ended > change:
+        yield Segment(change, ended, Kind.REST)
+
+
+def _busy(checkout: Checkout, granted: float, until: float) -> Iterator[Segment]:
+    end = end_of(checkout, until)
+    at = granted
+    for operation in checkout.operations:
+        ended = end if operation.ended is None else min(operation.ended, end)
+        if ended <= at or ended <= operation.started:
+            continue
+        kind = Kind.FINISH if operation.kind in _ENDS else Kind.BUSY
+        yield Segment(max(operation.started, at), ended, kind)
+        at = ended
+
+
+def _flat(segments: Sequence[Segment]) -> list[Segment]:
+    """One thing at a time: waiting comes before an operation, that before what is held inside."""
+    cuts = sorted({instant for s in segments for instant in (s.started, s.ended)})
+    found: list[Segment] = []
+    for started, ended in pairwise(cuts):
+        over = [s for s in segments if s.started <= started and s.ended >= ended]
+        if over:
+            # Of equals the last one: it was asked for inside of the others.
+            first = min(reversed(over), key=_rank)
+            found.append(first._replace(started=started, ended=ended))
+    return found
+
+
+def _rank(segment: Segment) -> int:
+    if segment.kind is None:
+        return 0
+    return 1 if segment.kind in (Kind.BUSY, Kind.FINISH) else 2
+
+
+def _merged(
+    segments: Sequence[Segment], marks: Sequence[Mark], started: float, ended: float
+) -> Iterator[Step]:
+    """Segments, cut at the marks, with what is between them."""
+    at = started
+    waiting = iter(marks)
+    mark = next(waiting, None)
+    for segment in (*segments, Segment(max(ended, at), max(ended, at), None)):
+        while mark is not None and mark.at <= segment.started:
+            yield from _outside(at, mark.at)
+            at = max(at, mark.at)
+            yield mark.step
+            mark = next(waiting, None)
+        yield from _outside(at, segment.started)
+        at = max(at, segment.started)
+        while mark is not None and mark.at < segment.ended:
+            yield from _cut(segment, at, mark.at)
+            at = max(at, mark.at)
+            yield mark.step
+            mark = next(waiting, None)
+        yield from _cut(segment, at, segment.ended)
+        at = max(at, segment.ended)
+    if mark is not None:
+        yield mark.step
+    for rest in waiting:
+        yield rest.step
+
+
+def _cut(segment: Segment, started: float, ended: float) -> Iterator[Step]:
+    if segment.kind is not None and ended > started:
+        yield Step(segment.kind, ended - started, segment.what)
+
+
+def _outside(started: float, ended: float) -> Iterator[Step]:
+    """What was done while no connection was held or waited for."""
+    seconds = ended - started
+    if seconds > LONGEST_RUN_S:
+        yield Step(Kind.REST, seconds, AWAY)
+    elif seconds > 0:
+        yield Step(Kind.RUN, seconds)

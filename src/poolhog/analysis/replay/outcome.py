@@ -1,0 +1,129 @@
+"""What a run came to, recorded or simulated: answers per second, waits, responses, the pool's use.
+
+Answers per second are counted between two instants. Where they come in waves, as from an exhausted
+pool, it matters where these are: each is put into the middle of the longest pause near it.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from poolhog.analysis.cells import percentile
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from poolhog.analysis.replay.workload import Observed
+
+_EDGE = 1 / 2
+"""The part of the window at either side in which the longest pause is looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """The median, and the 95th and 99th percentile (nearest rank), in seconds."""
+
+    p50: float
+    p95: float
+    p99: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run came to, between two instants of its clock.
+
+    ``makespan`` is from the first arrival to the last answer. ``throughput`` is answers per second.
+    ``waits`` are of checkouts that ended their wait, ``responses`` of requests that were answered.
+
+    Of the whole run, not only between these instants, are: ``use``, the share of the
+    connection-seconds that were lent (``None`` for pools without a limit); ``checkouts``, how many
+    got a connection, ``checkouts_per_s`` and ``checkouts_each``, of a request; ``mean_use``, of
+    those that came back; ``timeouts``; and ``running``, the share
+    of a process's time in which Python was executed, as far as was seen (``None``: not simulated).
+    """
+
+    answers: int
+    makespan: float
+    throughput: float
+    waits: Spread
+    responses: Spread
+    use: float | None
+    checkouts: int
+    checkouts_per_s: float
+    checkouts_each: float
+    mean_use: float
+    timeouts: int
+    running: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Between which instants is counted; ``is_steady`` if that is the middle of a closed loop."""
+
+    started: float
+    ended: float
+    is_steady: bool
+
+
+def outcome_of(
+    observed: Observed, window: Window, began: float, capacity: int | None, processes: int
+) -> Outcome:
+    """What was observed in a window; ``capacity`` are the connections of all pools."""
+    answered = sorted(at for at in observed.answered if at <= window.ended)
+    last = answered[-1] if answered else began
+    span = observed.until - began
+    granted = len(observed.granted) - observed.timeouts
+    return Outcome(
+        answers=len(answered) - bisect_left(answered, window.started),
+        makespan=last - began,
+        throughput=_throughput(answered, window, min(window.ended, last)),
+        waits=_spread(_inside(observed.granted, observed.waits, window)),
+        responses=_spread(_inside(observed.answered, observed.responses, window)),
+        use=observed.lent / (capacity * span) if capacity and span > 0 else None,
+        checkouts=granted,
+        checkouts_per_s=granted / span if span > 0 else 0.0,
+        checkouts_each=observed.returned / len(answered) if answered else 1.0,
+        mean_use=observed.used / observed.returned if observed.returned else 0.0,
+        timeouts=observed.timeouts,
+        running=observed.ran / (processes * span) if observed.ran and span > 0 else None,
+    )
+
+
+def _inside(instants: Sequence[float], values: Sequence[float], window: Window) -> list[float]:
+    started, ended = window.started, window.ended
+    return [value for at, value in zip(instants, values, strict=True) if started <= at <= ended]
+
+
+def _throughput(answered: Sequence[float], window: Window, end: float) -> float:
+    """Answers per second; of a closed loop between two pauses."""
+    started = window.started
+    if not window.is_steady and window.ended < math.inf:
+        end = window.ended
+    if window.is_steady and len(answered) > 1:
+        edge = (end - started) * _EDGE
+        started = _pause(answered, started, started + edge)
+        end = _pause(answered, end - edge, end)
+    counted = bisect_right(answered, end) - bisect_left(answered, started)
+    return counted / (end - started) if end > started else 0.0
+
+
+def _pause(answered: Sequence[float], earliest: float, latest: float) -> float:
+    """The middle of the longest pause between answers whose middle is in a stretch."""
+    best, longest = (earliest if earliest <= answered[0] else latest), 0.0
+    first = max(bisect_left(answered, earliest) - 1, 0)
+    for index in range(first, min(bisect_right(answered, latest), len(answered) - 1)):
+        before, after = answered[index], answered[index + 1]
+        middle = (before + after) / 2
+        if earliest <= middle <= latest and after - before > longest:
+            best, longest = middle, after - before
+    return best
+
+
+def _spread(values: Sequence[float]) -> Spread:
+    if not values:
+        return Spread(0.0, 0.0, 0.0)
+    ordered = sorted(values)
+    return Spread(*(percentile(ordered, share) for share in (0.50, 0.95, 0.99)))

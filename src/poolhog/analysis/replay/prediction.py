@@ -1,0 +1,199 @@
+"""Replays a workload as it was, says how far that is from what was recorded, and predicts.
+
+    replayed = replay(workload)
+    predicted = predict(replayed, WhatIf(pool_size=50))
+
+No prediction is better than the replay that it is based on: it comes with that one's error.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from poolhog.analysis.replay.outcome import Outcome, Window, outcome_of
+from poolhog.analysis.replay.simulation import simulate
+from poolhog.analysis.replay.terms import AS_IT_WAS, WhatIf
+
+if TYPE_CHECKING:
+    from poolhog.analysis.replay.workload import Workload
+
+DOUBTFUL = 0.1
+"""The error of a replay from which on its predictions are doubtful."""
+
+_LEAST_WAIT_S = 0.001
+_LEAST_WAIT = 0.01
+"""Waits below this, or below this part of the responses, are none: no error is seen in them."""
+
+_SETTLING = 0.25
+"""The part of a closed loop that goes by, once all users have come, before anything is counted."""
+
+_LEAST_ARRIVALS = 20
+_NEARLY_ALL = 0.95
+_PATIENCE = 8
+"""A closed loop that was not recorded as one goes on for so many of the longest responses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """A run, and its replay as it was, in the same window.
+
+    ``users`` is how many sent one request after the other, as far as the arrivals tell; ``None`` if
+    they came by themselves.
+    """
+
+    workload: Workload
+    users: int | None
+    window: Window
+    recorded: Outcome
+    replayed: Outcome
+
+    @property
+    def throughput_error(self) -> float:
+        """How far the replay's answers per second are from the recorded, as a share of these."""
+        return _error(self.replayed.throughput, self.recorded.throughput)
+
+    @property
+    def wait_error(self) -> float:
+        """The same of the 95th percentile of the waits, if responses have much of them."""
+        least = max(_LEAST_WAIT_S, _LEAST_WAIT * self.recorded.responses.p95)
+        return _error(self.replayed.waits.p95, self.recorded.waits.p95, least)
+
+    @property
+    def response_error(self) -> float:
+        """The same of the 95th percentile of the responses."""
+        return _error(self.replayed.responses.p95, self.recorded.responses.p95)
+
+    @property
+    def makespan_error(self) -> float:
+        """The same of the time from the first arrival to the last answer."""
+        return _error(self.replayed.makespan, self.recorded.makespan)
+
+    @property
+    def error(self) -> float:
+        """The largest of these."""
+        return max(
+            *(self.throughput_error, self.wait_error),
+            *(self.response_error, self.makespan_error),
+        )
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether predictions that are based on it are doubtful."""
+        return self.error > DOUBTFUL
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a run would have come to under other terms. ``before`` is its replay as it was."""
+
+    terms: WhatIf
+    before: Outcome
+    after: Outcome
+
+
+def replay(workload: Workload, *, window: Window | None = None, is_open: bool = False) -> Replay:
+    """The workload as it was. A closed loop is recognized, unless it ``is_open`` by decree.
+
+    Answers and waits are counted in the ``window``, by default the whole run, and of a closed loop
+    the part from when it has settled.
+    """
+    users = None if is_open else closed_loop(workload)
+    where = window or _window(workload, users)
+    capacity, workers = capacity_of(workload, AS_IT_WAS), workload.processes
+    until = workload.until if workload.unfinished or users else math.inf
+    observed = simulate(workload, replace(AS_IT_WAS, users=users), until=min(until, where.ended))
+    return Replay(
+        workload=workload,
+        users=users,
+        window=where,
+        recorded=outcome_of(workload.recorded, where, workload.began, capacity, workers),
+        replayed=outcome_of(observed, where, workload.began, capacity, workers),
+    )
+
+
+def predict(replayed: Replay, terms: WhatIf) -> Prediction:
+    """What the run would have come to under these terms.
+
+    Of a closed loop it is what came in the same time; of requests that come by themselves, up to
+    the last answer.
+    """
+    workload = replayed.workload
+    users = terms.users or replayed.users
+    if terms.rate != 1.0 and users is not None and terms.users is None:
+        users = max(round(users * terms.rate), 1)
+    terms = replace(terms, users=users)
+    capacity = capacity_of(workload, terms)
+    window = replayed.window
+    if users is None:
+        window = replace(window, ended=math.inf)
+    elif replayed.users is None:
+        longest = _PATIENCE * max(replayed.replayed.responses.p99, _LEAST_WAIT_S)
+        ended = max(workload.until, workload.began + longest)
+        window = Window(workload.began + _SETTLING * (ended - workload.began), ended, True)
+    observed = simulate(workload, terms, until=window.ended)
+    workers = terms.workers or workload.processes
+    after = outcome_of(observed, window, workload.began, capacity, workers)
+    return Prediction(terms, replayed.replayed, after)
+
+
+def capacity_of(workload: Workload, terms: WhatIf) -> int | None:
+    """The connections of all pools of all processes, ``None`` if one has no limit."""
+    each = [terms.of(pool).capacity for pool in workload.pools]
+    if not each or None in each:
+        return None
+    workers = terms.workers or workload.processes
+    return workers * sum(capacity for capacity in each if capacity is not None)
+
+
+def closed_loop(workload: Workload) -> int | None:
+    """How many users sent one request after the other, if that is what the arrivals look like.
+
+    Then nearly as many requests as ever are under way during all of the second half.
+    """
+    arrivals = requests_of(workload)
+    if not arrivals:
+        return None
+    half, last = (arrivals[0] + arrivals[-1]) / 2, arrivals[-1]
+    changes = sorted(
+        [*((at, 1) for at in arrivals), *((at, -1) for at in workload.recorded.answered)]
+    )
+    under_way = most = 0
+    area, at = 0.0, half
+    for instant, change in changes:
+        if half < instant <= last:
+            area += under_way * (instant - at)
+            at = instant
+        under_way += change
+        if instant <= last:
+            most = max(most, under_way)
+    late = len(arrivals) - bisect_right(arrivals, half)
+    if most < 2 or late < _LEAST_ARRIVALS or area < _NEARLY_ALL * most * (last - half):
+        return None
+    return most
+
+
+def requests_of(workload: Workload) -> list[float]:
+    """When requests came, in order."""
+    chains = workload.chains
+    pairs = zip(chains.arrived, chains.is_request, strict=True)
+    return sorted(came for came, is_request in pairs if is_request and came < math.inf)
+
+
+def _window(workload: Workload, users: int | None) -> Window:
+    began, until = workload.began, workload.until
+    if users is None:
+        ended = until if workload.unfinished else math.inf
+        return Window(began, ended, is_steady=False)
+    arrivals = requests_of(workload)
+    there = arrivals[min(users, len(arrivals)) - 1]
+    ended = arrivals[-1]
+    return Window(there + _SETTLING * (ended - there), ended, is_steady=True)
+
+
+def _error(found: float, expected: float, least: float = 0.0) -> float:
+    if max(found, expected) <= least:
+        return 0.0
+    return abs(found - expected) / max(expected, least) if max(expected, least) > 0 else math.inf

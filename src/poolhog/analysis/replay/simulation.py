@@ -1,0 +1,344 @@
+"""Plays a workload through its pools: a discrete-event simulation.
+
+A pool lends what it has, opens more up to its limit, and lets the others queue, first come, first
+served, as SQLAlchemy's, asyncpg's and psycopg's do. Who waits for too long gives up, and is over.
+Each process executes Python for one of its owners at a time, in the order in which they could.
+Nothing is random: the same workload under the same terms has the same outcome.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, deque
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING, Any
+
+from poolhog.analysis.replay.steps import Kind
+from poolhog.analysis.replay.terms import AS_IT_WAS, WhatIf, program
+from poolhog.analysis.replay.workload import Observed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from poolhog.analysis.replay.workload import PoolTerms, Workload
+
+
+def simulate(workload: Workload, terms: WhatIf = AS_IT_WAS, *, until: float = math.inf) -> Observed:
+    """What comes of the workload under these terms, up to an instant of the run's clock.
+
+    A closed loop has no end of its own: it needs an instant.
+    """
+    if terms.users is not None and until == math.inf:
+        raise ValueError("users go on for ever: until when are they to be simulated?")
+    return _Simulation(workload, terms, until).run()
+
+
+class _Lending:
+    """A pool of a process while it is simulated."""
+
+    __slots__ = ("connecting", "idle", "is_armed", "limit", "opened", "size", "timeout", "waiting")
+
+    def __init__(self, pool: PoolTerms) -> None:
+        self.size = math.inf if pool.size is None else pool.size
+        self.limit = math.inf if pool.capacity is None else pool.capacity
+        self.timeout = math.inf if pool.timeout is None else pool.timeout
+        self.connecting = pool.connecting
+        self.idle: float = min(pool.warm, self.size)
+        self.opened = self.idle
+        # Who waits, each with the number of its asking: it may have given up since.
+        self.waiting: deque[tuple[_Task, int]] = deque()
+        self.is_armed = False
+
+
+class _Task:
+    """A chain that goes on: where it is in the steps, and when it came.
+
+    ``asking`` numbers its asking while it waits; ``parent`` is who waits for its end. ``open`` of
+    its ``checkouts`` are not back: ``balance`` is when they were returned less when granted.
+    """
+
+    __slots__ = (
+        *("asked", "asking", "at", "balance", "came", "chain", "checkouts", "children", "is_over"),
+        *("is_user", "open", "parent", "patience", "worker"),
+    )
+
+    def __init__(self, chain: int, at: int, came: float, worker: int, *, is_user: bool) -> None:
+        self.chain = chain
+        self.at = at
+        self.came = came
+        self.worker = worker
+        self.is_user = is_user
+        self.asked = came
+        self.asking = 0
+        self.patience = math.inf
+        self.parent: _Task | None = None
+        self.children: dict[int, _Task] | None = None
+        self.is_over = False
+        self.open = 0
+        self.checkouts = 0
+        self.balance = 0.0
+
+
+_GO, _TIMER, _LIMIT, _COME = range(4)
+"""What an event is: a task goes on, a pool looks who gives up, a task gives up, a user comes."""
+
+
+class _Simulation:
+    """One run of a workload under its terms."""
+
+    def __init__(self, workload: Workload, terms: WhatIf, until: float) -> None:
+        self._workload = workload
+        self._terms = terms
+        self._until = until
+        self._program = program(workload, terms)
+        self._workers = terms.workers or workload.processes
+        pools = [terms.of(pool) for pool in workload.pools]
+        self._pools_each = len(pools)
+        self._pools = [_Lending(p) for _ in range(self._workers) for p in pools]
+        self._free = [0.0] * self._workers
+        self._events: list[tuple[float, int, int, Any]] = []
+        self._number = 0
+        self._came = 0
+        self._lent = 0
+        self._balance = 0.0
+        self._sent: Sequence[int] = ()
+        self.observed = Observed()
+
+    def run(self) -> Observed:
+        """Let everything come and go."""
+        arrivals = iter(self._arrivals())
+        came, chain = next(arrivals, (math.inf, 0))
+        events, until, now = self._events, self._until, 0.0
+        while True:
+            if events and events[0][0] < came:
+                at, _, kind, what = heappop(events)
+                if at > until:
+                    break
+                if kind == _GO:
+                    now = at
+                    self._go(what, now)
+                else:
+                    self._happen(kind, what, at)
+            elif came <= until and came < math.inf:
+                now = came
+                self._begin(chain, now, is_user=False)
+                came, chain = next(arrivals, (math.inf, 0))
+            else:
+                break
+        observed = self.observed
+        observed.until = until if until < math.inf else now
+        observed.lent = self._balance + self._lent * observed.until
+        return observed
+
+    def _arrivals(self) -> list[tuple[float, int]]:
+        """The chains that come by themselves, in order; users are told to come."""
+        chains, terms, began = self._workload.chains, self._terms, self._workload.began
+        found = sorted((at, n) for n, at in enumerate(chains.arrived) if at < math.inf)
+        if terms.users is not None:
+            self._sent = [number for _, number in found if chains.is_request[number]]
+            for user in range(terms.users if self._sent else 0):
+                came = chains.arrived[self._sent[user % len(self._sent)]]
+                self._push(came, _COME, None)
+            found = [(at, number) for at, number in found if not chains.is_request[number]]
+        if terms.rate != 1.0:
+            found = [(began + (at - began) / terms.rate, number) for at, number in found]
+        return found
+
+    def _push(self, at: float, kind: int, what: Any) -> None:
+        self._number += 1
+        heappush(self._events, (at, self._number, kind, what))
+
+    def _happen(self, kind: int, what: Any, now: float) -> None:
+        if kind == _COME:
+            chain = self._sent[self._came % len(self._sent)]
+            self._begin(chain, now, is_user=True)
+        elif kind == _TIMER:
+            self._look(what, now)
+        else:
+            task, asking = what
+            if task.asking == asking:
+                self._give_up(task, now)
+
+    def _begin(self, chain: int, now: float, *, is_user: bool) -> None:
+        """A chain comes."""
+        chains = self._workload.chains
+        is_same = self._workers == self._workload.processes and not is_user
+        worker = chains.process[chain] if is_same else self._came % self._workers
+        self._came += 1
+        self._go(_Task(chain, self._program.first[chain], now, worker, is_user=is_user), now)
+
+    def _go(self, task: _Task, now: float) -> None:
+        """Take the steps that take no time, up to one that does."""
+        steps = self._program
+        kinds, seconds, whats = steps.kinds, steps.seconds, steps.whats
+        at = task.at
+        while True:
+            kind = kinds[at]
+            index = at
+            at += 1
+            if kind == 2:
+                task.at = at
+                self._number += 1
+                heappush(self._events, (now + seconds[index], self._number, _GO, task))
+                return
+            if kind == 1:
+                task.at = at
+                free = self._free[task.worker]
+                ended = (now if free < now else free) + seconds[index]
+                self._free[task.worker] = ended
+                self.observed.ran += seconds[index]
+                self._number += 1
+                heappush(self._events, (ended, self._number, _GO, task))
+                return
+            if kind == 6:
+                task.at = at
+                self._ask(task, self._pools[task.worker * self._pools_each + whats[index]], now)
+                return
+            if kind == 7:
+                pool = self._pools[task.worker * self._pools_each + whats[index]]
+                self._return(task, pool, now)
+            elif kind == 8:
+                self._answer(task, now)
+            elif kind == 0:
+                self._end(task, now)
+                return
+            elif kind == 11:
+                task.patience = seconds[index]
+            else:
+                task.at = at
+                if self._divides(task, kind, whats[index], now):
+                    return
+
+    def _divides(self, task: _Task, kind: int, what: int, now: float) -> bool:
+        """Another chain begins, or is waited for: whether it goes on."""
+        children = task.children
+        if children is None:
+            children = task.children = {}
+        if kind == Kind.SPAWN:
+            child = _Task(what, self._program.first[what], now, task.worker, is_user=False)
+            child.parent = task
+            children[what] = child
+            self._push(now, _GO, child)
+            return False
+        awaited = children.get(what)
+        if awaited is None or awaited.is_over:
+            return False
+        task.asking = -1 - what
+        return True
+
+    def _ask(self, task: _Task, pool: _Lending, now: float) -> None:
+        task.asked = now
+        if pool.idle or pool.opened < pool.limit:
+            self._grant(task, pool, now)
+            return
+        self._number += 1
+        task.asking = self._number
+        pool.waiting.append((task, task.asking))
+        if task.patience < pool.timeout:
+            self._push(now + task.patience, _LIMIT, (task, task.asking))
+        if not pool.is_armed and pool.timeout < math.inf:
+            pool.is_armed = True
+            self._push(now + pool.timeout, _TIMER, pool)
+
+    def _grant(self, task: _Task, pool: _Lending, now: float) -> None:
+        """Lend an idle connection, or a new one."""
+        cost = self._program.seconds[task.at - 1]
+        if pool.idle:
+            pool.idle -= 1
+        else:
+            pool.opened += 1
+            cost += pool.connecting
+        self._lend(task, now, cost)
+
+    def _lend(self, task: _Task, now: float, cost: float) -> None:
+        """It takes some seconds more until the task has it."""
+        granted = now + cost
+        task.asking = 0
+        task.patience = math.inf
+        task.open += 1
+        task.checkouts += 1
+        task.balance -= granted
+        self._balance -= granted
+        self._lent += 1
+        observed = self.observed
+        observed.granted.append(granted)
+        observed.waits.append(granted - task.asked)
+        self._push(granted, _GO, task)
+
+    def _settle(self, task: _Task) -> None:
+        """All of a task's checkouts are back."""
+        observed = self.observed
+        observed.used += task.balance
+        observed.returned += task.checkouts
+        task.balance = 0.0
+        task.checkouts = 0
+
+    def _return(self, task: _Task, pool: _Lending, now: float) -> None:
+        """A connection comes back, and goes to the first who waits."""
+        self._lent -= 1
+        self._balance += now
+        task.open -= 1
+        task.balance += now
+        if not task.open:
+            self._settle(task)
+        waiting = pool.waiting
+        while waiting:
+            first, asking = waiting.popleft()
+            if first.asking == asking:
+                # Not at once: whoever returns goes on before.
+                self._lend(first, now, self._program.seconds[first.at - 1])
+                return
+        if pool.idle < pool.size:
+            pool.idle += 1
+        else:
+            pool.opened -= 1
+
+    def _look(self, pool: _Lending, now: float) -> None:
+        """The pool's timer: whoever has waited for its timeout gives up."""
+        waiting = pool.waiting
+        while waiting:
+            task, asking = waiting[0]
+            if task.asking == asking:
+                if task.asked + pool.timeout > now:
+                    self._push(task.asked + pool.timeout, _TIMER, pool)
+                    return
+                waiting.popleft()
+                self.observed.timeouts += 1
+                self.observed.granted.append(now)
+                self.observed.waits.append(now - task.asked)
+                self._give_up(task, now)
+            else:
+                waiting.popleft()
+        pool.is_armed = False
+
+    def _give_up(self, task: _Task, now: float) -> None:
+        """A task that does not get its connection returns those that it has, and is over."""
+        task.asking = 0
+        for pool in self._held(task):
+            self._return(task, pool, now)
+        self._end(task, now)
+
+    def _held(self, task: _Task) -> list[_Lending]:
+        steps = self._program
+        held: Counter[int] = Counter()
+        for index in range(steps.first[task.chain], task.at - 1):
+            if steps.kinds[index] == Kind.ASK:
+                held[steps.whats[index]] += 1
+            elif steps.kinds[index] == Kind.RETURN:
+                held[steps.whats[index]] -= 1
+        base = task.worker * self._pools_each
+        return [self._pools[base + number] for number in held.elements()]
+
+    def _answer(self, task: _Task, now: float) -> None:
+        if self._workload.chains.is_request[task.chain]:
+            self.observed.answered.append(now)
+            self.observed.responses.append(now - task.came)
+        if task.is_user:
+            self._push(now + self._terms.think, _COME, None)
+
+    def _end(self, task: _Task, now: float) -> None:
+        task.is_over = True
+        parent = task.parent
+        if parent is not None and parent.asking == -1 - task.chain:
+            parent.asking = 0
+            self._push(now, _GO, parent)

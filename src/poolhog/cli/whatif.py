@@ -1,0 +1,233 @@
+"""``poolhog whatif``: what the run would have come to if something had been otherwise."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from poolhog.cli.amounts import duration, number_or_range
+from poolhog.cli.reading import Reading
+from poolhog.cli.target import Directory, Pid, read, trace_directory
+from poolhog.errors import PoolhogError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from poolhog.analysis.replay.answers import Question
+    from poolhog.analysis.replay.places import Line
+    from poolhog.analysis.replay.study import Range, Study
+    from poolhog.analysis.replay.terms import WhatIf
+    from poolhog.trace.reader import ProcessReader
+
+_MOST_CANDIDATES = 4
+
+
+def whatif(
+    directory: Directory = None,
+    *,
+    release: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SITE",
+            help="Without a connection while it is parked there: FILE:LINE, a function, the number "
+            "of a finding, or all. May be given repeatedly.",
+        ),
+    ] = None,
+    pool_size: Annotated[
+        str | None,
+        typer.Option(metavar="N|A..B", help="Connections that each pool keeps, or a range."),
+    ] = None,
+    max_overflow: Annotated[
+        str | None,
+        typer.Option(metavar="N|A..B", help="Connections that each may open beyond that."),
+    ] = None,
+    workers: Annotated[
+        str | None, typer.Option(metavar="N|A..B", help="Processes, each with pools of its own.")
+    ] = None,
+    users: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|A..B", help="Users who send one request after the other (a closed loop)."
+        ),
+    ] = None,
+    think: Annotated[
+        str, typer.Option(metavar="S", help="From an answer to the user's next request.")
+    ] = "0",
+    is_open: Annotated[
+        bool,
+        typer.Option("--open", help="Let requests come when they came, whoever sent them."),
+    ] = False,
+    rate: Annotated[
+        float,
+        typer.Option(metavar="X", min=1e-3, max=1e3, help="X times as many requests per second."),
+    ] = 1.0,
+    external_latency: Annotated[
+        float,
+        typer.Option(
+            metavar="X", min=0, max=1e3, help="X times as long for all that is no database."
+        ),
+    ] = 1.0,
+    wait_target: Annotated[
+        str, typer.Option(metavar="T", help="95 % of checkouts are to wait no longer.")
+    ] = "50ms",
+    hosts: Annotated[int, typer.Option(metavar="N", min=1, help="Hosts that all run this.")] = 1,
+    max_connections: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="What the database server allows.")
+    ] = None,
+    svg: Annotated[
+        Path | None,
+        typer.Option("--svg", metavar="FILE", help="Write the curve over a range as a picture."),
+    ] = None,
+    pid: Pid = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it for a program.")] = False,
+) -> None:
+    """Replay the recorded requests, and say what would have been under other terms.
+
+    Without an option it replays the run as it was, and says how far that is from what was recorded.
+    """
+    from poolhog.analysis.replay.answers import Question
+    from poolhog.analysis.replay.terms import WhatIf
+
+    ranges = {
+        "pool_size": ("--pool-size", pool_size, 1),
+        "max_overflow": ("--max-overflow", max_overflow, 0),
+        "workers": ("--workers", workers, 1),
+        "users": ("--users", users, 1),
+    }
+    given = {
+        name: number_or_range(option, text, least)
+        for name, (option, text, least) in ranges.items()
+        if text is not None
+    }
+    over = _range(given, svg)
+    fixed: dict[str, Any] = {name: first for name, (first, last) in given.items() if first == last}
+    terms = WhatIf(
+        **fixed,
+        rate=rate,
+        external_latency=external_latency,
+        think=duration("--think", think),
+    )
+    if is_open and (users is not None or terms.think):
+        raise PoolhogError("--open has no users: leave --users and --think out")
+    question = Question(duration("--wait-target", wait_target), hosts, max_connections)
+    made = _study(directory, pid, terms, over, question, release or [], is_open=is_open)
+    target = [] if directory is None else [str(directory)]
+    target += [] if pid is None else ["--pid", str(pid)]
+    _show(made, svg, tuple(target), as_json=as_json)
+
+
+def _range(given: dict[str, tuple[int, int]], svg: Path | None) -> Range | None:
+    """What is to be tried with several values."""
+    from poolhog.analysis.replay.study import Range, values_between
+
+    found = [name for name, (first, last) in given.items() if first != last]
+    if len(found) > 1:
+        options = " and ".join(f"--{name.replace('_', '-')}" for name in found)
+        raise PoolhogError(f"{options}: only one of them can be a range")
+    if not found:
+        if svg is not None:
+            raise PoolhogError("--svg is for a curve: give a range, such as --pool-size 5..50")
+        return None
+    return Range(found[0], values_between(*given[found[0]]))
+
+
+def _study(
+    given: Path | None,
+    pid: int | None,
+    terms: WhatIf,
+    over: Range | None,
+    question: Question,
+    release: list[str],
+    *,
+    is_open: bool,
+) -> Study:
+    # A large part of the program, which no other verb needs.
+    from poolhog.analysis.replay.prediction import replay
+    from poolhog.analysis.replay.reading import read_workload
+    from poolhog.analysis.replay.study import study
+    from poolhog.analysis.replay.terms import WhatIf
+
+    def look(readers: Sequence[ProcessReader]) -> Study:
+        workload = read_workload(readers, reading.tell)
+        if not len(workload.chains):
+            raise PoolhogError("no connection was asked for yet: let the application work first")
+        wanted, names = _released(release, workload_lines(workload), readers, reading)
+        reading.say("replaying the run as it was")
+        replayed = replay(workload, is_open=is_open)
+        asked = replace(terms, release=wanted)
+        return study(
+            replayed,
+            asked,
+            question,
+            released=names,
+            over=over,
+            is_otherwise=asked != WhatIf(),
+            tell=reading.say,
+        )
+
+    from poolhog.analysis.replay.places import lines as workload_lines
+
+    with Reading() as reading:
+        made, unreadable = read(trace_directory(given), pid, look)
+    return replace(made, unreadable=unreadable)
+
+
+def _released(
+    texts: list[str], known: list[Line], readers: Sequence[ProcessReader], reading: Reading
+) -> tuple[frozenset[int], tuple[str, ...]]:
+    """The places that are meant, and what their lines are called."""
+    from poolhog.analysis.replay.places import places_at
+
+    found: frozenset[int] = frozenset()
+    for text in texts:
+        line = _line_of_finding(int(text), readers, reading) if text.isdigit() else text
+        places = places_at(known, line)
+        if not places:
+            raise PoolhogError(_unknown(text, line, known))
+        found |= places
+    return found, tuple(line.name for line in known if line.places & found)
+
+
+def _line_of_finding(number: int, readers: Sequence[ProcessReader], reading: Reading) -> str:
+    """The line of a finding of the report, of which the first is 1."""
+    from poolhog.analysis.report import read_report
+    from poolhog.analysis.thresholds import Thresholds
+
+    findings = read_report(readers, Thresholds.from_pyproject(Path.cwd()), reading.tell).findings
+    if not 1 <= number <= len(findings):
+        raise PoolhogError(f"--release {number}: the report has {len(findings)} findings")
+    site = findings[number - 1].site
+    if site is None:
+        raise PoolhogError(f"--release {number}: that finding's line was not seen; name one")
+    return f"{site.file}:{site.line}"
+
+
+def _unknown(text: str, line: str, known: list[Line]) -> str:
+    told = f"--release {text}" if text == line else f"--release {text} ({line})"
+    if not known:
+        return f"{told}: nothing was seen that held a connection without using it"
+    names = ", ".join(line.name for line in known[:_MOST_CANDIDATES])
+    return f"{told}: no connection was parked there, but at {names}; or say all"
+
+
+def _show(made: Study, svg: Path | None, target: tuple[str, ...], *, as_json: bool) -> None:
+    from poolhog.render.console import wide_console
+    from poolhog.render.files import write_whole
+    from poolhog.render.whatif import whatif_lines
+    from poolhog.render.whatif_curve import curve_svg
+    from poolhog.render.whatif_json import whatif_json
+
+    if svg is not None:
+        write_whole(svg, curve_svg(made))
+    if as_json:
+        typer.echo(json.dumps(whatif_json(made), indent=2))
+        return
+    out = wide_console()
+    for line in whatif_lines(made, out.width, target):
+        out.print(line, soft_wrap=True)
+    if svg is not None:
+        typer.echo(f"{svg}: the curve", err=True)

@@ -1,0 +1,99 @@
+"""What would be, for a program, as documented in ``docs/whatif.md``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from poolhog.render.unreadable import unreadable_json
+
+if TYPE_CHECKING:
+    from poolhog.analysis.replay.answers import Answers
+    from poolhog.analysis.replay.outcome import Outcome, Spread
+    from poolhog.analysis.replay.prediction import Replay
+    from poolhog.analysis.replay.study import Study
+    from poolhog.analysis.replay.terms import WhatIf
+
+
+def whatif_json(study: Study) -> dict[str, Any]:
+    """The study of JSON's values only."""
+    prediction, over = study.prediction, study.range
+    return {
+        "unreadable": unreadable_json(study.unreadable),
+        "replay": replay_json(study.replayed),
+        "terms": _terms(study.terms, study.released),
+        "predicted": outcome_json(prediction.after) if prediction is not None else None,
+        "curve": None
+        if over is None
+        else [
+            {over.name: value, **outcome_json(one.after)}
+            for value, one in zip(over.values, study.curve, strict=True)
+        ],
+        "formulas": {
+            "recorded": _answers(study.before),
+            "predicted": _answers(study.after) if study.after is not None else None,
+        },
+    }
+
+
+def replay_json(replayed: Replay) -> dict[str, Any]:
+    """A replay, and how far it is from what was recorded."""
+    return {
+        "users": replayed.users,
+        "unfinished": replayed.workload.unfinished,
+        "recorded": outcome_json(replayed.recorded),
+        "replayed": outcome_json(replayed.replayed),
+        "error": {
+            "throughput": replayed.throughput_error,
+            "wait_p95": replayed.wait_error,
+            "response_p95": replayed.response_error,
+            "makespan": replayed.makespan_error,
+        },
+        "is_doubtful": replayed.is_doubtful,
+    }
+
+
+def outcome_json(outcome: Outcome) -> dict[str, Any]:
+    """What a run came to."""
+    return {
+        "answers": outcome.answers,
+        "makespan_s": outcome.makespan,
+        "requests_per_s": outcome.throughput,
+        **_spread("wait", outcome.waits),
+        **_spread("response", outcome.responses),
+        "use": outcome.use,
+        "checkouts": outcome.checkouts,
+        "checkouts_per_s": outcome.checkouts_per_s,
+        "checkouts_per_request": outcome.checkouts_each,
+        "mean_use_s": outcome.mean_use,
+        "timeouts": outcome.timeouts,
+        "running": outcome.running,
+    }
+
+
+def _spread(name: str, spread: Spread) -> dict[str, float]:
+    return {
+        f"{name}_p50_s": spread.p50,
+        f"{name}_p95_s": spread.p95,
+        f"{name}_p99_s": spread.p99,
+    }
+
+
+def _terms(terms: WhatIf, released: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        "release": list(released),
+        "pool_size": terms.pool_size,
+        "max_overflow": terms.max_overflow,
+        "workers": terms.workers,
+        "rate": terms.rate,
+        "external_latency": terms.external_latency,
+        "users": terms.users,
+        "think_s": terms.think,
+    }
+
+
+_SECONDS = {"mean_use": "mean_use_s", "wait": "wait_target_s", "total": "connections_in_total"}
+
+
+def _answers(answers: Answers) -> dict[str, Any]:
+    return {_SECONDS.get(name, name): value for name, value in asdict(answers).items()}
