@@ -21,8 +21,11 @@ from poolhog.errors import TraceError
 from poolhog.lab import children, postgres
 from poolhog.lab.bench import Bench, checkouts_of, requests_of
 from poolhog.lab.parameters import Experiment, waves
+from poolhog.lab.predicting import burst_replay, load_replay, outlook_of
 from poolhog.lab.remedies import measuring
+from poolhog.lab.remedies.predicting import Basis
 from poolhog.lab.results import BurstResult, Diagnosis, LifecycleResult, LoadResult, Results
+from poolhog.lab.service.settings import Style
 from poolhog.trace.reader import stream_trace
 
 if TYPE_CHECKING:
@@ -32,7 +35,6 @@ if TYPE_CHECKING:
     from poolhog.lab.bench import Service, Watcher
     from poolhog.lab.burst import Burst
     from poolhog.lab.remedies.catalogue import Remedy
-    from poolhog.lab.service.settings import Style
     from poolhog.model import Trace
 
 GET = "GET /notes/{note_id}"
@@ -160,6 +162,9 @@ def _burst(
             owned, requests, trace.pools, started=began, ended=ended, shares=_shares(trace)
         ),
         whole=whole_of(replace(trace, requests=requests, checkouts=tuple(owned)), began, ended),
+        outlook=outlook_of(burst_replay(trace, requests, tuple(owned)))
+        if style is Style.IMPLICIT
+        else None,
     )
 
 
@@ -227,9 +232,16 @@ def _load(bench: Bench, service: Service, results: Results, style: Style) -> Loa
         limit_per_s=parameters.users / latency,
         pool_limit_per_s=parameters.connections_in(Experiment.LOAD) / latency,
         p50=counted.p50_s or 0.0,
+        p95=counted.p95_s or 0.0,
         p99=counted.p99_s or 0.0,
         errors=counted.errors,
         recorded_requests=_responded(trace, counted.began_ns, counted.ended_ns),
+        outlook=outlook_of(
+            load_replay(stream_trace(service.traces), counted.began_ns, counted.ended_ns),
+            parameters.users,
+        )
+        if style is Style.IMPLICIT
+        else None,
     )
 
 
@@ -250,11 +262,13 @@ def _diagnosis(experiment: Experiment, style: Style, traces: Path) -> Diagnosis:
 
 
 def _remedy_steps(bench: Bench, results: Results) -> Iterator[_Step]:
-    for remedy in measuring.begin(bench, results):
+    remedies, found = measuring.begin(bench)
+    results.remedies = found
+    basis = Basis()
+    for remedy in remedies:
 
         def take(remedy: Remedy = remedy) -> None:
-            if results.remedies is not None:
-                results.remedies.measured.append(measuring.measure(remedy, bench, results))
+            found.measured.append(measuring.measure(remedy, bench, results, basis))
 
         yield _Step(f"remedies: {remedy.name}", take)
 

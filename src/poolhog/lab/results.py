@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from poolhog.analysis.cells import percentile
 from poolhog.lab.parameters import TALK, Experiment
+from poolhog.lab.predicting import compared
 from poolhog.render.report_json import finding_json
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from poolhog.analysis.timeline import Timeline
     from poolhog.analysis.whole import Whole
     from poolhog.lab.parameters import Parameters
+    from poolhog.lab.predicting import Outlook
     from poolhog.lab.remedies.found import RemediesFound
     from poolhog.lab.service.settings import Style
     from poolhog.model import Trace
@@ -52,7 +55,8 @@ class BurstResult:
     """Simultaneous synchronize requests, each list in the order of their arrival.
 
     Latencies and statuses are the client's; waits and uses the trace's: the seconds that each
-    request waited for connections and held them. ``whole`` is for the pictures that can be moved.
+    request waited for connections and held them. ``whole`` is for the pictures that can be moved,
+    ``outlook``, which only the implicit style has, for predictions.
     """
 
     style: Style
@@ -67,6 +71,12 @@ class BurstResult:
     uses: tuple[float, ...]
     timeline: Timeline
     whole: Whole | None = None
+    outlook: Outlook | None = None
+
+    @property
+    def p95(self) -> float:
+        """The latency that 95 % of the requests do not exceed (nearest rank)."""
+        return percentile(sorted(self.latencies), 0.95) if self.latencies else 0.0
 
     @property
     def errors(self) -> int:
@@ -95,6 +105,8 @@ class LoadResult:
     p99: float
     errors: int
     recorded_requests: int
+    p95: float = 0.0
+    outlook: Outlook | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +217,7 @@ class Results:
             "load": [_load(result) for result in self.load],
             "remedies": self.remedies.as_dict() if self.remedies is not None else None,
             "findings": [_diagnosis(diagnosis) for diagnosis in self.diagnoses],
+            "predictions": [prediction.as_dict() for prediction in compared(self)],
             "claims": [dataclasses.asdict(claim) for claim in self.claims],
         }
 
@@ -274,6 +287,7 @@ def _load(result: LoadResult) -> dict[str, Any]:
         "limit_per_s": round(result.limit_per_s, 3),
         "pool_limit_per_s": round(result.pool_limit_per_s, 3),
         "p50_s": round(result.p50, 6),
+        "p95_s": round(result.p95, 6),
         "p99_s": round(result.p99, 6),
         "errors": result.errors,
         "recorded_requests": result.recorded_requests,

@@ -39,8 +39,8 @@ class BurstOutcome:
 class LoadOutcome:
     """A closed loop of users, by Locust's count.
 
-    ``answered_per_s`` counts requests that succeeded, ``written_per_s`` updates that PostgreSQL
-    counted in the same time.
+    ``answered_per_s`` counts requests that succeeded, ``written_per_s`` updates in the same time
+    by the trace.
     """
 
     users: int

@@ -23,10 +23,8 @@ POLL_S = 0.05
 
 _READY_WITHIN_S = 10.0
 _QUESTION = """
-SELECT (SELECT count(*) FROM pg_stat_activity
-        WHERE datname = current_database() AND application_name = $1),
-       (SELECT n_tup_upd FROM pg_stat_user_tables
-        WHERE schemaname = $2 AND relname = 'notes')
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND application_name = $1
 """
 
 
@@ -34,14 +32,13 @@ SELECT (SELECT count(*) FROM pg_stat_activity
 class _Sample:
     at_ns: int
     connections: int
-    written: int
 
 
 class ServerWatch:
-    """Counts the service's connections and updates as long as its ``with`` block.
+    """Counts the service's connections as long as its ``with`` block.
 
     Its own connection is open before the service's are, so that it has one also where these use up
-    all that there are. PostgreSQL counts an update within a second of its commit.
+    all that there are.
     """
 
     def __init__(self, database: Database) -> None:
@@ -71,22 +68,12 @@ class ServerWatch:
 
         Raises ``DatabaseError`` if PostgreSQL did not answer.
         """
-        return max((s.connections for s in self._between(began_ns, ended_ns)), default=0)
-
-    def written_per_s(self, began_ns: int, ended_ns: int) -> float:
-        """Updates per second between two instants. Raises ``DatabaseError``."""
-        samples = self._between(began_ns, ended_ns)
-        if len(samples) < 2:
-            return 0.0
-        first, last = samples[0], samples[-1]
-        return (last.written - first.written) / ((last.at_ns - first.at_ns) / 1e9)
-
-    def _between(self, began_ns: int, ended_ns: int) -> list[_Sample]:
         if self._failure is not None:
             raise DatabaseError(
                 f"PostgreSQL did not say how many connections it has ({self._failure}): run it anew"
             ) from self._failure
-        return [s for s in self._samples if began_ns <= s.at_ns <= ended_ns]
+        between = [s for s in self._samples if began_ns <= s.at_ns <= ended_ns]
+        return max((sample.connections for sample in between), default=0)
 
     def _run(self) -> None:
         try:
@@ -101,9 +88,8 @@ class ServerWatch:
         try:
             question = await connection.prepare(_QUESTION)
             while not self._over.is_set():
-                row = await question.fetchrow(APPLICATION_NAME, self._database.schema)
-                if row is not None:
-                    self._samples.append(_Sample(time.monotonic_ns(), row[0], row[1] or 0))
+                connections = await question.fetchval(APPLICATION_NAME)
+                self._samples.append(_Sample(time.monotonic_ns(), connections))
                 self._ready.set()
                 await asyncio.sleep(POLL_S)
         finally:
