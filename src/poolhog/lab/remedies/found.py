@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
+
+from poolhog.lab.remedies.catalogue import REMEDIES
+from poolhog.lab.remedies.names import RemedyName
 
 if TYPE_CHECKING:
     from poolhog.lab.remedies.catalogue import Remedy
-    from poolhog.lab.remedies.names import RemedyName
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,16 @@ class RemediesFound:
         """The result of this name, if it was measured."""
         return next((r for r in self.measured if r.remedy.name is name), None)
 
+    @classmethod
+    def from_dict(cls, told: dict[str, Any]) -> Self:
+        """What ``as_dict`` made. Raises ``KeyError`` if it is of another shape."""
+        return cls(
+            max_connections=told["max_connections"],
+            poll_s=told["poll_interval_s"],
+            measured=[_result_from(each) for each in told["measured"]],
+            skipped={RemedyName(each["name"]): each["reason"] for each in told["skipped"]},
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """The documented form."""
         return {
@@ -167,3 +179,38 @@ def _race(race: Race) -> dict[str, Any]:
         "kept": race.kept,
         "kept_after_retry": race.kept_after_retry,
     }
+
+
+def _result_from(told: dict[str, Any]) -> RemedyResult:
+    remedy = REMEDIES[told["number"]]
+    load = told["load"]
+    return RemedyResult(
+        remedy,
+        tuple(_burst_from(burst) for burst in told["burst"]),
+        LoadOutcome(
+            users=load["users"],
+            answered_per_s=load["answered_per_s"],
+            failed_per_s=load["failed_per_s"],
+            written_per_s=load["written_per_s"],
+            p50=load["p50_s"],
+            p95=load["p95_s"],
+            connections=load["server_connections"],
+            predicted=Prediction(load["predicted_per_s"], load["not_predicted"]),
+        ),
+        _race_from(told["two_at_once"]),
+        _race_from(told["two_at_once_checked"]),
+    )
+
+
+def _burst_from(told: dict[str, Any]) -> BurstOutcome:
+    return BurstOutcome(
+        requests=told["requests"],
+        makespan=told["makespan_s"],
+        errors=told["errors"],
+        connections=told["server_connections"],
+        predicted=Prediction(told["predicted_s"], told["not_predicted"]),
+    )
+
+
+def _race_from(told: dict[str, Any]) -> Race:
+    return Race(told["answered"], told["refused"], told["kept"], told["kept_after_retry"])

@@ -33,7 +33,7 @@ NOT_PREDICTED = {
     RemedyName.BACKGROUND_TASK: "an answer that does not wait for the work is another service",
 }
 
-UNEVEN = "which worker gets a request is not for the trace to know"
+UNEVEN = "which worker gets a request of a burst is not for the trace to know"
 
 
 @dataclass(slots=True)

@@ -51,7 +51,8 @@ class ServerWatch:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        self._ready.wait(_READY_WITHIN_S)
+        if not self._ready.wait(_READY_WITHIN_S):
+            self._failure = TimeoutError(f"no answer within {_READY_WITHIN_S:g} s")
         return self
 
     def __exit__(
