@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from poolhog.analysis.cells import Counted
     from poolhog.analysis.findings import Finding
     from poolhog.analysis.quiet import Quiet
+    from poolhog.analysis.replay.beside import Beside
     from poolhog.analysis.thresholds import Thresholds
     from poolhog.model import Checkout, Outcome, Pool, Process, Site, Unreadable
     from poolhog.trace.reader import ProcessReader
@@ -99,7 +100,7 @@ class Report:
 
     ``requests`` counts those with a checkout and those without. ``observed`` is the seconds from
     the start of the first process to the end of the trace. ``unreadable`` are the files of the run
-    that it is without.
+    that it is without. ``whatif`` is about the first finding.
     """
 
     processes: tuple[Process, ...]
@@ -109,6 +110,7 @@ class Report:
     requests: int
     observed: float
     unreadable: tuple[Unreadable, ...] = ()
+    whatif: Beside | None = None
 
     @property
     def checkouts(self) -> int:

@@ -12,6 +12,7 @@ from poolhog.analysis.accounting import end_of
 from poolhog.analysis.bins import MOST_BINS, Bins
 from poolhog.analysis.icicle import Icicle
 from poolhog.analysis.owned import Owned, grouped, key_of
+from poolhog.analysis.replay.beside import with_whatif
 from poolhog.analysis.report import Books, read_report
 from poolhog.analysis.statements import read_statements
 from poolhog.analysis.thresholds import Thresholds
@@ -71,6 +72,13 @@ class Whole:
     def without(self, unreadable: Sequence[Unreadable]) -> Whole:
         """The same run, of which some files could not be read."""
         return replace(self, report=replace(self.report, unreadable=tuple(unreadable)))
+
+    def with_whatif(self) -> Whole:
+        """The same run, with what would be if its first finding were mended.
+
+        Raises :class:`poolhog.TraceError` if a process cannot be read.
+        """
+        return replace(self, report=with_whatif(self.report, self.readers, with_curve=True))
 
     def shares_of(self, process: Process) -> Shares:
         """How the gaps without a sample are split that a process's checkouts have."""

@@ -87,6 +87,7 @@ def report(
 
 def _read(given: Path | None, pid: int | None, options: list[str]) -> Report:
     # A large part of the program, which no other verb needs.
+    from poolhog.analysis.replay.beside import with_whatif
     from poolhog.analysis.report import EMPTY, read_report
     from poolhog.analysis.thresholds import Thresholds
 
@@ -95,10 +96,14 @@ def _read(given: Path | None, pid: int | None, options: list[str]) -> Report:
         found = trace_directory(given)
     except UnusedError:
         return EMPTY
+
+    def look(readers: Sequence[ProcessReader]) -> Report:
+        report = read_report(readers, thresholds, reading.tell)
+        reading.say("replaying what was recorded")
+        return with_whatif(report, readers)
+
     with Reading() as reading:
-        made, unreadable = read(
-            found, pid, lambda readers: read_report(readers, thresholds, reading.tell)
-        )
+        made, unreadable = read(found, pid, look)
     return replace(made, unreadable=unreadable)
 
 
@@ -120,6 +125,8 @@ def _write_page(
         for one in given:
             label, readers, unreadable = _readers(one, pid if one is given[0] else None)
             whole = read_whole(readers, thresholds, reading.tell)
+            reading.say("replaying what was recorded")
+            whole = whole.with_whatif()
             sides.append((label, whole.without(unreadable)))
         reading.say("making the page")
         data = page_data(sides, version=metadata.version("poolhog"))

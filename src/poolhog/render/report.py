@@ -15,6 +15,7 @@ from poolhog.render.console import count, folded_lines, seconds
 from poolhog.render.frames import short_path
 from poolhog.render.palette import PAINTS, TERMINAL_ACCENT, TERMINAL_MUTED
 from poolhog.render.unreadable import unreadable_lines
+from poolhog.render.whatif import beside_told, release_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -210,7 +211,7 @@ def _findings(report: Report, layout: Layout) -> Iterator[tuple[Text, ...]]:
     shown = report.findings[: layout.findings]
     in_full = shown if layout.in_full else shown[:1]
     for finding in in_full:
-        yield tuple(_finding(finding, layout.width))
+        yield tuple(_finding(finding, layout.width, _beside(report, finding, layout)))
     rest = [
         line
         for finding in shown[len(in_full) :]
@@ -221,7 +222,18 @@ def _findings(report: Report, layout: Layout) -> Iterator[tuple[Text, ...]]:
     yield tuple(rest)
 
 
-def _finding(finding: Finding, width: int, *, in_full: bool = True) -> Iterator[Text]:
+def _beside(report: Report, finding: Finding, layout: Layout) -> Sequence[str]:
+    """What would be if it were mended, and the command that says more."""
+    beside, site = report.whatif, finding.site
+    if beside is None or site is None or beside.finding is not finding:
+        return ()
+    told = f"if it held no connection: {beside_told(beside)}"
+    return told, shlex.join(["poolhog", *release_words(site, layout.target)])
+
+
+def _finding(
+    finding: Finding, width: int, beside: Sequence[str] = (), *, in_full: bool = True
+) -> Iterator[Text]:
     site = finding.site
     wasted = seconds(finding.seconds) if finding.seconds else f"{finding.checkouts:,}x"
     share = percent(finding.share) if finding.share else ""
@@ -232,13 +244,15 @@ def _finding(finding: Finding, width: int, *, in_full: bool = True) -> Iterator[
     )
     source = site.source if site is not None else ""
     lines = [head, Text.assemble((f"{share:>{_GUTTER}}  ", _HELD), (source, TERMINAL_ACCENT))]
-    for line in _evidence(finding) if in_full else ():
+    for line in (*_evidence(finding), *beside[:1]) if in_full else ():
         lines.extend(_indented(line, width))
     advice = list(_indented(f"→ {finding.advice}", width, hanging=2))
     lines.extend(advice if in_full else [_shortened(f"→ {finding.advice}")])
     for text in lines:
         text.truncate(width, overflow="ellipsis")
         yield text
+    for command in beside[1:]:  # which stays whole, whatever the width is
+        yield Text.assemble(f"{'':{_GUTTER}}  ", (command, TERMINAL_ACCENT))
 
 
 def _evidence(finding: Finding) -> Iterator[str]:

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from poolhog.model import Outcome
 from poolhog.render.unreadable import unreadable_json
+from poolhog.render.whatif_json import beside_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from poolhog.analysis.accounting import Account
     from poolhog.analysis.findings import Finding
+    from poolhog.analysis.replay.beside import Beside
     from poolhog.analysis.report import PoolUse, Report, RouteUse, Waits
     from poolhog.model import Process, Site
 
@@ -24,7 +26,7 @@ def report_json(report: Report) -> dict[str, Any]:
         "pools": [_pool(pool) for pool in report.pools],
         "totals": _totals(report),
         "routes": [_route(route) for route in report.routes],
-        "findings": [finding_json(finding) for finding in report.findings],
+        "findings": [finding_json(finding, report.whatif) for finding in report.findings],
     }
 
 
@@ -95,8 +97,8 @@ def _route(route: RouteUse) -> dict[str, Any]:
     }
 
 
-def finding_json(finding: Finding) -> dict[str, Any]:
-    """One of the report's findings."""
+def finding_json(finding: Finding, whatif: Beside | None = None) -> dict[str, Any]:
+    """One of the report's findings, with the what-if if that is about it."""
     example = finding.example
     return {
         "kind": finding.kind.value,
@@ -117,6 +119,7 @@ def finding_json(finding: Finding) -> dict[str, Any]:
             "started_s": example.started,
             "ended_s": example.ended,
         },
+        "whatif": beside_json(whatif) if whatif is not None and whatif.finding is finding else None,
     }
 
 

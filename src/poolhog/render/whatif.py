@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from poolhog.analysis.replay.answers import Answers
+    from poolhog.analysis.replay.beside import Beside
     from poolhog.analysis.replay.outcome import Outcome
     from poolhog.analysis.replay.prediction import Replay
     from poolhog.analysis.replay.study import Study
@@ -70,9 +71,23 @@ def change_told(before: Outcome, after: Outcome) -> str:
     """What changes, such as ``2.0 → 198 requests/s, p95 wait 4.9 s → 2 ms``."""
     parts = [f"p95 wait {seconds(before.waits.p95)} → {seconds(after.waits.p95)}"]
     parts.append(f"{rate(before.throughput)} → {rate(after.throughput)} requests/s")
+    if before.use is not None and after.use is not None:
+        parts.append(f"{_percent(before.use)} → {_percent(after.use)} lent")
     if before.timeouts or after.timeouts:
         parts.append(f"{before.timeouts:,} → {count(after.timeouts, 'timeout')}")
     return ", ".join(parts)
+
+
+def beside_told(beside: Beside) -> str:
+    """What changes if the line of a finding holds no connection, and how good the replay is."""
+    change = change_told(beside.prediction.before, beside.prediction.after)
+    of_part = ", of a part of the run" if beside.part is not None else ""
+    return f"{change} (replay error {_error(beside.replayed.error)}{of_part})"
+
+
+def release_words(site: Site, target: Sequence[str] = ()) -> list[str]:
+    """The command that says more of it."""
+    return ["whatif", *target, "--release", _name(site)]
 
 
 def _over_range(study: Study) -> str:
@@ -277,7 +292,7 @@ def _next(study: Study, target: Sequence[str]) -> Text:
     why = ""
     parked = next((site for site in workload.places if site is not None), None)
     if study.prediction is None and study.range is None and parked is not None:
-        words += ["--release", _name(parked)]
+        words = release_words(parked, target)
         why = "as if that line held no connection"
     elif study.range is None:
         sizes = [pool.size for pool in workload.pools if pool.size]

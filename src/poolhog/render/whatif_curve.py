@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from poolhog.analysis.replay.study import Study
 
-_HEIGHT = 150.0
+HEIGHT = 150.0
 _CSS = (
     (".curve", "fill:none;stroke:var(--accent);stroke-width:2"),
     (".point", "fill:var(--accent)"),
@@ -43,8 +43,8 @@ def curve_svg(study: Study, *, width: float = WIDTH) -> str:
         sheet.add(text(MARGIN, sheet.y, title, "strong"))
         sheet.y += 12
         top = sheet.y
-        sheet.add(*_panel(scale, over.values, values, top, class_, told))
-        sheet.y = top + _HEIGHT
+        sheet.add(*panel(scale, over.values, values, top, class_, told))
+        sheet.y = top + HEIGHT
         if now is not None and over.values[0] <= now <= over.values[-1]:
             sheet.add(line(scale.x(now), top, scale.x(now), sheet.y, "now"))
             sheet.add(text(scale.x(now) + 4, top + 10, "as it was", "small halo"))
@@ -59,7 +59,7 @@ def curve_svg(study: Study, *, width: float = WIDTH) -> str:
     return sheet.svg(" ".join(rows), _CSS)
 
 
-def _panel(
+def panel(
     scale: Scale,
     at: Sequence[int],
     values: Sequence[float],
@@ -67,12 +67,13 @@ def _panel(
     class_: str,
     told: Callable[[float], str],
 ) -> list[Element]:
+    """A curve over its grid; ``told`` is how a value is written at the axis."""
     highest = max(*values, 1e-9)
     upper = max(ticks(highest * 1.2, 4)[-1], highest)
-    bottom = top + _HEIGHT
+    bottom = top + HEIGHT
 
     def y(value: float) -> float:
-        return bottom - _HEIGHT * value / upper
+        return bottom - HEIGHT * value / upper
 
     made = []
     for mark in ticks(upper, 3):

@@ -6,9 +6,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from poolhog.render.unreadable import unreadable_json
+from poolhog.render.whatif import beside_told
 
 if TYPE_CHECKING:
     from poolhog.analysis.replay.answers import Answers
+    from poolhog.analysis.replay.beside import Beside
     from poolhog.analysis.replay.outcome import Outcome, Spread
     from poolhog.analysis.replay.prediction import Replay
     from poolhog.analysis.replay.study import Study
@@ -50,6 +52,18 @@ def replay_json(replayed: Replay) -> dict[str, Any]:
             "makespan": replayed.makespan_error,
         },
         "is_doubtful": replayed.is_doubtful,
+    }
+
+
+def beside_json(beside: Beside) -> dict[str, Any]:
+    """The what-if beside a finding."""
+    part = beside.part
+    return {
+        "part": None if part is None else {"started_s": part[0], "ended_s": part[1]},
+        "replay": replay_json(beside.replayed),
+        "predicted": outcome_json(beside.prediction.after),
+        "told": beside_told(beside),
+        "curve": [{"pool_size": size, **outcome_json(one.after)} for size, one in beside.curve],
     }
 
 

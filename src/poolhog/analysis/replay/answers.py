@@ -95,6 +95,9 @@ def answers(
 
 def _depth(steps: Steps) -> int:
     """The most connections of one pool that a chain held or awaited at once."""
+    asked = steps.kinds.translate(None, delete=_NOT_ASKING)
+    if bytes([Kind.ASK, Kind.ASK]) not in asked:
+        return 1  # as nearly always
     depth = 0
     held: dict[int, int] = {}
     for kind, what in zip(steps.kinds, steps.whats, strict=True):
@@ -106,6 +109,9 @@ def _depth(steps: Steps) -> int:
         elif kind == Kind.END:
             held.clear()
     return depth
+
+
+_NOT_ASKING = bytes(kind for kind in Kind if kind not in (Kind.ASK, Kind.RETURN, Kind.END))
 
 
 def _concurrent(workload: Workload) -> int:

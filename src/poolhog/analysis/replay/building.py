@@ -11,7 +11,7 @@ from poolhog.analysis.accounting import Shares, end_of, told_gaps
 from poolhog.analysis.findings import route_of
 from poolhog.analysis.findings.moments import is_lost
 from poolhog.analysis.owned import key_of
-from poolhog.analysis.replay.compiling import Brief, Compiler, Lane, Mark, lanes
+from poolhog.analysis.replay.compiling import Brief, Compiler, Lane, Mark, lanes, write_brief
 from poolhog.analysis.replay.steps import Kind, Step, Steps
 from poolhog.analysis.replay.workload import Chains, Observed, PoolTerms, Workload
 from poolhog.model import Outcome
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 MOST_OF_OWNER = 1_000
 """Checkouts of an owner without a request that are one chain; the next ones are another."""
+
+
+_A_MICROSECOND = 1.5e-6
+"""Equal instants may be so far apart: they were recorded as microseconds since others."""
 
 
 class Asker(NamedTuple):
@@ -201,6 +205,9 @@ class Builder:
     def _close(self, group: _Group) -> None:
         """Make chains of a group."""
         asker, items = group.asker, group.items
+        if self._is_brief(group):
+            self._close_brief(group)
+            return
         first = items[0].asked
         started = first if asker.started is None else min(asker.started, first)
         found = [Lane(items)]
@@ -227,6 +234,40 @@ class Builder:
             self._recorded.answered.append(answered)
             self._recorded.responses.append(answered - started)
         self._chain(found[0], asker, started, ended, marks)
+
+    def _is_brief(self, group: _Group) -> bool:
+        """Whether it is a request that was answered without a connection, as most are."""
+        asker = group.asker
+        if group.overlaps or asker.started is None or asker.ended is None:
+            return False
+        answered = asker.responded if asker.responded is not None else asker.ended
+        return all(
+            isinstance(item, Brief) and not item.asked < answered < item.returned - _A_MICROSECOND
+            for item in group.items
+        )
+
+    def _close_brief(self, group: _Group) -> None:
+        """The same as ``_close``, of a group that is brief."""
+        asker, recorded = group.asker, self._recorded
+        briefs = [item for item in group.items if isinstance(item, Brief)]
+        ended = asker.ended if asker.ended is not None else group.end
+        asked = briefs[0].asked
+        started = asked if asker.started is None else min(asker.started, asked)
+        answered = asker.responded if asker.responded is not None else ended
+        pools = [self._number(brief.pool) for brief in briefs]
+        first = len(self._steps)
+        write_brief(self._steps, briefs, pools, started, answered, ended)
+        self._steps.add(Kind.END)
+        recorded.answered.append(answered)
+        recorded.responses.append(answered - started)
+        self._chains.add(
+            first,
+            started,
+            len(self._processes) - 1,
+            self._routes.setdefault(asker.route, len(self._routes)),
+            is_request=True,
+            is_whole=True,
+        )
 
     def _chain(
         self,

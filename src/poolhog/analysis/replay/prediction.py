@@ -30,7 +30,7 @@ _LEAST_WAIT = 0.01
 _SETTLING = 0.25
 """The part of a closed loop that goes by, once all users have come, before anything is counted."""
 
-_LEAST_ARRIVALS = 20
+_LEAST_ARRIVALS = 10
 _NEARLY_ALL = 0.95
 _PATIENCE = 8
 """A closed loop that was not recorded as one goes on for so many of the longest responses."""

@@ -59,6 +59,31 @@ def read_workload(
     return builder.workload()
 
 
+def read_part(readers: Sequence[ProcessReader], started: float, ended: float) -> Workload:
+    """The workload of the requests that came between two instants of the run's clock.
+
+    Work that belongs to no request counts if it asked for a connection then. Raises
+    :class:`poolhog.TraceError` if a process cannot be read.
+    """
+    builder = Builder()
+    with no_collector():
+        for reader in readers:
+            with reader.snapshot() as snapshot:
+                builder.begin(snapshot.process, snapshot.pools.values())
+                began = snapshot.process.began
+                between = [round((at - began) * 1e6) for at in (started, ended)]
+                for checkout in snapshot.checkouts(_OF_PART, [*between, *between]):
+                    builder.add(checkout)
+                builder.end()
+    return builder.workload()
+
+
+_OF_PART = """
+    WHERE request_id IN (SELECT id FROM packed_requests WHERE started BETWEEN ? AND ?)
+    OR (request_id IS NULL AND asked BETWEEN ? AND ?)
+"""
+
+
 def _read(snapshot: Snapshot, builder: Builder) -> Iterator[int]:
     """Hand all checkouts to the builder; how many at a time."""
     values = {"returned": snapshot.unpack.number_of(Outcome.RETURNED)}

@@ -1,7 +1,8 @@
 """What if a connection were given back before a wait, and asked for again after it.
 
-The transaction is ended before, as the checkout's own was, or as one is on average; the gap that
-the wait is in happens without a connection; then the pool is asked again, if an operation follows.
+The transaction is ended before, which takes what it does on average; the gap that the wait is in
+happens without a connection; then the pool is asked again, if an operation follows. If none does,
+the checkout's own end comes before the gap.
 """
 
 from __future__ import annotations
@@ -105,10 +106,16 @@ class _Rewriting:
         return index
 
     def _give_back(self, after: int) -> Iterator[Step]:
-        """End the transactions and return all that is held."""
+        """End the transactions and return all that is held.
+
+        If nothing is to follow, it is the checkout's own end that comes first; else one more.
+        """
         lent = [step for step in self._held if step.kind is Kind.ASK]
         for asked in reversed(lent):
-            yield Step(Kind.FINISH, self._own_ending(asked.what, after) or self._ending)
+            own = 0.0
+            if not self._has_operation(asked.what, after):
+                own = self._own_ending(asked.what, after)
+            yield Step(Kind.FINISH, own or self._ending)
             yield Step(Kind.RETURN, 0.0, asked.what)
         self._given += lent
         self._held = [step for step in self._held if step.kind is not Kind.ASK]

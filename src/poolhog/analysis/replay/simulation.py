@@ -176,7 +176,7 @@ class _Simulation:
             kind = kinds[at]
             index = at
             at += 1
-            if kind == 2:
+            if 2 <= kind <= 5:
                 task.at = at
                 self._number += 1
                 heappush(self._events, (now + seconds[index], self._number, _GO, task))
@@ -204,7 +204,7 @@ class _Simulation:
                 return
             elif kind == 11:
                 task.patience = seconds[index]
-            else:
+            elif kind != 12:
                 task.at = at
                 if self._divides(task, kind, whats[index], now):
                     return

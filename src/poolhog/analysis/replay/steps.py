@@ -66,7 +66,7 @@ class Steps:
     def __len__(self) -> int:
         return len(self.kinds)
 
-    def add(self, kind: Kind, seconds: float = 0.0, what: int = 0) -> None:
+    def add(self, kind: int, seconds: float = 0.0, what: int = 0) -> None:
         """Add a step."""
         self.kinds.append(kind)
         self.seconds.append(seconds)

@@ -76,10 +76,9 @@ def study(
     return replace(made, prediction=prediction, after=after)
 
 
-def values_between(first: int, last: int) -> tuple[int, ...]:
+def values_between(first: int, last: int, most: int = MOST_POINTS) -> tuple[int, ...]:
     """The numbers from one to the other, or some of them if they are many, with both ends."""
-    count = last - first + 1
-    if count <= MOST_POINTS:
+    if last - first < most:
         return tuple(range(first, last + 1))
-    step = (last - first) / (MOST_POINTS - 1)
-    return tuple(dict.fromkeys(round(first + step * number) for number in range(MOST_POINTS)))
+    step = (last - first) / (most - 1)
+    return tuple(dict.fromkeys(round(first + step * number) for number in range(most)))

@@ -1,12 +1,11 @@
 """The terms of a replay: what is to be otherwise than it was recorded, and what that makes of it.
 
-Steps are written anew for a simulation: what was released has been given back meanwhile, factors
-are applied, and what needs no event of its own is put together.
+Chains in which something is otherwise are written anew for a simulation: what was released has been
+given back meanwhile, and factors are applied.
 """
 
 from __future__ import annotations
 
-from array import array
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -15,9 +14,9 @@ from poolhog.analysis.replay.releasing import Released
 from poolhog.analysis.replay.steps import Kind, Step
 
 if TYPE_CHECKING:
+    from array import array
     from collections.abc import Iterable
 
-    from poolhog.analysis.replay.steps import Steps
     from poolhog.analysis.replay.workload import PoolTerms, Workload
 
 
@@ -67,67 +66,32 @@ class Program:
 
 
 def program(workload: Workload, terms: WhatIf) -> Program:
-    """The workload's steps under these terms."""
-    steps, chains = workload.steps, workload.chains
-    released = Released(steps, terms.release) if terms.release else None
-    made = Program(bytearray(), array("d"), array("i"), array("q"))
+    """The workload's steps under these terms: most are as they were, and are not looked at."""
+    steps, first = workload.steps, workload.chains.first
     factor = terms.external_latency
+    if not terms.release and factor == 1.0:
+        return Program(steps.kinds, steps.seconds, steps.whats, first)
+    made = Program(steps.kinds[:], steps.seconds[:], steps.whats[:], first[:])
+    released = Released(steps, terms.release)
+    wanted = (Kind.PARK, Kind.NEST) if factor == 1.0 else (Kind.PARK, Kind.NEST, Kind.REST)
     known: dict[int, int] = {}
-    for first in chains.first:
-        at = known.get(first)
+    for number, begun in enumerate(first):
+        at = known.get(begun)
         if at is None:
-            at = known[first] = len(made.kinds)
-            if released is None:
-                _copy(steps, first, made, factor)
-            else:
-                _write(released.chain(first), made, factor)
-        made.first.append(at)
+            at = begun
+            end = steps.kinds.find(Kind.END, begun)
+            if any(steps.kinds.find(kind, begun, end) >= 0 for kind in wanted):
+                at = len(made.kinds)
+                _write(released.chain(begun), made, factor)
+            known[begun] = at
+        made.first[number] = at
     return made
 
 
-def _copy(steps: Steps, first: int, made: Program, factor: float) -> None:
-    """A chain as it is; delays that follow one another are one."""
-    kinds, seconds, whats = steps.kinds, steps.seconds, steps.whats
-    to_kinds, to_seconds, to_whats = made.kinds, made.seconds, made.whats
-    delay = 0.0
-    index = first
-    while True:
-        kind = kinds[index]
-        if 2 <= kind <= 5:
-            if factor != 1.0 and (kind == 3 or (kind == 2 and whats[index] == AWAY)):
-                delay += seconds[index] * factor
-            else:
-                delay += seconds[index]
-        elif kind != 12:
-            if delay:
-                to_kinds.append(2)
-                to_seconds.append(delay)
-                to_whats.append(0)
-                delay = 0.0
-            to_kinds.append(kind)
-            to_seconds.append(seconds[index])
-            to_whats.append(whats[index])
-            if kind == 0:
-                return
-        index += 1
-
-
 def _write(steps: Iterable[Step], made: Program, factor: float) -> None:
-    """The same of steps that were made anew."""
-    delay = 0.0
+    """Add steps; what is neither the database nor Python takes so many times as long."""
     for kind, seconds, what in steps:
-        if kind in _DELAYS:
-            is_external = kind is Kind.PARK or (kind is Kind.REST and what == AWAY)
-            delay += seconds * factor if is_external else seconds
-        elif kind is not Kind.NEST:
-            if delay:
-                made.kinds.append(Kind.REST)
-                made.seconds.append(delay)
-                made.whats.append(0)
-                delay = 0.0
-            made.kinds.append(kind)
-            made.seconds.append(seconds)
-            made.whats.append(what)
-
-
-_DELAYS = frozenset([Kind.REST, Kind.PARK, Kind.BUSY, Kind.FINISH])
+        is_external = kind is Kind.PARK or (kind is Kind.REST and what == AWAY)
+        made.kinds.append(kind)
+        made.seconds.append(seconds * factor if is_external else seconds)
+        made.whats.append(what)

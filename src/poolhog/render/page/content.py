@@ -13,6 +13,7 @@ from poolhog.render.page.comparison import comparison
 from poolhog.render.page.tables import Table, tables
 from poolhog.render.page.unseen import Unseen, alerts, unseen
 from poolhog.render.page.verdict import Number, numbers, shares, verdict
+from poolhog.render.page.whatif import WhatIfSection, whatif_section
 from poolhog.render.palette import PAINTS
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class Side:
     shares: Sequence[Share]
     cards: Sequence[Card]
     more_findings: int
+    whatif: WhatIfSection | None
     tables: Sequence[Table]
     unseen: Sequence[Unseen]
     alerts: Sequence[str]
@@ -118,6 +120,7 @@ def _side(number: int, side: Json) -> Side:
         shares=[Share(*one, left) for one, left in zip(found, lefts, strict=True)],
         cards=cards(side),
         more_findings=max(len(report["findings"]) - MOST_CARDS, 0) + cut,
+        whatif=whatif_section(side),
         tables=tables(side),
         unseen=list(unseen(side)),
         alerts=alerts(side),
