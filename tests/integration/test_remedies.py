@@ -24,7 +24,7 @@ from poolhog.lab.service import Settings, Style, build_app
 from poolhog.lab.service.notes import NoteChanged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from poolhog.lab.postgres import Database
@@ -91,15 +91,14 @@ def test_one_of_two_writes_at_once_is_lost_unless_the_version_is_checked(
     ids=["pool", "unlimited-overflow", "null-pool"],
 )
 def test_the_server_is_asked_how_many_connections_it_has(
-    options: dict[str, Any],
-    most: int,
-    api: str,
-    database: Database,
-    start_service: Callable[..., children.Server],
+    options: dict[str, Any], most: int, api: str, database: Database, log_directory: Path
 ) -> None:
     database.create_notes(6)
-    service = start_service(Style.IMPLICIT, api, **options)
-    with ServerWatch(database) as watch:
+    settings = Settings(Style.IMPLICIT, database.url, api, database.schema, **options)
+    with (
+        children.service(settings, None, 1, log_directory) as service,
+        ServerWatch(database) as watch,
+    ):
         began_ns = time.monotonic_ns()
         paths = [f"/notes/{note_id}/synchronize" for note_id in range(1, 7)]
         burst = run_burst(service.url, "POST", paths)
