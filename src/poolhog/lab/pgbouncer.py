@@ -81,7 +81,9 @@ def _user(url: str) -> str | None:
     host = make_url(url).query.get("host")
     if isinstance(host, str) and Path(host).is_dir():
         return pwd.getpwuid(Path(host).stat().st_uid).pw_name
-    return "postgres"
+    # Debian's package makes the former.
+    known = {user.pw_name for user in pwd.getpwall()}
+    return "postgres" if "postgres" in known else "nobody"
 
 
 def _configuration(database: Database, directory: Path, connections: int, wait_s: float) -> str:
