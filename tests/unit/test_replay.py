@@ -26,6 +26,7 @@ from sqlalchemy.pool import QueuePool
 
 from poolhog.analysis.replay.prediction import closed_loop, predict, replay
 from poolhog.analysis.replay.reading import workload_of
+from poolhog.analysis.replay.sharing import shared
 from poolhog.analysis.replay.simulation import simulate
 from poolhog.analysis.replay.steps import Kind
 from poolhog.analysis.replay.terms import WhatIf
@@ -145,6 +146,21 @@ def test_the_loop_of_a_process_runs_one_owner_at_a_time() -> None:
     assert {Kind(kind) for kind in workload.steps.kinds} >= {Kind.RUN, Kind.ASK, Kind.RETURN}
     assert max(simulate(workload).answered) == pytest.approx(4.0)
     assert max(simulate(workload, WhatIf(workers=2)).answered) == pytest.approx(2.0)
+
+
+def test_owners_that_could_run_at_once_share_the_time() -> None:
+    pool = make_pool(size=10)
+    requests = [make_request(f"r{n}", 0.0, 2.0 + (n == 3)) for n in range(4)]
+    checkouts = [
+        make_checkout(f"c{n}", 0.0, 0.0, request.ended, pool=pool, request=request)
+        for n, request in enumerate(requests)
+    ]
+    workload = shared(workload_of(trace_of(checkouts)))
+    seconds = zip(workload.steps.kinds, workload.steps.seconds, strict=True)
+    # Two seconds of four, and one that was left to the last.
+    assert sorted(s for kind, s in seconds if kind == Kind.RUN) == pytest.approx([0.5] * 3 + [1.5])
+    assert max(simulate(workload).answered) == pytest.approx(3.0)
+    assert max(replay(workload_of(trace_of(checkouts))).workload.steps.seconds) == 1.5
 
 
 def test_an_owner_that_needs_two_connections_deadlocks_a_small_pool() -> None:

@@ -31,8 +31,7 @@ def erlang_c(servers: int, offered: float) -> float:
     """
     if offered >= servers:
         return 1.0
-    lost = erlang_b(servers, offered)
-    return servers * lost / (servers - offered * (1.0 - lost))
+    return _delayed(erlang_b(servers, offered), servers, offered)
 
 
 def waits_longer(servers: int, rate: float, use: float, seconds: float) -> float:
@@ -42,7 +41,16 @@ def waits_longer(servers: int, rate: float, use: float, seconds: float) -> float
     """
     if rate * use >= servers:
         return 1.0
-    return erlang_c(servers, rate * use) * math.exp(-(servers / use - rate) * seconds)
+    return _longer(erlang_b(servers, rate * use), servers, rate, use, seconds)
+
+
+def _longer(lost: float, servers: int, rate: float, use: float, seconds: float) -> float:
+    return _delayed(lost, servers, rate * use) * math.exp(-(servers / use - rate) * seconds)
+
+
+def _delayed(lost: float, servers: int, offered: float) -> float:
+    """Erlang C of Erlang B."""
+    return servers * lost / (servers - offered * (1.0 - lost))
 
 
 def smallest_pool(rate: float, use: float, wait: float, share: float = 0.95) -> int | None:
@@ -56,11 +64,7 @@ def smallest_pool(rate: float, use: float, wait: float, share: float = 0.95) -> 
     inverse = 1.0
     for servers in range(1, MOST_CONNECTIONS + 1):
         inverse = 1.0 + inverse * servers / offered
-        if servers <= offered:
-            continue
-        lost = 1.0 / inverse
-        waiting = servers * lost / (servers - offered * (1.0 - lost))
-        if waiting * math.exp(-(servers / use - rate) * wait) <= 1.0 - share:
+        if servers > offered and _longer(1.0 / inverse, servers, rate, use, wait) <= 1.0 - share:
             return servers
     return None
 

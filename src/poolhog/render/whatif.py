@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from poolhog.analysis.replay.terms import WhatIf
     from poolhog.model import Site
 
-MUCH_PYTHON = 0.5
+MUCH_PYTHON = 0.3
 """From this share of a process's time on, its processor may be the limit: not all is seen."""
 
 _WARNING = "bold red"

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from poolhog.analysis.replay.outcome import Outcome, Window, outcome_of
+from poolhog.analysis.replay.sharing import shared
 from poolhog.analysis.replay.simulation import simulate
 from poolhog.analysis.replay.terms import AS_IT_WAS, WhatIf
 
@@ -100,6 +101,7 @@ def replay(workload: Workload, *, window: Window | None = None, is_open: bool = 
     Answers and waits are counted in the ``window``, by default the whole run, and of a closed loop
     the part from when it has settled.
     """
+    workload = shared(workload)
     users = None if is_open else closed_loop(workload)
     where = window or _window(workload, users)
     capacity, workers = capacity_of(workload, AS_IT_WAS), workload.processes

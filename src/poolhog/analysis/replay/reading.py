@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from poolhog.analysis.collector import no_collector
 from poolhog.analysis.findings.names import owner_of
+from poolhog.analysis.replay.brief import Brief
 from poolhog.analysis.replay.building import Asker, Builder
-from poolhog.analysis.replay.compiling import Brief
 from poolhog.model import Outcome
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from poolhog.analysis.replay.compiling import AWAY
+from poolhog.analysis.replay.brief import AWAY
 from poolhog.analysis.replay.steps import Kind, Step
 
 if TYPE_CHECKING:

@@ -9,18 +9,19 @@ Nothing is random: the same workload under the same terms has the same outcome.
 from __future__ import annotations
 
 import math
-from collections import Counter, deque
+from collections import Counter
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
 from poolhog.analysis.replay.steps import Kind
+from poolhog.analysis.replay.tasks import Lending, Task
 from poolhog.analysis.replay.terms import AS_IT_WAS, WhatIf, program
 from poolhog.analysis.replay.workload import Observed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from poolhog.analysis.replay.workload import PoolTerms, Workload
+    from poolhog.analysis.replay.workload import Workload
 
 
 def simulate(workload: Workload, terms: WhatIf = AS_IT_WAS, *, until: float = math.inf) -> Observed:
@@ -30,72 +31,26 @@ def simulate(workload: Workload, terms: WhatIf = AS_IT_WAS, *, until: float = ma
     """
     if terms.users is not None and until == math.inf:
         raise ValueError("users go on for ever: until when are they to be simulated?")
-    return _Simulation(workload, terms, until).run()
-
-
-class _Lending:
-    """A pool of a process while it is simulated."""
-
-    __slots__ = ("connecting", "idle", "is_armed", "limit", "opened", "size", "timeout", "waiting")
-
-    def __init__(self, pool: PoolTerms) -> None:
-        self.size = math.inf if pool.size is None else pool.size
-        self.limit = math.inf if pool.capacity is None else pool.capacity
-        self.timeout = math.inf if pool.timeout is None else pool.timeout
-        self.connecting = pool.connecting
-        self.idle: float = min(pool.warm, self.size)
-        self.opened = self.idle
-        # Who waits, each with the number of its asking: it may have given up since.
-        self.waiting: deque[tuple[_Task, int]] = deque()
-        self.is_armed = False
-
-
-class _Task:
-    """A chain that goes on: where it is in the steps, and when it came.
-
-    ``asking`` numbers its asking while it waits; ``parent`` is who waits for its end. ``open`` of
-    its ``checkouts`` are not back: ``balance`` is when they were returned less when granted.
-    """
-
-    __slots__ = (
-        *("asked", "asking", "at", "balance", "came", "chain", "checkouts", "children", "is_over"),
-        *("is_user", "open", "parent", "patience", "worker"),
-    )
-
-    def __init__(self, chain: int, at: int, came: float, worker: int, *, is_user: bool) -> None:
-        self.chain = chain
-        self.at = at
-        self.came = came
-        self.worker = worker
-        self.is_user = is_user
-        self.asked = came
-        self.asking = 0
-        self.patience = math.inf
-        self.parent: _Task | None = None
-        self.children: dict[int, _Task] | None = None
-        self.is_over = False
-        self.open = 0
-        self.checkouts = 0
-        self.balance = 0.0
+    return Simulation(workload, terms, until).run()
 
 
 _GO, _TIMER, _LIMIT, _COME = range(4)
 """What an event is: a task goes on, a pool looks who gives up, a task gives up, a user comes."""
 
 
-class _Simulation:
+class Simulation:
     """One run of a workload under its terms."""
 
     def __init__(self, workload: Workload, terms: WhatIf, until: float) -> None:
         self._workload = workload
         self._terms = terms
         self._until = until
-        self._program = program(workload, terms)
-        self._workers = terms.workers or workload.processes
+        self.program = program(workload, terms)
+        self.workers = terms.workers or workload.processes
         pools = [terms.of(pool) for pool in workload.pools]
         self._pools_each = len(pools)
-        self._pools = [_Lending(p) for _ in range(self._workers) for p in pools]
-        self._free = [0.0] * self._workers
+        self._pools = [Lending(p) for _ in range(self.workers) for p in pools]
+        self._free = [0.0] * self.workers
         self._events: list[tuple[float, int, int, Any]] = []
         self._number = 0
         self._came = 0
@@ -116,7 +71,7 @@ class _Simulation:
                     break
                 if kind == _GO:
                     now = at
-                    self._go(what, now)
+                    self.go(what, now)
                 else:
                     self._happen(kind, what, at)
             elif came <= until and came < math.inf:
@@ -162,14 +117,21 @@ class _Simulation:
     def _begin(self, chain: int, now: float, *, is_user: bool) -> None:
         """A chain comes."""
         chains = self._workload.chains
-        is_same = self._workers == self._workload.processes and not is_user
-        worker = chains.process[chain] if is_same else self._came % self._workers
+        is_same = self.workers == self._workload.processes and not is_user
+        worker = chains.process[chain] if is_same else self._came % self.workers
         self._came += 1
-        self._go(_Task(chain, self._program.first[chain], now, worker, is_user=is_user), now)
+        self.go(Task(chain, self.program.first[chain], now, worker, is_user=is_user), now)
 
-    def _go(self, task: _Task, now: float) -> None:
+    def turn(self, worker: int, now: float, seconds: float) -> float:
+        """When it is the turn of somebody who wants to execute Python for so long."""
+        free = self._free[worker]
+        began = now if free < now else free
+        self._free[worker] = began + seconds
+        return began
+
+    def go(self, task: Task, now: float) -> None:
         """Take the steps that take no time, up to one that does."""
-        steps = self._program
+        steps = self.program
         kinds, seconds, whats = steps.kinds, steps.seconds, steps.whats
         at = task.at
         while True:
@@ -183,9 +145,7 @@ class _Simulation:
                 return
             if kind == 1:
                 task.at = at
-                free = self._free[task.worker]
-                ended = (now if free < now else free) + seconds[index]
-                self._free[task.worker] = ended
+                ended = self.turn(task.worker, now, seconds[index]) + seconds[index]
                 self.observed.ran += seconds[index]
                 self._number += 1
                 heappush(self._events, (ended, self._number, _GO, task))
@@ -209,13 +169,13 @@ class _Simulation:
                 if self._divides(task, kind, whats[index], now):
                     return
 
-    def _divides(self, task: _Task, kind: int, what: int, now: float) -> bool:
+    def _divides(self, task: Task, kind: int, what: int, now: float) -> bool:
         """Another chain begins, or is waited for: whether it goes on."""
         children = task.children
         if children is None:
             children = task.children = {}
         if kind == Kind.SPAWN:
-            child = _Task(what, self._program.first[what], now, task.worker, is_user=False)
+            child = Task(what, self.program.first[what], now, task.worker, is_user=False)
             child.parent = task
             children[what] = child
             self._push(now, _GO, child)
@@ -226,7 +186,7 @@ class _Simulation:
         task.asking = -1 - what
         return True
 
-    def _ask(self, task: _Task, pool: _Lending, now: float) -> None:
+    def _ask(self, task: Task, pool: Lending, now: float) -> None:
         task.asked = now
         if pool.idle or pool.opened < pool.limit:
             self._grant(task, pool, now)
@@ -240,9 +200,9 @@ class _Simulation:
             pool.is_armed = True
             self._push(now + pool.timeout, _TIMER, pool)
 
-    def _grant(self, task: _Task, pool: _Lending, now: float) -> None:
+    def _grant(self, task: Task, pool: Lending, now: float) -> None:
         """Lend an idle connection, or a new one."""
-        cost = self._program.seconds[task.at - 1]
+        cost = self.program.seconds[task.at - 1]
         if pool.idle:
             pool.idle -= 1
         else:
@@ -250,7 +210,7 @@ class _Simulation:
             cost += pool.connecting
         self._lend(task, now, cost)
 
-    def _lend(self, task: _Task, now: float, cost: float) -> None:
+    def _lend(self, task: Task, now: float, cost: float) -> None:
         """It takes some seconds more until the task has it."""
         granted = now + cost
         task.asking = 0
@@ -265,7 +225,7 @@ class _Simulation:
         observed.waits.append(granted - task.asked)
         self._push(granted, _GO, task)
 
-    def _settle(self, task: _Task) -> None:
+    def _settle(self, task: Task) -> None:
         """All of a task's checkouts are back."""
         observed = self.observed
         observed.used += task.balance
@@ -273,7 +233,7 @@ class _Simulation:
         task.balance = 0.0
         task.checkouts = 0
 
-    def _return(self, task: _Task, pool: _Lending, now: float) -> None:
+    def _return(self, task: Task, pool: Lending, now: float) -> None:
         """A connection comes back, and goes to the first who waits."""
         self._lent -= 1
         self._balance += now
@@ -286,14 +246,14 @@ class _Simulation:
             first, asking = waiting.popleft()
             if first.asking == asking:
                 # Not at once: whoever returns goes on before.
-                self._lend(first, now, self._program.seconds[first.at - 1])
+                self._lend(first, now, self.program.seconds[first.at - 1])
                 return
         if pool.idle < pool.size:
             pool.idle += 1
         else:
             pool.opened -= 1
 
-    def _look(self, pool: _Lending, now: float) -> None:
+    def _look(self, pool: Lending, now: float) -> None:
         """The pool's timer: whoever has waited for its timeout gives up."""
         waiting = pool.waiting
         while waiting:
@@ -311,15 +271,15 @@ class _Simulation:
                 waiting.popleft()
         pool.is_armed = False
 
-    def _give_up(self, task: _Task, now: float) -> None:
+    def _give_up(self, task: Task, now: float) -> None:
         """A task that does not get its connection returns those that it has, and is over."""
         task.asking = 0
         for pool in self._held(task):
             self._return(task, pool, now)
         self._end(task, now)
 
-    def _held(self, task: _Task) -> list[_Lending]:
-        steps = self._program
+    def _held(self, task: Task) -> list[Lending]:
+        steps = self.program
         held: Counter[int] = Counter()
         for index in range(steps.first[task.chain], task.at - 1):
             if steps.kinds[index] == Kind.ASK:
@@ -329,14 +289,14 @@ class _Simulation:
         base = task.worker * self._pools_each
         return [self._pools[base + number] for number in held.elements()]
 
-    def _answer(self, task: _Task, now: float) -> None:
+    def _answer(self, task: Task, now: float) -> None:
         if self._workload.chains.is_request[task.chain]:
             self.observed.answered.append(now)
             self.observed.responses.append(now - task.came)
         if task.is_user:
             self._push(now + self._terms.think, _COME, None)
 
-    def _end(self, task: _Task, now: float) -> None:
+    def _end(self, task: Task, now: float) -> None:
         task.is_over = True
         parent = task.parent
         if parent is not None and parent.asking == -1 - task.chain:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from poolhog.analysis.replay.compiling import AWAY
+from poolhog.analysis.replay.brief import AWAY
 from poolhog.analysis.replay.releasing import Released
 from poolhog.analysis.replay.steps import Kind, Step
 
