@@ -97,7 +97,7 @@ def lab(
 
     A notes service in several styles is recorded while it answers single requests (lifecycle),
     simultaneous ones (burst), and a thousand users (load). What users try against a pool that
-    runs dry is measured on demand (remedies, about 12 minutes). Options that take several values
+    runs dry is measured on demand (remedies, about 13 minutes). Options that take several values
     take them with commas.
     """
     parameters = Parameters(output=output or _new_folder())

@@ -86,7 +86,7 @@ def burst_replay(
 def load_replay(readers: tuple[ProcessReader, ...], began_ns: int, ended_ns: int) -> Replay:
     """A load played again, counted between two readings of ``time.monotonic_ns()``."""
     began, ended = ((at - readers[0].origin_ns) / 1e9 for at in (began_ns, ended_ns))
-    return replay(read_workload(readers), window=Window(began, ended, is_steady=True))
+    return replay(read_workload(readers), window=Window(began, ended, is_steady=False))
 
 
 def outlook_of(replayed: Replay, users: int | None = None) -> Outlook:
