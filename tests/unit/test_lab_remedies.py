@@ -107,7 +107,8 @@ def test_the_page_has_the_numbers_of_its_run(told: dict[str, Any]) -> None:
 
 def test_what_cures_is_what_holds_no_connection_through_the_call(told: dict[str, Any]) -> None:
     found = RemediesFound.from_dict(told)
-    parameters = Parameters(output=Path("out"))
+    users = found.measured[0].load.users
+    parameters = Parameters(output=Path("out"), users=users)
     said = table.conclusion(found, parameters)
     named = said.partition("failure: ")[2].partition(". ")[0].split(", ")
     assert set(named) <= set(RELEASING)
