@@ -116,8 +116,16 @@ def test_workers_have_pools_of_their_own() -> None:
 
 def test_who_waits_for_too_long_gives_up_and_is_over() -> None:
     after = predict(replay(burst_of()), WhatIf(pool_timeout=3.0)).after
-    assert (after.timeouts, after.answers) == (5, 5)
+    # Their answers say so.
+    assert (after.timeouts, after.answers) == (5, 10)
     assert after.makespan < 5.2
+
+
+def test_a_user_who_got_no_connection_asks_again() -> None:
+    replayed = replay(burst_of(requests=10, size=10, latency=1.0))
+    after = predict(replayed, WhatIf(users=30, pool_timeout=0.5)).after
+    # Ten a second are served, and the other twenty give up twice a second.
+    assert after.throughput == pytest.approx(10 + 20 / 0.5, rel=0.15)
 
 
 def test_users_ask_again_when_they_are_answered() -> None:

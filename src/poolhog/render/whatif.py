@@ -163,7 +163,10 @@ def _warnings(study: Study, width: int) -> Iterator[Text]:
         )
     if replayed.workload.unfinished:
         number = count(replayed.workload.unfinished, "request")
-        notes.append(f"{number} had not ended, and go on as others of their route did.")
+        notes.append(
+            f"{number} got no connection or had not ended: with one, they go on as others of their "
+            "route did."
+        )
     for note in notes:
         yield from (Text(line, TERMINAL_MUTED) for line in folded_lines(note, width))
     after = study.prediction.after if study.prediction is not None else None

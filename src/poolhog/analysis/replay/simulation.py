@@ -112,7 +112,7 @@ class Simulation:
         else:
             task, asking = what
             if task.asking == asking:
-                self._give_up(task, now)
+                self._give_up(task, now, is_told=False)
 
     def _begin(self, chain: int, now: float, *, is_user: bool) -> None:
         """A chain comes."""
@@ -266,16 +266,22 @@ class Simulation:
                 self.observed.timeouts += 1
                 self.observed.granted.append(now)
                 self.observed.waits.append(now - task.asked)
-                self._give_up(task, now)
+                self._give_up(task, now, is_told=True)
             else:
                 waiting.popleft()
         pool.is_armed = False
 
-    def _give_up(self, task: Task, now: float) -> None:
-        """A task that does not get its connection returns those that it has, and is over."""
+    def _give_up(self, task: Task, now: float, *, is_told: bool) -> None:
+        """A task that gets no connection returns those that it has, and is over.
+
+        If the client ``is_told``, that is an answer; else it has gone.
+        """
         task.asking = 0
         for pool in self._held(task):
             self._return(task, pool, now)
+        first = self.program.first[task.chain]
+        if self.program.kinds.find(Kind.ANSWER, first, task.at) < 0 and task.parent is None:
+            self._answer(task, now, is_counted=is_told)
         self._end(task, now)
 
     def _held(self, task: Task) -> list[Lending]:
@@ -289,8 +295,8 @@ class Simulation:
         base = task.worker * self._pools_each
         return [self._pools[base + number] for number in held.elements()]
 
-    def _answer(self, task: Task, now: float) -> None:
-        if self._workload.chains.is_request[task.chain]:
+    def _answer(self, task: Task, now: float, *, is_counted: bool = True) -> None:
+        if is_counted and self._workload.chains.is_request[task.chain]:
             self.observed.answered.append(now)
             self.observed.responses.append(now - task.came)
         if task.is_user:
