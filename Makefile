@@ -5,8 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CHROMIUM := /usr/bin/chromium
+PGBOUNCER := /usr/sbin/pgbouncer
 
-.PHONY: help venv lab test lint check-readme test-browser chromium requirements clean
+.PHONY: help venv lab test lint check-readme test-browser chromium pgbouncer requirements clean
 .DEFAULT_GOAL := help
 
 help:
@@ -15,6 +16,7 @@ help:
 	@echo "make test          run every check that CI runs"
 	@echo "make lint          ruff, mypy and the import law"
 	@echo "make chromium      install the browser that the tests of the page need, where it is missing"
+	@echo "make pgbouncer     install what one of the lab's remedies needs, where it is missing"
 	@echo "make check-readme  run every command that the README names"
 	@echo "make requirements  pin the newest dependencies anew"
 	@echo "make clean         remove the virtual environment and the caches"
@@ -33,7 +35,7 @@ $(VENV)/dev.stamp: requirements/dev.txt $(VENV)/lab.stamp
 
 venv: $(VENV)/lab.stamp
 
-lab: $(VENV)/lab.stamp
+lab: $(VENV)/lab.stamp $(if $(findstring remedies,$(ARGS)),pgbouncer)
 	@$(BIN)/poolhog lab $(ARGS)
 
 lint: $(VENV)/dev.stamp
@@ -44,7 +46,7 @@ lint: $(VENV)/dev.stamp
 
 # The README's commands wait more than they compute: linters and a browser run beside them. So do
 # many of the other tests, hence three at a time on two cores.
-test: $(VENV)/dev.stamp chromium
+test: $(VENV)/dev.stamp chromium pgbouncer
 	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target lint check-readme test-browser
 	$(BIN)/pytest tests/unit tests/integration --numprocesses 3 --dist loadfile \
 	    --cov --cov-report=term
@@ -57,15 +59,18 @@ check-readme: $(VENV)/dev.stamp
 
 chromium: $(CHROMIUM)
 
-# Debian's, as the browser that Playwright would download does not come through its package.
-$(CHROMIUM):
+pgbouncer: $(PGBOUNCER)
+
+# Debian's: the browser that Playwright would download does not come through its package, and
+# PgBouncer has none.
+$(CHROMIUM) $(PGBOUNCER):
 	@as_root=; \
 	[ "$$(id -u)" = 0 ] || as_root="$$(command -v sudo)" || as_root=none; \
 	if [ "$$as_root" = none ] || ! command -v apt-get > /dev/null; then \
-	    echo "$@ is missing: install Debian's package chromium, as root" >&2; exit 1; \
+	    echo "$@ is missing: install Debian's package $(@F), as root" >&2; exit 1; \
 	fi; \
 	$$as_root apt-get update --quiet=2 && \
-	$$as_root apt-get install --yes --quiet=2 --no-install-recommends chromium
+	$$as_root apt-get install --yes --quiet=2 --no-install-recommends $(@F)
 
 requirements: $(VENV)/dev.stamp
 	$(BIN)/pip-compile --quiet --upgrade --strip-extras --no-header --no-emit-options \

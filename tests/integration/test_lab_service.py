@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import itertools
 import json
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,13 +16,19 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
+import sqlalchemy
+from sqlalchemy.exc import InvalidRequestError
 
 from poolhog.lab import children
-from poolhog.lab.service.settings import Style
+from poolhog.lab.service import shares
+from poolhog.lab.service.sessions import create_engine, create_sessions
+from poolhog.lab.service.settings import Settings, Style
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
     from poolhog.lab.postgres import Database
 
@@ -121,7 +129,10 @@ def service_of(api_port: int, start_service: Callable[..., children.Server]) -> 
     return get
 
 
-@pytest.fixture(params=Style)
+ANSWERING_WHEN_DONE = [style for style in Style if style is not Style.BACKGROUND_TASK]
+
+
+@pytest.fixture(params=ANSWERING_WHEN_DONE)
 def style(request: pytest.FixtureRequest) -> Style:
     chosen: Style = request.param
     return chosen
@@ -236,3 +247,39 @@ def test_who_holds_the_connection_during_the_external_call(
             gate.opened.set()
         assert synchronizing.result(timeout=10)[0] == 200
         assert getting.result(timeout=10)[0] == 200
+
+
+@api_that(latency=0.3)
+def test_a_background_task_writes_after_the_answer(
+    api: None, service_of: Callable[[Style], children.Server], note_id: int, database: Database
+) -> None:
+    service = service_of(Style.BACKGROUND_TASK)
+    unwritten = {"id": note_id, "data": f"note {note_id}", "synchronized_at": None}
+    assert call(service, "POST", f"/notes/{note_id}/synchronize")[:2] == (200, unwritten)
+    # The pool's only connection is not held by the task.
+    assert call(service, "GET", f"/notes/{note_id}")[1] == unwritten
+    deadline = time.monotonic() + 10
+    while (stored := database.note(note_id)) and stored.synchronized_at is None:
+        assert time.monotonic() < deadline
+    assert stored is not None
+    assert stored.data == f"note {note_id}, synchronized"
+
+
+def test_without_autobegin_what_is_outside_of_a_transaction_is_refused() -> None:
+    settings = Settings(Style.NO_AUTOBEGIN, "postgresql://nobody@127.0.0.1:1/x", "http://x")
+    with pytest.raises(InvalidRequestError, match="Autobegin is disabled"):
+        asyncio.run(_select_outside_of_a_transaction(create_engine(settings)))
+
+
+async def _select_outside_of_a_transaction(engine: AsyncEngine) -> None:
+    async with create_sessions(engine, autobegin=False)() as session:
+        await session.execute(sqlalchemy.select(1))
+
+
+def test_each_worker_has_a_part_of_the_pool(tmp_path: Path) -> None:
+    shares.lay_out(tmp_path, connections=10, workers=4)
+    with ThreadPoolExecutor() as workers:
+        taken = list(workers.map(lambda _: shares.take(tmp_path), range(4)))
+    assert sorted(taken) == [2, 2, 3, 3]
+    with pytest.raises(RuntimeError, match="no part"):
+        shares.take(tmp_path)

@@ -10,8 +10,9 @@ from poolhog.analysis.findings import Example, Finding, FindingKind
 from poolhog.analysis.lifecycle import lifecycle_of
 from poolhog.analysis.log import log_of
 from poolhog.analysis.timeline import build_timeline
-from poolhog.lab.claims import EXTERNAL_CALL, check
+from poolhog.lab.claims import check
 from poolhog.lab.parameters import Experiment, Parameters
+from poolhog.lab.predicting import EXTERNAL_CALL
 from poolhog.lab.results import (
     BurstResult,
     Claim,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from poolhog.errors import PoolhogError
-from poolhog.lab.parameters import COMPARED_STYLES, Experiment, Parameters
+from poolhog.lab.parameters import COMPARED_STYLES, TALK_STYLES, Experiment, Parameters
 from poolhog.lab.service.settings import Style
 
 
@@ -19,7 +19,7 @@ def test_the_talk_is_the_default() -> None:
     assert given.pool_size_in(Experiment.BURST) == 5
     assert given.connections_in(Experiment.LOAD) == 10
     assert given.styles_in(Experiment.LOAD) == COMPARED_STYLES
-    assert given.styles_in(Experiment.LIFECYCLE) == tuple(Style)
+    assert given.styles_in(Experiment.LIFECYCLE) == TALK_STYLES
     assert given.users / given.external_latency == 200
 
 
@@ -41,9 +41,21 @@ def test_the_measurement_starts_between_two_waves() -> None:
 
 
 def test_the_measurement_has_whole_waves() -> None:
-    assert parameters(external_latency=5.0, measure=20.0).window == 20.0
-    assert parameters(external_latency=3.0, measure=4.0).window == 6.0
-    assert parameters(external_latency=0.1, measure=0.3).window == pytest.approx(0.3)
+    assert parameters(external_latency=5.0, measure=20.0).window_in(Experiment.LOAD) == 20.0
+    assert parameters(external_latency=3.0, measure=4.0).window_in(Experiment.LOAD) == 6.0
+    assert parameters(external_latency=0.1, measure=0.3).window_in(
+        Experiment.LOAD
+    ) == pytest.approx(0.3)
+
+
+def test_a_remedy_is_measured_shorter_than_a_style_unless_told_otherwise() -> None:
+    assert parameters().window_in(Experiment.LOAD) == 20.0
+    assert parameters().window_in(Experiment.REMEDIES) == 10.0
+    assert parameters(measure=15.0).window_in(Experiment.REMEDIES) == 15.0
+
+
+def test_remedies_are_not_part_of_the_talk() -> None:
+    assert Experiment.REMEDIES not in parameters().experiments
 
 
 def test_the_service_waits_for_the_external_api_however_short_it_is() -> None:

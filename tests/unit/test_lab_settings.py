@@ -16,6 +16,10 @@ LARGEST = Settings(
     max_overflow=3,
     pool_timeout=0.5,
     external_api_timeout=1.5,
+    keeps_connections=False,
+    through_pgbouncer=True,
+    checks_version=True,
+    shares="/tmp/x/shares",
 )
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from poolhog.errors import PoolhogError
-from poolhog.lab.parameters import Experiment, Parameters
+from poolhog.lab.parameters import TALK, Experiment, Parameters
+from poolhog.lab.remedies.names import RemedyName
 from poolhog.lab.service.settings import Style
 
 if TYPE_CHECKING:
@@ -30,7 +31,9 @@ def lab(
     context: typer.Context,
     experiments: Annotated[
         list[str] | None,
-        typer.Argument(help=f"Some of {', '.join(Experiment)}; all of them by default."),
+        typer.Argument(
+            help=f"Some of {', '.join(Experiment)}; by default the talk: {', '.join(TALK)}."
+        ),
     ] = None,
     *,
     quick: Annotated[
@@ -39,6 +42,10 @@ def lab(
     styles: Annotated[
         str | None,
         typer.Option(help=f"Some of {', '.join(Style)}; by default those that the talk shows."),
+    ] = None,
+    only: Annotated[
+        str | None,
+        typer.Option(help=f"Some of the remedies {', '.join(RemedyName)}; by default all."),
     ] = None,
     external_latency: Annotated[
         float, typer.Option(help="Seconds that the external API takes.")
@@ -67,8 +74,11 @@ def lab(
         "ramp"
     ],
     measure: Annotated[
-        float, typer.Option(help="Seconds in which the load is measured.")
-    ] = _DEFAULT["measure"],
+        float | None,
+        typer.Option(
+            help="Seconds in which the load is measured; by default 20, of each remedy 10."
+        ),
+    ] = None,
     database_url: Annotated[
         str | None,
         typer.Option(
@@ -86,8 +96,9 @@ def lab(
     """Run the talk's experiments on a real PostgreSQL, and leave a report.
 
     A notes service in several styles is recorded while it answers single requests (lifecycle),
-    simultaneous ones (burst), and a thousand users (load). Options that take several values take
-    them with commas.
+    simultaneous ones (burst), and a thousand users (load). What users try against a pool that
+    runs dry is measured on demand (remedies, about 13 minutes). Options that take several values
+    take them with commas.
     """
     parameters = Parameters(output=output or _new_folder())
     if quick:
@@ -107,6 +118,8 @@ def _chosen(context: typer.Context) -> dict[str, Any]:
         given["experiments"] = _values(Experiment, given["experiments"], "experiment")
     if "styles" in given:
         given["styles"] = _values(Style, given["styles"].split(","), "--styles")
+    if "only" in given:
+        given["only"] = _values(RemedyName, given["only"].split(","), "--only")
     if "requests" in given:
         given["requests"] = _values(int, given["requests"].split(","), "--requests")
     return given

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from poolhog.lab.pictures import latency_group, latency_marks, throughput
+from poolhog.lab.remedies import table
 from poolhog.lab.service.settings import Style
 from poolhog.lab.talk import conclusion, told
 from poolhog.render.bars import latency_bars_text, throughput_bars_text
@@ -19,7 +20,7 @@ from poolhog.render.timeline_text import timeline_text
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rich.console import RenderableType
+    from rich.console import JustifyMethod, RenderableType
 
     from poolhog.lab.results import Results
 
@@ -36,11 +37,13 @@ def print_summary(results: Results) -> None:
         *_bursts(results, out.width),
         *_load(results, out.width),
         *_diagnoses(results),
+        *_remedies(results, out.width),
     ):
         out.print()
         out.print(part)
-    out.print()
-    out.print(_claims(results))
+    if results.claims:
+        out.print()
+        out.print(_claims(results))
     out.print()
     for line in _paths(results):
         out.print(line, soft_wrap=True)
@@ -105,11 +108,43 @@ def _diagnoses(results: Results) -> Iterator[RenderableType]:
     yield table
 
 
+def _remedies(results: Results, width: int) -> Iterator[RenderableType]:
+    found = results.remedies
+    if found is None or not found.measured:
+        return
+    numbers = table.measured(found, results.parameters.requests, narrow=width < _WIDE)
+    for told_table in (numbers, table.costs(found)):
+        yield _drawn(told_table)
+    yield Text("\n".join(table.notes(found)), style="dim")
+
+
+def _drawn(told_table: table.Table) -> Table:
+    drawn = Table(
+        title=told_table.title,
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+        header_style="dim",
+    )
+    for number, heading in enumerate(told_table.headings):
+        is_text = number in told_table.texts
+        justify: JustifyMethod = "left" if is_text else "right"
+        drawn.add_column(heading, overflow="fold", justify=justify, no_wrap=number == 0)
+    for row in told_table.rows:
+        drawn.add_row(*row)
+    return drawn
+
+
+_WIDE = 110
+
+
 def _claims(results: Results) -> Table:
     claims = [told(claim) for claim in results.claims]
     holding = sum(claim.holds for claim in claims)
     table = Table(
-        title=f"{holding} of {len(claims)} claims of the talk hold",
+        title=f"{holding} of {len(claims)} claims hold",
         title_justify="left",
         title_style="bold",
         box=None,
@@ -129,7 +164,10 @@ def _paths(results: Results) -> Iterator[str]:
     output = results.parameters.output
     pictures = len(list(output.glob("*.svg")))
     yield f"{output / 'results.json'}  every number"
-    yield f"{output}/*.svg  {count(pictures, 'picture')}"
+    if pictures:
+        yield f"{output}/*.svg  {count(pictures, 'picture')}"
+    if results.remedies is not None:
+        yield f"{output / 'remedies.md'}  the tables, for a document"
     yield f"{output / 'traces'}  what was recorded"
     page = shlex.quote(str(output / "report.html"))
     yield f"Read the talk told with this run: python3 -m webbrowser {page}"

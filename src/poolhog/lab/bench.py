@@ -12,7 +12,7 @@ import aiohttp
 
 from poolhog import open_trace
 from poolhog.errors import ChildError, TraceError
-from poolhog.lab import children
+from poolhog.lab import children, load
 from poolhog.lab.burst import run_burst
 from poolhog.lab.parameters import Experiment
 from poolhog.lab.service.settings import Settings
@@ -61,10 +61,16 @@ class Bench:
     @contextmanager
     def service(self, experiment: Experiment, style: Style, notes: int) -> Iterator[Service]:
         """A fresh service over a fresh table, recorded into a directory of its own."""
-        self.database.create_notes(notes)
+        # One request needs one process, and its connection is to be open already.
+        workers = 1 if experiment is Experiment.LIFECYCLE else self.parameters.workers
+        settings = self.settings(experiment, style)
+        with self.serving(settings, workers, notes, f"{experiment}-{style}") as service:
+            yield service
+
+    def settings(self, experiment: Experiment, style: Style) -> Settings:
+        """What a service is told, by what was chosen for the run."""
         parameters = self.parameters
-        traces = parameters.output / "traces" / f"{experiment}-{style}"
-        settings = Settings(
+        return Settings(
             style=style,
             database_url=self.database.url,
             schema=self.database.schema,
@@ -74,11 +80,32 @@ class Bench:
             external_api_url=self.external_api_url,
             external_api_timeout=parameters.external_timeout,
         )
-        port = parameters.port or None
-        # One request needs one process, and its connection is to be open already.
-        workers = 1 if experiment is Experiment.LIFECYCLE else parameters.workers
+
+    @contextmanager
+    def serving(self, settings: Settings, workers: int, notes: int, name: str) -> Iterator[Service]:
+        """A service as told, over a fresh table, recorded into a directory of this name."""
+        self.database.create_notes(notes)
+        traces = self.parameters.output / "traces" / name
+        port = self.parameters.port or None
         with children.service(settings, port, workers, self.logs, traces) as server:
             yield Service(server, traces)
+
+    def load(self, service: Service, experiment: Experiment) -> load.LoadResult:
+        """Put load on a service, as chosen for the run, and tell how it goes."""
+        parameters = self.parameters
+        plan = load.LoadPlan(
+            url=service.server.url,
+            users=parameters.users,
+            ramp_s=parameters.ramp,
+            settle_s=parameters.settle,
+            measure_s=parameters.window_in(experiment),
+            notes=parameters.users,
+        )
+        return load.run_load(
+            plan,
+            self.logs,
+            lambda p: self.watcher.tell(f"{p.phase}: {p.users} users, {p.requests} requests"),
+        )
 
 
 @dataclass(frozen=True, slots=True)

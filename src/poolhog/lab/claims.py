@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from poolhog.analysis.findings import FindingKind
 from poolhog.lab.parameters import HOLDING_STYLES, Experiment, waves
+from poolhog.lab.predicting import EXTERNAL_CALL, MAKESPAN, P95, THROUGHPUT, compared
 from poolhog.lab.results import Claim
 from poolhog.lab.service.settings import Style
 from poolhog.render.console import count
@@ -64,7 +65,36 @@ def check(results: Results) -> list[Claim]:
         *(claim for load in results.load for claim in _about_load(results, load)),
         *_about_diagnoses(results),
     ]
-    return sorted(found, key=lambda claim: int(claim.id.removeprefix("T")))
+    in_order = sorted(found, key=lambda claim: int(claim.id.removeprefix("T")))
+    return [*in_order, *_about_predictions(results)]
+
+
+def _about_predictions(results: Results) -> Iterator[Claim]:
+    """What poolhog says beforehand. An API that fails or varies does so otherwise each time."""
+    if _fails(results) or results.parameters.external_jitter:
+        return
+    for prediction in compared(results):
+        measured, allowed = prediction.measured, prediction.allowed
+        unit = "requests/s" if prediction.quantity == THROUGHPUT else "s"
+        yield Claim(
+            PREDICTED,
+            f"{prediction.what}: {QUANTITIES[prediction.quantity]}, predicted",
+            round(prediction.predicted, 3),
+            round(measured, 3),
+            prediction.holds,
+            unit,
+            prediction.predicted / (1 + allowed),
+            prediction.predicted / (1 - allowed),
+        )
+
+
+PREDICTED = "P"
+QUANTITIES = {
+    MAKESPAN: "the time for all",
+    P95: "the time that 95 % do not exceed",
+    THROUGHPUT: "answers per second",
+}
+"""What is predicted, in words."""
 
 
 def _about_lifecycles(results: Results) -> Iterator[Claim]:
@@ -125,7 +155,6 @@ def _named(diagnosis: Diagnosis) -> str:
 
 NOTHING = "nothing"
 UNDER_LOAD = "T15"
-EXTERNAL_CALL = "updated_note_data = await external_api.sync_note(note_id)"
 DIAGNOSES = {
     Style.IMPLICIT: ("T9", EXTERNAL_CALL),
     Style.EXPLICIT: ("T11", NOTHING),

@@ -18,10 +18,14 @@ from poolhog.analysis.thresholds import Thresholds
 from poolhog.analysis.timeline import build_timeline
 from poolhog.analysis.whole import whole_of
 from poolhog.errors import TraceError
-from poolhog.lab import children, load, postgres
+from poolhog.lab import children, postgres
 from poolhog.lab.bench import Bench, checkouts_of, requests_of
 from poolhog.lab.parameters import Experiment, waves
+from poolhog.lab.predicting import burst_replay, load_replay, outlook_of
+from poolhog.lab.remedies import measuring
+from poolhog.lab.remedies.predicting import Basis
 from poolhog.lab.results import BurstResult, Diagnosis, LifecycleResult, LoadResult, Results
+from poolhog.lab.service.settings import Style
 from poolhog.trace.reader import stream_trace
 
 if TYPE_CHECKING:
@@ -30,7 +34,7 @@ if TYPE_CHECKING:
 
     from poolhog.lab.bench import Service, Watcher
     from poolhog.lab.burst import Burst
-    from poolhog.lab.service.settings import Style
+    from poolhog.lab.remedies.catalogue import Remedy
     from poolhog.model import Trace
 
 GET = "GET /notes/{note_id}"
@@ -158,6 +162,9 @@ def _burst(
             owned, requests, trace.pools, started=began, ended=ended, shares=_shares(trace)
         ),
         whole=whole_of(replace(trace, requests=requests, checkouts=tuple(owned)), began, ended),
+        outlook=outlook_of(burst_replay(trace, requests, tuple(owned)))
+        if style is Style.IMPLICIT
+        else None,
     )
 
 
@@ -208,19 +215,7 @@ def _load_steps(bench: Bench, results: Results) -> Iterator[_Step]:
 
 def _load(bench: Bench, service: Service, results: Results, style: Style) -> LoadResult:
     parameters = bench.parameters
-    plan = load.LoadPlan(
-        url=service.server.url,
-        users=parameters.users,
-        ramp_s=parameters.ramp,
-        settle_s=parameters.settle,
-        measure_s=parameters.window,
-        notes=parameters.users,
-    )
-    counted = load.run_load(
-        plan,
-        bench.logs,
-        lambda p: bench.watcher.tell(f"{p.phase}: {p.users} users, {p.requests} requests"),
-    )
+    counted = bench.load(service, Experiment.LOAD)
     trace = service.trace_when(
         lambda trace: all(p.written >= trace.at(counted.ended_ns) for p in trace.processes),
         "the end of the load",
@@ -237,9 +232,16 @@ def _load(bench: Bench, service: Service, results: Results, style: Style) -> Loa
         limit_per_s=parameters.users / latency,
         pool_limit_per_s=parameters.connections_in(Experiment.LOAD) / latency,
         p50=counted.p50_s or 0.0,
+        p95=counted.p95_s or 0.0,
         p99=counted.p99_s or 0.0,
         errors=counted.errors,
         recorded_requests=_responded(trace, counted.began_ns, counted.ended_ns),
+        outlook=outlook_of(
+            load_replay(stream_trace(service.traces), counted.began_ns, counted.ended_ns),
+            parameters.users,
+        )
+        if style is Style.IMPLICIT
+        else None,
     )
 
 
@@ -259,10 +261,23 @@ def _diagnosis(experiment: Experiment, style: Style, traces: Path) -> Diagnosis:
     return Diagnosis(experiment, style, report.findings)
 
 
+def _remedy_steps(bench: Bench, results: Results) -> Iterator[_Step]:
+    remedies, found = measuring.begin(bench)
+    results.remedies = found
+    basis = Basis()
+    for remedy in remedies:
+
+        def take(remedy: Remedy = remedy) -> None:
+            found.measured.append(measuring.measure(remedy, bench, results, basis))
+
+        yield _Step(f"remedies: {remedy.name}", take)
+
+
 _STEPS: dict[Experiment, Callable[[Bench, Results], Iterator[_Step]]] = {
     Experiment.LIFECYCLE: _lifecycle_steps,
     Experiment.BURST: _burst_steps,
     Experiment.LOAD: _load_steps,
+    Experiment.REMEDIES: _remedy_steps,
 }
 
 

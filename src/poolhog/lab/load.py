@@ -79,6 +79,7 @@ class LoadResult:
     requests: int
     errors: int
     p50_s: float | None
+    p95_s: float | None
     p99_s: float | None
     began_ns: int
     ended_ns: int
@@ -173,6 +174,7 @@ class _Generator:
             requests=total.num_requests,
             errors=total.num_failures,
             p50_s=_percentile(self._times_s, 0.50),
+            p95_s=_percentile(self._times_s, 0.95),
             p99_s=_percentile(self._times_s, 0.99),
             began_ns=began_ns,
             ended_ns=time.monotonic_ns(),

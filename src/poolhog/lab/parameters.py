@@ -14,14 +14,29 @@ from poolhog.lab.service.settings import Style
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from poolhog.lab.remedies.names import RemedyName
+
 
 class Experiment(StrEnum):
-    """A part of the talk that is measured."""
+    """A part of the talk that is measured, and what goes beyond it."""
 
     LIFECYCLE = "lifecycle"
     BURST = "burst"
     LOAD = "load"
+    REMEDIES = "remedies"
 
+
+TALK = (Experiment.LIFECYCLE, Experiment.BURST, Experiment.LOAD)
+"""What runs unless something is named."""
+
+TALK_STYLES = (
+    Style.IMPLICIT,
+    Style.IMPLICIT_FORGOTTEN_COMMIT,
+    Style.IMPLICIT_FUNCTION_SCOPE,
+    Style.EXPLICIT,
+    Style.PER_QUERY,
+)
+"""The styles that the talk shows."""
 
 COMPARED_STYLES = (Style.IMPLICIT, Style.EXPLICIT, Style.PER_QUERY)
 """The styles that the talk measures."""
@@ -43,12 +58,14 @@ class Parameters:
 
     ``styles`` empty means the styles that the talk shows in each experiment; ``pool_size`` none
     means the talk's: 5, and 10 under load. ``database_url`` none means an embedded PostgreSQL,
-    ``port`` 0 any free one. The load is ramped up over ``ramp``, measured for ``measure``.
+    ``port`` 0 any free one. The load is ramped up over ``ramp``, measured for ``measure``; none
+    means 20 s, and 10 s for each of the remedies. Of these, ``only`` names some; empty means all.
     """
 
     output: Path
-    experiments: tuple[Experiment, ...] = tuple(Experiment)
+    experiments: tuple[Experiment, ...] = TALK
     styles: tuple[Style, ...] = ()
+    only: tuple[RemedyName, ...] = ()
     external_latency: float = 5.0
     external_jitter: float = 0.0
     external_failure_rate: float = 0.0
@@ -59,7 +76,7 @@ class Parameters:
     requests: tuple[int, ...] = (5, 10)
     users: int = 1000
     ramp: float = 5.0
-    measure: float = 20.0
+    measure: float | None = None
     database_url: str | None = None
     port: int = 0
 
@@ -74,7 +91,7 @@ class Parameters:
         if self.external_failure_rate > 1:
             raise PoolhogError("--external-failure-rate: expected a share from 0 to 1")
         if self.database_url is None:
-            for experiment in self.experiments:
+            for experiment in self._with_pools:
                 self._check_connections(experiment)
         if self.port > LAST_PORT:
             raise PoolhogError(f"--port {self.port}: expected at most {LAST_PORT}")
@@ -94,12 +111,21 @@ class Parameters:
         return dataclasses.replace(self, external_latency=1.0, users=200, ramp=1.0, measure=2.0)
 
     @property
-    def window(self) -> float:
+    def _with_pools(self) -> tuple[Experiment, ...]:
+        """The experiments whose pools are used: the remedies have those of the talk's."""
+        if Experiment.REMEDIES in self.experiments:
+            return (*self.experiments, Experiment.BURST, Experiment.LOAD)
+        return self.experiments
+
+    def window_in(self, experiment: Experiment) -> float:
         """How long the load is measured: ``measure``, rounded up to whole external calls.
 
         An exhausted pool answers in waves, one per call: part of a call has all of a wave, or none.
         """
-        return math.ceil(round(self.measure / self.external_latency, 9)) * self.external_latency
+        measure = self.measure
+        if measure is None:
+            measure = 10.0 if experiment is Experiment.REMEDIES else 20.0
+        return math.ceil(round(measure / self.external_latency, 9)) * self.external_latency
 
     @property
     def external_timeout(self) -> float:
@@ -129,7 +155,7 @@ class Parameters:
         """The styles to run: as chosen, or as in the talk."""
         if self.styles:
             return self.styles
-        return tuple(Style) if experiment is Experiment.LIFECYCLE else COMPARED_STYLES
+        return TALK_STYLES if experiment is Experiment.LIFECYCLE else COMPARED_STYLES
 
 
 _SHORTEST = 0.001

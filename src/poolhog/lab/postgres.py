@@ -169,7 +169,7 @@ async def _fetch(url: str, schema: str, sql: str, *arguments: object) -> list[as
 
 @contextmanager
 def _embedded(log_directory: Path) -> Iterator[str]:
-    with _short_directory() as directory:
+    with short_directory() as directory:
         url = f"postgresql://postgres@/postgres?host={quote(str(directory))}"
         with _initialized(directory, log_directory) as server:
             try:
@@ -220,7 +220,8 @@ def _server_command(program: Path, directory: Path) -> list[str]:
 
 
 @contextmanager
-def _short_directory() -> Iterator[Path]:
+def short_directory() -> Iterator[Path]:
+    """A temporary folder whose name leaves room for that of a socket in it."""
     parent = tempfile.gettempdir()
     if len(parent) > _LONGEST_PARENT:
         parent = "/tmp"  # noqa: S108  # the directory in it has a random name

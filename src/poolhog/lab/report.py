@@ -9,6 +9,7 @@ from markupsafe import Markup
 from pygments.formatters import HtmlFormatter
 
 from poolhog.lab.pictures import draw
+from poolhog.lab.remedies.table import markdown
 from poolhog.lab.talk import Talk
 from poolhog.render.console import seconds
 from poolhog.render.page import PICTURES, styles
@@ -27,6 +28,9 @@ def publish(results: Results, output: Path) -> None:
     pictures = draw(results)
     for name, svg in pictures.items():
         (output / f"{name}.svg").write_text(svg, encoding="utf-8")
+    if results.remedies is not None:
+        text = markdown(results.remedies, results.parameters.requests)
+        (output / "remedies.md").write_text(text, encoding="utf-8")
     (output / "report.html").write_text(_page(Talk(results, pictures)), encoding="utf-8")
 
 

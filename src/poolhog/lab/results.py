@@ -8,10 +8,13 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from poolhog.lab.parameters import Experiment
+from poolhog.analysis.cells import percentile
+from poolhog.lab.parameters import TALK, Experiment
+from poolhog.lab.predicting import compared
 from poolhog.render.report_json import finding_json
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from poolhog.analysis.findings import Finding
@@ -20,8 +23,11 @@ if TYPE_CHECKING:
     from poolhog.analysis.timeline import Timeline
     from poolhog.analysis.whole import Whole
     from poolhog.lab.parameters import Parameters
+    from poolhog.lab.predicting import Outlook
+    from poolhog.lab.remedies.found import RemediesFound
     from poolhog.lab.service.settings import Style
     from poolhog.model import Trace
+    from poolhog.trace.reader import ProcessReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +55,8 @@ class BurstResult:
     """Simultaneous synchronize requests, each list in the order of their arrival.
 
     Latencies and statuses are the client's; waits and uses the trace's: the seconds that each
-    request waited for connections and held them. ``whole`` is for the pictures that can be moved.
+    request waited for connections and held them. ``whole`` is for the pictures that can be moved,
+    ``outlook``, which only the implicit style has, for predictions.
     """
 
     style: Style
@@ -64,6 +71,12 @@ class BurstResult:
     uses: tuple[float, ...]
     timeline: Timeline
     whole: Whole | None = None
+    outlook: Outlook | None = None
+
+    @property
+    def p95(self) -> float:
+        """The latency that 95 % of the requests do not exceed (nearest rank)."""
+        return percentile(sorted(self.latencies), 0.95) if self.latencies else 0.0
 
     @property
     def errors(self) -> int:
@@ -92,6 +105,8 @@ class LoadResult:
     p99: float
     errors: int
     recorded_requests: int
+    p95: float = 0.0
+    outlook: Outlook | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +149,7 @@ class Results:
     lifecycle: list[LifecycleResult] = field(default_factory=list)
     burst: list[BurstResult] = field(default_factory=list)
     load: list[LoadResult] = field(default_factory=list)
+    remedies: RemediesFound | None = None
     diagnoses: list[Diagnosis] = field(default_factory=list)
     claims: list[Claim] = field(default_factory=list)
     recorders: dict[tuple[str, ...], tuple[int, int]] = field(default_factory=dict)
@@ -144,6 +160,13 @@ class Results:
         """Remember what the recorder of each process says that it lost."""
         for process in trace.processes:
             key = (str(trace.clock_origin_ns), str(process.pid))
+            self.recorders[key] = process.dropped, process.errors
+
+    def saw_processes(self, readers: Iterable[ProcessReader]) -> None:
+        """The same of a trace that is not read as a whole."""
+        for reader in readers:
+            process = reader.process
+            key = (str(reader.origin_ns), str(process.pid))
             self.recorders[key] = process.dropped, process.errors
 
     @property
@@ -159,7 +182,8 @@ class Results:
     @property
     def is_empty(self) -> bool:
         """Whether nothing was measured."""
-        return not (self.lifecycle or self.burst or self.load)
+        measured = self.remedies is not None and self.remedies.measured
+        return not (self.lifecycle or self.burst or self.load or measured)
 
     def lifecycle_of(self, style: Style, method: str) -> LifecycleResult | None:
         """The result for a style and an HTTP method, if it was run."""
@@ -191,7 +215,9 @@ class Results:
             "lifecycle": [_lifecycle(result) for result in self.lifecycle],
             "burst": [_burst(result) for result in self.burst],
             "load": [_load(result) for result in self.load],
+            "remedies": self.remedies.as_dict() if self.remedies is not None else None,
             "findings": [_diagnosis(diagnosis) for diagnosis in self.diagnoses],
+            "predictions": [prediction.as_dict() for prediction in compared(self)],
             "claims": [dataclasses.asdict(claim) for claim in self.claims],
         }
 
@@ -206,10 +232,11 @@ def _parameters(parameters: Parameters) -> dict[str, Any]:
     return {
         "experiments": [str(experiment) for experiment in parameters.experiments],
         "styles": [str(style) for style in parameters.styles],
+        "only": [str(name) for name in parameters.only],
         "external_latency_s": parameters.external_latency,
         "external_jitter_s": parameters.external_jitter,
         "external_failure_rate": parameters.external_failure_rate,
-        "pool_sizes": {str(e): parameters.pool_size_in(e) for e in Experiment},
+        "pool_sizes": {str(e): parameters.pool_size_in(e) for e in TALK},
         "max_overflow": parameters.max_overflow,
         "pool_timeout_s": parameters.pool_timeout,
         "workers": parameters.workers,
@@ -217,7 +244,7 @@ def _parameters(parameters: Parameters) -> dict[str, Any]:
         "users": parameters.users,
         "ramp_s": parameters.ramp,
         "settle_s": parameters.settle,
-        "measure_s": parameters.window,
+        "measure_s": parameters.window_in(Experiment.LOAD),
         "embedded_database": parameters.database_url is None,
     }
 
@@ -260,6 +287,7 @@ def _load(result: LoadResult) -> dict[str, Any]:
         "limit_per_s": round(result.limit_per_s, 3),
         "pool_limit_per_s": round(result.pool_limit_per_s, 3),
         "p50_s": round(result.p50, 6),
+        "p95_s": round(result.p95, 6),
         "p99_s": round(result.p99, 6),
         "errors": result.errors,
         "recorded_requests": result.recorded_requests,

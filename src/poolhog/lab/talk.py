@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from poolhog.lab import code
 from poolhog.lab.parameters import Experiment
+from poolhog.lab.remedies import table
 from poolhog.lab.service.settings import Style
 from poolhog.render.console import count, seconds
 from poolhog.render.page.data import page_data
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from poolhog.analysis.findings import Finding
+    from poolhog.lab.remedies.found import RemedyResult
     from poolhog.lab.results import BurstResult, Claim, LifecycleResult, LoadResult, Results
 
 MEANINGS = {
@@ -30,7 +32,7 @@ MEANINGS = {
 }
 """What each colour says, in plain words."""
 
-ANCHORS = {"T8": "T7"}
+ANCHORS = {"T8": "T7", "P": "T16"}
 """Slides that share a chapter with another."""
 
 
@@ -59,6 +61,7 @@ class Talk:
         self.claims = [told(claim) for claim in results.claims]
         self.loads: Sequence[LoadResult] = results.load
         self.latency = seconds(results.parameters.external_latency)
+        self.is_told = results.parameters.experiments != (Experiment.REMEDIES,)
         self.timelines = [
             name
             for name in pictures
@@ -82,6 +85,19 @@ class Talk:
         return [b for b in self._results.burst if b.requests == most and b.whole is not None]
 
     @property
+    def remedies(self) -> list[table.Table]:
+        """What was measured of the remedies, if they were run."""
+        found = self._results.remedies
+        if found is None or not found.measured:
+            return []
+        return [table.measured(found, self._results.parameters.requests), table.costs(found)]
+
+    @property
+    def remedy_notes(self) -> list[str]:
+        """What has to be known to read that."""
+        return table.notes(self._results.remedies) if self._results.remedies is not None else []
+
+    @property
     def conclusion(self) -> str:
         """What the run found, in a sentence or two."""
         return conclusion(self._results)
@@ -95,6 +111,7 @@ class Talk:
                 *(str(result.style) for result in results.lifecycle),
                 *(str(result.style) for result in results.burst),
                 *(str(result.style) for result in results.load),
+                *(str(result.remedy.style) for result in _remedies(results)),
             ]
         )
         return f"in {count(len(measured), 'style')}: {', '.join(measured)}"
@@ -109,7 +126,7 @@ class Talk:
             ("workers", str(parameters.workers)),
             ("PostgreSQL", self._results.versions.get("postgresql", "")),
         ]
-        if Experiment.LOAD in parameters.experiments:
+        if {Experiment.LOAD, Experiment.REMEDIES} & set(parameters.experiments):
             facts[2:2] = [
                 ("pool under load", _pool(self._results, Experiment.LOAD)),
                 ("users under load", f"{parameters.users:,}"),
@@ -131,8 +148,8 @@ class Talk:
             f"{_pool(self._results, Experiment.LOAD)}, {count(parameters.workers, 'worker')}. "
             f"If nobody had to wait for a connection, an answer would take {self.latency}, so "
             f"there would be {parameters.users / parameters.external_latency:.0f} of them per "
-            f"second. Measured for {seconds(parameters.window)} after all users had come and the "
-            "first answers were given."
+            f"second. Measured for {seconds(parameters.window_in(Experiment.LOAD))} after all "
+            "users had come and the first answers were given."
         )
 
     @property
@@ -180,6 +197,10 @@ class Talk:
         return MEANINGS[paint]
 
 
+def _remedies(results: Results) -> list[RemedyResult]:
+    return results.remedies.measured if results.remedies is not None else []
+
+
 def told(claim: Claim) -> ToldClaim:
     """The claim in words."""
     return ToldClaim(
@@ -193,6 +214,9 @@ def told(claim: Claim) -> ToldClaim:
 
 def conclusion(results: Results) -> str:
     """What holding connections through the external call costs, by what was run."""
+    if results.parameters.experiments == (Experiment.REMEDIES,):
+        found = results.remedies
+        return table.conclusion(found, results.parameters) if found is not None else ""
     held, released = results.load_of(Style.IMPLICIT), results.load_of(Style.EXPLICIT)
     if held is not None and released is not None and held.requests_per_s > 0:
         return (

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import gc
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from poolhog.lab.service.settings import Settings, Style
+from poolhog.lab.service.shares import take
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -15,14 +18,22 @@ __all__ = ["Settings", "Style", "create_app"]
 
 def create_app() -> FastAPI:
     """The service that the environment describes; this is uvicorn's factory."""
-    app = build_app(Settings.from_environ())
+    app = build_app(_own_part(Settings.from_environ()))
     _collect_garbage_less_often()
     return app
 
 
 def build_app(settings: Settings) -> FastAPI:
     """The application of a style, whose libraries are loaded here and not before."""
-    from poolhog.lab.service import explicit, implicit, per_query
+    from poolhog.lab.service import (
+        autocommit,
+        background,
+        explicit,
+        implicit,
+        per_query,
+        released,
+        two_sessions,
+    )
 
     factories = {
         Style.IMPLICIT: implicit.create_app,
@@ -30,8 +41,21 @@ def build_app(settings: Settings) -> FastAPI:
         Style.IMPLICIT_FUNCTION_SCOPE: implicit.create_app_with_function_scope,
         Style.EXPLICIT: explicit.create_app,
         Style.PER_QUERY: per_query.create_app,
+        Style.COMMIT_BEFORE_CALL: released.create_app_committing,
+        Style.CLOSE_BEFORE_CALL: released.create_app_closing,
+        Style.TWO_SESSIONS: two_sessions.create_app,
+        Style.NO_AUTOBEGIN: explicit.create_app_without_autobegin,
+        Style.AUTOCOMMIT: autocommit.create_app,
+        Style.BACKGROUND_TASK: background.create_app,
     }
     return factories[settings.style](settings)
+
+
+def _own_part(settings: Settings) -> Settings:
+    """The settings of this worker, if the connections are divided among several."""
+    if settings.shares is None:
+        return settings
+    return replace(settings, pool_size=take(Path(settings.shares)))
 
 
 def _collect_garbage_less_often() -> None:

@@ -14,7 +14,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 
 from poolhog.lab.service.external import ExternalApiError
-from poolhog.lab.service.notes import InvalidNoteId
+from poolhog.lab.service.notes import InvalidNoteId, NoteChanged
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -65,6 +65,7 @@ def create_base(*resources: AbstractAsyncContextManager[object]) -> FastAPI:
         exception_handlers={
             InvalidNoteId: _answer(422),
             NoResultFound: _answer(404, "there is no such note"),
+            NoteChanged: _answer(409),
             ExternalApiError: _answer(502),
             PoolTimeoutError: _answer(503, "no connection to the database became free in time"),
         },

@@ -7,15 +7,24 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from poolhog.lab.service.application import create_base
 from poolhog.lab.service.external import ExternalApi
-from poolhog.lab.service.notes import Note, NoteRow, notes, validate_note_id
+from poolhog.lab.service.notes import Note, NoteRow, notes, unchanged, validate_note_id, written
 from poolhog.lab.service.sessions import create_engine, disposing, session_dependency
 from poolhog.lab.service.settings import Settings
 
 
 def create_app(settings: Settings) -> FastAPI:
     """The style that begins and ends each transaction where it says so."""
+    return _create_app(settings, autobegin=True)
+
+
+def create_app_without_autobegin(settings: Settings) -> FastAPI:
+    """The same, and a session that refuses what is done outside of a transaction."""
+    return _create_app(settings, autobegin=False)
+
+
+def _create_app(settings: Settings, *, autobegin: bool) -> FastAPI:
     engine = create_engine(settings)
-    session = Depends(session_dependency(engine))
+    session = Depends(session_dependency(engine, autobegin=autobegin))
     external_api = ExternalApi(settings)
     app = create_base(disposing(engine), external_api)
 
@@ -33,16 +42,21 @@ def create_app(settings: Settings) -> FastAPI:
         async with database.begin():
             query = sqlalchemy.select(notes).where(notes.c.id == note_id)
             result = await database.execute(query)
-            result.one()
+            note = result.one()
         updated_note_data = await external_api.sync_note(note_id)
         async with database.begin():
             update = (
                 sqlalchemy.update(notes)
-                .values(data=updated_note_data, synchronized_at=sqlalchemy.func.now())
+                .values(
+                    data=updated_note_data,
+                    version=note.version + 1,
+                    synchronized_at=sqlalchemy.func.now(),
+                )
                 .where(notes.c.id == note_id)
+                .where(unchanged(note.version, checked=settings.checks_version))
                 .returning(notes)
             )
             result = await database.execute(update)
-            return result.one()
+            return written(result.one_or_none())
 
     return app

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from poolhog.lab.service.application import create_base
 from poolhog.lab.service.external import ExternalApi
-from poolhog.lab.service.notes import Note, NoteRow, notes, validate_note_id
+from poolhog.lab.service.notes import Note, NoteRow, notes, unchanged, validate_note_id, written
 from poolhog.lab.service.sessions import create_engine, disposing, session_dependency
 from poolhog.lab.service.settings import Settings
 
@@ -49,17 +49,22 @@ def _create_app(
         validate_note_id(note_id)
         query = sqlalchemy.select(notes).where(notes.c.id == note_id)
         result = await database.execute(query)
-        result.one()
+        note = result.one()
         updated_note_data = await external_api.sync_note(note_id)
         update = (
             sqlalchemy.update(notes)
-            .values(data=updated_note_data, synchronized_at=sqlalchemy.func.now())
+            .values(
+                data=updated_note_data,
+                version=note.version + 1,
+                synchronized_at=sqlalchemy.func.now(),
+            )
             .where(notes.c.id == note_id)
+            .where(unchanged(note.version, checked=settings.checks_version))
             .returning(notes)
         )
         result = await database.execute(update)
         if commits:
             await database.commit()
-        return result.one()
+        return written(result.one_or_none())
 
     return app

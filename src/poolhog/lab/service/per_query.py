@@ -9,8 +9,8 @@ from sqlalchemy.exc import NoResultFound
 
 from poolhog.lab.service.application import create_base
 from poolhog.lab.service.external import ExternalApi
-from poolhog.lab.service.notes import Note, notes, validate_note_id
-from poolhog.lab.service.settings import Settings
+from poolhog.lab.service.notes import Note, notes, unchanged, validate_note_id, written
+from poolhog.lab.service.settings import APPLICATION_NAME, Settings
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -29,15 +29,20 @@ def create_app(settings: Settings) -> FastAPI:
     async def synchronize_note(note_id: int) -> Record:
         validate_note_id(note_id)
         query = sqlalchemy.select(notes).where(notes.c.id == note_id)
-        _one(await database.fetch_one(query))
+        note = _one(await database.fetch_one(query))
         updated_note_data = await external_api.sync_note(note_id)
         update = (
             sqlalchemy.update(notes)
-            .values(data=updated_note_data, synchronized_at=sqlalchemy.func.now())
+            .values(
+                data=updated_note_data,
+                version=note["version"] + 1,
+                synchronized_at=sqlalchemy.func.now(),
+            )
             .where(notes.c.id == note_id)
+            .where(unchanged(note["version"], checked=settings.checks_version))
             .returning(notes)
         )
-        return _one(await database.fetch_one(update))
+        return written(await database.fetch_one(update))
 
     return app
 
@@ -49,7 +54,10 @@ def _create_database(settings: Settings) -> Database:
         settings.database_url,
         min_size=settings.pool_size,
         max_size=settings.pool_size + max(settings.max_overflow, 0),
-        server_settings={"search_path": settings.schema} if settings.schema else {},
+        server_settings={
+            "application_name": APPLICATION_NAME,
+            **({"search_path": settings.schema} if settings.schema else {}),
+        },
     )
 
 

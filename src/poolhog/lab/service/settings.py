@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 _PREFIX = "POOLHOG_LAB_"
 
+APPLICATION_NAME = "poolhog-lab"
+"""What the service calls itself to PostgreSQL, so that its connections can be counted there."""
+
 
 class Style(StrEnum):
     """A way of working with the database."""
@@ -21,6 +24,12 @@ class Style(StrEnum):
     IMPLICIT_FUNCTION_SCOPE = "implicit-function-scope"
     EXPLICIT = "explicit"
     PER_QUERY = "per-query"
+    COMMIT_BEFORE_CALL = "commit-before-call"
+    CLOSE_BEFORE_CALL = "close-before-call"
+    TWO_SESSIONS = "two-sessions"
+    NO_AUTOBEGIN = "no-autobegin"
+    AUTOCOMMIT = "autocommit"
+    BACKGROUND_TASK = "background-task"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +38,11 @@ class Settings:
 
     ``database_url`` is a plain ``postgresql://`` URL and ``schema`` its search path (``None``: as
     the server has it). ``pool_timeout`` is how long a request may wait for a connection,
-    ``external_api_timeout`` how long for the external API.
+    ``external_api_timeout`` how long for the external API. A ``max_overflow`` of -1 is none that
+    ends. Not to keep connections means ``NullPool``; ``through_pgbouncer`` that the database is
+    reached through one in transaction mode. ``checks_version`` makes a synchronize refuse to
+    write a note that another wrote meanwhile. ``shares`` is the folder in which each of several
+    workers finds the size of its own pool, none that all have ``pool_size``.
     """
 
     style: Style
@@ -40,6 +53,10 @@ class Settings:
     max_overflow: int = 0
     pool_timeout: float = 30.0
     external_api_timeout: float = 30.0
+    keeps_connections: bool = True
+    through_pgbouncer: bool = False
+    checks_version: bool = False
+    shares: str | None = None
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] = os.environ) -> Self:
@@ -60,6 +77,10 @@ class Settings:
             max_overflow=int(value("MAX_OVERFLOW")),
             pool_timeout=float(value("POOL_TIMEOUT")),
             external_api_timeout=float(value("EXTERNAL_API_TIMEOUT")),
+            keeps_connections=value("KEEPS_CONNECTIONS") == str(True),
+            through_pgbouncer=value("THROUGH_PGBOUNCER") == str(True),
+            checks_version=value("CHECKS_VERSION") == str(True),
+            shares=value("SHARES") or None,
         )
 
     def to_environ(self) -> dict[str, str]:
@@ -76,6 +97,10 @@ class Settings:
             "MAX_OVERFLOW": self.max_overflow,
             "POOL_TIMEOUT": self.pool_timeout,
             "EXTERNAL_API_TIMEOUT": self.external_api_timeout,
+            "KEEPS_CONNECTIONS": self.keeps_connections,
+            "THROUGH_PGBOUNCER": self.through_pgbouncer,
+            "CHECKS_VERSION": self.checks_version,
+            "SHARES": self.shares,
         }
         return {
             _PREFIX + name: "" if value is None else str(value) for name, value in values.items()

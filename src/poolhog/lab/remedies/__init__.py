@@ -1,0 +1,1 @@
+"""What users try against a pool that runs dry, measured: ``poolhog lab remedies``."""
