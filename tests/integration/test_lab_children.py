@@ -229,21 +229,27 @@ EVERYTHING = """
     import signal, sys
     from pathlib import Path
     from poolhog.lab import children, load, postgres
+    from poolhog.lab.interrupts import interrupts_remembered
     from poolhog.lab.service.settings import Settings, Style
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
     logs = Path(sys.argv[1])
-    print("starting", flush=True)
-    with postgres.database(None, logs) as database:
-        database.create_notes(5)
-        print("database", flush=True)
-        with children.external_api(0.1, 0, 0, logs) as api:
-            print("api", flush=True)
-            settings = Settings(Style.IMPLICIT, database.url, api.url, database.schema)
-            with children.service(settings, None, 2, logs) as service:
-                print("service", flush=True)
-                plan = load.LoadPlan(service.url, 5, 0.1, 0.1, 60, 5)
-                load.run_load(plan, logs, lambda progress: print(progress.phase, flush=True))
+    with interrupts_remembered() as check:
+        print("starting", flush=True)
+        with postgres.database(None, logs) as database:
+            check()
+            database.create_notes(5)
+            check()
+            print("database", flush=True)
+            with children.external_api(0.1, 0, 0, logs) as api:
+                check()
+                print("api", flush=True)
+                settings = Settings(Style.IMPLICIT, database.url, api.url, database.schema)
+                with children.service(settings, None, 2, logs) as service:
+                    check()
+                    print("service", flush=True)
+                    plan = load.LoadPlan(service.url, 5, 0.1, 0.1, 60, 5)
+                    load.run_load(plan, logs, lambda progress: print(progress.phase, flush=True))
 """
 
 
