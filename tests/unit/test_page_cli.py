@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from traces import hostile_trace
-
-from poolhog.cli import main
+from verbs import poolhog
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,12 +19,6 @@ if TYPE_CHECKING:
 def trace(tmp_path: Path) -> Path:
     hostile_trace(tmp_path, "await the_tax_office(form)")
     return tmp_path / "trace"
-
-
-def poolhog(*arguments: str | Path, code: int = 0) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main([str(argument) for argument in arguments])
-    assert ended.value.code == code
 
 
 def data_of(page: Path) -> dict[str, object]:

@@ -14,12 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scenarios import Scenario
 from traces import hostile_trace
+from verbs import poolhog
 
 from poolhog import open_trace
 from poolhog.analysis.replay.reading import read_part, read_workload, workload_of
 from poolhog.analysis.replay.simulation import simulate
 from poolhog.analysis.replay.study import values_between
-from poolhog.cli import main
 from poolhog.trace.reader import stream_trace
 
 if TYPE_CHECKING:
@@ -30,12 +30,6 @@ if TYPE_CHECKING:
 def trace(tmp_path: Path) -> Path:
     hostile_trace(tmp_path, "await the_tax_office(form)")
     return tmp_path / "trace"
-
-
-def poolhog(*arguments: str | Path, code: int = 0) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main([str(argument) for argument in arguments])
-    assert ended.value.code == code
 
 
 def told(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:

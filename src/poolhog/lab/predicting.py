@@ -12,7 +12,7 @@ from poolhog.lab.service.settings import Style
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from poolhog.analysis.replay import Outcome, Replay, Workload
+    from poolhog.analysis.replay import Performance, Replay, Workload
     from poolhog.lab.results import Results
     from poolhog.model import Checkout, Request, Trace
     from poolhog.trace.reader import ProcessReader
@@ -25,8 +25,8 @@ EXTERNAL_CALL = "updated_note_data = await external_api.sync_note(note_id)"
 class Outlook:
     """A run of the implicit style played again: as it was, and without holding through the call."""
 
-    as_it_was: Outcome
-    released: Outcome
+    as_it_was: Performance
+    released: Performance
 
 
 @dataclass(frozen=True, slots=True)

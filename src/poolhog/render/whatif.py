@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from poolhog.analysis.replay.answers import Answers
     from poolhog.analysis.replay.beside import Beside
-    from poolhog.analysis.replay.outcome import Outcome
+    from poolhog.analysis.replay.performance import Performance
     from poolhog.analysis.replay.prediction import Replay
     from poolhog.analysis.replay.study import Study
     from poolhog.analysis.replay.terms import WhatIf
@@ -67,7 +67,7 @@ def conclusion(study: Study) -> str:
     return f"If {terms_told(study.terms, study.released)}: {change_told(before, after)}."
 
 
-def change_told(before: Outcome, after: Outcome) -> str:
+def change_told(before: Performance, after: Performance) -> str:
     """What changes, such as ``2.0 → 198 requests/s, p95 wait 4.9 s → 2 ms``."""
     parts = [f"p95 wait {seconds(before.waits.p95)} → {seconds(after.waits.p95)}"]
     parts.append(f"{rate(before.throughput)} → {rate(after.throughput)} requests/s")
@@ -185,7 +185,7 @@ def _table(study: Study) -> Iterator[Text]:
     is_closed = study.replayed.users is not None or study.terms.users is not None
     rows = [["", *(name for name, _ in columns)]]
     rows += [
-        [label, *(cell for cell in map(tell, (outcome for _, outcome in columns)))]
+        [label, *(cell for cell in map(tell, (performance for _, performance in columns)))]
         for label, tell in _ROWS
         if not (is_closed and label == _MAKESPAN)
     ]

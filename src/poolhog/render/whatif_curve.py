@@ -29,11 +29,11 @@ def curve_svg(study: Study, *, width: float = WIDTH) -> str:
         raise ValueError("a curve needs a range")
     what = over.name.replace("_", " ")
     sheet = Sheet(f"What if: {what} from {over.values[0]} to {over.values[-1]}", width=width)
-    outcomes = [one.after for one in study.curve]
+    performances = [one.after for one in study.curve]
     scale = Scale(over.values[0], over.values[-1], MARGIN + 52, width - MARGIN - 12)
     now = _now(study)
-    rates = [one.throughput for one in outcomes]
-    waits = [one.waits.p95 for one in outcomes]
+    rates = [one.throughput for one in performances]
+    waits = [one.waits.p95 for one in performances]
     panels: Sequence[tuple[str, str, list[float], Callable[[float], str]]] = (
         ("requests per second", "rates", rates, lambda v: f"{v:g}"),
         ("95 % of checkouts wait no longer than", "waits", waits, seconds),
@@ -54,7 +54,7 @@ def curve_svg(study: Study, *, width: float = WIDTH) -> str:
     sheet.add(text((scale.left + scale.right) / 2, sheet.y, what, "small", "middle"))
     rows = (
         f"{value}: {one.throughput:.1f} requests per second, p95 wait {seconds(one.waits.p95)}."
-        for value, one in zip(over.values, outcomes, strict=True)
+        for value, one in zip(over.values, performances, strict=True)
     )
     return sheet.svg(" ".join(rows), _CSS)
 

@@ -11,7 +11,7 @@ from poolhog.render.whatif import beside_told
 if TYPE_CHECKING:
     from poolhog.analysis.replay.answers import Answers
     from poolhog.analysis.replay.beside import Beside
-    from poolhog.analysis.replay.outcome import Outcome, Spread
+    from poolhog.analysis.replay.performance import Percentiles, Performance
     from poolhog.analysis.replay.prediction import Replay
     from poolhog.analysis.replay.study import Study
     from poolhog.analysis.replay.terms import WhatIf
@@ -24,11 +24,11 @@ def whatif_json(study: Study) -> dict[str, Any]:
         "unreadable": unreadable_json(study.unreadable),
         "replay": replay_json(study.replayed),
         "terms": _terms(study.terms, study.released),
-        "predicted": outcome_json(prediction.after) if prediction is not None else None,
+        "predicted": performance_json(prediction.after) if prediction is not None else None,
         "curve": None
         if over is None
         else [
-            {over.name: value, **outcome_json(one.after)}
+            {over.name: value, **performance_json(one.after)}
             for value, one in zip(over.values, study.curve, strict=True)
         ],
         "formulas": {
@@ -43,8 +43,8 @@ def replay_json(replayed: Replay) -> dict[str, Any]:
     return {
         "users": replayed.users,
         "unfinished": replayed.workload.unfinished,
-        "recorded": outcome_json(replayed.recorded),
-        "replayed": outcome_json(replayed.replayed),
+        "recorded": performance_json(replayed.recorded),
+        "replayed": performance_json(replayed.replayed),
         "error": {
             "throughput": replayed.throughput_error,
             "wait_p95": replayed.wait_error,
@@ -61,31 +61,31 @@ def beside_json(beside: Beside) -> dict[str, Any]:
     return {
         "part": None if part is None else {"started_s": part[0], "ended_s": part[1]},
         "replay": replay_json(beside.replayed),
-        "predicted": outcome_json(beside.prediction.after),
+        "predicted": performance_json(beside.prediction.after),
         "told": beside_told(beside),
-        "curve": [{"pool_size": size, **outcome_json(one.after)} for size, one in beside.curve],
+        "curve": [{"pool_size": size, **performance_json(one.after)} for size, one in beside.curve],
     }
 
 
-def outcome_json(outcome: Outcome) -> dict[str, Any]:
+def performance_json(performance: Performance) -> dict[str, Any]:
     """What a run came to."""
     return {
-        "answers": outcome.answers,
-        "makespan_s": outcome.makespan,
-        "requests_per_s": outcome.throughput,
-        **_spread("wait", outcome.waits),
-        **_spread("response", outcome.responses),
-        "use": outcome.use,
-        "checkouts": outcome.checkouts,
-        "checkouts_per_s": outcome.checkouts_per_s,
-        "checkouts_per_request": outcome.checkouts_each,
-        "mean_use_s": outcome.mean_use,
-        "timeouts": outcome.timeouts,
-        "running": outcome.running,
+        "answers": performance.answers,
+        "makespan_s": performance.makespan,
+        "requests_per_s": performance.throughput,
+        **_spread("wait", performance.waits),
+        **_spread("response", performance.responses),
+        "use": performance.use,
+        "checkouts": performance.checkouts,
+        "checkouts_per_s": performance.checkouts_per_s,
+        "checkouts_per_request": performance.checkouts_each,
+        "mean_use_s": performance.mean_use,
+        "timeouts": performance.timeouts,
+        "running": performance.running,
     }
 
 
-def _spread(name: str, spread: Spread) -> dict[str, float]:
+def _spread(name: str, spread: Percentiles) -> dict[str, float]:
     return {
         f"{name}_p50_s": spread.p50,
         f"{name}_p95_s": spread.p95,

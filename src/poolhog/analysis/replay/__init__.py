@@ -7,7 +7,7 @@ predicted = predict(replayed, WhatIf(pool_size=50))
 
 from __future__ import annotations
 
-from poolhog.analysis.replay.outcome import Outcome, Spread, Window
+from poolhog.analysis.replay.performance import Percentiles, Performance, Window
 from poolhog.analysis.replay.prediction import DOUBTFUL, Prediction, Replay, predict, replay
 from poolhog.analysis.replay.reading import read_workload, workload_of
 from poolhog.analysis.replay.terms import WhatIf
@@ -15,10 +15,10 @@ from poolhog.analysis.replay.workload import Workload
 
 __all__ = [
     "DOUBTFUL",
-    "Outcome",
+    "Percentiles",
+    "Performance",
     "Prediction",
     "Replay",
-    "Spread",
     "WhatIf",
     "Window",
     "Workload",

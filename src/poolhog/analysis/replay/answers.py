@@ -11,7 +11,7 @@ from poolhog.analysis.replay.steps import Kind
 from poolhog.analysis.replay.terms import AS_IT_WAS
 
 if TYPE_CHECKING:
-    from poolhog.analysis.replay.outcome import Outcome
+    from poolhog.analysis.replay.performance import Performance
     from poolhog.analysis.replay.steps import Steps
     from poolhog.analysis.replay.terms import WhatIf
     from poolhog.analysis.replay.workload import Workload
@@ -62,25 +62,25 @@ class Answers:
 
 
 def answers(
-    workload: Workload, outcome: Outcome, question: Question, terms: WhatIf = AS_IT_WAS
+    workload: Workload, performance: Performance, question: Question, terms: WhatIf = AS_IT_WAS
 ) -> Answers:
     """The answers for a workload that came to this under these terms."""
     connections = capacity_of(workload, terms)
-    each = outcome.checkouts_each
+    each = performance.checkouts_each
     ceiling = None
-    if connections is not None and outcome.mean_use:
-        ceiling = queueing.ceiling(connections, outcome.mean_use)
+    if connections is not None and performance.mean_use:
+        ceiling = queueing.ceiling(connections, performance.mean_use)
     depth = _depth(workload.steps)
     concurrent = terms.users or _concurrent(workload)
     return Answers(
         connections=connections,
-        checkouts_per_s=outcome.checkouts_per_s,
-        mean_use=outcome.mean_use,
+        checkouts_per_s=performance.checkouts_per_s,
+        mean_use=performance.mean_use,
         ceiling=ceiling,
         ceiling_requests=ceiling / each if ceiling is not None and each else None,
         wait=question.wait,
         smallest=queueing.smallest_pool(
-            outcome.checkouts_per_s, outcome.mean_use, question.wait, SHARE
+            performance.checkouts_per_s, performance.mean_use, question.wait, SHARE
         ),
         depth=depth,
         concurrent=concurrent,

@@ -13,7 +13,7 @@ from bisect import bisect_right
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from poolhog.analysis.replay.outcome import Outcome, Window, outcome_of
+from poolhog.analysis.replay.performance import Performance, Window, performance_of
 from poolhog.analysis.replay.sharing import shared
 from poolhog.analysis.replay.simulation import simulate
 from poolhog.analysis.replay.terms import AS_IT_WAS, WhatIf
@@ -48,8 +48,8 @@ class Replay:
     workload: Workload
     users: int | None
     window: Window
-    recorded: Outcome
-    replayed: Outcome
+    recorded: Performance
+    replayed: Performance
 
     @property
     def throughput_error(self) -> float:
@@ -91,8 +91,8 @@ class Prediction:
     """What a run would have come to under other terms. ``before`` is its replay as it was."""
 
     terms: WhatIf
-    before: Outcome
-    after: Outcome
+    before: Performance
+    after: Performance
 
 
 def replay(workload: Workload, *, window: Window | None = None, is_open: bool = False) -> Replay:
@@ -111,8 +111,8 @@ def replay(workload: Workload, *, window: Window | None = None, is_open: bool = 
         workload=workload,
         users=users,
         window=where,
-        recorded=outcome_of(workload.recorded, where, workload.began, capacity, workers),
-        replayed=outcome_of(observed, where, workload.began, capacity, workers),
+        recorded=performance_of(workload.recorded, where, workload.began, capacity, workers),
+        replayed=performance_of(observed, where, workload.began, capacity, workers),
     )
 
 
@@ -137,7 +137,7 @@ def predict(replayed: Replay, terms: WhatIf) -> Prediction:
         window = Window(workload.began + _SETTLING * (ended - workload.began), ended, True)
     observed = simulate(workload, terms, until=window.ended)
     workers = terms.workers or workload.processes
-    after = outcome_of(observed, window, workload.began, capacity, workers)
+    after = performance_of(observed, window, workload.began, capacity, workers)
     return Prediction(terms, replayed.replayed, after)
 
 

@@ -12,7 +12,7 @@ from poolhog.lab.remedies.found import Prediction
 from poolhog.lab.remedies.names import RemedyName
 
 if TYPE_CHECKING:
-    from poolhog.analysis.replay import Outcome, Replay
+    from poolhog.analysis.replay import Performance, Replay
     from poolhog.lab.remedies.catalogue import Remedy
 
 RELEASING = frozenset(
@@ -71,7 +71,7 @@ class Basis:
 
 def _after(
     replayed: Replay, remedy: Remedy, *, users: int | None = None, pool_size: int | None = None
-) -> Outcome:
+) -> Performance:
     releases = remedy.name in RELEASING
     terms = WhatIf(
         release=external_call(replayed.workload) if releases else frozenset(),

@@ -23,7 +23,7 @@ _EDGE = 1 / 2
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
+class Percentiles:
     """The median, and the 95th and 99th percentile (nearest rank), in seconds."""
 
     p50: float
@@ -32,7 +32,7 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Performance:
     """What a run came to, between two instants of its clock.
 
     ``makespan`` is from the first arrival to the last answer. ``throughput`` is answers per second.
@@ -48,8 +48,8 @@ class Outcome:
     answers: int
     makespan: float
     throughput: float
-    waits: Spread
-    responses: Spread
+    waits: Percentiles
+    responses: Percentiles
     use: float | None
     checkouts: int
     checkouts_per_s: float
@@ -68,15 +68,15 @@ class Window:
     is_steady: bool
 
 
-def outcome_of(
+def performance_of(
     observed: Observed, window: Window, began: float, capacity: int | None, processes: int
-) -> Outcome:
+) -> Performance:
     """What was observed in a window; ``capacity`` are the connections of all pools."""
     answered = sorted(at for at in observed.answered if at <= window.ended)
     last = answered[-1] if answered else began
     span = observed.until - began
     granted = len(observed.granted) - observed.timeouts
-    return Outcome(
+    return Performance(
         answers=len(answered) - bisect_left(answered, window.started),
         makespan=last - began,
         throughput=_throughput(answered, window, min(window.ended, last)),
@@ -122,8 +122,8 @@ def _pause(answered: Sequence[float], earliest: float, latest: float) -> float:
     return best
 
 
-def _spread(values: Sequence[float]) -> Spread:
+def _spread(values: Sequence[float]) -> Percentiles:
     if not values:
-        return Spread(0.0, 0.0, 0.0)
+        return Percentiles(0.0, 0.0, 0.0)
     ordered = sorted(values)
-    return Spread(*(percentile(ordered, share) for share in (0.50, 0.95, 0.99)))
+    return Percentiles(*(percentile(ordered, share) for share in (0.50, 0.95, 0.99)))

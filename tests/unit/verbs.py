@@ -1,0 +1,19 @@
+"""Runs a verb as the command line does, in this process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from poolhog.cli import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def poolhog(*arguments: str | Path, code: int = 0) -> None:
+    """Run ``poolhog`` with these arguments, and have it exit so."""
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    assert ended.value.code == code
