@@ -87,6 +87,7 @@ def test_the_burst_is_replayed_as_it_was(lab: Lab) -> None:
     assert replayed.throughput_error < 0.03
     assert replayed.wait_error < 0.03
     assert replayed.response_error < 0.03
+    assert replayed.replayed.use == pytest.approx(replayed.recorded.use, rel=0.05)
 
 
 def test_the_released_call_predicts_the_explicit_burst(lab: Lab) -> None:

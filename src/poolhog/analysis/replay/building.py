@@ -173,7 +173,6 @@ class Builder:
         if not any(chains.is_request):  # then owners are what there is of them
             chains.is_request = bytearray(arrived < math.inf for arrived in chains.arrived)
             recorded.answered, recorded.responses = self._others
-        recorded.until = max((process.written for process in self._processes), default=0.0)
         return Workload(
             pools=tuple(facts.terms(len(self._processes)) for facts in self._pools.values()),
             chains=chains,
@@ -182,7 +181,7 @@ class Builder:
             processes=len(self._processes),
             recorded=recorded,
             began=min(chains.arrived, default=0.0),
-            until=recorded.until,
+            until=max((process.written for process in self._processes), default=0.0),
             unfinished=complete(chains, self._steps),
         )
 
@@ -207,6 +206,9 @@ class Builder:
     def _close(self, group: _Group) -> None:
         """Make chains of a group."""
         asker, items = group.asker, group.items
+        is_open = asker.started is not None and asker.ended is None
+        over = max(group.end, self._until if is_open else asker.ended or 0.0)
+        self._recorded.until = max(self._recorded.until, over)
         if self._is_brief(group):
             self._close_brief(group)
             return

@@ -80,8 +80,8 @@ def performance_of(
         answers=len(answered) - bisect_left(answered, window.started),
         makespan=last - began,
         throughput=_throughput(answered, window, min(window.ended, last)),
-        waits=_spread(_inside(observed.granted, observed.waits, window)),
-        responses=_spread(_inside(observed.answered, observed.responses, window)),
+        waits=_percentiles(_inside(observed.granted, observed.waits, window)),
+        responses=_percentiles(_inside(observed.answered, observed.responses, window)),
         use=observed.lent / (capacity * span) if capacity and span > 0 else None,
         checkouts=granted,
         checkouts_per_s=granted / span if span > 0 else 0.0,
@@ -122,7 +122,7 @@ def _pause(answered: Sequence[float], earliest: float, latest: float) -> float:
     return best
 
 
-def _spread(values: Sequence[float]) -> Percentiles:
+def _percentiles(values: Sequence[float]) -> Percentiles:
     if not values:
         return Percentiles(0.0, 0.0, 0.0)
     ordered = sorted(values)
