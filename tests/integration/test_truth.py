@@ -556,8 +556,9 @@ def test_its_connections_last_as_long_as_postgresqls_sessions(truth: Truth) -> N
             shortest += ended - opened
             longest += ended - began
     way = truth.counted.sessions * a_trip(truth.trace)
-    # A session begins while the connection is opened, and ends when PostgreSQL hears of it.
-    assert shortest - way <= truth.counted.lasted <= longest + way
+    # A session begins while the connection is opened, and ends when PostgreSQL has heard of it and
+    # its process has tidied up, which takes longer than an answer.
+    assert shortest - way <= truth.counted.lasted <= longest + 3 * way
     assert truth.counted.sessions > len(truth.trace.pools)
 
 

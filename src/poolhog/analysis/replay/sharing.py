@@ -31,6 +31,9 @@ def shared(workload: Workload) -> Workload:
     return replace(workload, steps=steps)
 
 
+_RUN = Kind.RUN.value
+
+
 class _Sharing(Simulation):
     """A replay in which everybody runs at once, and is charged.
 
@@ -42,6 +45,7 @@ class _Sharing(Simulation):
         until = workload.until if workload.unfinished else math.inf
         super().__init__(workload, AS_IT_WAS, until)
         self.charged = array("d", workload.steps.seconds)
+        self._kinds = self.program.kinds
         self._running = [0] * self.workers
         self._charge = [0.0] * self.workers
         self._since = [0.0] * self.workers
@@ -60,8 +64,9 @@ class _Sharing(Simulation):
             self.charged[index] = self._advance(worker, now) - before
             self._running[worker] -= 1
         super().go(task, now)
-        if not task.is_over and self.program.kinds[task.at - 1] == Kind.RUN:
-            self._runs[task] = task.at - 1, self._advance(worker, now)
+        index = task.at - 1
+        if self._kinds[index] == _RUN and not task.is_over:
+            self._runs[task] = index, self._advance(worker, now)
             self._running[worker] += 1
 
     def _advance(self, worker: int, now: float) -> float:

@@ -13,6 +13,7 @@ from collections import Counter
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
+from poolhog.analysis.collector import no_collector
 from poolhog.analysis.replay.steps import Kind
 from poolhog.analysis.replay.tasks import Lending, Task
 from poolhog.analysis.replay.terms import AS_IT_WAS, WhatIf, program
@@ -31,7 +32,8 @@ def simulate(workload: Workload, terms: WhatIf = AS_IT_WAS, *, until: float = ma
     """
     if terms.users is not None and until == math.inf:
         raise ValueError("users go on for ever: until when are they to be simulated?")
-    return Simulation(workload, terms, until).run()
+    with no_collector():
+        return Simulation(workload, terms, until).run()
 
 
 _GO, _TIMER, _LIMIT, _COME = range(4)
