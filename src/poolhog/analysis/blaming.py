@@ -21,6 +21,7 @@ from poolhog.analysis.blame import (
     line_of,
     most_first,
 )
+from poolhog.analysis.cells import in_microseconds, since
 from poolhog.analysis.queues import Queue, Turns
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 _UNTOLD = "untold"
 _TOLD = (State.BUSY.value, *(state.value for state in GAPS), _UNTOLD)
-_MICROSECONDS = 1_000_000
 
 
 class Observer(Protocol):
@@ -75,8 +75,8 @@ class _Uses(Turns):
 
     def add(self, asked: int, granted: int, over: int, told: Told, spent: Sequence[int]) -> None:
         wait = granted - asked
-        connecting = min(_us(told.connecting), wait)
-        pinging = min(_us(told.pinging), wait - connecting)
+        connecting = min(in_microseconds(told.connecting), wait)
+        pinging = min(in_microseconds(told.pinging), wait - connecting)
         self.connecting += connecting
         self.pinging += pinging
         self.asked.append(asked)
@@ -147,8 +147,8 @@ class Blaming:
         uses = pool.uses.get(key)
         if uses is None:
             uses = pool.uses[key] = _Uses(*key)
-        spent = _NOTHING if seen else [max(_us(seconds), 0) for seconds in told[3:]]
-        uses.add(_since(process, checkout.asked), *_both(process, granted, over), told, spent)
+        spent = _NOTHING if seen else [max(in_microseconds(seconds), 0) for seconds in told[3:]]
+        uses.add(since(process, checkout.asked), *_both(process, granted, over), told, spent)
 
     def pass_by(self, quiet: Quiet) -> None:
         """Quiet checkouts, when all of them are known."""
@@ -304,13 +304,5 @@ def _rounded(
         yield key, down[index][0] + (index in up)
 
 
-def _us(seconds: float) -> int:
-    return round(seconds * _MICROSECONDS)
-
-
-def _since(process: Process, instant: float) -> int:
-    return _us(instant - process.began)
-
-
 def _both(process: Process, started: float, ended: float) -> tuple[int, int]:
-    return _since(process, started), _since(process, ended)
+    return since(process, started), since(process, ended)

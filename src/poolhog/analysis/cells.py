@@ -45,14 +45,14 @@ class Cell:
         """Add a checkout, and how it spent its seconds."""
         self._told.extend(told)
         self._outcomes[checkout.outcome] += 1
-        asked = _since(process, checkout.asked)
-        end = _since(process, end_of(checkout, process.written))
+        asked = since(process, checkout.asked)
+        end = since(process, end_of(checkout, process.written))
         if checkout.granted is None:
             self.refused.append(asked)
             self.ended.append(end)
         else:
             self.asked.append(asked)
-            self.granted.append(_since(process, checkout.granted))
+            self.granted.append(since(process, checkout.granted))
             self.returned.append(end)
 
     def pass_by(self, quiet: Quiet, told: Told) -> None:
@@ -126,5 +126,11 @@ def time_of(number: int, starts: Sequence[int], ends: Sequence[int]) -> int:
     )
 
 
-def _since(process: Process, instant: float) -> int:
-    return round((instant - process.began) * 1e6)
+def since(process: Process, instant: float) -> int:
+    """Microseconds from the process's beginning to an instant of the run's clock."""
+    return in_microseconds(instant - process.began)
+
+
+def in_microseconds(seconds: float) -> int:
+    """The same duration as it was recorded."""
+    return round(seconds * 1e6)

@@ -14,7 +14,7 @@ from poolhog.analysis.dump import Life
 from poolhog.cli.dump import life
 from poolhog.cli.page import read_page, request_counts
 from poolhog.cli.reading import Reading
-from poolhog.cli.target import read, trace_directory
+from poolhog.cli.target import OfReport, Threshold, read, trace_directory
 from poolhog.errors import PoolhogError
 
 if TYPE_CHECKING:
@@ -46,10 +46,7 @@ def compare(
     ],
     after: Annotated[Path, typer.Argument(metavar="AFTER", help="The same, of the other run.")],
     *,
-    route: Annotated[
-        str | None,
-        typer.Option(metavar="TEXT", help="Only routes whose name contains this."),
-    ] = None,
+    route: OfReport = None,
     fail_on: Annotated[
         list[str] | None,
         typer.Option(
@@ -59,13 +56,7 @@ def compare(
             show_default=GATE,
         ),
     ] = None,
-    threshold: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=VALUE",
-            help="From when on something is a finding. May be given repeatedly.",
-        ),
-    ] = None,
+    threshold: Threshold = None,
     top: Annotated[
         int,
         typer.Option(metavar="N", min=1, help="How many findings and routes are shown."),

@@ -13,7 +13,15 @@ from poolhog.analysis.dump import Life
 from poolhog.cli.dump import life
 from poolhog.cli.page import read_page
 from poolhog.cli.reading import Reading
-from poolhog.cli.target import Directory, Pid, UnusedError, read, trace_directory
+from poolhog.cli.target import (
+    Directory,
+    OfReport,
+    Pid,
+    Threshold,
+    UnusedError,
+    read,
+    trace_directory,
+)
 from poolhog.errors import PoolhogError
 
 if TYPE_CHECKING:
@@ -30,17 +38,8 @@ def report(
     directory: Directory = None,
     *,
     pid: Pid = None,
-    route: Annotated[
-        str | None,
-        typer.Option(metavar="TEXT", help="Only routes whose name contains this."),
-    ] = None,
-    threshold: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=VALUE",
-            help="From when on something is a finding. May be given repeatedly.",
-        ),
-    ] = None,
+    route: OfReport = None,
+    threshold: Threshold = None,
     top: Annotated[
         int | None,
         typer.Option(

@@ -49,6 +49,17 @@ OfRoute = Annotated[
     typer.Option(metavar="TEXT", help="Only requests of this route, or whose name contains it."),
 ]
 
+OfReport = Annotated[
+    str | None, typer.Option(metavar="TEXT", help="Only routes whose name contains this.")
+]
+Threshold = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=VALUE",
+        help="From when on something is a finding. May be given repeatedly.",
+    ),
+]
+
 _RECORD_ONE = "record one with: poolhog run -- COMMAND"
 _LET_IT_WORK = "let the application ask for a connection, and ask again"
 

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from poolhog.analysis.cells import since
 from poolhog.analysis.findings.finding import Example, Occurrences
 from poolhog.analysis.findings.names import route_of
 
@@ -117,9 +118,9 @@ class Entry:
         wasted = self.wasted.get(checkout.pool.id)
         if wasted is None:
             wasted = self.wasted[checkout.pool.id] = array("q")
-        began = checkout.pool.process.began
+        process = checkout.pool.process
         for span in spans:
-            wasted.extend(round((instant - began) * 1e6) for instant in span)
+            wasted.extend(since(process, instant) for instant in span)
 
 
 class Tally:
