@@ -6,6 +6,7 @@ import io
 import json
 import sqlite3
 import tempfile
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -283,12 +284,18 @@ def test_an_export_is_of_one_moment_also_while_the_process_goes_on(tmp_path: Pat
     queue = Queue(tmp_path / "trace")
     queue.checkout("/first", 10, 10, None)
     queue.close()
-    chosen = select(stream_trace(tmp_path / "trace"))
+    (file,) = (tmp_path / "trace").glob("*.sqlite")
+    with closing(sqlite3.connect(file, isolation_level=None)) as database:
+        database.execute("BEGIN IMMEDIATE")  # as a process has it open that records into it
+        database.execute("COMMIT")
+        chosen = select(stream_trace(tmp_path / "trace"))
+        _is_of_one_moment(chosen, database)
+
+
+def _is_of_one_moment(chosen: Selection, database: sqlite3.Connection) -> None:
     with extract(chosen) as found:
         (part,) = found.parts
         before = [checkout.id for checkout in part.checkouts()]
-        with sqlite3.connect(part.reader.file) as database:
-            database.execute("DELETE FROM packed_checkouts")
-        database.close()
+        database.execute("DELETE FROM packed_checkouts")
         assert [checkout.id for checkout in part.checkouts()] == before
         assert part.reader.query("SELECT count(*) FROM packed_checkouts") == [(1,)]

@@ -185,7 +185,7 @@ def test_a_newer_schema_says_to_upgrade(directory: Path, file: Path) -> None:
 def test_a_file_that_is_a_folder(directory: Path) -> None:
     (directory / "1.sqlite").mkdir()
     (one,) = poolhog.open_trace(directory).unreadable
-    assert "damaged or no poolhog trace" in one.reason
+    assert "not a regular file" in one.reason
 
 
 def test_of_several_files_none_of_which_can_be_read_the_first_is_named(tmp_path: Path) -> None:

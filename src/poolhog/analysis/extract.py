@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from poolhog.trace.reader import ProcessReader
 
 
+MOST_HELD = 20
+"""Files of processes that go on, each of which takes three descriptors while it is held."""
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """One process's part, read anew each time it is asked for.
@@ -99,8 +103,8 @@ def extract(
     if there are none, and :class:`poolhog.TraceError` if they cannot be read.
     """
     with ExitStack() as stack:
-        for reader in selection.readers:
-            stack.enter_context(reader.frozen())
+        for number, reader in enumerate(selection.readers):
+            stack.enter_context(reader.frozen(by_copy=number >= MOST_HELD))
         bounds, names = selection.bounds, selection.names
         _, _, checkouts = counts_within(selection.readers, *bounds, names=names)
         if not checkouts:

@@ -1,13 +1,14 @@
 """How many connections were in which state, and how many requests waited, in bins of time.
 
-Made of checkouts that pass by once, in order of their asking, in memory that does not grow with
-their number: for what is too much to be drawn one by one.
+Made of checkouts that pass by once, process by process and in order of their asking, of which two
+numbers are kept where they had to wait: for what is too much to be drawn one by one.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from poolhog.analysis.accounting import (
@@ -105,9 +106,10 @@ def occupancy_of(
 ) -> Occupancy:
     """The occupancy between two instants of the run's clock, the second of them later.
 
-    ``checkouts`` are in order of their asking. What is still open or in flight lasts until
-    ``ended``, or until the last that is known of its process. The pools that checkouts name count
-    whether they are listed or not; a listed pool has lanes for all the connections that it keeps.
+    ``checkouts`` come by process, and of each in order of their asking. What is still open or in
+    flight lasts until ``ended``, or until the last that is known of its process. The pools that
+    checkouts name count whether they are listed or not; a listed pool has lanes for all the
+    connections that it keeps.
     """
     grid = _Grid(started, ended, bins)
     waits = _Waits(grid)
@@ -191,14 +193,12 @@ class _Grid:
 
 
 class _Waits:
-    """Who waits, counted as checkouts come by in order of their asking."""
+    """Who waits, of checkouts as they come by, in whatever order."""
 
     def __init__(self, grid: _Grid) -> None:
         self._grid = grid
         self._seconds = [0.0] * grid.count
-        self._most = [0] * grid.count
-        self._ends: list[float] = []
-        self._bin = 0
+        self._waits: list[tuple[float, float]] = []
 
     def counted(self, checkouts: Iterable[Checkout]) -> Iterator[Checkout]:
         """The same checkouts."""
@@ -207,38 +207,45 @@ class _Waits:
             end = end_of_wait(checkout, known_until(checkout, grid.ended))
             if end > max(checkout.asked, grid.started):
                 grid.spread(self._seconds, checkout.asked, end)
-                self._advance(grid.bin(checkout.asked))
-                self._leave(checkout.asked)
-                heappush(self._ends, end)
-                self._note()
+                self._waits.append((checkout.asked, end))
             yield checkout
-        self._advance(grid.count - 1)
 
     def bins(self, total: _Row) -> Iterator[Bin]:
         """All that was counted, with the uses that others counted."""
         grid = self._grid
-        for index in range(grid.count):
+        for index, most_waiting in enumerate(self._most()):
             yield Bin(
                 started=grid.begin(index),
                 ended=grid.begin(index + 1),
                 lent={s: row[index] / grid.width for s, row in zip(LENT, total, strict=True)},
                 waiting=self._seconds[index] / grid.width,
-                most_waiting=self._most[index],
+                most_waiting=most_waiting,
             )
 
-    def _advance(self, to: int) -> None:
-        """Those who still wait when a bin begins are in it."""
-        while self._bin < to:
-            self._bin += 1
-            self._leave(self._grid.begin(self._bin))
-            self._note()
+    def _most(self) -> list[int]:
+        """How many waited at once in each bin at the most; who waits when one begins is in it."""
+        most = [0] * self._grid.count
+        ends: list[float] = []
+        current = 0
 
-    def _leave(self, at: float) -> None:
-        while self._ends and self._ends[0] <= at:
-            heappop(self._ends)
+        def leave(at: float) -> None:
+            while ends and ends[0] <= at:
+                heappop(ends)
 
-    def _note(self) -> None:
-        self._most[self._bin] = max(self._most[self._bin], len(self._ends))
+        def advance(to: int) -> None:
+            nonlocal current
+            while current < to:
+                current += 1
+                leave(self._grid.begin(current))
+                most[current] = max(most[current], len(ends))
+
+        for asked, end in sorted(self._waits):
+            advance(self._grid.bin(asked))
+            leave(asked)
+            heappush(ends, end)
+            most[current] = max(most[current], len(ends))
+        advance(self._grid.count - 1)
+        return most
 
 
 class _Lanes:
@@ -268,8 +275,9 @@ class _Lanes:
 
 
 def _in_order_of_grant(checkouts: Iterable[Checkout], ended: float) -> Iterator[Checkout]:
-    """Those that got a connection by then."""
-    grants = Grants()
-    for checkout in checkouts:
-        yield from grants.push(checkout, ended)
-    yield from grants.rest()
+    """Those that got a connection by then, of each process in the order of their grants."""
+    for _, of_process in groupby(checkouts, key=lambda checkout: checkout.pool.process):
+        grants = Grants()
+        for checkout in of_process:
+            yield from grants.push(checkout, ended)
+        yield from grants.rest()

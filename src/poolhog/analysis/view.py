@@ -42,7 +42,7 @@ class Selection:
     bounds: tuple[float, float] = (-math.inf, math.inf)
 
     def checkouts(self, *, sampled: bool = False) -> Iterator[Checkout]:
-        """Them, in order of their asking."""
+        """The checkouts, by process, and of each in order of their asking."""
         return checkouts_within(
             self.readers, self.started, self.ended, names=self.names, sampled=sampled
         )

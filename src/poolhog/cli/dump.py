@@ -44,7 +44,9 @@ def dump(
     from poolhog.render.dump import dump_json, dump_text
 
     found = trace_directory(directory)
-    dumps, unreadable = read(found, pid, lambda readers: [_dump(reader) for reader in readers])
+    dumps, unreadable = read(
+        found, pid, lambda readers: [_dump(reader) for reader in readers], is_urgent=True
+    )
     if as_json:
         told = {"unreadable": unreadable_json(unreadable), **dump_json(dumps)}
         typer.echo(json.dumps(told, indent=2))

@@ -8,7 +8,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from poolhog.cli.reading import Reading
-from poolhog.cli.target import UnusedError, checked, read, trace_directory
+from poolhog.cli.target import UnusedError, read, trace_directory
 from poolhog.recording.attach.directory import TRACES
 
 if TYPE_CHECKING:
@@ -100,4 +100,4 @@ def _readers(
         found = trace_directory(given)
     except UnusedError:
         return (given or TRACES).name, (), ()
-    return found.resolve().name, *read(found, pid, checked)
+    return found.resolve().name, *read(found, pid, lambda readers: readers)

@@ -107,15 +107,18 @@ def is_unused(directory: Path) -> bool:
 
 
 def read(
-    directory: Path, pid: int | None, act: Callable[[Readers], T]
+    directory: Path, pid: int | None, act: Callable[[Readers], T], *, is_urgent: bool = False
 ) -> tuple[T, tuple[Unreadable, ...]]:
-    """What ``act`` makes of the trace's processes, or of the one with this id.
+    """What ``act`` makes of the trace's processes, or of the one with this id, that are sound.
 
     With it come the files that it is without, as they cannot be read: it is called again when it
-    finds one. Raises :class:`PoolhogError` if there is no such process, or none can be read.
+    finds one. If it ``is_urgent``, files that their processes have open are not checked beforehand,
+    which takes longer the more is in them. Raises :class:`PoolhogError` if there is no such
+    process, or none can be read.
     """
     readers, unreadable = find_processes(directory)
-    wanted = _wanted(readers, unreadable, directory, pid)
+    wanted, broken = _sound(_wanted(readers, unreadable, directory, pid), is_urgent=is_urgent)
+    unreadable = (*unreadable, *broken)
     while True:
         try:
             return act(wanted), unreadable
@@ -127,21 +130,33 @@ def read(
 
 
 def processes(directory: Path, pid: int | None = None) -> Readers:
-    """The trace's readers, or only those of the process with this id, of files that are whole.
+    """The trace's readers, or only those of the process with this id, of files that are sound.
 
     What cannot be read is told on standard error. Raises :class:`PoolhogError` as ``read`` does.
     """
-    wanted, unreadable = read(directory, pid, checked)
+    wanted, unreadable = read(directory, pid, lambda readers: readers)
     for one in unreadable:
         typer.echo(f"poolhog: not in this: {one.file} {one.reason}", err=True)
     return wanted
 
 
-def checked(readers: Readers) -> Readers:
-    """The same; raises :class:`poolhog.TraceError` if one of the files is damaged."""
+def _sound(readers: Readers, *, is_urgent: bool) -> tuple[Readers, tuple[Unreadable, ...]]:
+    """Those whose files are sound, or need not be checked now; and why the others are not.
+
+    Raises :class:`poolhog.TraceError` if there are none.
+    """
+    found: list[ProcessReader] = []
+    errors: list[UnreadableError] = []
     for reader in readers:
-        reader.check()
-    return readers
+        try:
+            if not (is_urgent and reader.is_shared):
+                reader.check()
+            found.append(reader)
+        except UnreadableError as error:
+            errors.append(error)
+    if not found:
+        raise errors[0]
+    return tuple(found), tuple(error.unreadable for error in errors)
 
 
 def _wanted(

@@ -95,7 +95,7 @@ class PoolRecord(Record):
         self.name = name
         self.size = size
         self.max_overflow = max_overflow
-        self.timeout_s = timeout_s
+        self.timeout_s = None if timeout_s is None else float(timeout_s)
         self.connections = itertools.count(1)
 
     @property
@@ -198,7 +198,7 @@ class RequestRecord(Record):
             numbers[self.method],
             numbers[self.route] if self.route is not None else None,
             self.path,
-            self.status,
+            _status(self.status),
             numbers[self.error] if self.error is not None else None,
             started_us - texts.began_ns // 1000,
             _since(started_us, self.responding_ns),
@@ -481,6 +481,11 @@ class SampleRecord(Record):
             self.started_ns // 1000 - texts.began_ns // 1000,
             _since(self.started_ns // 1000, self.ended_ns),
         )
+
+
+def _status(status: Any) -> int | None:
+    """A status as the trace has it: an application may send anything."""
+    return int(status) if isinstance(status, int) and 0 <= status < 2**31 else None
 
 
 def _since(start_us: int, instant_ns: int | None) -> int | None:

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from heapq import merge, nlargest
-from operator import attrgetter, itemgetter
+from heapq import nlargest
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -166,15 +166,17 @@ def checkouts_within(
     names: Iterable[str] | None = None,
     sampled: bool = False,
 ) -> Iterator[Checkout]:
-    """The checkouts that were waiting or lent between two instants, in order of their asking.
+    """The checkouts that were waiting or lent between two instants.
 
-    Those of requests of these names, or all; ``sampled``: only those that have samples.
+    Those of requests of these names, or all; ``sampled``: only those that have samples. They come
+    by process, since not all files of a run can be open at once, and of each in the order of their
+    asking.
     """
     which = _within(names)
     if sampled:
         which += " AND id IN (SELECT checkout_id FROM packed_samples)"
-    streams = [reader.select(which, _window(reader, started, ended, names)) for reader in readers]
-    return merge(*streams, key=attrgetter("asked"))
+    for reader in readers:
+        yield from reader.select(which, _window(reader, started, ended, names))
 
 
 def uses_of(

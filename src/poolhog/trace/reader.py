@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from poolhog.errors import TraceError
 from poolhog.model import Trace
+from poolhog.trace.check import check_meta, check_rows, check_schema
 from poolhog.trace.files import ProcessFile, UnreadableError, readable
 from poolhog.trace.snapshot import Snapshot, meta_of, pools_of, process_of
 from poolhog.trace.unpacking import Sites
@@ -49,7 +50,7 @@ def open_trace(directory: str | os.PathLike[str]) -> Trace:
     :class:`poolhog.TraceError` if there is no trace, or nothing of it can be read.
     """
     readers, unreadable = find_processes(directory)
-    parts, broken = read_each(readers, ProcessReader.read)
+    parts, broken = read_each(readers, ProcessReader.read_checked)
     return Trace(
         processes=tuple(process for part in parts for process in part.processes),
         pools=tuple(pool for part in parts for pool in part.pools),
@@ -66,7 +67,7 @@ def open_trace(directory: str | os.PathLike[str]) -> Trace:
 
 
 def stream_trace(directory: str | os.PathLike[str]) -> tuple[ProcessReader, ...]:
-    """A reader for each process that was recorded in ``directory`` and can be read.
+    """A reader for each process that was recorded in ``directory``, whose rows are not checked yet.
 
     Raises :class:`poolhog.TraceError` as ``open_trace`` does, here or while it is read.
     """
@@ -76,9 +77,10 @@ def stream_trace(directory: str | os.PathLike[str]) -> tuple[ProcessReader, ...]
 def find_processes(
     directory: str | os.PathLike[str],
 ) -> tuple[tuple[ProcessReader, ...], tuple[Unreadable, ...]]:
-    """A reader for each process that was recorded in ``directory``, and the files without one.
+    """A reader for each process that was recorded in ``directory``, and what cannot be read.
 
-    Raises :class:`poolhog.TraceError` if there is none.
+    Their rows have not been checked: :meth:`ProcessReader.check` does. Raises
+    :class:`poolhog.TraceError` if there is none.
     """
     files = sorted(Path(directory).glob("*.sqlite")) if Path(directory).is_dir() else []
     if not files:
@@ -93,7 +95,8 @@ def find_processes(
     errors = broken + damaged
     if not readers:
         raise _nothing(directory, errors)
-    return readers, tuple(error.unreadable for error in errors)
+    cut = [file.log_damage for file in opened if file.log_damage is not None]
+    return readers, (*(error.unreadable for error in errors), *cut)
 
 
 def read_each(
@@ -152,8 +155,10 @@ def _began_ns(file: ProcessFile) -> int:
         meta = meta_of(database)
         version = int(meta["schema_version"])
         began_ns = int(meta["monotonic_ns"])
-    if version != SCHEMA_VERSION:
-        raise UnreadableError(file.file, _foreign(meta, version))
+        if version != SCHEMA_VERSION:
+            raise UnreadableError(file.file, _foreign(meta, version))
+        check_schema(database)
+        check_meta(meta)
     return began_ns
 
 
@@ -186,23 +191,37 @@ class ProcessReader:
         """What SQLite opens to read the file."""
         return self._file.uri
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether a process has the file open, such as the one that records into it."""
+        return self._file.is_shared
+
     def check(self) -> None:
         """Read all of the file, and raise :class:`poolhog.TraceError` if it is damaged."""
-        ((told,),) = self.query("PRAGMA quick_check(1)")
-        if told != "ok":
-            raise UnreadableError(self.file, f"is damaged ({told}); record again")
+        with self._file.reading() as database:
+            check_rows(database)
 
     @contextmanager
-    def frozen(self) -> Iterator[None]:
-        """Meanwhile, all that is read is of one moment, however often and long it is read."""
+    def frozen(self, *, by_copy: bool = False) -> Iterator[None]:
+        """Meanwhile, all that is read is of one moment, however often and long it is read.
+
+        The file of a process that goes on is held open for that, or copied.
+        """
+        if by_copy and self.is_shared:
+            with readable(self.file):
+                self._file.copy_now()
+        is_shared = self.is_shared
         with self.snapshot() as snapshot:
             self.process = snapshot.process
             self.pools = tuple(snapshot.pools.values())
-            self._held = snapshot
-            try:
-                yield
-            finally:
-                self._held = None
+            if is_shared:
+                self._held = snapshot
+                try:
+                    yield
+                finally:
+                    self._held = None
+        if not is_shared:
+            yield
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
@@ -215,6 +234,11 @@ class ProcessReader:
                 database = stack.enter_context(closing(self._file.open()))
                 found = Snapshot(database, self.file, self.origin_ns, self._sites)
             yield found
+
+    def read_checked(self) -> Trace:
+        """The process's part of the trace, all of it, unless it is damaged."""
+        self.check()
+        return self.read()
 
     def read(self) -> Trace:
         """The process's part of the trace, all of it."""

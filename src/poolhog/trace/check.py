@@ -1,0 +1,415 @@
+"""The one door into a trace: a process's file is checked as a whole before any of it is used.
+
+A file may be damaged, or made by somebody who wants to do harm. Whoever reads it behind this door
+can rely on what the recorder guarantees: the schema, to the letter; the types and ranges of all
+columns; numbers of texts, sites and pools that exist; packed operations and stages that can be
+unpacked; and, if the file has one, the sum of its rows (:mod:`poolhog.checksum`).
+
+What is checked of many rows is checked by SQLite, or on thousands of rows at once.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import re
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zlib import crc32
+
+from poolhog.checksum import KEY, MODULUS, PRIME, WEIGHTS, row_checksum
+from poolhog.model import Activity, Cause, OperationKind, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+SCHEMA = Path(__file__).with_name("schema.sql")
+
+MOST_US = 2**53
+"""Instants and durations, in microseconds: 285 years, and no more than a float tells apart."""
+
+MOST_ID = 2**53
+LONGEST = 1_000_000
+"""Characters of a text: the recorder cuts what is longer than a hundredth."""
+
+DEEPEST = 1_000
+"""Sites above one another; the recorder looks at a fifth."""
+
+_LATEST_WALL_NS = 253_370_764_800_000_000_000
+"""The year 9999, the last that Python's clock can tell."""
+
+_BATCH = 2_000
+
+
+class DamagedError(ValueError):
+    """A file holds what no poolhog wrote; the text says where."""
+
+
+def check_schema(database: sqlite3.Connection) -> None:
+    """Raise :class:`DamagedError` unless the file has our tables, views and indexes, and no others.
+
+    A view in the place of a table could take for ever, a trigger or an index lie.
+    """
+    found = {_key(row) for row in database.execute(_OBJECTS)}
+    expected = expected_schema()
+    for _, name, *_ in sorted(expected - found):
+        raise DamagedError(f"its {name} is not what poolhog makes")
+    if found != expected:
+        raise DamagedError("it holds more than what poolhog makes")
+
+
+def check_rows(database: sqlite3.Connection) -> None:
+    """Raise :class:`DamagedError` if anything in the file is not as the recorder writes it."""
+    # Its process may go on: all is looked at as of one moment.
+    database.execute("BEGIN")
+    ((told,),) = database.execute("PRAGMA integrity_check(1)")
+    if told != "ok":
+        raise DamagedError(str(told))
+    meta = dict(database.execute("SELECT key, value FROM meta"))
+    check_meta(meta)
+    total = sum(row_checksum(item) for item in meta.items() if item[0] != KEY)
+    packed = _Packed(database)
+    for table, rules in _RULES.items():
+        total += _checked_sum(database, table, rules, packed)
+    _check_order(database)
+    if KEY in meta and meta[KEY] != str(total % MODULUS):
+        raise DamagedError("its rows do not add up to its checksum")
+
+
+def check_meta(meta: Mapping[Any, Any]) -> None:
+    """Raise :class:`DamagedError` if the process's description of itself is not one."""
+    for key, value in meta.items():
+        if not (isinstance(key, str) and isinstance(value, str)):
+            raise DamagedError("meta holds what is no text")
+    for key, (least, most) in _META_NUMBERS.items():
+        if key in meta and not (_NUMBER.fullmatch(meta[key]) and least <= int(meta[key]) <= most):
+            raise DamagedError(f"meta.{key} is out of range")
+    interval = float(meta["sampling_interval_s"])
+    if not (math.isfinite(interval) and interval >= 0):
+        raise DamagedError("meta.sampling_interval_s is no time")
+    argv, versions = json.loads(meta["argv"]), json.loads(meta["versions"])
+    if not (isinstance(argv, list) and all(isinstance(word, str) for word in argv)):
+        raise DamagedError("meta.argv is no list of texts")
+    if not (isinstance(versions, dict) and all(isinstance(v, str) for v in versions.values())):
+        raise DamagedError("meta.versions are no texts")
+
+
+_NUMBER = re.compile(r"-?\d{1,21}", re.ASCII)
+_META_NUMBERS = {
+    "pid": (0, 2**32),
+    "parent_pid": (0, 2**32),
+    "wall_ns": (0, _LATEST_WALL_NS),
+    "monotonic_ns": (-1000 * MOST_US, 1000 * MOST_US),
+    "written_ns": (-1000 * MOST_US, 1000 * MOST_US),
+    "dropped": (0, 2**53),
+    "errors": (0, 2**53),
+    "finished": (0, 1),
+    "schema_version": (0, 2**31),
+}
+
+_OBJECTS = "SELECT type, name, tbl_name, sql FROM sqlite_master"
+_COMMENT = re.compile(r"--[^\n]*")
+
+
+def _key(row: tuple[Any, ...]) -> tuple[str, ...]:
+    """An object of a schema, whatever its comments and white space."""
+    return tuple(" ".join(_COMMENT.sub("", str(part)).split()) for part in row)
+
+
+@functools.cache
+def expected_schema() -> frozenset[tuple[str, ...]]:
+    """The objects of the schema that this poolhog writes."""
+    with closing(sqlite3.connect(":memory:")) as database:
+        database.executescript(SCHEMA.read_text(encoding="utf-8"))
+        return frozenset(_key(row) for row in database.execute(_OBJECTS))
+
+
+# Rules: each makes a condition in SQL of a column's name. A comparison with a number is false of a
+# text, and so are all of a null; that no number is a fraction is asked of all columns at once.
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """What must hold of a column; ``condition`` has ``{}`` for its name."""
+
+    condition: str
+    is_integer: bool = False
+
+    def __or__(self, _: None) -> _Rule:
+        """Let the column be null."""
+        return _Rule(f"({{0}} IS NULL OR {self.condition})", self.is_integer)
+
+
+def _number(least: int = 0, most: int = MOST_US) -> _Rule:
+    return _Rule(f"{{0}} BETWEEN {least} AND {most}", is_integer=True)
+
+
+def _text(longest: int = LONGEST) -> _Rule:
+    return _Rule(f"(typeof({{0}}) = 'text' AND length({{0}}) <= {longest})")
+
+
+def _of(table: str) -> _Rule:
+    return _Rule(f"{{0}} IN (SELECT id FROM {table})", is_integer=True)  # noqa: S608 - ours
+
+
+def _among(texts: Iterable[str]) -> _Rule:
+    quoted = ", ".join(f"'{text}'" for text in texts)
+    return _Rule(f"{{0}} IN (SELECT id FROM texts WHERE text IN ({quoted}))", is_integer=True)  # noqa: S608
+
+
+_ID = _number(0, MOST_ID)
+_INT32 = _number(-(2**31), 2**31)
+_INSTANT = _number(-MOST_US, MOST_US)
+_DURATION = _number() | None
+_TEXT = _Rule("typeof({0}) = 'text'")
+_REAL = _Rule("(typeof({0}) = 'real' AND abs({0}) < 1e300)")
+_CALLER = _Rule("({0} < id AND {0} IN (SELECT id FROM sites))", is_integer=True)
+_GAVE_UP = _Rule(
+    f"({{0}} BETWEEN 0 AND {MOST_US} AND granted IS NULL AND returned IS NULL)", is_integer=True
+)
+_RETURNED = _Rule(f"{{0}} BETWEEN granted AND {MOST_US}", is_integer=True)
+
+_RULES: dict[str, dict[str, _Rule]] = {
+    "pools": {
+        "id": _ID,
+        "library": _text(),
+        "kind": _text(),
+        "name": _text(),
+        "size": _INT32 | None,
+        "max_overflow": _INT32 | None,
+        "timeout_s": _REAL | None,
+    },
+    "texts": {"id": _ID, "text": _text()},
+    "sites": {
+        "id": _ID,
+        "caller_id": _CALLER | None,
+        "file": _text(),
+        "line": _INT32,
+        "function": _text(),
+        "source": _text(),
+        "is_application": _number(0, 1),
+    },
+    "packed_requests": {
+        "id": _ID,
+        "kind": _of("texts"),
+        "method": _of("texts"),
+        "route": _of("texts") | None,
+        "path": _text(),
+        "status": _INT32 | None,
+        "error": _of("texts") | None,
+        "started": _INSTANT,
+        "responding": _DURATION,
+        "responded": _DURATION,
+        "ended": _DURATION,
+        "stages": _TEXT | None,
+    },
+    "packed_checkouts": {
+        "id": _ID,
+        "pool_id": _of("pools"),
+        "request_id": _ID | None,
+        "owner": _text(),
+        "connection": _ID | None,
+        "site_id": _of("sites") | None,
+        "outcome": _among(Outcome),
+        "asked": _INSTANT,
+        "granted": _DURATION,
+        "gave_up": _GAVE_UP | None,
+        "returned": _RETURNED | None,
+        "connecting": _DURATION,
+        "pinging": _DURATION,
+        "busy": _DURATION,
+        "operations": _TEXT | None,
+    },
+    "packed_operations": {"checkout_id": _ID, "number": _ID, "operations": _TEXT},
+    "packed_samples": {
+        "id": _ID,
+        "checkout_id": _ID,
+        "activity": _among(Activity),
+        "site_id": _of("sites") | None,
+        "started": _INSTANT,
+        "ended": _DURATION,
+    },
+}
+
+
+def _checked_sum(
+    database: sqlite3.Connection, table: str, rules: Mapping[str, _Rule], packed: _Packed
+) -> int:
+    """The sum of a table's checksums. Raises :class:`DamagedError` if a row breaks a rule."""
+    weights = dict(zip(rules, WEIGHTS, strict=False))
+    numbers = [
+        f"{weights[column]} * coalesce({column}, -1)"
+        if rule.is_integer
+        else f"{weights[column]} * -({column} IS NULL)"
+        for column, rule in rules.items()
+    ]
+    number = f"(({' + '.join(numbers)}) % {PRIME} + {PRIME}) % {PRIME}"
+    conditions = _conditions(rules)
+    is_sound = " AND ".join(conditions)
+    ((total, sound),) = database.execute(f"SELECT sum({number}), min({is_sound}) FROM {table}")  # noqa: S608
+    if sound == 0:
+        raise DamagedError(f"{table}: {_broken(database, table, rules, conditions)}")
+    texts = [column for column, rule in rules.items() if not rule.is_integer]
+    if texts:
+        total = (total or 0) + _sum_of_texts(database, table, texts, weights, packed)
+    return int(total or 0)
+
+
+def _sum_of_texts(
+    database: sqlite3.Connection,
+    table: str,
+    columns: Sequence[str],
+    weights: Mapping[str, int],
+    packed: _Packed,
+) -> int:
+    total = 0
+    cursor = database.cursor()
+    # They are not decoded one by one, but a batch of them at once.
+    database.text_factory = bytes
+    try:
+        cursor.execute(f"SELECT {', '.join(columns)} FROM {table}")  # noqa: S608
+        while batch := cursor.fetchmany(_BATCH):
+            for column, values in zip(columns, zip(*batch, strict=True), strict=True):
+                texts = [_bytes(v) if isinstance(v, float) else v for v in values if v is not None]
+                b"\n".join(texts).decode()
+                total += weights[column] * sum(map(crc32, texts))
+                check = packed.checks.get((table, column))
+                if check is not None and texts:
+                    check(texts)
+    finally:
+        database.text_factory = str
+    return total
+
+
+def _bytes(number: float) -> bytes:
+    return str(number).encode()
+
+
+def _conditions(rules: Mapping[str, _Rule]) -> list[str]:
+    """What must hold of each column, and that no number is a fraction."""
+    conditions = [
+        f"coalesce({rule.condition.format(column)}, FALSE)" for column, rule in rules.items()
+    ]
+    integers = [f"coalesce({column}, 0)" for column, rule in rules.items() if rule.is_integer]
+    return [*conditions, f"typeof({' + '.join(integers)}) = 'integer'"]
+
+
+def _broken(
+    database: sqlite3.Connection, table: str, rules: Iterable[str], conditions: Sequence[str]
+) -> str:
+    """Which column breaks a rule."""
+    told = ", ".join(conditions)
+    where = " AND ".join(conditions)
+    row = database.execute(f"SELECT {told} FROM {table} WHERE NOT ({where})").fetchone()  # noqa: S608
+    column = (*rules, "a number")[row.index(0)]
+    return f"{column} is not what belongs there"
+
+
+def _check_order(database: sqlite3.Connection) -> None:
+    """Raise :class:`DamagedError` if something happened after the file was last written.
+
+    Sites may not be deeper than any stack that is looked at, either.
+    """
+    ((written,),) = database.execute(_WRITTEN)
+    for query in (_LAST_CHECKOUT, _LAST_REQUEST, _LAST_SAMPLE):
+        ((last,),) = database.execute(query)
+        if last is not None and written is not None and last > written:
+            raise DamagedError("it tells of what happened after it was last written")
+    depths: dict[int | None, int] = {None: 0}
+    for number, caller in database.execute("SELECT id, caller_id FROM sites ORDER BY id"):
+        depths[number] = depth = depths[caller] + 1
+        if depth > DEEPEST:
+            raise DamagedError("sites are deeper than any stack")
+
+
+_WRITTEN = """
+    SELECT (w.value - m.value) / 1000 FROM meta AS w JOIN meta AS m
+    ON w.key = 'written_ns' AND m.key = 'monotonic_ns'
+"""
+_LAST_CHECKOUT = "SELECT max(asked + coalesce(returned, gave_up, granted, 0)) FROM packed_checkouts"
+_LAST_REQUEST = (
+    "SELECT max(started + max(coalesce(ended, 0), coalesce(responded, 0), coalesce(responding, 0)))"
+    " FROM packed_requests"
+)
+_LAST_SAMPLE = "SELECT max(started + coalesce(ended, 0)) FROM packed_samples"
+
+
+# Packed operations and stages: their form is checked by their shapes, which are few.
+
+
+_ONES = bytes.maketrans(b"23456789", b"11111111")
+_ZEROS = bytes.maketrans(b"1", b"0")
+_LEADING_ZEROS = tuple(b + b"0" + d for b in (b"[", b",", b"-") for d in (b"0", b"1"))
+_TOO_LARGE = b"0" * 17
+
+# What is left of an operation and of a stage when each number is made 0.
+_OPERATION = rb"\[0,-?0(?:,(?:0|null)){0,5}\]"
+_STAGE = rb"\[0,-?0,(?:0|null)(?:,(?:0|null))?\]"
+_OPERATIONS_SHAPE = re.compile(rb"\[" + _OPERATION + rb"(?:," + _OPERATION + rb")*\]")
+_STAGES_SHAPE = re.compile(rb"\[" + _STAGE + rb"(?:," + _STAGE + rb")*\]")
+# The kind, and what comes after the duration: there are few of these.
+_NAMED = re.compile(rb"(?<=\[)(\d+),-?\d+(?:,(?:\d+|null)(?:,([^]]*))?)?\]")
+
+
+class _Packed:
+    """Checks packed operations and stages: their form, by its few shapes, and what they name."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        texts = dict(database.execute("SELECT id, text FROM texts"))
+        self._texts = texts.keys()
+        self._sites = {number for (number,) in database.execute("SELECT id FROM sites")}
+        self._kinds = {number for number, text in texts.items() if text in frozenset(OperationKind)}
+        self._causes = {number for number, text in texts.items() if text in frozenset(Cause)}
+        self._known: set[tuple[bytes, bytes]] = set()
+        self._shapes: set[bytes] = set()
+        self.checks: dict[tuple[str, str], Callable[[list[bytes]], None]] = {
+            ("packed_checkouts", "operations"): self.check_operations,
+            ("packed_operations", "operations"): self.check_operations,
+            ("packed_requests", "stages"): self.check_stages,
+        }
+
+    def check_operations(self, packed: list[bytes]) -> None:
+        """Raise :class:`DamagedError` if one cannot be unpacked, or names what is not there."""
+        self._check_shapes(packed, _OPERATIONS_SHAPE)
+        found = set(_NAMED.findall(b"".join(packed))) - self._known
+        for kind, rest in found:
+            site, statement, error, cause = (*_numbers(rest), None, None, None, None)[:4]
+            if not (
+                int(kind) in self._kinds
+                and (site is None or site in self._sites)
+                and (statement is None or statement in self._texts)
+                and (error is None or error in self._texts)
+                and (cause is None or cause in self._causes)
+            ):
+                raise DamagedError("an operation names what is not there")
+        self._known |= found
+
+    def check_stages(self, packed: list[bytes]) -> None:
+        """Raise :class:`DamagedError` if one cannot be unpacked, or names what is not there."""
+        self._check_shapes(packed, _STAGES_SHAPE)
+        found = set(_NAMED.findall(b"".join(packed)))
+        for name, rest in found:
+            if int(name) not in self._texts or not {*_numbers(rest), None} <= {None, *self._sites}:
+                raise DamagedError("a stage names what is not there")
+
+    def _check_shapes(self, packed: list[bytes], shape: re.Pattern[bytes]) -> None:
+        joined = b"\n".join(packed).translate(_ONES)
+        has_leading_zero = any(map(joined.__contains__, _LEADING_ZEROS))
+        joined = joined.translate(_ZEROS)
+        if has_leading_zero or _TOO_LARGE in joined:
+            raise DamagedError("what is packed has what is no number")
+        for run in (b"0000", b"000", b"00", b"00"):
+            joined = joined.replace(run, b"0")
+        for found in set(joined.split(b"\n")) - self._shapes:
+            if found and not shape.fullmatch(found):
+                raise DamagedError("what is packed is not what poolhog packs")
+            self._shapes.add(found)
+
+
+def _numbers(packed: bytes) -> list[int | None]:
+    """Numbers with commas between them, and nulls."""
+    return [None if part == b"null" else int(part) for part in packed.split(b",") if part]
