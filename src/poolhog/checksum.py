@@ -27,8 +27,9 @@ WEIGHTS = tuple(range(3, 67, 2))
 def row_checksum(row: Sequence[object]) -> int:
     """The weighted sum of a row's columns: numbers, -1 for ``NULL``, and the CRC-32 of texts.
 
-    The sum of the numbers and nulls is taken modulo :data:`PRIME`. Raises ``UnicodeEncodeError`` if
-    a text has a lone surrogate, which cannot be stored.
+    The sum of the numbers and nulls is taken modulo :data:`PRIME`. Raises ``TypeError`` if a column
+    is none of these, and ``UnicodeEncodeError`` if a text has a lone surrogate: neither can be
+    stored as it is.
     """
     numbers = texts = 0
     for weight, value in zip(WEIGHTS, row, strict=False):
@@ -36,6 +37,10 @@ def row_checksum(row: Sequence[object]) -> int:
             numbers -= weight
         elif isinstance(value, int):
             numbers += weight * value
-        else:
+        elif isinstance(value, str):
+            texts += weight * crc32(value.encode())
+        elif isinstance(value, float):
             texts += weight * crc32(str(value).encode())
+        else:
+            raise TypeError(f"a column cannot be of {type(value).__name__}")
     return numbers % PRIME + texts

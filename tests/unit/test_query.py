@@ -40,6 +40,7 @@ def record(directory: Path, pid: int, route: str, checkouts: int) -> None:
     shutil.move(file, directory / f"{pid}.sqlite")
     with sqlite3.connect(directory / f"{pid}.sqlite") as database:
         database.execute("UPDATE meta SET value = ? WHERE key = 'pid'", [pid])
+        database.execute("DELETE FROM meta WHERE key = 'checksum'")
     database.close()
 
 

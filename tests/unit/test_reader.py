@@ -46,8 +46,11 @@ def file(directory: Path) -> Path:
 
 
 def execute(file: Path, sql: str, *arguments: object) -> None:
+    """Change a file, and take its checksum away, which would tell of any change."""
     with sqlite3.connect(file) as database:
         database.execute(sql, arguments)
+        if database.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
+            database.execute("DELETE FROM meta WHERE key = 'checksum'")
     database.close()
 
 

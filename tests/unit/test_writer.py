@@ -277,7 +277,7 @@ def test_a_deleted_folder_is_told_and_made_anew(
 def test_a_commit_that_fails_loses_nothing(
     recorder: Recorder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(file: writer.TraceFile, values: object) -> None:
+    def fail(file: writer.TraceFile, values: object, checksum: int) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
     ask(recorder)
@@ -301,7 +301,7 @@ def test_thousands_of_operations_are_there_once_and_in_order(
 ) -> None:
     """A checkout that goes on and on is not written anew each time, also if a commit fails."""
 
-    def fail(file: writer.TraceFile, values: object) -> None:
+    def fail(file: writer.TraceFile, values: object, checksum: int) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
     def operate(count: int) -> None:
@@ -424,7 +424,7 @@ def test_a_close_that_fails_is_counted(recorder: Recorder, monkeypatch: pytest.M
     the_file(recorder.directory)
     eventually(lambda: outcomes(recorder.directory) == [Outcome.WAITING])
 
-    def fail(file: writer.TraceFile, values: object) -> None:
+    def fail(file: writer.TraceFile, values: object, checksum: int) -> None:
         raise sqlite3.OperationalError("disk I/O error")
 
     with monkeypatch.context() as patched:

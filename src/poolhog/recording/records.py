@@ -55,12 +55,17 @@ class Texts(Protocol):
 
 
 class Record:
-    """What the writer needs of a fact: its table, its row, and whether it can still change."""
+    """What the writer needs of a fact: its table, its row, and whether it can still change.
 
-    __slots__ = ("id", "written")
+    ``written`` is the row as it is in the file, and ``checksum`` that row's; ``None`` and 0 if it
+    is not there.
+    """
+
+    __slots__ = ("checksum", "id", "written")
     table: ClassVar[str]
     id: int
     written: Row | None
+    checksum: int
 
     @property
     def done(self) -> bool:
@@ -90,6 +95,7 @@ class PoolRecord(Record):
     ) -> None:
         self.id = next(_ids)
         self.written = None
+        self.checksum = 0
         self.library = library
         self.kind = kind
         self.name = name
@@ -118,6 +124,7 @@ class SiteRecord(Record):
     ) -> None:
         self.id = next(_ids)
         self.written = None
+        self.checksum = 0
         self.code = code
         self.instruction = instruction
         self.caller = caller
@@ -164,6 +171,7 @@ class RequestRecord(Record):
     def __init__(self, kind: str, method: str, path: str) -> None:
         self.id = next(_ids)
         self.written = None
+        self.checksum = 0
         # Not of the row: whether the writer was told of it, and the mounts that its route is below.
         self.queued = False
         self.mounted = ""
@@ -276,6 +284,7 @@ class CheckoutRecord(Record):
     ) -> None:
         self.id = next(_ids)
         self.written = None
+        self.checksum = 0
         self.pool = pool
         self.request = request
         self.owner = owner
@@ -456,6 +465,7 @@ class SampleRecord(Record):
     ) -> None:
         self.id = next(_ids)
         self.written = None
+        self.checksum = 0
         self.checkout = checkout
         self.activity = activity
         self.site = site

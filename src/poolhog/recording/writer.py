@@ -18,8 +18,9 @@ import time
 from importlib import metadata
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from poolhog.checksum import KEY, MODULUS, row_checksum
 from poolhog.recording.arguments import without_secrets
 from poolhog.recording.attach.directory import make_private
 from poolhog.recording.records import OPERATIONS_PER_ROW, CheckoutRecord
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from poolhog.recording.recorder import Recorder
-    from poolhog.recording.records import Record
+    from poolhog.recording.records import Record, Row
 
 SCHEMA_VERSION = 2
 COMMIT_INTERVAL_S = 0.1
@@ -50,9 +51,6 @@ MOST_IN_ROW = 2 * OPERATIONS_PER_ROW
 ROWS_AT_ONCE = (64, 8, 1)
 """Rows of a statement. SQLite lets go of the interpreter for each, and under load the writer waits
 5 ms to have it back: row by row, it could not keep up, and would disturb the application."""
-
-_UNSTORABLE = (UnicodeEncodeError, OverflowError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
-"""What SQLite raises for a value that it cannot keep."""
 
 _LAST = -100
 _SCHEMA = Path(__file__).parent.parent / "trace" / "schema.sql"
@@ -160,6 +158,7 @@ class Writer(threading.Thread):
         self._pending[:0] = [*self._recorder.pools, *self._recorder.learned]
         for record in self._pending:
             record.written = None
+            record.checksum = 0
         return self._file
 
     def _silent_too_long(self) -> bool:
@@ -194,11 +193,15 @@ class _Rows(dict[str, int]):
 
 
 class _Numbers(_Rows):
-    """The rows of texts; a new one is written when it is looked up, in the open transaction."""
+    """The rows of texts; a new one is written when it is looked up, in the open transaction.
+
+    ``checksum`` is the sum of the new ones' since it was last made 0.
+    """
 
     def __init__(self, database: sqlite3.Connection) -> None:
         super().__init__()
         self._database = database
+        self.checksum = 0
 
     def __missing__(self, text: str) -> int:
         kept = text.encode("utf-8", "replace").decode()
@@ -206,6 +209,7 @@ class _Numbers(_Rows):
         if found is None:
             cursor = self._database.execute("INSERT INTO texts (text) VALUES (?)", [kept])
             found = (cursor.lastrowid,)
+            self.checksum += row_checksum((cursor.lastrowid, kept))
         number = int(found[0])
         self.remember(text, number)
         return number
@@ -235,6 +239,9 @@ class TraceFile:
         self._database = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
         self.numbers = _Numbers(self._database)
         self.statements = _Statements(self.numbers)
+        # Of what was committed: the sum of all rows but those of meta, and these.
+        self._checksum = 0
+        self._meta: dict[str, str] = {}
         try:
             self._describe(recorder)
         except BaseException:
@@ -245,10 +252,12 @@ class TraceFile:
 
     def write(self, records: Iterable[Record], recorder: Recorder) -> list[Record]:
         """Commit the rows that are new or changed, or none; returns the records that may change."""
-        rows: dict[str, list[tuple[Any, ...]]] = {}
-        changed = []
+        rows: dict[str, list[Row]] = {}
+        changed: dict[Record, tuple[Row, int]] = {}
         unfinished = []
         parted = []
+        checksum = self._checksum
+        self.numbers.checksum = 0
         self._database.execute("BEGIN")
         try:
             for record in records:
@@ -256,25 +265,31 @@ class TraceFile:
                 if not record.done:
                     unfinished.append(record)
                 if isinstance(record, CheckoutRecord) and len(record.operations) > MOST_IN_ROW:
-                    rows.setdefault("packed_operations", []).extend(record.earlier_rows(self))
+                    earlier = record.earlier_rows(self)
+                    rows.setdefault("packed_operations", []).extend(earlier)
+                    checksum += sum(map(row_checksum, earlier))
                     parted.append(record)
-                row = self._row(record, recorder)
-                if row is not None and row != record.written:
+                row, row_sum = self._row(record, recorder)
+                # A pool or a site may come twice when a file is begun.
+                written, written_sum = changed.get(record, (record.written, record.checksum))
+                if row is not None and row != written:
                     rows.setdefault(record.table, []).append(row)
-                    changed.append((record, row))
+                    changed[record] = row, row_sum
+                    checksum += row_sum - written_sum
             for table, new in rows.items():
                 self._replace(table, new)
-            self._tell(_progress(recorder))
-            if changed:
-                self._tell({"finished": "0"})
+            checksum += self.numbers.checksum
+            told = {**_progress(recorder), **({"finished": "0"} if changed else {})}
+            meta = self._tell(told, checksum)
             self._database.execute("COMMIT")
         except BaseException:
             self._forget_texts()
             if self._database.in_transaction:
                 self._database.execute("ROLLBACK")
             raise
-        for record, row in changed:
-            record.written = row
+        self._checksum, self._meta = checksum, meta
+        for record, (row, row_sum) in changed.items():
+            record.written, record.checksum = row, row_sum
         for checkout in parted:
             checkout.forget()
         return unfinished
@@ -295,7 +310,8 @@ class TraceFile:
     def finish(self, recorder: Recorder) -> None:
         """Say that nothing is missing, and fold the log into the file."""
         try:
-            self._tell({**_progress(recorder), "finished": "1"})
+            told = {**_progress(recorder), "finished": "1"}
+            self._meta = self._tell(told, self._checksum)
             self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error:
             recorder.failed()
@@ -308,38 +324,46 @@ class TraceFile:
         self._database.execute("BEGIN")
         for statement in _SCHEMA.read_text(encoding="utf-8").split(";\n"):
             self._database.execute(statement)
-        self._tell(_description(recorder))
+        self._meta = self._tell(_description(recorder), 0)
         self._database.execute("COMMIT")
 
-    def _row(self, record: Record, recorder: Recorder) -> tuple[Any, ...] | None:
-        """The record's row now; if it makes none, what it was, so that it does not stop others."""
+    def _row(self, record: Record, recorder: Recorder) -> tuple[Row | None, int]:
+        """The record's row now, and its checksum.
+
+        If it makes none, they are what they were, so that it does not stop others.
+        """
         try:
-            return record.row(self)
+            row = record.row(self)
+            try:
+                return row, row_checksum(row)
+            except (TypeError, UnicodeEncodeError):
+                row = _storable(row)
+                return row, row_checksum(row)
         except sqlite3.Error:
             raise
         except Exception:
             recorder.failed()
-            return record.written
+            return record.written, record.checksum
 
-    def _replace(self, table: str, rows: list[tuple[Any, ...]]) -> None:
+    def _replace(self, table: str, rows: list[Row]) -> None:
         at = 0
         while at < len(rows):
             size = next(size for size in ROWS_AT_ONCE if size <= len(rows) - at)
             self._insert(table, rows[at : at + size])
             at += size
 
-    def _insert(self, table: str, rows: list[tuple[Any, ...]]) -> None:
+    def _insert(self, table: str, rows: list[Row]) -> None:
         marks = ",".join("?" * len(rows[0]))
         every = ",".join([f"({marks})"] * len(rows))
         insert = f"INSERT OR REPLACE INTO {table} VALUES {every}"  # noqa: S608 - a name of ours
-        try:
-            self._database.execute(insert, list(chain.from_iterable(rows)))
-        except _UNSTORABLE:
-            storable = map(_storable, rows)
-            self._database.execute(insert, list(chain.from_iterable(storable)))
+        self._database.execute(insert, list(chain.from_iterable(rows)))
 
-    def _tell(self, values: dict[str, str]) -> None:
-        self._insert("meta", list(values.items()))
+    def _tell(self, values: dict[str, str], checksum: int) -> dict[str, str]:
+        """Write what the process says of itself, and the sum of all rows; returns all of meta."""
+        meta = {**self._meta, **values}
+        total = checksum + sum(map(row_checksum, meta.items()))
+        self._insert("meta", [*values.items(), (KEY, str(total % MODULUS))])
+        return meta
 
 
 def _new_file(directory: Path) -> Path:
@@ -403,14 +427,14 @@ def _version(distribution: str) -> str | None:
         return None
 
 
-def _storable(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The row as text where SQLite takes nothing else; lone surrogates become question marks.
+def _storable(row: Row) -> Row:
+    """The row with text for what SQLite does not take; lone surrogates become question marks.
 
-    An application can get those from a hostile client, and may give a response any status.
+    An application can get those from a hostile client.
     """
     return tuple(
         value
-        if value is None or (isinstance(value, int | float) and abs(value) < 2**63)
+        if value is None or isinstance(value, int | float)
         else str(value).encode("utf-8", "replace").decode()
         for value in row
     )
