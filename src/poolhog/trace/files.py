@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from poolhog.errors import TraceError
 from poolhog.model import Unreadable
-from poolhog.trace.log import fold_in
+from poolhog.trace.log import fold_in, what_is_missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -111,6 +111,8 @@ class ProcessFile:
                 return uri
         if not _size(self._log):
             _check_regular(self.file)
+            missing = what_is_missing(self._index)
+            self.log_damage = Unreadable(str(self._log), missing) if missing else None
             return _uri(self.file, "mode=ro&immutable=1")
         return self._copy_with_log()
 

@@ -28,8 +28,9 @@ _VERSION = 3_007_000
 _SMALLEST_PAGE, _LARGEST_PAGE = 512, 65_536
 _MASK = 0xFFFFFFFF
 
-_INDEX = struct.Struct("=10I")
-"""The index's header, up to the salts: how many frames the log has is its fifth number."""
+_INDEX = struct.Struct("=4I I 3I 8s 14I I")
+"""The index, up to how many frames were folded in: its 5th number counts frames, its 9th are the
+salts, its last counts those that were."""
 
 _MOST_LOOKED_AT = 100_000
 """Frames behind a broken one that are looked at."""
@@ -133,21 +134,32 @@ def _commits_behind(log: BinaryIO, page_size: int, salts: tuple[int, ...], numbe
     return False
 
 
+def what_is_missing(index: Path) -> str:
+    """What is missing of a log that is not there, according to its index; nothing if none is."""
+    _, frames, folded = _told_by(index)
+    return "is missing, and what its process wrote last" if frames > folded else ""
+
+
 def _cut_off(log: Path, index: Path, found: _Log) -> str:
     """What is missing at the log's end according to its index; nothing if that tells nothing."""
+    salts, frames, _ = _told_by(index)
+    with _opened(log) as opened:
+        if salts != opened.read(_HEADER.size)[16:24] or frames <= found.frames:
+            return ""
+    return f"{_damaged(found.frames, found.page_size)} ({frames - found.frames:,} pages)"
+
+
+def _told_by(index: Path) -> tuple[bytes, int, int]:
+    """The log's salts, how many frames it has, and how many of them were folded into the file."""
     try:
         with _opened(index) as opened:
             told = opened.read(_INDEX.size)
-        with _opened(log) as opened:
-            salts = opened.read(_HEADER.size)[16:24]
     except OSError:
-        return ""
-    if len(told) < _INDEX.size or told[32:40] != salts:
-        return ""
-    most = _INDEX.unpack(told)[4]
-    if most <= found.frames:
-        return ""
-    return f"{_damaged(found.frames, found.page_size)} ({most - found.frames:,} pages)"
+        return b"", 0, 0
+    if len(told) < _INDEX.size:
+        return b"", 0, 0
+    numbers = _INDEX.unpack(told)
+    return numbers[8], numbers[4], numbers[-1]
 
 
 def _damaged(number: int, page_size: int) -> str:

@@ -6,6 +6,7 @@ traces that are larger. Operations and stages are unpacked when they are looked 
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,7 +19,6 @@ from poolhog.trace.snapshot import Snapshot, meta_of, pools_of, process_of
 from poolhog.trace.unpacking import Sites
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from poolhog.model import Checkout, Request, Unreadable
@@ -83,7 +83,10 @@ def find_processes(
     :class:`poolhog.TraceError` if there is none.
     """
     files = sorted(Path(directory).glob("*.sqlite")) if Path(directory).is_dir() else []
+    gone = _without_file(Path(directory))
     if not files:
+        if gone:
+            raise _nothing(directory, gone)
         raise TraceError(f"no trace in {directory}: name a directory that a run was recorded into")
     opened = [ProcessFile(file) for file in files]
     began, broken = _each(opened, _began_ns)
@@ -92,7 +95,7 @@ def find_processes(
     origin = min((began_ns for _, began_ns in known), default=0)
     made, damaged = _each([file for file, _ in known], lambda f: ProcessReader(f, origin, sites))
     readers = tuple(reader for reader in made if reader is not None)
-    errors = broken + damaged
+    errors = broken + damaged + gone
     if not readers:
         raise _nothing(directory, errors)
     cut = [file.log_damage for file in opened if file.log_damage is not None]
@@ -145,6 +148,17 @@ EMPTY = (
     "beside it"
 )
 """What is said of a file in which nothing is."""
+
+
+def _without_file(directory: Path) -> list[UnreadableError]:
+    """The logs in a directory whose files are not there."""
+    logs = sorted(directory.glob("*.sqlite-wal")) if directory.is_dir() else []
+    files = [log.with_name(log.name.removesuffix("-wal")) for log in logs]
+    return [
+        UnreadableError(file, "is missing: only its log is there; copy both")
+        for file in files
+        if not os.path.lexists(file)
+    ]
 
 
 def _began_ns(file: ProcessFile) -> int:
