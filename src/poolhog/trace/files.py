@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 
 from poolhog.errors import TraceError
 from poolhog.model import Unreadable
+from poolhog.texts import visible
+from poolhog.trace.sql_texts import teach
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +39,7 @@ class UnreadableError(TraceError):
     def __init__(self, file: Path, reason: str) -> None:
         super().__init__(f"{file} {reason}")
         self.file = file
-        self.unreadable = Unreadable(str(file), reason)
+        self.unreadable = Unreadable(visible(str(file)), visible(reason))
 
 
 @contextmanager
@@ -75,7 +77,9 @@ class ProcessFile:
 
     def open(self) -> sqlite3.Connection:
         """The file, to be closed by the caller."""
-        return sqlite3.connect(self.uri, uri=True)
+        database = sqlite3.connect(self.uri, uri=True)
+        teach(database)
+        return database
 
     def _find(self) -> str:
         # Not "mode=ro": reading a crashed process's log needs its index to be rebuilt.
