@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from poolhog.texts import visible
+
 
 class PoolhogError(Exception):
     """Something a user can mend; its text is one line that says what to do.
 
-    Verbs print the text without a traceback and exit with ``exit_code``.
+    What it quotes cannot be more than text: see ``poolhog.texts.visible``. Verbs print the text
+    without a traceback and exit with ``exit_code``.
     """
 
     exit_code = 2
+
+    def __init__(self, text: str) -> None:
+        super().__init__(visible(text))
 
 
 class TraceError(PoolhogError):

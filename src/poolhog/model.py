@@ -2,7 +2,8 @@
 
 All instants are seconds since the run began (the start of the first recorded process), all
 durations seconds. ``None`` for an instant means that it had not happened when the trace was
-last written.
+last written. Texts can go to a terminal or a log: what steers these, or is not seen, is spelled out
+as in ``⟨U+001B⟩``, and only statements have line ends.
 """
 
 from __future__ import annotations
@@ -253,7 +254,10 @@ class Checkout:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A process's file that cannot be read, and why, such as ``is damaged …``."""
+    """A process's file that cannot be read, and why, such as ``is damaged …``.
+
+    Both are texts to be shown: characters that nobody would see are spelled out.
+    """
 
     file: str
     reason: str

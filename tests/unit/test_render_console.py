@@ -58,9 +58,20 @@ def test_no_colour_where_it_is_not_wanted(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_results_and_progress_go_different_ways(capsys: pytest.CaptureFixture[str]) -> None:
-    console().print("[bold]result 42[/bold]")
+    console().print("result 42", style="bold")
     console(stderr=True).print("progress")
     assert capsys.readouterr() == ("result 42\n", "progress\n")
+
+
+def test_a_text_is_neither_style_nor_emoji(capsys: pytest.CaptureFixture[str]) -> None:
+    text = "[bold]a[/bold] [link=http://e.example]b[/closing] :smiley:"
+    console().print(text)
+    assert capsys.readouterr().out == f"{text}\n"
+    target = Console(file=io.StringIO(), width=200)
+    with progress(target) as bar:
+        bar.add_task(text, total=10)
+    assert isinstance(target.file, io.StringIO)
+    assert text in target.file.getvalue()
 
 
 def test_a_progress_bar_says_what_and_how_far() -> None:

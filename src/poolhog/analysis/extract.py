@@ -44,7 +44,7 @@ class Part:
     @property
     def key(self) -> str:
         """What sets the process apart, also from an earlier one with its pid."""
-        return self.reader.file.stem
+        return self.reader.name
 
     @property
     def process(self) -> Process:

@@ -91,7 +91,9 @@ def _read(
             if sent in uses:
                 use = uses[sent]
             else:
-                use = uses[sent] = _use(unpack.kinds[sent[0]], unpack.texts.get(sent[1]), found)
+                use = uses[sent] = _use(
+                    unpack.kinds[sent[0]], unpack.statements.get(sent[1]), found
+                )
             if use is not None:
                 _add(use, part, name)
 

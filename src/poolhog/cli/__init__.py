@@ -23,6 +23,7 @@ from poolhog.cli.sql import sql
 from poolhog.cli.timeline import timeline
 from poolhog.cli.whatif import whatif
 from poolhog.errors import Interrupted, PoolhogError
+from poolhog.render.console import note
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,5 +110,5 @@ def _give_up_output() -> None:
 
 
 def _fail(line: str, code: int) -> NoReturn:
-    typer.echo(f"poolhog: {' '.join(line.split())}", err=True)
+    note(" ".join(line.split()))
     sys.exit(code)

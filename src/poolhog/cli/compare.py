@@ -16,6 +16,7 @@ from poolhog.cli.page import read_page, request_counts
 from poolhog.cli.reading import Reading
 from poolhog.cli.target import OfReport, Threshold, read, trace_directory
 from poolhog.errors import PoolhogError
+from poolhog.texts import visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -110,7 +111,7 @@ def _read(given: Path, thresholds: Thresholds, reading: Reading) -> Run:
     def read_run(readers: Sequence[ProcessReader]) -> Run:
         series = Series()
         report = read_report(readers, thresholds, reading.tell, companions=[series])
-        return Run(directory.resolve().name, report, series, request_counts(readers))
+        return Run(visible(directory.resolve().name), report, series, request_counts(readers))
 
     run, unreadable = read(directory, None, read_run)
     return replace(run, report=replace(run.report, unreadable=unreadable))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import time
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +12,7 @@ import typer
 from poolhog.analysis.dump import Life, process_dump, written_wall
 from poolhog.cli.target import Directory, Pid, read, trace_directory
 from poolhog.render.console import wide_console
+from poolhog.render.hints import command_of
 from poolhog.render.unreadable import unreadable_json, unreadable_lines
 
 if TYPE_CHECKING:
@@ -82,4 +82,4 @@ def _exists(pid: int) -> bool:
 
 
 def _report(given: Path | None) -> str:
-    return shlex.join(["poolhog", "report", *([str(given)] if given is not None else [])])
+    return command_of(["poolhog", "report", *([str(given)] if given is not None else [])])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -23,6 +22,7 @@ from poolhog.cli.target import (
 )
 from poolhog.errors import PoolhogError
 from poolhog.render.export import Format, write
+from poolhog.texts import visible
 
 if TYPE_CHECKING:
     from poolhog.analysis.extract import Extract
@@ -127,7 +127,7 @@ def _tell(found: Extract, form: Format, file: Path, *, as_json: bool) -> None:
     told = f"{file}: {count(found.checkouts, 'checkout')} of {of}, {_size(size)}."
     if form is not Format.CSV and size > LARGE_MB * 1e6:
         told += " That is much for a browser: --from, --to and --route take a part."
-    for line in folded_lines(told, out.width):
+    for line in folded_lines(visible(told), out.width):
         out.print(line)
     out.print(_hint(form, file).text(out.width))
 
@@ -138,7 +138,7 @@ def _size(size: int) -> str:
 
 def _hint(form: Format, file: Path) -> Hint:
     """How to open it."""
-    from poolhog.render.hints import Hint
+    from poolhog.render.hints import Hint, command_of
 
     match form:
         case Format.SPEEDSCOPE:
@@ -148,5 +148,5 @@ def _hint(form: Format, file: Path) -> Hint:
             command = "python3 -m webbrowser https://ui.perfetto.dev"
             return Hint(command, "drop the file there: it stays in your browser")
     name = file.name.removesuffix(".zip").removesuffix(".csv")
-    command = shlex.join(["python3", "-m", "zipfile", "-e", str(file), f"{name}-csv"])
+    command = command_of(["python3", "-m", "zipfile", "-e", str(file), f"{name}-csv"])
     return Hint(command, "the tables, for a spreadsheet, pandas or DuckDB")

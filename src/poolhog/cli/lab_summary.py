@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -14,8 +13,10 @@ from poolhog.lab.service.settings import Style
 from poolhog.lab.talk import conclusion, told
 from poolhog.render.bars import latency_bars_text, throughput_bars_text
 from poolhog.render.console import console, count, seconds
+from poolhog.render.hints import command_of
 from poolhog.render.log import log_text, logs_side_by_side
 from poolhog.render.timeline_text import timeline_text
+from poolhog.texts import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +47,7 @@ def print_summary(results: Results) -> None:
         out.print(_claims(results))
     out.print()
     for line in _paths(results):
-        out.print(line, soft_wrap=True)
+        out.print(visible(line), soft_wrap=True)
 
 
 def _logs(results: Results, width: int) -> Iterator[RenderableType]:
@@ -169,5 +170,5 @@ def _paths(results: Results) -> Iterator[str]:
     if results.remedies is not None:
         yield f"{output / 'remedies.md'}  the tables, for a document"
     yield f"{output / 'traces'}  what was recorded"
-    page = shlex.quote(str(output / "report.html"))
+    page = command_of([str(output / "report.html")])
     yield f"Read the talk told with this run: python3 -m webbrowser {page}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from poolhog.cli.reading import Reading
-from poolhog.cli.target import Directory, Pid, read, trace_directory
+from poolhog.cli.target import Directory, Pid, as_shown, read, trace_directory
 from poolhog.errors import PoolhogError
 
 if TYPE_CHECKING:
@@ -30,7 +30,9 @@ def log(
     request: Annotated[
         str | None,
         typer.Option(
-            metavar="ID", help="This request; the name of a task or thread for work without one."
+            metavar="ID",
+            help="This request; the name of a task or thread for work without one.",
+            callback=as_shown,
         ),
     ] = None,
     slowest: Annotated[
@@ -44,7 +46,9 @@ def log(
     route: Annotated[
         str | None,
         typer.Option(
-            metavar="TEXT", help="The slowest of this route, or of those whose name contains it."
+            metavar="TEXT",
+            help="The slowest of this route, or of those whose name contains it.",
+            callback=as_shown,
         ),
     ] = None,
     pid: Pid = None,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from poolhog.cli.reading import Reading
 from poolhog.cli.target import UnusedError, read, trace_directory
 from poolhog.recording.attach.directory import TRACES
+from poolhog.texts import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -99,5 +100,5 @@ def _readers(
     try:
         found = trace_directory(given)
     except UnusedError:
-        return (given or TRACES).name, (), ()
-    return found.resolve().name, *read(found, pid, lambda readers: readers)
+        return visible((given or TRACES).name), (), ()
+    return visible(found.resolve().name), *read(found, pid, lambda readers: readers)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Self, TypeVar
 
+from rich.text import Text
+
 from poolhog.render.console import console
 
 if TYPE_CHECKING:
@@ -58,9 +60,9 @@ class Reading:
         """What is being done now."""
         self._told = what
         if self._status is not None:
-            self._status.update(self._told)
+            self._status.update(Text(self._told))
 
     def _show(self) -> None:
-        status = console(stderr=True).status(self._told)
+        status = console(stderr=True).status(Text(self._told))
         status.start()
         self._status = status

@@ -23,6 +23,7 @@ from poolhog.cli.target import (
     trace_directory,
 )
 from poolhog.errors import PoolhogError
+from poolhog.texts import visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -122,7 +123,7 @@ def _write_page(
     comparison = compare(runs[0], runs[1]) if len(runs) > 1 else None
     data, size = page.write(comparison)
     for line in summary_lines(file, data, size, comparison):
-        typer.echo(line)
+        typer.echo(visible(line))
 
 
 def _about(whole: Report, text: str) -> Report:

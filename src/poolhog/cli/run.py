@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from contextlib import suppress
 from pathlib import Path  # noqa: TC003 - Typer looks the annotation up
 from typing import Annotated
@@ -14,6 +13,8 @@ from poolhog.recording.attach.command import become, check_recordable
 from poolhog.recording.attach.directory import TRACES, default_directory, make_directory
 from poolhog.recording.attach.environment import environment
 from poolhog.recording.options import SAMPLING_INTERVAL_S, Options
+from poolhog.render.console import note
+from poolhog.render.hints import command_of
 
 
 def run(
@@ -71,11 +72,11 @@ def run(
     directory = output or default_directory()
     make_directory(directory)
     with suppress(OSError):  # the command may do well without a standard error
-        typer.echo(f"poolhog: recording into {directory}", err=True)
-        typer.echo(f"poolhog: to read it, now or later: {_report(output)}", err=True)
+        note(f"recording into {directory}")
+        note(f"to read it, now or later: {_report(output)}")
     become(command, environment(directory, options))
 
 
 def _report(output: Path | None) -> str:
     """The shortest command that reads the trace; without a directory it finds the newest."""
-    return shlex.join(["poolhog", "report", *([str(output)] if output else [])])
+    return command_of(["poolhog", "report", *([str(output)] if output else [])])

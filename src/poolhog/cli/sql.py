@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +11,7 @@ import typer
 from poolhog.cli.target import Directory, Pid, processes, trace_directory
 from poolhog.errors import PoolhogError
 from poolhog.render.console import console, wide_console
+from poolhog.render.hints import command_of
 from poolhog.trace.query import Database, questions
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def _show_schema(database: Database, directory: Path | None, *, as_json: bool) -
         return
     from poolhog.render.query import schema_text
 
-    command = shlex.join(["poolhog", "sql", *([str(directory)] if directory is not None else [])])
+    command = command_of(["poolhog", "sql", *([str(directory)] if directory is not None else [])])
     console().print(schema_text(columns, questions(), command))
 
 

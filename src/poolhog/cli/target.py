@@ -10,6 +10,8 @@ import typer
 
 from poolhog.errors import PoolhogError, TraceError
 from poolhog.recording.attach.directory import TRACES
+from poolhog.render.console import note
+from poolhog.texts import visible
 from poolhog.trace.files import UnreadableError
 from poolhog.trace.reader import find_processes, stream_trace
 
@@ -22,6 +24,14 @@ if TYPE_CHECKING:
     Readers = tuple[ProcessReader, ...]
 
 T = TypeVar("T")
+
+
+def as_shown(value: str | list[str] | None) -> str | list[str] | None:
+    """What is looked for, as the trace's texts are shown: a raw text finds what it is shown as."""
+    if isinstance(value, list):
+        return [visible(text) for text in value]
+    return value if value is None else visible(value)
+
 
 Directory = Annotated[
     Path | None,
@@ -46,11 +56,16 @@ Last = Annotated[
 ]
 OfRoute = Annotated[
     str | None,
-    typer.Option(metavar="TEXT", help="Only requests of this route, or whose name contains it."),
+    typer.Option(
+        metavar="TEXT",
+        help="Only requests of this route, or whose name contains it.",
+        callback=as_shown,
+    ),
 ]
 
 OfReport = Annotated[
-    str | None, typer.Option(metavar="TEXT", help="Only routes whose name contains this.")
+    str | None,
+    typer.Option(metavar="TEXT", help="Only routes whose name contains this.", callback=as_shown),
 ]
 Threshold = Annotated[
     list[str] | None,
@@ -91,10 +106,7 @@ def trace_directory(given: Path | None) -> Path:
             raise UnusedError(f"{unused} has recorded nothing yet: {_LET_IT_WORK}")
         raise TraceError(f"no trace in {_told(directory)}: {_RECORD_ONE}")
     if unused is not None and _made(unused) > (_written(found) or _modified(found)):
-        typer.echo(
-            f"poolhog: the newest run, {unused}, has recorded nothing yet: this is {found}",
-            err=True,
-        )
+        note(f"the newest run, {unused}, has recorded nothing yet: this is {found}")
     return found
 
 
@@ -136,7 +148,7 @@ def processes(directory: Path, pid: int | None = None) -> Readers:
     """
     wanted, unreadable = read(directory, pid, lambda readers: readers)
     for one in unreadable:
-        typer.echo(f"poolhog: not in this: {one.file} {one.reason}", err=True)
+        note(f"not in this: {one.file} {one.reason}")
     return wanted
 
 

@@ -14,6 +14,7 @@ from poolhog.errors import PoolhogError
 from poolhog.render.console import console
 from poolhog.render.svg import MOST_LANES, MOST_ROWS
 from poolhog.render.unreadable import unreadable_json, unreadable_lines
+from poolhog.texts import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -79,7 +80,7 @@ def _write(file: Path, chosen: Selection, shown: View) -> None:
     from poolhog.render.view import summary, view_svg
 
     write_whole(file, view_svg(chosen, shown))
-    typer.echo(f"{file}: {summary(shown)}", err=True)
+    typer.echo(visible(f"{file}: {summary(shown)}"), err=True)
 
 
 def _print_json(shown: View, unreadable: Sequence[Unreadable]) -> None:

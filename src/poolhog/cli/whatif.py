@@ -11,8 +11,9 @@ import typer
 
 from poolhog.cli.amounts import duration, number_or_range
 from poolhog.cli.reading import Reading
-from poolhog.cli.target import Directory, Pid, read, trace_directory
+from poolhog.cli.target import Directory, Pid, as_shown, read, trace_directory
 from poolhog.errors import PoolhogError
+from poolhog.texts import visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,6 +36,7 @@ def whatif(
             metavar="SITE",
             help="Without a connection while it is parked there: FILE:LINE, a function, the number "
             "of a finding, or all. May be given repeatedly.",
+            callback=as_shown,
         ),
     ] = None,
     pool_size: Annotated[
@@ -230,4 +232,4 @@ def _show(made: Study, svg: Path | None, target: tuple[str, ...], *, as_json: bo
     for line in whatif_lines(made, out.width, target):
         out.print(line, soft_wrap=True)
     if svg is not None:
-        typer.echo(f"{svg}: the curve", err=True)
+        typer.echo(visible(f"{svg}: the curve"), err=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from poolhog.model import Activity, OperationKind, Outcome
 from poolhog.recording.owners import Owners
 from poolhog.recording.sql import without_literals
+from poolhog.texts import visible
 
 if TYPE_CHECKING:
     from poolhog.recording.recorder import Recorder
@@ -74,7 +75,10 @@ class Explainer:
         lines += [f"  {self._line(c, asking.get(_owner(c)), now_ns)}" for c in lent[:MOST_LINES]]
         if len(lent) > MOST_LINES:
             lines.append(f"  and {len(lent) - MOST_LINES} more")
-        return "\n".join(_shortened(line, LONGEST_LINE) for line in lines)
+        # A client may have a say in all that is quoted: none of it may begin a line of its own.
+        return "\n".join(
+            _shortened(visible(line[: LONGEST_LINE + 1]), LONGEST_LINE) for line in lines
+        )
 
     def _line(self, checkout: CheckoutRecord, asking: CheckoutRecord | None, now_ns: int) -> str:
         """What there is to say of a checkout, whose owner may be asking for another one."""

@@ -30,6 +30,7 @@ from poolhog.recording.records import (
 from poolhog.recording.sampler import Sampler
 from poolhog.recording.sites import Sites
 from poolhog.recording.writer import Writer
+from poolhog.texts import visible
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -200,7 +201,8 @@ class Recorder:
         if self.errors == 1:
             # An application's handler of what is logged may raise.
             with contextlib.suppress(Exception):
-                logger.warning("poolhog failed to record a fact and goes on", exc_info=True)
+                error = _loggable(sys.exception())
+                logger.warning("poolhog failed to record a fact and goes on", exc_info=error)
 
     def settle(self) -> None:
         """Write what is left and say that nothing is missing; recording goes on if facts come."""
@@ -262,6 +264,18 @@ class _Thread(threading.local):
 
     def __init__(self) -> None:
         self.ids = threading.get_ident(), threading.get_native_id()
+
+
+def _loggable(error: BaseException | None) -> BaseException | None:
+    """The exception, or one in its place if a text in it could forge lines of the log."""
+    every, link = [], error
+    while link is not None and link not in every:
+        every.append(link)
+        link = link.__cause__ or link.__context__
+    if error is None or all(visible(str(one)) == str(one) for one in every):
+        return error
+    told = RuntimeError(f"{type(error).__name__}: {visible(str(error))}")
+    return told.with_traceback(error.__traceback__)
 
 
 def current_task() -> asyncio.Task[Any] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +22,7 @@ from poolhog.render.changes import (
     work_text,
 )
 from poolhog.render.console import count, folded_lines
+from poolhog.render.hints import command_of
 from poolhog.render.palette import TERMINAL_ACCENT, TERMINAL_MUTED
 from poolhog.render.report import WIDE, unseen
 from poolhog.render.unreadable import unreadable_lines
@@ -218,7 +218,7 @@ def _next(comparison: Comparison, layout: Layout) -> Text:
         words = ["log", after, "--route", example.routes[0]]
     else:
         words = ["compare", before, after, "--html", "compare.html"]
-    command = shlex.join(["poolhog", *words])
+    command = command_of(["poolhog", *words])
     return Text.assemble(("Next: ", TERMINAL_MUTED), (command, "bold"))
 
 

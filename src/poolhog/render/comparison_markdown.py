@@ -6,6 +6,7 @@ own as numeric references: these have no structure in CommonMark, and split no c
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from poolhog.analysis.comparison import Verdict
@@ -23,7 +24,7 @@ from poolhog.render.changes import (
     work_text,
 )
 from poolhog.render.console import count
-from poolhog.render.page.texts import visible
+from poolhog.texts import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -44,6 +45,9 @@ _MARKS = {
 _LINKING = frozenset("@#")
 _BROKEN = "&#8203;"
 """Follows what would begin a mention, or an issue: GitHub looks for these in what is shown."""
+
+_ADDRESS = re.compile(r"\bwww\.|:(?=/)", re.IGNORECASE)
+"""What GitHub begins a link at, unless its last character is a reference."""
 
 _PLAIN = frozenset(" .,:;/()+=-%…→÷\N{MULTIPLICATION SIGN}✅❌")
 
@@ -72,10 +76,11 @@ def code(text: str) -> str:
 
 
 def _text(text: str) -> str:
-    return "".join(
+    written = "".join(
         c if c.isalnum() or c in _PLAIN else f"&#{ord(c)};{_BROKEN if c in _LINKING else ''}"
         for c in " ".join(text.split())
     )
+    return _ADDRESS.sub(lambda found: f"{found[0][:-1]}&#{ord(found[0][-1])};", written)
 
 
 def _findings(findings: Sequence[FindingChange]) -> Iterator[str]:

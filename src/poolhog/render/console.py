@@ -6,6 +6,7 @@ import math
 import re
 import textwrap
 
+import typer
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -16,6 +17,8 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from poolhog.texts import visible
+
 _UNLIMITED = 10_000
 _NARROWEST = 20
 _UNIT = re.compile(r"(?<=\d) (?=(?:m?s|%)(?!\w))")
@@ -24,9 +27,10 @@ _UNIT = re.compile(r"(?<=\d) (?=(?:m?s|%)(?!\w))")
 def console(*, stderr: bool = False) -> Console:
     """Results go to standard output, progress and errors to standard error.
 
-    Colour is left out where it is not wanted: with NO_COLOR, and in pipes and files.
+    Colour is left out where it is not wanted: with NO_COLOR, and in pipes and files. A text is what
+    it is: square brackets are no styles, and names between colons no emoji.
     """
-    return Console(stderr=stderr, highlight=False)
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
 
 
 def wide_console() -> Console:
@@ -37,11 +41,16 @@ def wide_console() -> Console:
     return out
 
 
+def note(text: str) -> None:
+    """Tell on standard error, in a line, what is not the result."""
+    typer.echo(f"poolhog: {visible(text)}", err=True)
+
+
 def progress(target: Console | None = None) -> Progress:
     """A progress bar with a description, a count and the time since it began."""
     return Progress(
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),

@@ -8,6 +8,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from poolhog.texts import LINES, visible
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -34,12 +36,21 @@ def _two_columns(rows: Iterable[tuple[str, str]]) -> Table:
 
 
 def answer_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
-    """The answer; numbers to the right, NULL as nothing."""
+    """The answer; numbers to the right, NULL as nothing.
+
+    The second and further lines of a text are indented: none can be taken for a row.
+    """
     table = Table(box=None, pad_edge=False, header_style="bold")
     for index, column in enumerate(columns):
         values = [row[index] for row in rows if row[index] is not None]
         is_number = bool(values) and all(isinstance(value, int | float) for value in values)
-        table.add_column(column, justify="right" if is_number else "left", overflow="fold")
+        table.add_column(
+            Text(visible(column)), justify="right" if is_number else "left", overflow="fold"
+        )
     for row in rows:
-        table.add_row(*(Text("" if value is None else str(value)) for value in row))
+        table.add_row(*(Text("" if value is None else _told(value)) for value in row))
     return table
+
+
+def _told(value: Any) -> str:
+    return visible(str(value), keep=LINES).replace("\n", "\n  ")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from poolhog.model import Outcome
 from poolhog.render.blame import blame_lines
 from poolhog.render.console import count, folded_lines, seconds
 from poolhog.render.frames import short_path
+from poolhog.render.hints import command_of
 from poolhog.render.palette import PAINTS, TERMINAL_ACCENT, TERMINAL_MUTED
 from poolhog.render.unit import Unit
 from poolhog.render.unreadable import unreadable_lines
@@ -237,7 +237,7 @@ def _beside(report: Report, finding: Finding, layout: Layout) -> Sequence[str]:
     if beside is None or site is None or beside.finding is not finding:
         return ()
     told = f"if it held no connection: {beside_told(beside)}"
-    return told, shlex.join(["poolhog", *release_words(site, layout.target)])
+    return told, command_of(["poolhog", *release_words(site, layout.target)])
 
 
 def _finding(
@@ -348,7 +348,7 @@ def _next(report: Report, layout: Layout) -> Text:
         words, why = ["log", *layout.target, "--route", finding.routes[0]], "step by step"
     else:
         words, why = ["timeline", *layout.target], "who held what, and when"
-    command = shlex.join(["poolhog", *words])
+    command = command_of(["poolhog", *words])
     line = Text.assemble(("Next: ", TERMINAL_MUTED), (command, "bold"))
     # Whatever the width is, the command stays whole.
     if len(line) + len(why) + 2 <= layout.width:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
 from rich.text import Text
 
 from poolhog.render.console import count, folded_lines, seconds
 from poolhog.render.frames import short_path
+from poolhog.render.hints import command_of
 from poolhog.render.palette import TERMINAL_MUTED
 from poolhog.render.unreadable import unreadable_lines
 
@@ -306,7 +306,7 @@ def _next(study: Study, target: Sequence[str]) -> Text:
     else:
         words = ["report", *target]
         why = "which code holds connections"
-    command = shlex.join(["poolhog", *words])
+    command = command_of(["poolhog", *words])
     line = Text.assemble(("Next: ", TERMINAL_MUTED), (command, "bold"))
     line.append(f"  {why}", TERMINAL_MUTED)
     return line

@@ -25,7 +25,9 @@ from typing import TYPE_CHECKING
 
 from poolhog.errors import TraceError
 from poolhog.model import Unreadable
+from poolhog.texts import visible
 from poolhog.trace.log import fold_in, what_is_missing
+from poolhog.trace.sql_texts import teach
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +55,7 @@ class UnreadableError(TraceError):
     def __init__(self, file: Path, reason: str) -> None:
         super().__init__(f"{file} {reason}")
         self.file = file
-        self.unreadable = Unreadable(str(file), reason)
+        self.unreadable = Unreadable(visible(str(file)), visible(reason))
 
 
 @contextmanager
@@ -112,7 +114,7 @@ class ProcessFile:
         if not _size(self._log):
             _check_regular(self.file)
             missing = what_is_missing(self._index)
-            self.log_damage = Unreadable(str(self._log), missing) if missing else None
+            self.log_damage = Unreadable(visible(str(self._log)), missing) if missing else None
             return _uri(self.file, "mode=ro&immutable=1")
         return self._copy_with_log()
 
@@ -153,7 +155,7 @@ class ProcessFile:
         place = self._place()
         damage = fold_in(self.file, self._log, self._index, place)
         if damage:
-            self.log_damage = Unreadable(str(self._log), damage)
+            self.log_damage = Unreadable(visible(str(self._log)), damage)
         self._copied = _uri(place, "mode=ro&immutable=1")
         return self._copied
 
@@ -168,6 +170,7 @@ class ProcessFile:
 
 def _guarded(database: sqlite3.Connection) -> sqlite3.Connection:
     """The connection, set up for a file that a stranger may have made."""
+    teach(database)
     for limit, value in _LIMITS.items():
         database.setlimit(limit, value)
     if sys.version_info >= (3, 12):

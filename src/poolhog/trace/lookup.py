@@ -10,6 +10,8 @@ from heapq import nlargest
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
+from poolhog.trace.sql_texts import name_of, shown
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
@@ -22,7 +24,8 @@ MOST_CHECKOUTS = 1_000
 MOST_SIBLINGS = 2_000
 """Checkouts with samples, asked for at the same sites, that tell about gaps without one."""
 
-_NAME = "trim(method || ' ' || coalesce(route, path))"
+_NAME = name_of("method", "route", "path")
+_OWNER = shown("owner")
 
 _HELD = "sum(coalesce(returned, gave_up, max(:until - asked, 0)))"
 """Microseconds from asking for connections to their return, of those that are open up to now."""
@@ -68,7 +71,7 @@ class Found:
         """The condition that its checkouts meet, and its value."""
         if self._key is not None:
             return "request_id = ?", (self._key,)
-        return "request_id IS NULL AND owner = ?", (self.id,)
+        return f"request_id IS NULL AND {_OWNER} = ?", (self.id,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,7 @@ def by_id(readers: Iterable[ProcessReader], wanted: str) -> Found | None:
     every = tuple(readers)
     for reader in every:
         prefix, _, number = wanted.rpartition(".")
-        if number.isdecimal() and (prefix == reader.file.stem or (not prefix and len(every) == 1)):
+        if number.isdecimal() and (prefix == reader.name or (not prefix and len(every) == 1)):
             found = _by_key(reader, int(number))
             if found is not None:
                 return found
@@ -232,7 +235,7 @@ def counts_within(
     found = [
         reader.query(
             "SELECT count(DISTINCT request_id),"
-            " count(DISTINCT CASE WHEN request_id IS NULL THEN owner END), count(*)"
+            f" count(DISTINCT CASE WHEN request_id IS NULL THEN {_OWNER} END), count(*)"
             f" FROM packed_checkouts {_within(names)}",
             _window(reader, started, ended, names),
         )[0]
@@ -277,12 +280,12 @@ def _requests(
         {"until": _written(reader), "most": most, "names": _listed(names)},
     )
     for key, name, held in rows:
-        yield held / 1e6, Found(f"{reader.file.stem}.{key}", name, reader, key)
+        yield held / 1e6, Found(f"{reader.name}.{key}", name, reader, key)
 
 
 def _owners(reader: ProcessReader, most: int | None) -> Iterator[tuple[float, Found]]:
     rows = reader.query(
-        f"SELECT owner, {_HELD} FROM packed_checkouts WHERE request_id IS NULL"
+        f"SELECT {_OWNER}, {_HELD} FROM packed_checkouts WHERE request_id IS NULL"
         " GROUP BY 1 ORDER BY 2 DESC LIMIT :most",
         {"until": _written(reader), "most": -1 if most is None else most},
     )
@@ -294,13 +297,13 @@ def _by_key(reader: ProcessReader, key: int) -> Found | None:
     """Ids are unique in a process, whatever they are of."""
     for request, owner in reader.query(
         "SELECT id, NULL FROM packed_requests WHERE id = :key"
-        " UNION ALL SELECT request_id, owner FROM packed_checkouts WHERE id = :key",
+        f" UNION ALL SELECT request_id, {_OWNER} FROM packed_checkouts WHERE id = :key",
         {"key": key},
     ):
         if request is None:
             return Found(owner, owner, reader, None)
         ((name,),) = reader.query(f"SELECT {_NAME} FROM requests WHERE id = ?", (request,))
-        return Found(f"{reader.file.stem}.{request}", name, reader, request)
+        return Found(f"{reader.name}.{request}", name, reader, request)
     return None
 
 

@@ -15,7 +15,7 @@ from poolhog.errors import TraceError
 from poolhog.model import Trace
 from poolhog.trace.check import check_meta, check_rows, check_schema
 from poolhog.trace.files import ProcessFile, UnreadableError, readable
-from poolhog.trace.snapshot import Snapshot, meta_of, pools_of, process_of
+from poolhog.trace.snapshot import Snapshot, meta_of, name_of, pools_of, process_of
 from poolhog.trace.unpacking import Sites
 
 if TYPE_CHECKING:
@@ -199,6 +199,11 @@ class ProcessReader:
         with file.reading() as database:
             self.process = process_of(meta_of(database), origin_ns)
             self.pools = tuple(pools_of(database, self.file, self.process).values())
+
+    @property
+    def name(self) -> str:
+        """What the ids of what is in the file begin with."""
+        return name_of(self.file)
 
     @property
     def uri(self) -> str:

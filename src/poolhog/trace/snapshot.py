@@ -11,7 +11,9 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from poolhog.model import Pool, Process
+from poolhog.texts import visible
 from poolhog.trace.files import readable
+from poolhog.trace.sql_texts import shown
 from poolhog.trace.unpacking import Unpacker
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ _OUTLINES = """
     SELECT c.id, {}, CASE WHEN :operations THEN c.operations END,
            c.pool_id, r.method, r.route,
            CASE WHEN coalesce(r.route, :empty) = :empty THEN r.path END,
-           c.site_id, r.id, CASE WHEN r.id IS NULL THEN c.owner END,
+           c.site_id, r.id, CASE WHEN r.id IS NULL THEN {} END,
            c.asked, c.granted, c.returned, c.pinging, c.busy {}
     FROM packed_checkouts AS c LEFT JOIN packed_requests AS r ON r.id = c.request_id ORDER BY c.id
 """
@@ -81,7 +83,7 @@ class Snapshot:
         self._file = file
         self.process = process_of(meta_of(database), origin_ns)
         self.pools = pools_of(database, file, self.process)
-        self.unpack = Unpacker(database, self.process, file.stem, sites)
+        self.unpack = Unpacker(database, self.process, name_of(file), sites)
 
     def requests(self, which: str = "", values: Values = ()) -> dict[int, Request]:
         """The requests that a WHERE on ``packed_requests`` picks, in order of their start."""
@@ -133,7 +135,7 @@ class Snapshot:
         ``packed_requests AS r``. It has the packed ``operations`` if these are wanted, and at its
         end the instants of ``requests``, in microseconds.
         """
-        query = _OUTLINES.format(condition, _OF_REQUESTS if requests else "")
+        query = _OUTLINES.format(condition, shown("c.owner"), _OF_REQUESTS if requests else "")
         values = {**values, "empty": self.unpack.number_of(""), "operations": operations}
         early: list[Outline] = []
         with readable(self._file):
@@ -212,25 +214,33 @@ def process_of(meta: dict[str, str], origin_ns: int) -> Process:
     return Process(
         pid=int(meta["pid"]),
         parent_pid=int(meta["parent_pid"]),
-        argv=tuple(json.loads(meta["argv"])),
+        argv=tuple(map(visible, json.loads(meta["argv"]))),
         began=(began_ns - origin_ns) / 1e9,
         began_wall=int(meta["wall_ns"]) / 1e9,
         written=(began_ns - origin_ns + recorded_us * 1_000) / 1e9,
         finished=meta.get("finished") == "1",
         dropped=int(meta.get("dropped", 0)),
         errors=int(meta.get("errors", 0)),
-        versions=json.loads(meta["versions"]),
-        poolhog_version=meta["poolhog_version"],
+        versions={visible(k): visible(v) for k, v in json.loads(meta["versions"]).items()},
+        poolhog_version=visible(meta["poolhog_version"]),
         sampling_interval=float(meta["sampling_interval_s"]),
     )
 
 
 def pools_of(database: sqlite3.Connection, file: Path, process: Process) -> dict[int, Pool]:
     """The pools of the process, by their numbers in its file."""
+    prefix = name_of(file)
     return {
-        key: Pool(f"{file.stem}.{key}", process, *values)
-        for key, *values in database.execute("SELECT * FROM pools ORDER BY id")
+        key: Pool(
+            f"{prefix}.{key}", process, visible(library), visible(kind), visible(name), *limits
+        )
+        for key, library, kind, name, *limits in database.execute("SELECT * FROM pools ORDER BY id")
     }
+
+
+def name_of(file: Path) -> str:
+    """What the ids of a file's rows begin with."""
+    return visible(file.stem)
 
 
 def _of(

@@ -1,4 +1,8 @@
-"""Makes the model's values of a trace's rows; operations and stages when they are looked at."""
+"""Makes the model's values of a trace's rows; operations and stages when they are looked at.
+
+Every text is made visible here, or where processes and pools are read: nothing behind the reader
+meets one that could hide, forge a line, or steer a terminal.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +24,7 @@ from poolhog.model import (
     Site,
     Stage,
 )
+from poolhog.texts import LINES, visible
 
 if TYPE_CHECKING:
     import sqlite3
@@ -48,7 +53,8 @@ class Sites:
             site = self._known.get(known)
             if site is None:
                 file, line, function, source, is_application = row
-                site = Site(file, line, function, source, bool(is_application), caller)
+                names = visible(file), line, visible(function), visible(source, keep="\t")
+                site = Site(*names, bool(is_application), caller)
                 self._known[known] = site
             found[key] = site
         return found
@@ -83,6 +89,7 @@ class Unpacker:
     """Makes the model's values of a file's rows.
 
     Ids begin with ``prefix``: not with the pid, which may be used again, but with the file's name.
+    ``statements`` are the ``texts`` again, of which those with several lines have kept these.
     """
 
     def __init__(
@@ -91,8 +98,10 @@ class Unpacker:
         self.process = process
         self.prefix = prefix
         self.began = process.began
-        self.texts = texts = dict(database.execute("SELECT id, text FROM texts"))
-        self.packed_texts = PackedTexts(texts)
+        raw = database.execute("SELECT id, text FROM texts").fetchall()
+        self.texts = texts = {key: visible(text) for key, text in raw}
+        self.statements = {key: visible(text, keep=LINES) for key, text in raw}
+        self.packed_texts = PackedTexts(self.statements)
         self.sites: Mapping[int | None, Site] = sites.read(database)
         self.outcomes = {key: Outcome(text) for key, text in texts.items() if text in _OUTCOMES}
         self.kinds = {key: OperationKind(text) for key, text in texts.items() if text in _KINDS}
@@ -103,7 +112,9 @@ class Unpacker:
 
     def request_name(self, method: int, route: int | None, path: str | None) -> str:
         """What ``Request.name`` says; the path is needed only where there is no route."""
-        return f"{self.texts[method]} {self.texts.get(route) or path}".strip()
+        # Not None where it is needed, or the file is damaged.
+        shown = self.texts.get(route) or visible(path)  # type: ignore[arg-type]
+        return f"{self.texts[method]} {shown}".strip()
 
     def request(self, row: Sequence[Any]) -> Request:
         """Of a row of ``packed_requests``."""
@@ -116,7 +127,7 @@ class Unpacker:
             texts[kind],
             texts[method],
             texts.get(route),
-            path,
+            visible(path),
             status,
             began + started / 1e6,
             None if responding is None else began + (started + responding) / 1e6,
@@ -143,7 +154,7 @@ class Unpacker:
             f"{self.prefix}.{key}",
             pool,
             request,
-            owner,
+            visible(owner),
             connection,
             began + asked / 1e6,
             None if granted is None else began + (asked + granted) / 1e6,
@@ -171,6 +182,7 @@ class Unpacker:
 
     def _operations(self, packed: str, asked: int) -> Iterator[Operation]:
         began, texts, kinds, sites = self.began, self.texts, self.kinds, self.sites
+        statements = self.statements
         parts: list[list[Any]] = json.loads(packed)
         for part in parts:
             kind, since, duration, site, statement, error, cause = (*part, *_NOTHING)[:7]
@@ -179,7 +191,7 @@ class Unpacker:
                 kinds[kind],
                 began + started / 1e6,
                 None if duration is None else began + (started + duration) / 1e6,
-                texts.get(statement),
+                statements.get(statement),
                 texts.get(error),
                 sites.get(site),
                 None if cause is None else Cause(texts[cause]),

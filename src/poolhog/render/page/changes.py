@@ -17,7 +17,7 @@ from poolhog.render.changes import (
 from poolhog.render.console import count
 from poolhog.render.page.side import MOST_ROWS
 from poolhog.render.page.tables import Cell, Column, Table
-from poolhog.render.page.texts import visible
+from poolhog.render.page.texts import page_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +55,7 @@ def changes(comparison: Comparison) -> Changes:
     ]
     if comparison.findings:
         tables.insert(0, _findings(comparison.findings))
-    return Changes(visible(conclusion(comparison)), tables)
+    return Changes(page_text(conclusion(comparison)), tables)
 
 
 _MEANINGS = {
@@ -114,7 +114,7 @@ def _change(change: Change | None) -> Cell:
 
 
 def _code(text: str, note: str = "") -> Cell:
-    return Cell(visible(text), visible(text), is_code=True, note=visible(note))
+    return Cell(page_text(text), page_text(text), is_code=True, note=page_text(note))
 
 
 def _text(text: str) -> Cell:

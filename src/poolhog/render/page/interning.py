@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from poolhog.render.page.texts import visible
+from poolhog.render.page.texts import page_text
 
 if TYPE_CHECKING:
     from poolhog.analysis.course import Part
@@ -26,13 +26,13 @@ class Interned:
         self._whats: dict[tuple[str, str | None, Site | None], int] = {}
 
     def text(self, text: str | None) -> int:
-        """The number of a text, which is made visible."""
+        """The number of a text, as a page has it."""
         if text is None:
             return NONE
         found = self._texts.get(text)
         if found is None:
             found = self._texts[text] = len(self.texts)
-            self.texts.append(visible(text))
+            self.texts.append(page_text(text))
         return found
 
     def site(self, site: Site | None) -> int:

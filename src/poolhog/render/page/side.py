@@ -10,7 +10,7 @@ from poolhog.render.frames import short_name
 from poolhog.render.page.columns import Columns
 from poolhog.render.page.interning import Interned
 from poolhog.render.page.lives import lives_json
-from poolhog.render.page.texts import all_visible, visible
+from poolhog.render.page.texts import page_text, page_texts
 from poolhog.render.report_json import report_json
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def side_json(label: str, whole: Whole, detail: Detail) -> dict[str, Any]:
     timeline = columns.timeline()
     lives = lives_json(whole, detail, columns, interned)
     icicle = icicle_json(whole.icicle, interned)
-    report = all_visible(report_json(whole.report))
+    report = page_texts(report_json(whole.report))
     del report["blame"]  # the matrix has all of it
     left_out = {
         "routes": _cut(report, "routes", MOST_ROWS),
@@ -50,7 +50,7 @@ def side_json(label: str, whole: Whole, detail: Detail) -> dict[str, Any]:
         "nodes": max(sum(1 for _ in whole.icicle.nodes()) - MOST_NODES, 0),
     }
     return {
-        "label": visible(label),
+        "label": page_text(label),
         "report": report,
         "left_out": left_out,
         "texts": interned.texts,
@@ -108,7 +108,7 @@ def matrix_json(blame: Blame) -> dict[str, Any]:
     kept = [[doer] for doer in found.doers[:MOST_ROWS]]
     rest = found.doers[MOST_ROWS:]
     rows = [*((told(row[0]), row) for row in kept), *([(OTHERS, rest)] if rest else [])]
-    table: dict[str, Any] = all_visible(
+    table: dict[str, Any] = page_texts(
         {
             "waiting": [*waiting, *([OTHERS] if others else [])],
             "rows": [
@@ -127,7 +127,7 @@ def matrix_json(blame: Blame) -> dict[str, Any]:
 def sites_json(icicle: Icicle) -> list[dict[str, Any]]:
     """The lines of code that spent connection-seconds, the one with the most parked first."""
     return [
-        all_visible(
+        page_texts(
             {
                 "file": use.site.file,
                 "line": use.site.line,
@@ -146,7 +146,7 @@ def sites_json(icicle: Icicle) -> list[dict[str, Any]]:
 
 def _statement(use: StatementUse) -> dict[str, Any]:
     routes = list(use.routes)
-    row: dict[str, Any] = all_visible(
+    row: dict[str, Any] = page_texts(
         {
             "statement": use.statement or "",
             "kind": use.kind.value,

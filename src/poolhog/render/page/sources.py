@@ -7,7 +7,7 @@ import tokenize
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from poolhog.render.page.texts import visible
+from poolhog.texts import visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,7 +38,7 @@ def lines_around(site: Mapping[str, Any]) -> list[SourceLine]:
     if not source:
         return []
     lines = _lines(site["file"])
-    if not 1 <= number <= len(lines) or visible(lines[number - 1].strip()) != source:
+    if not 1 <= number <= len(lines) or visible(lines[number - 1].strip(), keep="\t") != source:
         return [SourceLine(number, source, is_site=True)]
     first, last = max(number - AROUND, 1), min(number + AROUND, len(lines))
     shown = _dedented(lines[first - 1 : last])

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING, Any
 
 from poolhog.render.changes import conclusion
 from poolhog.render.console import count
+from poolhog.render.hints import command_of
 from poolhog.render.page.verdict import verdict
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def summary_lines(
         told = left_out(side)
         if told:
             yield f"{side['label']}: {told}"
-    yield f"Look at it: python3 -m webbrowser {shlex.quote(str(file))}"
+    yield f"Look at it: python3 -m webbrowser {command_of([str(file)])}"
 
 
 def left_out(side: Mapping[str, Any]) -> str:

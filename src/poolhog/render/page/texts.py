@@ -3,40 +3,31 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
+
+from poolhog.texts import LINES, visible
 
 LONGEST = 2_000
 """Characters of one text; of a longer one, the rest is counted."""
-
-_UNSEEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
-    "\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
-)
-"""What has no shape of its own, changes the direction of what follows, or cannot be encoded."""
 
 _ESCAPED = str.maketrans(
     {character: f"\\u{ord(character):04x}" for character in ("<", ">", "&", "\u2028", "\u2029")}
 )
 
 
-def visible(text: str, longest: int = LONGEST) -> str:
-    """The text with invisible and reordering characters spelled out, such as ``⟨U+202E⟩``."""
-    left_out = len(text) - longest
-    if left_out > 0:
-        text = text[:longest]
-    text = _UNSEEN.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", text)
-    return f"{text} … ({left_out:,} more characters)" if left_out > 0 else text
+def page_text(text: str) -> str:
+    """The text as a page has it: visible, with its lines, and not too long."""
+    return visible(text, LONGEST, keep=LINES)
 
 
-def all_visible(value: Any) -> Any:  # of JSON, which is any
-    """The same value of JSON with all of its texts visible."""
+def page_texts(value: Any) -> Any:  # of JSON, which is any
+    """The same value of JSON with all of its texts as a page has them."""
     if isinstance(value, str):
-        return visible(value)
+        return page_text(value)
     if isinstance(value, dict):
-        return {all_visible(key): all_visible(item) for key, item in value.items()}
+        return {page_texts(key): page_texts(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [all_visible(item) for item in value]
+        return [page_texts(item) for item in value]
     return value
 
 

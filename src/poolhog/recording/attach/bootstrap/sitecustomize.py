@@ -199,9 +199,14 @@ def _text(version: "Sequence[int]") -> str:
 
 def _tell(line: str) -> None:
     try:  # noqa: SIM105 - contextlib would cost every process its import
-        sys.stderr.write(f"poolhog: {' '.join(line.split())}\n")
+        sys.stderr.write(f"poolhog: {_visible(' '.join(line.split()))}\n")
     except Exception:  # noqa: S110 - a process may have closed it, or have none
         pass
+
+
+def _visible(line: str) -> str:
+    """What an error quotes moves no cursor; poolhog's own means may be what is missing."""
+    return "".join(c if c.isprintable() else f"⟨U+{ord(c):04X}⟩" for c in line)
 
 
 if __name__ == "sitecustomize":
