@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import sqlite3
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Callable
+    from pathlib import Path
 
     Harm = Callable[[Path, random.Random], None]
 
@@ -92,11 +92,12 @@ DAMAGES: tuple[Harm, ...] = (
 )
 
 
-def damage(trace: Path, chance: random.Random) -> str:
+def damage(trace: Path, chance: random.Random, _: Path) -> str:
     """Harm one of the files that belong to the second process; what was done to which."""
     main, *beside = sorted(trace.glob("2.sqlite*"))
     file = main if not beside or chance.random() < 0.6 else chance.choice(beside)
-    harm = chance.choice(DAMAGES)
+    # A process of which nothing is left has not been recorded.
+    harm = chance.choice([one for one in DAMAGES if beside or one is not lose])
     harm(file, chance)
     return f"{harm.__name__} {file.name}"
 

@@ -73,9 +73,9 @@ def faults(result: dict[str, Any]) -> Iterator[str]:
         yield f"more than one line: {result['errors'][:300]}"
     if "Traceback" in result["errors"] + result["printed"]:
         yield "prints a traceback"
-    if result["is_damage"] and result["code"] == 0 and not _says_so(result):
-        if result["printed"] != result["intact"]:
-            yield "says something else than of the intact trace, and not why"
+    is_silent = result["code"] == 0 and not _says_so(result)
+    if result["is_damage"] and is_silent and result["printed"] != result["intact"]:
+        yield "says something else than of the intact trace, and not why"
 
 
 def _says_so(result: dict[str, Any]) -> bool:

@@ -74,7 +74,7 @@ class Watch:
         for event, path in self.events:
             place = path.removeprefix("file://").partition("?")[0]
             if place and not place.startswith(("/", ":")):
-                place = os.path.abspath(place)
+                place = str(Path.cwd() / place)
             if event in self.NEVER or (place and not place.startswith(allowed)):
                 found.append(f"{event} {path}")
         return found
@@ -136,7 +136,7 @@ class Place:
         self.allowed = (
             *(*prefix, str(Path(main.__code__.co_filename).parents[1]), *HARMLESS),
             *(str(self.trace), str(self.source), str(self.out), str(place / ".out")),
-            os.path.join(tempfile.gettempdir(), "poolhog-"),
+            f"{tempfile.gettempdir()}/poolhog-",
         )
 
     def case(self, number: int, verbs: int) -> Iterator[dict[str, Any]]:
@@ -148,10 +148,8 @@ class Place:
         chosen = (VERBS[1], *chance.sample(VERBS, verbs))
         intact = {verb: self.unharmed(kind, verb, beside=beside) for verb in chosen}
         lay(self.base, self.trace, kind, beside=beside)
-        if is_damage:
-            told = damage(self.trace, chance)
-        else:
-            told = craft(self.trace, chance, self.victim)
+        harm = damage if is_damage else craft
+        told = harm(self.trace, chance, self.victim)
         for verb in chosen:
             made = {"case": number, "kind": kind, "beside": beside, "harm": told, "verb": verb}
             yield made

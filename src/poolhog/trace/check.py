@@ -49,10 +49,21 @@ class DamagedError(ValueError):
     """A file holds what no poolhog wrote; the text says where."""
 
 
+def check_table(database: sqlite3.Connection, name: str) -> bool:
+    """Whether there is such a table. Raises :class:`DamagedError` if it is none of ours.
+
+    A view in the place of a table could take for ever.
+    """
+    found = [_key(row) for row in database.execute(f"{_OBJECTS} WHERE name = ?", [name])]
+    if found and not expected_schema().issuperset(found):
+        raise DamagedError(f"its {name} is not what poolhog makes")
+    return bool(found)
+
+
 def check_schema(database: sqlite3.Connection) -> None:
     """Raise :class:`DamagedError` unless the file has our tables, views and indexes, and no others.
 
-    A view in the place of a table could take for ever, a trigger or an index lie.
+    A view could take for ever, a trigger or an index lie.
     """
     found = {_key(row) for row in database.execute(_OBJECTS)}
     expected = expected_schema()

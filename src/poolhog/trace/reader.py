@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from poolhog.errors import TraceError
 from poolhog.model import Trace
-from poolhog.trace.check import check_meta, check_rows, check_schema
+from poolhog.trace.check import check_meta, check_rows, check_schema, check_table
 from poolhog.trace.files import ProcessFile, UnreadableError, readable
 from poolhog.trace.snapshot import Snapshot, meta_of, name_of, pools_of, process_of
 from poolhog.trace.unpacking import Sites
@@ -164,7 +164,7 @@ def _without_file(directory: Path) -> list[UnreadableError]:
 def _began_ns(file: ProcessFile) -> int:
     """When the process was first recorded."""
     with file.reading() as database:
-        if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchall():
+        if not check_table(database, "meta"):
             raise UnreadableError(file.file, EMPTY)
         meta = meta_of(database)
         version = int(meta["schema_version"])

@@ -31,6 +31,9 @@ def summary_lines(
 ) -> Iterator[str]:
     """The lines for a terminal: the conclusion first, and last the command to look at the page."""
     sides = data["sides"]
+    for side in sides:
+        for one in side["report"]["unreadable"]:
+            yield f"Not in this: {one['file']} {one['reason']}."
     if comparison is not None:
         yield conclusion(comparison)
     for side in sides:
