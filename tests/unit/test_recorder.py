@@ -426,6 +426,37 @@ def test_a_checkout_of_many_statements_is_written_a_few_queries_at_a_time(
     assert len(queries) < 2_000
 
 
+DESCRIPTORS = """
+import os, resource, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from recorders import eventually, pool_record
+from poolhog.recording.descriptors import TAKEN
+from poolhog.recording.recorder import Recorder
+
+def now():
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0], len(os.listdir("/proc/self/fd"))
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (200, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+limit, number = now()
+taken = limit + TAKEN, number + TAKEN
+recorder = Recorder(Path(sys.argv[1]))
+for _ in range(2):
+    checkout = recorder.ask(recorder.pool(pool_record()))
+    # The sampler and the writer use some of them for a moment.
+    eventually(lambda: now() == taken)
+    eventually(lambda: checkout.written is not None)
+    eventually(lambda: now() == taken)
+recorder.stop()
+print(now() == (limit, number))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts descriptors where Linux shows them")
+def test_descriptors_are_reserved_from_the_first_fact_to_the_end(tmp_path: Path) -> None:
+    assert run(DESCRIPTORS, tmp_path / "trace", Path(__file__).parent) == "True\n"
+
+
 def test_a_fact_without_a_site_because_there_are_too_many_is_counted(
     recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ open as many files as without poolhog, at every moment.
 from __future__ import annotations
 
 import os
+import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,9 @@ class Descriptors:
 
     def __init__(self) -> None:
         self.of_files = 0
+        self._lent = 0
         self._taken = 0
+        self._changing = threading.Lock()
         self._held: list[int] = []
         self._raised_to: int | None = None
 
@@ -60,9 +63,7 @@ class Descriptors:
 
     def hold(self) -> None:
         """Hold what was taken and is in no use."""
-        with suppress(OSError):
-            while len(self._held) < self._taken - self.of_files:
-                self._held.append(os.open(os.devnull, os.O_RDONLY))
+        self._lend(0)
 
     @contextmanager
     def lent(self, count: int = 1) -> Iterator[None]:
@@ -71,27 +72,32 @@ class Descriptors:
         The application may take them instead, if it opens all that it can at this moment. Then
         they are held again as soon as it closes some.
         """
-        self._release(count)
+        self._lend(count)
         try:
             yield
         finally:
-            self.hold()
+            self._lend(-count)
 
     def give_back(self) -> None:
         """Let the limit be what it was, unless somebody else has changed it."""
-        self._release(self._taken)
         self._taken = 0
+        self.hold()
         raised_to, self._raised_to = self._raised_to, None
         if raised_to is not None:
             soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
             if soft == raised_to:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (soft - TAKEN, hard))
 
-    def _release(self, count: int) -> None:
-        # Another thread may do the same meanwhile.
-        with suppress(IndexError):
-            for _ in range(count):
+    def _lend(self, more: int) -> None:
+        """Hold what is left when so many more are lent."""
+        with self._changing:
+            self._lent += more
+            number = max(self._taken - self.of_files - self._lent, 0)
+            while len(self._held) > number:
                 os.close(self._held.pop())
+            with suppress(OSError):
+                while len(self._held) < number:
+                    self._held.append(os.open(os.devnull, os.O_RDONLY))
 
     def _raise(self, soft: int, hard: int) -> bool:
         wanted = soft + TAKEN
