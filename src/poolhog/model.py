@@ -68,7 +68,8 @@ class Process:
     ``began_wall`` is the Unix time at which it was first recorded, ``began`` the same on the
     run's clock, ``written`` the instant of the last commit to its file (facts after it are lost
     if it crashed). ``finished`` says whether it shut down in order, so that nothing is missing.
-    ``dropped`` counts facts lost to a full buffer, ``errors`` the faults inside the recorder.
+    ``dropped`` counts facts lost to a full buffer, and those that have no site because there were
+    too many sites; ``errors`` counts the faults inside the recorder.
     ``sampling_interval`` is how often the owners of gaps were looked at, 0 if never.
     """
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import re
 import signal
 import socket
@@ -35,6 +36,7 @@ from starlette.responses import StreamingResponse
 
 import poolhog
 from poolhog import Checkout, OperationKind, Outcome, Trace
+from poolhog.recording.records import PoolRecord
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
@@ -323,6 +325,130 @@ print(json.dumps(told))
     assert recorded.stderr.count("Traceback") == 1
     with pytest.raises(poolhog.TraceError):
         poolhog.open_trace(directory)
+
+
+def test_what_cannot_be_written_takes_little_memory(tmp_path: Path) -> None:
+    """Statements of 100 kB, which were 1.2 GB; what there was no room for is counted."""
+    _, directory = program(
+        tmp_path,
+        """
+import time
+engine = sa.create_engine("sqlite://")
+use(1)
+time.sleep(0.3)
+_, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+most = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = most()
+resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, hard))
+for n in range(8000):
+    with engine.connect() as connection:
+        sql = f"SELECT {n} AS column_{n}, '" + "x" * 100_000 + "'"
+        told.append(connection.exec_driver_sql(sql).scalar())
+grown = most() - before
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+if recorded == "recorded":
+    recorder = poolhog._installation.recorder
+    while recorder._writer._pending:
+        recorder.settle()
+with open(f"{directory}-{recorded}", "w") as file:
+    file.write(str(grown))
+print(json.dumps(told))
+""",
+    )
+    used_kb = {mode: int((tmp_path / f"trace-{mode}").read_text()) for mode in ("bare", "recorded")}
+    assert used_kb["recorded"] - used_kb["bare"] < 100_000
+    trace = poolhog.open_trace(directory)
+    (process,) = trace.processes
+    without = [c for c in trace.checkouts if not any(o.statement for o in c.operations)]
+    missing = 8001 - len(trace.checkouts) + len(without)
+    assert missing > 500
+    # A sample may be among what there was no room for.
+    assert missing <= process.dropped <= missing + 20
+    assert process.finished
+
+
+@pytest.mark.parametrize("soft", [40, 64, 256])
+@pytest.mark.parametrize("above", [0, 1000], ids=["to-the-limit", "below-the-limit"])
+def test_an_application_can_open_as_many_files_as_without_poolhog(
+    tmp_path: Path, soft: int, above: int
+) -> None:
+    recorded, directory = program(
+        tmp_path,
+        f"""
+import time
+resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {soft + above}))
+def use_if_possible():
+    try:
+        use(1)
+    except sa.exc.OperationalError as error:
+        told.append(str(error.orig))
+def fill():
+    found = []
+    try:
+        while True:
+            found.append(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        told.append([len(found), error.errno])
+    return found
+use(1)
+# While its file is made, poolhog has none of its descriptors.
+time.sleep(0.5)
+for _ in range(5):
+    engine.dispose()
+    files = fill()
+    use_if_possible()
+    time.sleep(0.12)
+    told.append(len(fill()))
+    for file in files:
+        os.close(file)
+    use_if_possible()
+print(json.dumps(told))
+""",
+    )
+    if above:
+        assert recorded.stderr == ""
+        trace = poolhog.open_trace(directory)
+        assert outcomes(trace).count(Outcome.RETURNED) == 6
+        assert trace.processes[0].finished
+        assert all(c.site is not None and c.site.source for c in trace.checkouts)
+    else:
+        assert recorded.stderr.count("poolhog records nothing: this process may open") == 1
+        assert len(recorded.stderr.splitlines()) == 1
+        assert not directory.exists()
+
+
+def test_engines_that_are_gone_leave_nothing_in_memory(tmp_path: Path) -> None:
+    directory = poolhog.install(tmp_path / "trace")
+    kept = []
+    for n in range(2000):
+        engine = sa.create_engine("sqlite://", logging_name=str(n), pool_logging_name=str(n))
+        with engine.connect() as connection:
+            connection.execute(ONE)
+        engine.dispose()
+        if n % 500 == 0:
+            kept.append(engine)
+    del engine, connection
+    installed = poolhog._installation
+    assert installed is not None
+    installed.recorder.settle()
+
+    def alive() -> int:
+        gc.collect()
+        return sum(isinstance(o, PoolRecord) for o in gc.get_objects())
+
+    # Those that were kept, and the few whose checkouts are in the writer's hands.
+    eventually(lambda: alive() <= len(kept) + 5)
+    for engine in kept:
+        with engine.connect() as connection:
+            connection.execute(ONE)
+    poolhog.uninstall()
+    trace = poolhog.open_trace(directory)
+    names = [pool.name for pool in trace.pools]
+    # An engine that is disposed of gets another pool of that name.
+    assert {int(name) for name in names} == set(range(2000))
+    assert len(names) == 2000 + len(kept)
+    assert len(trace.checkouts) == 2004
+    assert trace.processes[0].dropped == 0
 
 
 # A connection that is lost.

@@ -11,12 +11,13 @@ from recorders import pool_record
 from poolhog.model import Activity, Cause, OperationKind, Outcome
 from poolhog.recording.recorder import Recorder
 from poolhog.recording.records import (
+    MOST_IN_ROW,
     CheckoutRecord,
     OperationRecord,
     RequestRecord,
     SampleRecord,
 )
-from poolhog.recording.writer import MOST_IN_ROW, TraceFile
+from poolhog.recording.writer import TraceFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -17,8 +17,15 @@ from recorders import eventually, meta, pool_record, request_record, rows, the_f
 
 import poolhog
 from poolhog.model import Cause, OperationKind, Outcome
-from poolhog.recording import writer
+from poolhog.recording import sites, writer
 from poolhog.recording.recorder import Recorder, current_request
+from poolhog.recording.records import (
+    CHECKOUT_BYTES,
+    FIRST_ROOM,
+    OPERATION_BYTES,
+    OPERATIONS_PER_ROW,
+    RequestRecord,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -162,9 +169,9 @@ def test_an_operation_in_flight_ends_with_its_checkout(recorder: Recorder) -> No
 
 def test_a_site_is_taken_where_the_application_asks_in_so_many_words(recorder: Recorder) -> None:
     def ask_for_one() -> CheckoutRecord:
-        return recorder.ask(recorder.pools[0])
+        return recorder.ask(pool)
 
-    recorder.pool(pool_record())
+    pool = recorder.pool(pool_record())
     checkout = ask_for_one()
     for kind in OperationKind:
         operation = recorder.operate(checkout, kind)
@@ -176,7 +183,7 @@ def test_a_site_is_taken_where_the_application_asks_in_so_many_words(recorder: R
     names = [site.function.rpartition(".")[2] for site in found.site.stack]
     here = "test_a_site_is_taken_where_the_application_asks_in_so_many_words"
     assert names == ["ask_for_one", here]
-    assert found.site.source == "return recorder.ask(recorder.pools[0])"
+    assert found.site.source == "return recorder.ask(pool)"
     assert found.site.file == __file__
     sited = {operation.kind for operation in found.operations if operation.site is not None}
     assert sited == {"statement", "fetch", "commit"}
@@ -231,17 +238,117 @@ def test_nothing_is_recorded_after_the_stop(recorder: Recorder) -> None:
 
 def test_a_full_buffer_drops_and_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer, "COMMIT_INTERVAL_S", 3600)
-    recorder = Recorder(tmp_path / "trace", most_buffered=10)
+    recorder = Recorder(tmp_path / "trace", most_waiting=10 * CHECKOUT_BYTES)
     pool = recorder.pool(pool_record())
     for _ in range(30):
-        recorder.ask(pool)
-    taken = 1 + len(recorder.learned)  # places of the pool, and of the site and its callers
-    assert recorder.dropped == 30 - (10 - taken)
+        recorder.end(recorder.ask(pool))
+    assert recorder.dropped == 20
     recorder.stop()
     trace = poolhog.open_trace(recorder.directory)
-    assert len(trace.checkouts) == 10 - taken
+    assert len(trace.checkouts) == 10
     assert all(checkout.site is not None for checkout in trace.checkouts)
     assert trace.processes[0].dropped == recorder.dropped
+
+
+def test_there_is_room_again_for_what_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is not over takes room as long as it lasts."""
+    monkeypatch.setattr(writer, "HEARTBEAT_NS", 0)
+    recorder = Recorder(tmp_path / "trace", most_waiting=4 * CHECKOUT_BYTES)
+    pool = recorder.pool(pool_record())
+    kept = [recorder.ask(pool) for _ in range(3)]
+    for _ in range(10):
+        # The writer may have looked a moment before the last one was handed over.
+        eventually(lambda: recorder._limit - recorder.taken >= CHECKOUT_BYTES)
+        recorder.end(recorder.ask(pool))
+    assert recorder.dropped == 0
+    for checkout in kept:
+        recorder.end(checkout)
+    eventually(lambda: recorder._limit - recorder.taken >= 4 * CHECKOUT_BYTES)
+    recorder.stop()
+    assert len(poolhog.open_trace(recorder.directory).checkouts) == 13
+
+
+def test_a_dropped_checkout_takes_its_operations_and_samples_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "COMMIT_INTERVAL_S", 3600)
+    recorder = Recorder(tmp_path / "trace", most_waiting=CHECKOUT_BYTES)
+    pool = recorder.pool(pool_record())
+    kept, dropped = recorder.ask(pool), recorder.ask(pool)
+    for checkout in (kept, dropped):
+        recorder.grant(checkout, 1)
+    assert recorder.operate(dropped, OperationKind.STATEMENT, "SELECT 1") is None
+    assert recorder.operate(kept, OperationKind.STATEMENT, "SELECT 1") is not None
+    time.sleep(0.1)
+    assert dropped.sample is None
+    assert not dropped.operations
+    recorder.stop()
+    assert len(poolhog.open_trace(recorder.directory).checkouts) == 1
+
+
+def test_a_statement_that_many_send_takes_room_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "COMMIT_INTERVAL_S", 3600)
+    recorder = Recorder(tmp_path / "trace", most_waiting=100_000)
+    pool = recorder.pool(pool_record())
+
+    def send(text: str) -> None:
+        checkout = recorder.ask(pool)
+        operation = recorder.operate(checkout, OperationKind.STATEMENT, text)
+        if operation is not None:
+            operation.end()
+        recorder.end(checkout)
+
+    for _ in range(20):
+        # A driver makes a new object of it each time.
+        send("SELECT " + "long_name, " * 2_000)
+    assert recorder.dropped == 0
+    for n in range(10):
+        send(f"SELECT c{n}, " + "long_name, " * 2_000)
+    assert 0 < recorder.dropped < 10
+    recorder.stop()
+    statements = [o.statement for o in _operations(recorder.directory)]
+    assert len(statements) == 30 - recorder.dropped
+    assert statements[0] is not None
+    assert len(statements[0]) <= 10_002
+    assert statements[0].endswith(" …")
+
+
+def _operations(directory: Path) -> list[poolhog.Operation]:
+    return [o for c in poolhog.open_trace(directory).checkouts for o in c.operations]
+
+
+def test_texts_of_any_length_are_cut(recorder: Recorder) -> None:
+    long = "x" * 100_000
+    pool = recorder.pool(pool_record(long))
+    request = recorder.request(RequestRecord("http", long, "/" + long))
+    request.route = "/" + long
+    token = current_request.set(request)
+    threading.current_thread().name, before = long, threading.current_thread().name
+    checkout = recorder.ask(pool)
+    threading.current_thread().name = before
+    current_request.reset(token)
+    operation = recorder.operate(checkout, OperationKind.STATEMENT, "SELECT " + long)
+    assert operation is not None
+    error = type(long, (Exception,), {})()
+    operation.end(error)
+    request.end(error)
+    recorder.end(checkout)
+    kept = (request.method, request.path, checkout.owner, operation.statement, request.error)
+    assert all(len(text or "") <= 10_001 for text in kept)
+    recorder.stop()
+    (found,) = poolhog.open_trace(recorder.directory).checkouts
+    assert found.request is not None
+    names = (found.request.method, found.owner, found.pool.name, found.request.error)
+    assert [len(name or "") for name in names] == [200] * 4
+    assert [len(path or "") for path in (found.request.path, found.request.route)] == [2_000] * 2
+    assert all((text or "").endswith("…") for text in (*names, found.request.path))
+    (ran,) = found.operations
+    assert ran.error == names[3]
+    assert (ran.statement or "").endswith("x …")
 
 
 def test_a_fault_is_told_once_and_counted(
@@ -275,17 +382,104 @@ def test_a_fault_that_cannot_even_be_told_is_no_fault_of_the_application(
 
 
 def test_a_checkout_whose_operations_nobody_writes_drops_and_counts(
-    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys.modules[Recorder.__module__], "MOST_OPERATIONS", 10)
     monkeypatch.setattr(writer, "COMMIT_INTERVAL_S", 3600)
+    most = CHECKOUT_BYTES + 100 * OPERATION_BYTES
+    recorder = Recorder(tmp_path / "trace", most_waiting=most)
     checkout = recorder.ask(recorder.pool(pool_record()))
-    for _ in range(15):
+    for _ in range(150):
         operation = recorder.operate(checkout, OperationKind.STATEMENT, "SELECT 1")
         if operation is not None:
             operation.end()
-    assert len(checkout.operations) == 10
-    assert recorder.dropped == 5
+    # Room is given for some at a time.
+    kept = len(checkout.operations)
+    assert 75 <= kept <= 100 + FIRST_ROOM
+    assert recorder.dropped == 150 - kept
+    recorder.end(checkout)
+    recorder.stop()
+    assert len(_operations(recorder.directory)) == kept
+
+
+def test_a_checkout_of_many_statements_is_written_a_few_queries_at_a_time(
+    recorder: Recorder,
+) -> None:
+    """A new text for each: for every query, the writer may have to wait for the interpreter."""
+    checkout = recorder.ask(recorder.pool(pool_record()))
+    recorder.grant(checkout, 1)
+    the_file(recorder.directory)
+    eventually(lambda: checkout.written is not None)
+    assert recorder._writer is not None
+    assert recorder._writer._file is not None
+    queries: list[str] = []
+    recorder._writer._file._database.set_trace_callback(queries.append)
+    for n in range(20_000):
+        operation = recorder.operate(checkout, OperationKind.STATEMENT, f"SELECT c{n}")
+        assert operation is not None
+        operation.end()
+    eventually(lambda: len(checkout.operations) <= 2 * OPERATIONS_PER_ROW)
+    recorder.end(checkout)
+    recorder.stop()
+    assert recorder.dropped == 0
+    counts = "SELECT count(*), count(DISTINCT statement) FROM operations"
+    assert rows(the_file(recorder.directory), counts) == [(20_000, 20_000)]
+    assert len(queries) < 2_000
+
+
+DESCRIPTORS = """
+import os, resource, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from recorders import eventually, pool_record
+from poolhog.recording.descriptors import TAKEN
+from poolhog.recording.recorder import Recorder
+
+def now():
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0], len(os.listdir("/proc/self/fd"))
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (200, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+limit, number = now()
+taken = limit + TAKEN, number + TAKEN
+recorder = Recorder(Path(sys.argv[1]))
+for _ in range(2):
+    checkout = recorder.ask(recorder.pool(pool_record()))
+    # The sampler and the writer use some of them for a moment.
+    eventually(lambda: now() == taken)
+    eventually(lambda: checkout.written is not None)
+    eventually(lambda: now() == taken)
+recorder.stop()
+print(now() == (limit, number))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts descriptors where Linux shows them")
+def test_descriptors_are_reserved_from_the_first_fact_to_the_end(tmp_path: Path) -> None:
+    assert run(DESCRIPTORS, tmp_path / "trace", Path(__file__).parent) == "True\n"
+
+
+def test_a_fact_without_a_site_because_there_are_too_many_is_counted(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sites, "MOST_SITES", 40)
+    pool = recorder.pool(pool_record())
+    for n in range(100):
+        space = {"recorder": recorder, "pool": pool, "kind": OperationKind.STATEMENT}
+        code = f"""def template_{n}():
+            checkout = recorder.ask(pool)
+            recorder.operate(checkout, kind, "SELECT 1").end()
+            recorder.end(checkout)"""
+        exec(compile(code, "/app/templates.py", "exec"), space)
+        template = space[f"template_{n}"]
+        assert callable(template)
+        template()
+    recorder.stop()
+    trace = poolhog.open_trace(recorder.directory)
+    found = [c.site for c in trace.checkouts]
+    found += [o.site for c in trace.checkouts for o in c.operations]
+    assert len(found) == 200
+    without = found.count(None)
+    assert 0 < without < 200
+    assert trace.processes[0].dropped == recorder.dropped == without
 
 
 def test_a_thread_that_cannot_start_is_tried_again(

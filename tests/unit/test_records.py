@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import defaultdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from recorders import pool_record, request_record
@@ -19,16 +19,25 @@ from poolhog.recording.records import (
     SiteRecord,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 
 class Texts:
     """Texts by the order of their coming, from 0 on."""
 
     began_ns = 0
-    has_source = True
 
     def __init__(self) -> None:
         self.numbers: dict[str, int] = defaultdict(lambda: len(self.numbers))
         self.statements = self.numbers
+
+    def source_of(self, site: SiteRecord) -> str:
+        return site.source
+
+    def learn(self, operations: Iterable[OperationRecord]) -> None:
+        for operation in operations:
+            self.statements[operation.statement or ""]
 
     @property
     def texts(self) -> list[str]:

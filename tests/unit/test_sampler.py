@@ -30,6 +30,7 @@ from recorders import DEADLINE_S, eventually, pool_record
 import poolhog
 from poolhog.analysis import accounting
 from poolhog.model import Activity, OperationKind
+from poolhog.recording import sites as sites_module
 from poolhog.recording.options import Options
 from poolhog.recording.owners import Owners
 from poolhog.recording.recorder import Recorder, carrier
@@ -46,11 +47,14 @@ ROUNDS = 40
 INTERVAL_S = 0.01
 
 
+POOL = pool_record()
+
+
 @pytest.fixture
 def recorder(tmp_path: Path) -> Iterator[Recorder]:
     """One that samples by itself."""
     recorder = Recorder(tmp_path / "trace")
-    recorder.pool(pool_record())
+    recorder.pool(POOL)
     yield recorder
     recorder.stop()
 
@@ -59,7 +63,7 @@ def recorder(tmp_path: Path) -> Iterator[Recorder]:
 def quiet(tmp_path: Path) -> Iterator[Recorder]:
     """One that does not: the test looks."""
     recorder = Recorder(tmp_path / "trace", options=Options(sampling_interval_s=0))
-    recorder.pool(pool_record())
+    recorder.pool(POOL)
     yield recorder
     recorder.stop()
 
@@ -74,7 +78,7 @@ class Owner:
 
     def take(self) -> None:
         """Called by the owner itself."""
-        checkout = self.recorder.ask(self.recorder.pools[0])
+        checkout = self.recorder.ask(self.recorder.pool(POOL))
         self.recorder.grant(checkout, 1)
         self.checkout = checkout
 
@@ -348,7 +352,7 @@ class TestTasks:
 
         async def connect(port: int) -> None:
             if is_engaged:
-                quiet.ask(quiet.pools[0])
+                quiet.ask(quiet.pool(POOL))
             await asyncpg.connect(host="127.0.0.1", port=port, user="nobody", ssl=False)
 
         async def main() -> None:
@@ -627,7 +631,7 @@ def test_no_frame_and_no_local_is_kept_alive(recorder: Recorder) -> None:
 
     async def hold() -> weakref.ref[Large]:
         local = Large()
-        checkout = recorder.ask(recorder.pools[0])
+        checkout = recorder.ask(recorder.pool(POOL))
         recorder.grant(checkout, 1)
         await asyncio.sleep(0.2)
         time.sleep(0.1)
@@ -643,7 +647,7 @@ def test_no_frame_and_no_local_is_kept_alive(recorder: Recorder) -> None:
 
 def test_a_gap_becomes_a_few_rows_however_long_it_is(recorder: Recorder) -> None:
     async def hold() -> None:
-        checkout = recorder.ask(recorder.pools[0])
+        checkout = recorder.ask(recorder.pool(POOL))
         recorder.grant(checkout, 1)
         for _ in range(2):
             operation = recorder.operate(checkout, OperationKind.STATEMENT, "SELECT 1")
@@ -664,6 +668,25 @@ def test_a_gap_becomes_a_few_rows_however_long_it_is(recorder: Recorder) -> None
     assert all(sample.ended is not None and sample.ended < second for sample in before)
     account = accounting.account(found, found.returned or 0.0)
     assert account.parked > 0.9 * account.use
+
+
+def test_a_sample_without_a_site_because_there_are_too_many_is_counted_once(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sites_module, "MOST_SAMPLED_SITES", 0)
+
+    async def hold() -> None:
+        checkout = recorder.ask(recorder.pool(POOL))
+        recorder.grant(checkout, 1)
+        await asyncio.sleep(0.3)
+        recorder.end(checkout)
+
+    asyncio.run(hold())
+    recorder.stop()
+    (found,) = poolhog.open_trace(recorder.directory).checkouts
+    parked = [sample for sample in found.samples if sample.activity is Activity.PARKED]
+    assert [sample.site for sample in found.samples] == [None] * len(found.samples)
+    assert 1 <= len(parked) <= recorder.dropped <= len(found.samples) < 10
 
 
 def test_an_open_gap_is_on_disk_while_it_lasts(recorder: Recorder) -> None:
@@ -693,7 +716,7 @@ def test_the_sampler_sleeps_while_nothing_is_lent(recorder: Recorder) -> None:
         used_ns, *_ = Path(f"/proc/self/task/{sampler.native_id}/schedstat").read_text().split()
         return int(used_ns) / 1e9
 
-    checkout = recorder.ask(recorder.pools[0])
+    checkout = recorder.ask(recorder.pool(POOL))
     recorder.grant(checkout, 1)
     recorder.end(checkout)
     time.sleep(0.3)
@@ -712,7 +735,7 @@ def test_the_sampler_sleeps_while_nothing_is_lent(recorder: Recorder) -> None:
 
 
 def test_without_an_interval_there_is_no_sampler(quiet: Recorder) -> None:
-    checkout = quiet.ask(quiet.pools[0])
+    checkout = quiet.ask(quiet.pool(POOL))
     quiet.grant(checkout, 1)
     time.sleep(0.05)
     assert [t.name for t in threading.enumerate() if t.name.startswith("poolhog")] == [
@@ -751,6 +774,7 @@ import os, sys, threading, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from recorders import pool_record
+from poolhog.recording import sites as sites_module
 from poolhog.recording.recorder import Recorder
 
 def hold():

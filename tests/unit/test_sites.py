@@ -34,7 +34,11 @@ class Known(Sites):
 
     def __init__(self, **options: Any) -> None:
         self.announced: list[SiteRecord] = []
-        super().__init__(Options(**options), self.announced.append)
+        self.lost = 0
+        super().__init__(Options(**options), self.announced.append, self.lose)
+
+    def lose(self) -> None:
+        self.lost += 1
 
 
 @pytest.fixture
@@ -295,6 +299,7 @@ def test_there_is_a_limit_to_what_is_remembered(
     known = [site for site in found if site is not None]
     assert 0 < len(known) < 100
     assert found[: len(known)] == known
+    assert sites.lost == 100 - len(known)
     # A stack that was begun is finished.
     assert 30 <= len(sites.announced) < 40
 
@@ -305,7 +310,8 @@ def test_samples_leave_room_for_the_sites_of_statements(
     monkeypatch.setattr(sites_module, "MOST_SAMPLED_SITES", 30)
     code = compile("def endpoint(): ...", "/app/service.py", "exec")
     found = [sites.chain([(code, instruction)]) for instruction in range(100)]
-    assert found.count(None) == 70
+    assert found.count(None) == sites.unseen == 70
+    assert sites.lost == 0
     assert here(sites) is not None
 
 
@@ -414,7 +420,7 @@ class Garbage:
     def __init__(self):
         self.itself, self.local = self, threading.local()
 
-sites = Sites(Options(), lambda record: None)
+sites = Sites(Options(), lambda record: None, lambda: None)
 for threshold in range(1, 200):
     gc.disable()
     gc.set_threshold(threshold)

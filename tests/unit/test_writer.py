@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ import poolhog
 from poolhog.model import Activity, OperationKind, Outcome
 from poolhog.recording import writer
 from poolhog.recording.recorder import Recorder, current_request
-from poolhog.recording.records import OPERATIONS_PER_ROW, SampleRecord
+from poolhog.recording.records import MOST_IN_ROW, OPERATIONS_PER_ROW, SampleRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,10 +37,11 @@ def recorder(tmp_path: Path) -> Iterator[Recorder]:
     recorder.stop()
 
 
+POOL = pool_record()
+
+
 def ask(recorder: Recorder) -> CheckoutRecord:
-    if not recorder.pools:
-        recorder.pool(pool_record())
-    return recorder.ask(recorder.pools[0])
+    return recorder.ask(recorder.pool(POOL))
 
 
 def outcomes(directory: Path) -> list[Outcome]:
@@ -269,7 +271,7 @@ def test_a_deleted_folder_is_told_and_made_anew(
     trace = poolhog.open_trace(recorder.directory)
     assert [pool.name for pool in trace.pools] == ["main"]
     sources = [checkout.site.source for checkout in trace.checkouts if checkout.site is not None]
-    assert sources == ["return recorder.ask(recorder.pools[0])"] * 2
+    assert sources == ["return recorder.ask(recorder.pool(POOL))"] * 2
     assert recorder.errors == 1
     assert "the trace was deleted" in caplog.text
 
@@ -346,8 +348,7 @@ def _statements(directory: Path) -> list[str | None]:
 
 def test_packed_parts_are_as_short_as_they_can_be(recorder: Recorder) -> None:
     """A row per checkout; what is missing at the end of an operation is left out."""
-    recorder.pool(pool_record())
-    checkout = recorder.ask(recorder.pools[0])
+    checkout = ask(recorder)
     checkout.grant(1)
     ping = recorder.operate(checkout, OperationKind.PING)
     assert ping is not None
@@ -434,6 +435,68 @@ def test_a_close_that_fails_is_counted(recorder: Recorder, monkeypatch: pytest.M
     assert not poolhog.open_trace(recorder.directory).processes[0].finished
 
 
+LOCKING = """
+import sqlite3, sys
+database = sqlite3.connect(sys.argv[1], isolation_level=None)
+database.execute(sys.argv[2])
+database.execute("SELECT count(*) FROM meta").fetchall()
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def locked(file: Path, begin: str) -> Iterator[None]:
+    """Another process has a transaction on the file."""
+    command = [sys.executable, "-c", LOCKING, str(file), begin]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"locked\n"
+        yield
+        process.communicate()
+
+
+def test_what_happens_while_somebody_has_locked_the_file_is_written_later(
+    recorder: Recorder,
+) -> None:
+    checkout = ask(recorder)
+    checkout.grant(1)
+    file = the_file(recorder.directory)
+    eventually(lambda: checkout.written is not None)
+    with locked(file, "BEGIN EXCLUSIVE"):
+        failed = recorder.errors
+        for _ in range(150_000):
+            operation = recorder.operate(checkout, OperationKind.STATEMENT, "SELECT 1")
+            assert operation is not None
+            operation.end()
+        eventually(lambda: recorder.errors > failed + 1)
+        assert checkout.earlier == 0
+    eventually(lambda: len(checkout.operations) < MOST_IN_ROW)
+    recorder.end(checkout)
+    recorder.stop()
+    assert recorder.dropped == 0
+    assert rows(file, "SELECT count(*) FROM operations") == [(150_000,)]
+
+
+LONGEST_END_S = 2.0
+"""Less than the five seconds that SQLite waits for a lock by itself; a busy machine needs some."""
+
+
+@pytest.mark.parametrize("begin", ["BEGIN EXCLUSIVE", "BEGIN"], ids=["writer", "reader"])
+def test_the_end_does_not_wait_for_whoever_has_the_file(recorder: Recorder, begin: str) -> None:
+    checkout = ask(recorder)
+    file = the_file(recorder.directory)
+    eventually(lambda: checkout.written is not None)
+    with locked(file, begin):
+        recorder.end(checkout)
+        began = time.monotonic()
+        recorder.stop()
+        assert time.monotonic() - began < LONGEST_END_S
+    (process,) = poolhog.open_trace(recorder.directory).processes
+    # Beside a reader, all can be written but that the log stays.
+    assert process.finished is (begin == "BEGIN")
+
+
 FULL_DISK = """
 import logging, resource, signal, sys, time
 from pathlib import Path
@@ -474,7 +537,7 @@ while recorder.errors < before + 3:  # the application goes on while nothing can
     for _ in range(50):
         recorder.ask(pool).grant(1)
     time.sleep(0.02)
-made = recorder.pools[0].id, recorder.ask(pool).id
+made = pool.id, recorder.ask(pool).id
 disk(None)
 recorder.stop()
 print("asked", made[1] - made[0], "dropped", recorder.dropped)

@@ -10,6 +10,7 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
 from poolhog.probes.guard import guard, recording_async
+from poolhog.recording.lengths import PATH
 from poolhog.recording.recorder import current_request
 from poolhog.recording.records import RequestRecord
 
@@ -161,13 +162,13 @@ def watch_routes(recorder: Recorder, patches: Patches, route: type, learn: Learn
 
 def learn_route(request: RequestRecord, route: Any, _: Message) -> None:
     """The request's route is this one, below the mounts that it has passed."""
-    request.route = request.mounted + route.path_format
+    request.route = (request.mounted + route.path_format)[PATH]
 
 
 def enter_mount(request: RequestRecord, template: str) -> None:
     """The request goes on below a mount of this template."""
-    request.mounted += template
-    request.route = request.mounted + REST
+    request.mounted = (request.mounted + template)[PATH]
+    request.route = (request.mounted + REST)[PATH]
 
 
 def watch_background(recorder: Recorder, patches: Patches, background_task: type) -> None:

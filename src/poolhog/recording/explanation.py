@@ -7,10 +7,12 @@ the question by itself.
 from __future__ import annotations
 
 import os
+import weakref
 from time import monotonic_ns
 from typing import TYPE_CHECKING
 
 from poolhog.model import Activity, OperationKind, Outcome
+from poolhog.recording.lengths import shortened
 from poolhog.recording.owners import Owners
 from poolhog.recording.sql import without_literals
 from poolhog.texts import visible
@@ -46,16 +48,18 @@ class Explainer:
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
         self._owners = Owners(recorder)
-        self._last: dict[int, tuple[int, str]] = {}
+        self._last: weakref.WeakKeyDictionary[PoolRecord, tuple[int, str]] = (
+            weakref.WeakKeyDictionary()
+        )
 
     def explain(self, error: BaseException, checkout: CheckoutRecord) -> None:
         """Add the note to the exception of a wait that timed out."""
         now_ns = monotonic_ns()
         pool = checkout.pool
-        written_ns, note = self._last.get(pool.id, (0, ""))
+        written_ns, note = self._last.get(pool, (0, ""))
         if now_ns - written_ns > _GOOD_FOR_NS:
             note = self._note(pool, now_ns)
-            self._last[pool.id] = now_ns, note
+            self._last[pool] = now_ns, note
         error.add_note(note)
 
     def _note(self, pool: PoolRecord, now_ns: int) -> str:
@@ -77,7 +81,7 @@ class Explainer:
             lines.append(f"  and {len(lent) - MOST_LINES} more")
         # A client may have a say in all that is quoted: none of it may begin a line of its own.
         return "\n".join(
-            _shortened(visible(line[: LONGEST_LINE + 1]), LONGEST_LINE) for line in lines
+            shortened(visible(line[: LONGEST_LINE + 1]), LONGEST_LINE) for line in lines
         )
 
     def _line(self, checkout: CheckoutRecord, asking: CheckoutRecord | None, now_ns: int) -> str:
@@ -128,7 +132,7 @@ def _at(site: SiteRecord | None) -> str:
     if found is None:
         return ""
     place = f"{_shown(found.code.co_filename)}:{found.line} in {found.code.co_qualname}"
-    return f" at {place}: {_shortened(found.source, LONGEST_SOURCE)}"
+    return f" at {place}: {shortened(found.source, LONGEST_SOURCE)}"
 
 
 def _shown(file: str) -> str:
@@ -149,8 +153,4 @@ def _capacity(pool: PoolRecord) -> str:
 def _quoted(statement: str) -> str:
     """The statement's beginning: a literal that is cut off is left out all the same."""
     beginning = without_literals(statement[: 4 * LONGEST_STATEMENT])
-    return _shortened(" ".join(beginning.split()), LONGEST_STATEMENT)
-
-
-def _shortened(text: str, longest: int) -> str:
-    return text if len(text) <= longest else text[: longest - 1] + "…"
+    return shortened(" ".join(beginning.split()), LONGEST_STATEMENT)

@@ -162,15 +162,14 @@ def interpreter_addresses() -> range:
     """The addresses of the interpreter's own state, in which the lock is that all threads need.
 
     No other lock is among them. Empty where these cannot be found out. It is best asked for before
-    threads compute: a file is read for it, and the interpreter may have to be waited for at each
-    of its lines.
+    threads compute: a file is read for it, and the interpreter may have to be waited for.
     """
     if _C is None:
         return range(0)
     try:
         state = ctypes.addressof(ctypes.c_char.in_dll(ctypes.pythonapi, "_PyRuntime"))
         with open("/proc/self/maps", "rb") as maps:  # noqa: PTH123 - no object for it
-            areas = [line.split(b" ", 1)[0].split(b"-") for line in maps]
+            areas = [line.split(b" ", 1)[0].split(b"-") for line in maps.read().splitlines()]
     except (AttributeError, OSError, ValueError):
         return range(0)
     found = (range(int(first, 16), int(end, 16)) for first, end in areas)

@@ -16,9 +16,15 @@ from time import monotonic_ns, time_ns
 from typing import TYPE_CHECKING
 
 from poolhog.model import Cause, OperationKind, Outcome
+from poolhog.recording.descriptors import Descriptors, TooFewDescriptorsError
 from poolhog.recording.explanation import Explainer
+from poolhog.recording.lengths import SHORT_STATEMENT, STATEMENT
 from poolhog.recording.options import Options
 from poolhog.recording.records import (
+    CHECKOUT_BYTES,
+    OPERATION_BYTES,
+    REQUEST_BYTES,
+    SAMPLE_BYTES,
     CheckoutRecord,
     OperationRecord,
     PoolRecord,
@@ -47,12 +53,15 @@ asking: ContextVar[CheckoutRecord | None] = ContextVar("poolhog_asking", default
 carrier: ContextVar[asyncio.Task[Any] | None] = ContextVar("poolhog_carrier", default=None)
 """The task that waits for the thread that runs this."""
 
-MOST_BUFFERED = 50_000
-"""Records that wait for the writer at the most, and as many that it could not write yet; more are
-dropped, and counted. With their operations, they take some 1.5 kB each."""
+MOST_WAITING = 64_000_000
+"""Bytes of facts that wait for the writer at the most, with those that are not over yet; more are
+dropped, and counted. They are estimated: see ``records.REQUEST_BYTES``."""
 
-MOST_OPERATIONS = 100_000
-"""Operations of a checkout that wait for the writer at the most; more are dropped, and counted."""
+MOST_SHARED = 1_000
+"""Long statements that are known, so that one that is sent again takes no room."""
+
+_ROOM = 32
+"""Operations that a checkout gets room for at once."""
 
 _SITED = (OperationKind.STATEMENT, OperationKind.FETCH, OperationKind.COMMIT)
 """Operations whose site is taken: those that the application asks for in so many words."""
@@ -72,15 +81,15 @@ class Recorder:
     def __init__(
         self,
         directory: Path,
-        most_buffered: int = MOST_BUFFERED,
+        most_waiting: int = MOST_WAITING,
         *,
         options: Options | None = None,
     ) -> None:
         # An application may change its working directory before there is a first fact.
         self.directory = directory.absolute()
-        self.most_buffered = most_buffered
+        self.most_waiting = most_waiting
         self.options = options or Options()
-        self.pools: list[PoolRecord] = []
+        self._has_pool = False
         self._reset()
         self._stopped = False
         # The hook cannot be taken back: it must not keep a stopped recorder alive.
@@ -88,7 +97,13 @@ class Recorder:
 
     def _reset(self) -> None:
         self.queue: deque[Record] = deque()
-        self.sites = Sites(self.options, self._learn_site)
+        # What the facts took that were ever recorded, up to where that may go before the writer
+        # says how much of it is on disk. Only differences count, so a sum that another thread
+        # overtakes does no harm. A limit of 0 has the first fact start the writer.
+        self._taken = 0
+        self._limit = 0
+        self._statements: dict[str, str] = {}
+        self.sites = Sites(self.options, self._learn_site, self.lose_site)
         self.learned: list[SiteRecord] = []
         self.open: dict[int, CheckoutRecord] = {}
         # Whole microseconds: instants are written as microseconds from here.
@@ -96,6 +111,7 @@ class Recorder:
         self.began_wall_ns = time_ns()
         self.dropped = 0
         self.errors = 0
+        self.descriptors = Descriptors()
         self._thread = _Thread()
         self._starting = threading.Lock()
         self._writer: Writer | None = None
@@ -111,14 +127,13 @@ class Recorder:
         self._reset()
 
     def pool(self, record: PoolRecord) -> PoolRecord:
-        """Announce a pool; it is written when a fact is, and first in every file."""
-        self.pools.append(record)
-        self.queue.append(record)
+        """Announce a pool; it is written before the first checkout that names it."""
+        self._has_pool = True
         return record
 
     def request(self, record: RequestRecord) -> RequestRecord:
         """Record a request from now on; before there is a pool, once it asks for a connection."""
-        if self.pools:
+        if self._has_pool:
             self._put_request(record)
         return record
 
@@ -140,7 +155,8 @@ class Recorder:
         if handled is not None:
             record.handled = id(handled)
         self.open[record.id] = record
-        self._put(record)
+        if not self._put(record, CHECKOUT_BYTES):
+            record.room = -1
         return record
 
     def grant(self, checkout: CheckoutRecord, connection: int) -> None:
@@ -175,25 +191,40 @@ class Recorder:
     ) -> OperationRecord | None:
         """Record an operation from now on; ``cause`` says why a rollback or reset is.
 
-        ``None`` if it is inside another, of which it is a part, or if the checkout is over: what
-        was detached from its pool goes on.
+        ``None`` if it is inside another, of which it is a part, if the checkout is over (what was
+        detached from its pool goes on), or if there is no room for it.
         """
         if checkout.operation is not None or checkout.returned_ns is not None:
             return None
-        if len(checkout.operations) >= MOST_OPERATIONS:
-            self.dropped += 1
+        if len(checkout.operations) >= checkout.room and not self._extend(checkout):
             return None
+        if statement is not None and len(statement) > SHORT_STATEMENT:
+            statement = self._shared(statement)
+            if statement is None:
+                return None
         sited = cause is _ASKED or kind in _SITED
         site = self.sites.here(sys._getframe(1)) if sited else None
-        record = OperationRecord(checkout, kind, statement, site)
-        record.cause = cause
+        record = OperationRecord(checkout, kind, statement, site, cause)
         checkout.operation = record
         checkout.operations.append(record)
         return record
 
     def sample(self, record: SampleRecord) -> None:
         """Record what the owner of a checkout is doing from now on."""
-        self._put(record)
+        self._put(record, SAMPLE_BYTES)
+
+    @property
+    def taken(self) -> int:
+        """Bytes that all facts up to now took, written or not: see ``free``."""
+        return self._taken
+
+    def free(self, taken: int, kept: int) -> None:
+        """All is on disk that was ``taken`` at an earlier moment, and ``kept`` is unfinished."""
+        self._limit = 0 if self._stopped else taken + self.most_waiting - kept
+
+    def lose_site(self) -> None:
+        """Count a fact that has no site because there are too many of them."""
+        self.dropped += 1
 
     def failed(self) -> None:
         """Count an exception inside poolhog, and tell the first."""
@@ -213,6 +244,7 @@ class Recorder:
         """Write what is left and close the file; nothing is recorded afterwards."""
         self._stopped = True
         with self._starting:
+            self._limit = 0
             if self._sampler is not None:
                 self._sampler.stop()
             if self._writer is not None:
@@ -220,22 +252,57 @@ class Recorder:
 
     def _put_request(self, record: RequestRecord) -> None:
         record.queued = True
-        self._put(record)
+        self._put(record, REQUEST_BYTES + record.path.__sizeof__())
 
-    def _put(self, record: Record) -> None:
-        if self._stopped:
-            return
-        if len(self.queue) >= self.most_buffered:
-            self.dropped += 1
-            return
+    def _put(self, record: Record, size: int) -> bool:
+        """Hand a record to the writer, if there is room for it."""
+        self._taken = taken = self._taken + size
+        if taken > self._limit and not self._has_room():
+            return False
         self.queue.append(record)
+        return True
+
+    def _has_room(self) -> bool:
+        """Whether what is past the limit is recorded all the same: there was no fact before it."""
         if self._writer is None:
             self._start()
+        if self._stopped:
+            return False
+        # Without a thread, facts wait for one that starts.
+        if self._taken <= (self._limit or self.most_waiting):
+            return True
+        self.dropped += 1
+        return False
+
+    def _extend(self, checkout: CheckoutRecord) -> bool:
+        """Give a checkout room for more operations, if there is any."""
+        if checkout.room < 0:
+            return False
+        self._taken += _ROOM * OPERATION_BYTES
+        if self._taken > self._limit and not self._has_room():
+            return False
+        checkout.room += _ROOM
+        return True
+
+    def _shared(self, statement: str) -> str | None:
+        """What is kept of a long statement, in one object for all that send it."""
+        kept = statement[STATEMENT]
+        known = self._statements.get(kept)
+        if known is not None:
+            return known
+        self._taken += kept.__sizeof__()
+        if self._taken > self._limit and not self._has_room():
+            return None
+        if len(self._statements) >= MOST_SHARED:
+            self._statements.clear()
+        self._statements[kept] = kept
+        return kept
 
     def _learn_site(self, record: SiteRecord) -> None:
         # Never dropped: there is a limit to them, and what is dropped once would be missing.
-        self.learned.append(record)
-        self.queue.append(record)
+        if not self._stopped:
+            self.learned.append(record)
+            self.queue.append(record)
 
     def _start(self) -> None:
         # Who comes second does not wait: it may be a signal handler, in the midst of the first.
@@ -250,13 +317,27 @@ class Recorder:
             self._starting.release()
 
     def _start_threads(self) -> None:
+        try:
+            self.descriptors.take()
+        except TooFewDescriptorsError as error:
+            self._refuse(str(error))
+            return
         writer = Writer(self)
         writer.start()
         self._writer = writer
+        self._limit = self.most_waiting
         if self.options.sampling_interval_s > 0:
             sampler = Sampler(self, self.options.sampling_interval_s)
             sampler.start()
             self._sampler = sampler
+
+    def _refuse(self, reason: str) -> None:
+        """Record nothing, and say why."""
+        self._stopped = True
+        self.queue.clear()
+        # An application's handler of what is logged may raise.
+        with contextlib.suppress(Exception):
+            logger.warning(reason)
 
 
 class _Thread(threading.local):

@@ -14,11 +14,20 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from poolhog.model import OperationKind, Outcome
+from poolhog.recording.lengths import (
+    LONGEST_NAME,
+    LONGEST_PATH,
+    LONGEST_SOURCE,
+    NAME,
+    PATH,
+    SHORT_STATEMENT,
+    shortened,
+)
 
 if TYPE_CHECKING:
     import asyncio
     import weakref
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from types import CodeType
 
     from poolhog.model import Activity, Cause
@@ -29,21 +38,34 @@ _ids = itertools.count(1)
 OPERATIONS_PER_ROW = 100
 """Operations in the row of a checkout; of more, the earlier ones go into rows of their own."""
 
+MOST_IN_ROW = 2 * OPERATIONS_PER_ROW
+"""Operations of a checkout that are written anew while it goes on."""
+
 MOST_STAGES = 100
 """Stages of a request that are kept, the first ones: a websocket may open sessions for days, and
 while it lasts, all of its stages are looked at again and again."""
+
+REQUEST_BYTES = 1_300
+CHECKOUT_BYTES = 1_500
+OPERATION_BYTES = 200
+SAMPLE_BYTES = 300
+STAGE_BYTES = 200
+"""What a record takes in memory until it is written, with what belongs to it alone: a request with
+six stages, a checkout with ``FIRST_ROOM`` operations, an operation with a short statement."""
+
+FIRST_ROOM = 5
+"""Operations that a checkout has room for from the start."""
+
+_ROWS_LEARNT = 5
+"""Rows of earlier operations whose statements are looked up together."""
 
 Row = tuple[Any, ...]
 
 
 class Texts(Protocol):
-    """Where a record learns the numbers of its texts, and from where instants are counted.
-
-    ``has_source`` says whether the text of lines of code is wanted.
-    """
+    """Where a record learns the numbers of its texts, and from where instants are counted."""
 
     began_ns: int
-    has_source: bool
 
     @property
     def numbers(self) -> Mapping[str, int]:
@@ -52,6 +74,12 @@ class Texts(Protocol):
     @property
     def statements(self) -> Mapping[str, int]:
         """The row of every statement, without its literals."""
+
+    def source_of(self, site: SiteRecord) -> str:
+        """The text of a site's line, if it is wanted."""
+
+    def learn(self, operations: Iterable[OperationRecord]) -> None:
+        """Look up the statements of many operations at once."""
 
 
 class Record:
@@ -80,7 +108,10 @@ class Record:
 class PoolRecord(Record):
     """A connection pool of this process."""
 
-    __slots__ = ("connections", "kind", "library", "max_overflow", "name", "size", "timeout_s")
+    __slots__ = (
+        *("__weakref__", "connections", "file", "kind", "library", "max_overflow", "name", "size"),
+        "timeout_s",
+    )
     table = "pools"
 
     def __init__(
@@ -96,9 +127,12 @@ class PoolRecord(Record):
         self.id = next(_ids)
         self.written = None
         self.checksum = 0
+        # Not of the row: the trace file that it was written into, with the first checkout that
+        # names it. Nothing keeps a pool that is gone.
+        self.file: object = None
         self.library = library
-        self.kind = kind
-        self.name = name
+        self.kind = shortened(kind, LONGEST_NAME)
+        self.name = shortened(name, LONGEST_NAME)
         self.size = size
         self.max_overflow = max_overflow
         self.timeout_s = None if timeout_s is None else float(timeout_s)
@@ -145,16 +179,17 @@ class SiteRecord(Record):
     @property
     def source(self) -> str:
         """The text of the line, as it is on disk when it is first asked for."""
-        return linecache.getline(self.code.co_filename, self.line).strip()
+        line = linecache.getline(self.code.co_filename, self.line).strip()
+        return shortened(line, LONGEST_SOURCE)
 
     def row(self, texts: Texts) -> Row:
         return (
             self.id,
             self.caller.id if self.caller is not None else None,
-            self.code.co_filename,
+            shortened(self.code.co_filename, LONGEST_PATH),
             self.line,
-            self.code.co_qualname,
-            self.source if texts.has_source else "",
+            shortened(self.code.co_qualname, LONGEST_PATH),
+            texts.source_of(self),
             int(self.is_application),
         )
 
@@ -176,8 +211,8 @@ class RequestRecord(Record):
         self.queued = False
         self.mounted = ""
         self.kind = kind
-        self.method = method
-        self.path = path
+        self.method = method[NAME]
+        self.path = path[PATH]
         self.route: str | None = None
         self.status: int | None = None
         self.error: str | None = None
@@ -190,7 +225,7 @@ class RequestRecord(Record):
     def end(self, error: BaseException | None = None) -> None:
         """The application returned, or let an exception out."""
         if error is not None:
-            self.error = type(error).__name__
+            self.error = type(error).__name__[NAME]
         self.ended_ns = monotonic_ns()
 
     @property
@@ -203,11 +238,11 @@ class RequestRecord(Record):
         return (
             self.id,
             numbers[self.kind],
-            numbers[self.method],
-            numbers[self.route] if self.route is not None else None,
-            self.path,
+            numbers[shortened(self.method, LONGEST_NAME)],
+            numbers[shortened(self.route, LONGEST_PATH)] if self.route is not None else None,
+            shortened(self.path, LONGEST_PATH),
             _status(self.status),
-            numbers[self.error] if self.error is not None else None,
+            numbers[shortened(self.error, LONGEST_NAME)] if self.error is not None else None,
             started_us - texts.began_ns // 1000,
             _since(started_us, self.responding_ns),
             _since(started_us, self.responded_ns),
@@ -272,6 +307,7 @@ class CheckoutRecord(Record):
             "pool",
             "request",
             "returned_ns",
+            "room",
             "sample",
             "site",
         ),
@@ -287,11 +323,13 @@ class CheckoutRecord(Record):
         self.checksum = 0
         self.pool = pool
         self.request = request
-        self.owner = owner
+        self.owner = owner[NAME]
         self.site = site
         self.connection: int | None = None
         self.operation: OperationRecord | None = None
         self.operations: list[OperationRecord] = []
+        # Operations that it may have at once, which are paid for; -1 if it was dropped itself.
+        self.room = FIRST_ROOM
         # Rows of earlier operations: those that were committed, and those that are being written.
         self.earlier = 0
         self.parting = 0
@@ -346,6 +384,8 @@ class CheckoutRecord(Record):
         rows = []
         for number in range(self.parting):
             first = number * OPERATIONS_PER_ROW
+            if number % _ROWS_LEARNT == 0:
+                texts.learn(self.operations[first : first + _ROWS_LEARNT * OPERATIONS_PER_ROW])
             some = self.operations[first : first + OPERATIONS_PER_ROW]
             packed = _packed([o.packed(self.asked_ns // 1000, texts) for o in some])
             rows.append((self.id, self.earlier + number, packed))
@@ -353,26 +393,34 @@ class CheckoutRecord(Record):
 
     def forget(self) -> None:
         """The ``earlier_rows`` were committed."""
-        del self.operations[: self.parting * OPERATIONS_PER_ROW]
+        written = self.parting * OPERATIONS_PER_ROW
+        del self.operations[:written]
+        self.room -= written
         self.earlier += self.parting
         self.parting = 0
 
     def row(self, texts: Texts) -> Row:
         asked_us = self.asked_ns // 1000
-        # Those that are not in rows of their own.
-        operations = self.operations[self.parting * OPERATIONS_PER_ROW :]
+        # What comes last is asked first: a row never says that something came back unlent.
+        returned = _since(asked_us, self.returned_ns)
+        gave_up = _since(asked_us, self.gave_up_ns)
+        granted = _since(asked_us, self.granted_ns)
+        # Those that are not in rows of their own. What comes while these are made waits for the
+        # next time: otherwise a busy checkout would have ever longer rows, and take ever longer.
+        first = self.parting * OPERATIONS_PER_ROW
+        operations = self.operations[first : first + MOST_IN_ROW]
         return (
             self.id,
             self.pool.id,
             self.request.id if self.request is not None else None,
-            self.owner,
+            shortened(self.owner, LONGEST_NAME),
             self.connection,
             self.site.id if self.site is not None else None,
             texts.numbers[self.outcome._value_],
             asked_us - texts.began_ns // 1000,
-            _since(asked_us, self.granted_ns),
-            _since(asked_us, self.gave_up_ns),
-            _since(asked_us, self.returned_ns),
+            granted,
+            gave_up,
+            returned,
             self.connecting_us or None,
             self.pinging_us or None,
             self.busy_us or None,
@@ -400,13 +448,14 @@ class OperationRecord:
         kind: OperationKind,
         statement: str | None,
         site: SiteRecord | None,
+        cause: Cause | None = None,
     ) -> None:
         self.checkout = checkout
         self.kind = kind
         self.statement = statement
         self.site = site
+        self.cause = cause
         self.error: str | None = None
-        self.cause: Cause | None = None
         self.ended_ns: int | None = None
         self.started_ns = monotonic_ns()
 
@@ -415,7 +464,7 @@ class OperationRecord:
         if self.ended_ns is not None:
             return
         if error is not None:
-            self.error = type(error).__name__
+            self.error = type(error).__name__[NAME]
         self.ended_ns = ended = monotonic_ns()
         checkout = self.checkout
         if checkout.operation is self:
@@ -447,7 +496,7 @@ class OperationRecord:
         numbered = (
             None if site is None else site.id,
             None if statement is None else texts.statements[statement],
-            None if error is None else numbers[error],
+            None if error is None else numbers[shortened(error, LONGEST_NAME)],
             None if cause is None else numbers[cause._value_],
         )
         told = ",".join("null" if number is None else str(number) for number in numbered)
@@ -496,6 +545,25 @@ class SampleRecord(Record):
 def _status(status: Any) -> int | None:
     """A status as the trace has it: an application may send anything."""
     return int(status) if isinstance(status, int) and 0 <= status < 2**31 else None
+
+
+def bytes_of(records: Iterable[Record]) -> int:
+    """What records take in memory, about; a statement that several operations share counts once."""
+    total = 0
+    statements: dict[int, int] = {}
+    for record in records:
+        if isinstance(record, CheckoutRecord):
+            operations = tuple(record.operations)
+            total += CHECKOUT_BYTES + max(len(operations) - FIRST_ROOM, 0) * OPERATION_BYTES
+            for operation in operations:
+                statement = operation.statement
+                if statement is not None and len(statement) > SHORT_STATEMENT:
+                    statements[id(statement)] = statement.__sizeof__()
+        elif isinstance(record, RequestRecord):
+            total += REQUEST_BYTES + record.path.__sizeof__() + len(record.stages) * STAGE_BYTES
+        else:
+            total += SAMPLE_BYTES
+    return total + sum(statements.values())
 
 
 def _since(start_us: int, instant_ns: int | None) -> int | None:

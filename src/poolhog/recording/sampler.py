@@ -60,7 +60,8 @@ class Sampler(threading.Thread):
 
     def run(self) -> None:
         """Look at every tick, as long as there is anything to look at."""
-        interpreter_addresses()
+        with self._recorder.descriptors.lent():
+            interpreter_addresses()
         watched: list[CheckoutRecord] = []
         interval_s = self._interval_s
         while not self._stopping:
@@ -87,7 +88,8 @@ class Sampler(threading.Thread):
     def _is_over(self, checkout: CheckoutRecord) -> bool:
         if checkout.done:
             _close(checkout)
-        return checkout.done
+        # One that was dropped has nothing that a sample could belong to.
+        return checkout.done or checkout.room < 0
 
     def _look(self, watched: list[CheckoutRecord]) -> None:
         self._owners.begin()
@@ -108,23 +110,29 @@ class Sampler(threading.Thread):
         if checkout.operation is not None:
             _close(checkout)
             return
+        unseen = self._recorder.sites.unseen
         seen = self._owners.look(checkout)
+        is_unseen = self._recorder.sites.unseen > unseen
         # An operation may have begun meanwhile: then it is not known what was seen.
         if gap == _operations_begun(checkout) and not checkout.done:
-            self._note(checkout, (gap, *seen), now_ns)
+            is_new = self._note(checkout, (gap, *seen), now_ns)
+            if is_new and is_unseen and seen[1] is None:
+                self._recorder.lose_site()
 
     def _note(
         self, checkout: CheckoutRecord, seen: tuple[int, Activity, SiteRecord | None], now_ns: int
-    ) -> None:
+    ) -> bool:
+        """Record what was seen; whether that is something new."""
         sample = checkout.sample
         if sample is not None and checkout.looks == seen:
             sample.seen_ns = now_ns
-            return
+            return False
         _close(checkout)
         _, activity, site = seen
         checkout.looks = seen
         checkout.sample = SampleRecord(checkout, activity, site, now_ns)
         self._recorder.sample(checkout.sample)
+        return True
 
 
 def _operations_begun(checkout: CheckoutRecord) -> int:

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 MOST_SITES = 50_000
 """Sites that are remembered; code that makes code for ever would otherwise fill the memory."""
 
+MOST_FILES = 10_000
+"""Names of files whose rank is remembered: code that is made may have a name of its own each."""
+
 MOST_SAMPLED_SITES = 40_000
 """Sites after which those of samples are not: code that runs is somewhere else at every look, and
 must not leave statements without theirs."""
@@ -82,11 +85,18 @@ _ROOT = Rank.ROOT
 
 
 class Sites:
-    """The stacks of one process, each known by the record of its innermost frame."""
+    """The stacks of one process, each known by the record of its innermost frame.
 
-    def __init__(self, options: Options, announce: Callable[[SiteRecord], None]) -> None:
-        self._options = options
+    ``announce`` is called with every site that is new, and ``lose`` for every fact that gets none
+    because there are too many. Looks are not facts: ``unseen`` counts those that get none.
+    """
+
+    def __init__(
+        self, options: Options, announce: Callable[[SiteRecord], None], lose: Callable[[], None]
+    ) -> None:
+        self.unseen = 0
         self._announce = announce
+        self._lose = lose
         self._ranks = _Ranks(options)
         self._stacks: dict[tuple[int, ...], SiteRecord] = {}
         self._nodes: dict[tuple[int, int, int], SiteRecord] = {}
@@ -144,8 +154,10 @@ class Sites:
             codes.append(code)
             key += id(code), at
         known = self._stacks.get(tuple(key))
-        if known is None and len(self._nodes) < MOST_SAMPLED_SITES:
-            known = self._learn(codes, key)
+        if known is None and codes:
+            if len(self._nodes) < MOST_SAMPLED_SITES:
+                return self._learn(codes, key)
+            self.unseen += 1
         return known
 
     def places(self, thread: int) -> list[tuple[CodeType, int]]:
@@ -199,6 +211,7 @@ class Sites:
     def _learn(self, codes: Sequence[CodeType], key: Sequence[int]) -> SiteRecord | None:
         """Make the records of a stack that is new, from the outermost frame on."""
         if len(self._nodes) >= MOST_SITES:
+            self._lose()
             return None
         ranks = [self.rank(code.co_filename) for code in codes]
         own = Rank.APPLICATION if Rank.APPLICATION in ranks else Rank.LIBRARY
@@ -226,6 +239,8 @@ class _Ranks(dict[str, Rank]):
         self._options = options
 
     def __missing__(self, file: str) -> Rank:
+        if len(self) >= MOST_FILES:
+            self.clear()
         rank = self[file] = _rank(file, self._options)
         return rank
 

@@ -16,21 +16,22 @@ import sys
 import threading
 import time
 from importlib import metadata
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from poolhog.checksum import KEY, MODULUS, row_checksum
 from poolhog.recording.arguments import without_secrets
 from poolhog.recording.attach.directory import make_private
-from poolhog.recording.records import OPERATIONS_PER_ROW, CheckoutRecord
+from poolhog.recording.descriptors import OF_FILE, TAKEN
+from poolhog.recording.records import MOST_IN_ROW, CheckoutRecord, bytes_of
 from poolhog.recording.sql import kept_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Iterator
 
     from poolhog.recording.recorder import Recorder
-    from poolhog.recording.records import Record, Row
+    from poolhog.recording.records import OperationRecord, PoolRecord, Record, Row, SiteRecord
 
 SCHEMA_VERSION = 2
 COMMIT_INTERVAL_S = 0.1
@@ -45,8 +46,15 @@ its SQL makes a new text for each."""
 MOST_CHARACTERS = 10_000_000
 """The characters of the texts that are remembered, and of the statements."""
 
-MOST_IN_ROW = 2 * OPERATIONS_PER_ROW
-"""Operations of a checkout that are written anew while it goes on."""
+TEXTS_AT_ONCE = 400
+"""Texts of a query, of which an older SQLite takes no more than twice as many values."""
+
+RECORDS_AT_ONCE = 1_000
+"""Records of a transaction."""
+
+LOCKED_S = 0.1
+"""How long the writer waits for a file that somebody has locked; then it tries again later. At the
+end it may wait so long three times: to write what is left, to say so, and to fold the log."""
 
 ROWS_AT_ONCE = (64, 8, 1)
 """Rows of a statement. SQLite lets go of the interpreter for each, and under load the writer waits
@@ -107,6 +115,7 @@ class Writer(threading.Thread):
         self._finish()
         if self._file is not None:
             self._file.abandon()
+        self._recorder.descriptors.give_back()
 
     def stop(self) -> None:
         """Write what is left, and wait until it is on disk (5 seconds at the most)."""
@@ -132,16 +141,32 @@ class Writer(threading.Thread):
             self._file.finish(self._recorder)
 
     def _tick(self) -> None:
+        taken = self._recorder.taken
+        self._recorder.descriptors.hold()
         self._drain()
         if not self._pending and not self._silent_too_long():
             return
         try:
-            self._pending = self._writable().write(self._pending, self._recorder)
+            self._write(self._writable())
+            self._recorder.free(taken, bytes_of(self._pending))
             self._committed_ns = time.monotonic_ns()
             self._failed = False
         except Exception:  # a full disk or a lost folder must not end the thread
             self._failed = True
             self._recorder.failed()
+
+    def _write(self, file: TraceFile) -> None:
+        """Commit what is pending, some at a time: an attempt in vain costs no more than these."""
+        unfinished: list[Record] = []
+        try:
+            while True:
+                some = self._pending[:RECORDS_AT_ONCE]
+                unfinished += file.write(some, self._recorder)
+                del self._pending[:RECORDS_AT_ONCE]
+                if not self._pending:
+                    break
+        finally:
+            self._pending[:0] = unfinished
 
     def _writable(self) -> TraceFile:
         """The file, or a new one if there is none or somebody deleted it."""
@@ -154,8 +179,8 @@ class Writer(threading.Thread):
                 "the trace was deleted while it was written: beginning a new one"
             )
         self._file = TraceFile(self._recorder)
-        # Every checkout names its pool, and whatever is unfinished goes on in the new file.
-        self._pending[:0] = [*self._recorder.pools, *self._recorder.learned]
+        # Whatever is unfinished goes on in the new file.
+        self._pending[:0] = self._recorder.learned
         for record in self._pending:
             record.written = None
             record.checksum = 0
@@ -168,8 +193,7 @@ class Writer(threading.Thread):
 
     def _drain(self) -> None:
         queue = self._recorder.queue
-        room = self._recorder.most_buffered - len(self._pending)
-        self._pending.extend(queue.popleft() for _ in range(min(len(queue), room)))
+        self._pending.extend(queue.popleft() for _ in range(len(queue)))
 
 
 class _Rows(dict[str, int]):
@@ -203,15 +227,37 @@ class _Numbers(_Rows):
         self._database = database
         self.checksum = 0
 
+    def learn(self, texts: Iterable[str]) -> None:
+        """Look up many at once: for each query, the interpreter may have to be waited for."""
+        new = list({_encodable(text) for text in texts if text not in self})
+        for first in range(0, len(new), TEXTS_AT_ONCE):
+            some = new[first : first + TEXTS_AT_ONCE]
+            marks = ",".join("?" * len(some))
+            query = f"SELECT text, id FROM texts WHERE text IN ({marks})"  # noqa: S608 - only marks
+            known = dict(self._database.execute(query, some).fetchall())
+            added = self._add([text for text in some if text not in known])
+            for text, number in chain(known.items(), added):
+                self.remember(text, number)
+
+    def _add(self, texts: list[str]) -> list[tuple[str, int]]:
+        """Write rows of texts that have none."""
+        if not texts:
+            return []
+        query = "SELECT coalesce(max(id), 0) FROM texts"
+        ((last,),) = self._database.execute(query).fetchall()
+        added = list(zip(texts, count(last + 1), strict=False))
+        rows = ",".join(["(?,?)"] * len(added))
+        insert = f"INSERT INTO texts (text, id) VALUES {rows}"  # noqa: S608 - only marks
+        self._database.execute(insert, list(chain.from_iterable(added)))
+        self.checksum += sum(row_checksum((number, text)) for text, number in added)
+        return added
+
     def __missing__(self, text: str) -> int:
-        kept = text.encode("utf-8", "replace").decode()
-        found = self._database.execute("SELECT id FROM texts WHERE text = ?", [kept]).fetchone()
-        if found is None:
-            cursor = self._database.execute("INSERT INTO texts (text) VALUES (?)", [kept])
-            found = (cursor.lastrowid,)
-            self.checksum += row_checksum((cursor.lastrowid, kept))
-        number = int(found[0])
-        self.remember(text, number)
+        kept = _encodable(text)
+        self.learn([kept])
+        number = self[kept]
+        if kept != text:
+            self.remember(text, number)
         return number
 
 
@@ -221,6 +267,13 @@ class _Statements(_Rows):
     def __init__(self, numbers: _Numbers) -> None:
         super().__init__()
         self._numbers = numbers
+
+    def learn(self, statements: Iterable[str]) -> None:
+        """Look up many at once."""
+        new = {sql: kept_of(sql) for sql in statements if sql not in self}
+        self._numbers.learn(new.values())
+        for sql, kept in new.items():
+            self.remember(sql, self._numbers[kept])
 
     def __missing__(self, sql: str) -> int:
         number = self._numbers[kept_of(sql)]
@@ -234,48 +287,80 @@ class TraceFile:
     def __init__(self, recorder: Recorder) -> None:
         make_private(recorder.directory)
         self.began_ns = recorder.began_ns
-        self.has_source = recorder.options.source
-        self._path = _new_file(recorder.directory)
-        self._database = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
-        self.numbers = _Numbers(self._database)
-        self.statements = _Statements(self.numbers)
+        self._has_source = recorder.options.source
+        self._descriptors = recorder.descriptors
         # Of what was committed: the sum of all rows but those of meta, and these.
         self._checksum = 0
         self._meta: dict[str, str] = {}
-        try:
-            self._describe(recorder)
-        except BaseException:
-            # The next attempt makes another: a full disk must not be littered with empty ones.
-            self.abandon()
-            self._path.unlink(missing_ok=True)
-            raise
+        with self._descriptors.lent():
+            schema = _SCHEMA.read_text(encoding="utf-8")
+            description = _description(recorder)
+        with self._descriptors.lent(TAKEN):
+            self._path = _new_file(recorder.directory)
+            self._database = sqlite3.connect(
+                self._path, timeout=LOCKED_S, check_same_thread=False, isolation_level=None
+            )
+            self.numbers = _Numbers(self._database)
+            self.statements = _Statements(self.numbers)
+            try:
+                self._describe(schema, description)
+                self._descriptors.of_files = OF_FILE
+            except BaseException:
+                # The next attempt makes another: a full disk must not be littered with empty ones.
+                self.abandon()
+                self._path.unlink(missing_ok=True)
+                raise
 
-    def write(self, records: Iterable[Record], recorder: Recorder) -> list[Record]:
-        """Commit the rows that are new or changed, or none; returns the records that may change."""
+    def source_of(self, site: SiteRecord) -> str:
+        """The text of a site's line, if it is wanted."""
+        if not self._has_source:
+            return ""
+        with self._descriptors.lent():
+            return site.source
+
+    def learn(self, operations: Iterable[OperationRecord]) -> None:
+        """Look up the statements of many operations at once."""
+        self.statements.learn(o.statement for o in operations if o.statement is not None)
+
+    def write(self, records: Collection[Record], recorder: Recorder) -> list[Record]:
+        """Commit the rows that are new or changed, or none; returns the records that may change.
+
+        A pool is written with the first checkout that names it.
+        """
         rows: dict[str, list[Row]] = {}
         changed: dict[Record, tuple[Row, int]] = {}
         unfinished = []
         parted = []
+        pools: dict[int, PoolRecord] = {}
         checksum = self._checksum
         self.numbers.checksum = 0
-        self._database.execute("BEGIN")
+        # If somebody has locked the file, this fails before all is put into rows.
+        self._database.execute("BEGIN IMMEDIATE")
         try:
+            self.learn(_latest_operations(records))
             for record in records:
                 # Asked before the row is taken: what is done by now does not change any more.
                 if not record.done:
                     unfinished.append(record)
-                if isinstance(record, CheckoutRecord) and len(record.operations) > MOST_IN_ROW:
-                    earlier = record.earlier_rows(self)
-                    rows.setdefault("packed_operations", []).extend(earlier)
-                    checksum += sum(map(row_checksum, earlier))
-                    parted.append(record)
+                if isinstance(record, CheckoutRecord):
+                    if record.pool.file is not self:
+                        pools[record.pool.id] = record.pool
+                    if len(record.operations) > MOST_IN_ROW:
+                        earlier = record.earlier_rows(self)
+                        rows.setdefault("packed_operations", []).extend(earlier)
+                        checksum += sum(map(row_checksum, earlier))
+                        parted.append(record)
                 row, row_sum = self._row(record, recorder)
-                # A pool or a site may come twice when a file is begun.
+                # A site may come twice when a file is begun.
                 written, written_sum = changed.get(record, (record.written, record.checksum))
                 if row is not None and row != written:
                     rows.setdefault(record.table, []).append(row)
                     changed[record] = row, row_sum
                     checksum += row_sum - written_sum
+            for pool in pools.values():
+                row, row_sum = _with_checksum(pool.row(self))
+                rows.setdefault(pool.table, []).append(row)
+                checksum += row_sum
             for table, new in rows.items():
                 self._replace(table, new)
             checksum += self.numbers.checksum
@@ -292,6 +377,8 @@ class TraceFile:
             record.written, record.checksum = row, row_sum
         for checkout in parted:
             checkout.forget()
+        for pool in pools.values():
+            pool.file = self
         return unfinished
 
     def exists(self) -> bool:
@@ -302,6 +389,8 @@ class TraceFile:
         """Close the file as it is."""
         with contextlib.suppress(sqlite3.Error):
             self._database.close()
+        self._descriptors.of_files = 0
+        self._descriptors.hold()
 
     def _forget_texts(self) -> None:
         self.numbers.forget()
@@ -316,15 +405,17 @@ class TraceFile:
         except sqlite3.Error:
             recorder.failed()
 
-    def _describe(self, recorder: Recorder) -> None:
+    def _describe(self, schema: str, description: dict[str, str]) -> None:
         # Half of SQLite's own: most files are small, and each table begins with a page.
         self._database.execute("PRAGMA page_size = 2048")
         self._database.execute("PRAGMA journal_mode = WAL")
+        # No file that comes and goes while rows are written.
+        self._database.execute("PRAGMA temp_store = MEMORY")
         self._database.execute("PRAGMA synchronous = NORMAL")
         self._database.execute("BEGIN")
-        for statement in _SCHEMA.read_text(encoding="utf-8").split(";\n"):
+        for statement in schema.split(";\n"):
             self._database.execute(statement)
-        self._meta = self._tell(_description(recorder), 0)
+        self._meta = self._tell(description, 0)
         self._database.execute("COMMIT")
 
     def _row(self, record: Record, recorder: Recorder) -> tuple[Row | None, int]:
@@ -333,12 +424,7 @@ class TraceFile:
         If it makes none, they are what they were, so that it does not stop others.
         """
         try:
-            row = record.row(self)
-            try:
-                return row, row_checksum(row)
-            except (TypeError, UnicodeEncodeError):
-                row = _storable(row)
-                return row, row_checksum(row)
+            return _with_checksum(record.row(self))
         except sqlite3.Error:
             raise
         except Exception:
@@ -427,14 +513,33 @@ def _version(distribution: str) -> str | None:
         return None
 
 
+def _latest_operations(records: Iterable[Record]) -> Iterator[OperationRecord]:
+    """The operations that are in their checkouts' rows."""
+    for record in records:
+        if isinstance(record, CheckoutRecord):
+            yield from record.operations[-MOST_IN_ROW:]
+
+
+def _encodable(text: str) -> str:
+    """The text, with question marks for lone surrogates."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _with_checksum(row: Row) -> tuple[Row, int]:
+    """The row as it can be stored, and its checksum."""
+    try:
+        return row, row_checksum(row)
+    except (TypeError, UnicodeEncodeError):
+        row = _storable(row)
+        return row, row_checksum(row)
+
+
 def _storable(row: Row) -> Row:
     """The row with text for what SQLite does not take; lone surrogates become question marks.
 
     An application can get those from a hostile client.
     """
     return tuple(
-        value
-        if value is None or isinstance(value, int | float)
-        else str(value).encode("utf-8", "replace").decode()
+        value if value is None or isinstance(value, int | float) else _encodable(str(value))
         for value in row
     )
