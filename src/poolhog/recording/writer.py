@@ -212,16 +212,32 @@ class _Numbers(_Rows):
 
 
 class _Statements(_Rows):
-    """The rows of statements, by their text as it was sent; it is kept without its literals."""
+    """The rows of statements of a dialect, by their text as it was sent.
+
+    It is kept without its literals, which depend on the dialect.
+    """
+
+    def __init__(self, numbers: _Numbers, dialect: str | None) -> None:
+        super().__init__()
+        self._numbers = numbers
+        self._dialect = dialect
+
+    def __missing__(self, sql: str) -> int:
+        number = self._numbers[kept_of(sql, self._dialect)]
+        self.remember(sql, number)
+        return number
+
+
+class _Dialects(dict[str | None, _Statements]):
+    """The rows of statements by their dialect."""
 
     def __init__(self, numbers: _Numbers) -> None:
         super().__init__()
         self._numbers = numbers
 
-    def __missing__(self, sql: str) -> int:
-        number = self._numbers[kept_of(sql)]
-        self.remember(sql, number)
-        return number
+    def __missing__(self, dialect: str | None) -> _Statements:
+        statements = self[dialect] = _Statements(self._numbers, dialect)
+        return statements
 
 
 class TraceFile:
@@ -234,7 +250,7 @@ class TraceFile:
         self._path = _new_file(recorder.directory)
         self._database = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
         self.numbers = _Numbers(self._database)
-        self.statements = _Statements(self.numbers)
+        self.statements = _Dialects(self.numbers)
         try:
             self._describe(recorder)
         except BaseException:
@@ -290,7 +306,7 @@ class TraceFile:
 
     def _forget_texts(self) -> None:
         self.numbers.forget()
-        self.statements.forget()
+        self.statements.clear()
 
     def finish(self, recorder: Recorder) -> None:
         """Say that nothing is missing, and fold the log into the file."""
