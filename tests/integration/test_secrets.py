@@ -1,10 +1,13 @@
-"""What a trace's bytes hold of the literals that real databases were sent."""
+"""What a trace's bytes hold of literals that databases were sent, and of command lines."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sqlite3
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -143,6 +146,41 @@ def test_no_literal_of_a_statement_is_on_disk(
     assert any("SELECT ?" in (statement or "") for statement in statements)
     if kept is not None:
         assert any(kept in (statement or "") for statement in statements)
+
+
+CODE = """
+import poolhog, sqlalchemy, sys
+poolhog.install(sys.argv[-1], include=["*"])
+engine = sqlalchemy.create_engine("sqlite://")
+with engine.connect() as connection: connection.execute(sqlalchemy.text("SELECT 1")); "SECRET"
+"""
+
+
+@pytest.mark.parametrize("begin", [["-c", CODE.replace("SECRET", MARK)], ["-m", "app"], ["app.py"]])
+def test_no_secret_of_the_command_line_or_the_environment_is_on_disk(
+    begin: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "app.py").write_text(CODE, encoding="utf-8")
+    words = [
+        *("--workers", "4", f"--url=postgresql://ada:{MARK}@db/x", "--api-key", f"-{MARK}"),
+        *(
+            f"-p{MARK}",
+            "-H",
+            f"Authorization: Bearer {MARK}",
+            f"TOKEN={MARK}",
+            f"x?password={MARK}",
+        ),
+    ]
+    environ = {"PYTHONPATH": os.pathsep.join(sys.path), "DATABASE_URL": f"postgresql://a:{MARK}@db"}
+    command = [sys.executable, *begin, *words, "trace"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, **environ}, capture_output=True, check=True
+    )
+    trace = tmp_path / "trace"
+    assert MARK.encode() not in content(trace) + done.stdout + done.stderr
+    (process,) = poolhog.open_trace(trace).processes
+    masked = "--workers 4 --url=postgresql://*** --api-key *** -p*** -H *** TOKEN=*** *** ***"
+    assert " ".join(process.argv[2:]) == masked
 
 
 def content(trace: Path) -> bytes:

@@ -20,7 +20,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from poolhog.recording.arguments import without_secrets
+from poolhog.recording.arguments import kept_arguments
 from poolhog.recording.attach.directory import make_private
 from poolhog.recording.records import OPERATIONS_PER_ROW, CheckoutRecord
 from poolhog.recording.sql import kept_of
@@ -378,7 +378,7 @@ def _description(recorder: Recorder) -> dict[str, str]:
         "pid": str(os.getpid()),
         "parent_pid": str(os.getppid()),
         # An interpreter inside of another program has none.
-        "argv": json.dumps(without_secrets([sys.executable, *getattr(sys, "argv", ())])),
+        "argv": json.dumps([sys.executable, *kept_arguments(getattr(sys, "argv", ()))]),
         "wall_ns": str(recorder.began_wall_ns),
         "monotonic_ns": str(recorder.began_ns),
         "sampling_interval_s": str(recorder.options.sampling_interval_s),
