@@ -89,6 +89,7 @@ class Service:
             size=CONNECTIONS,
             max_overflow=0,
             timeout_s=TIMEOUT_NS / 1e9,
+            dialect="postgresql",
         )
         self.free = [(self.now_ns, number) for number in range(1, CONNECTIONS + 1)]
         self.sites = {route: self.site(route) for route in ROUTES}

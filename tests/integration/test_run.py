@@ -389,7 +389,7 @@ subprocess.run([sys.executable, "script.py"], env={**broken, "POOLHOG_TRACE": ""
         (["./script"], "./script cannot be started: Exec format error"),
         ([sys.executable, "-I", "script.py"], "python -I cannot be recorded from outside"),
         ([sys.executable, "-bsE", "script.py"], "python -E cannot be recorded from outside"),
-        (["./isolated", "-x"], "script for python -I"),
+        (["./isolated", "--key", "hunter2"], f"poolhog run -- {sys.executable} isolated …"),
         (["./split"], "script for python -S"),
     ],
 )

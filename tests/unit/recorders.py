@@ -18,7 +18,13 @@ DEADLINE_S = 20.0
 
 def pool_record(name: str = "main") -> PoolRecord:
     return PoolRecord(
-        library="sqlalchemy", kind="QueuePool", name=name, size=5, max_overflow=0, timeout_s=30.0
+        library="sqlalchemy",
+        kind="QueuePool",
+        name=name,
+        size=5,
+        max_overflow=0,
+        timeout_s=30.0,
+        dialect="postgresql",
     )
 
 

@@ -18,6 +18,7 @@ from recorders import eventually, meta, pool_record, request_record, rows, the_f
 import poolhog
 from poolhog.model import Cause, OperationKind, Outcome
 from poolhog.recording import sites, writer
+from poolhog.recording.arguments import kept_arguments
 from poolhog.recording.recorder import Recorder, current_request
 from poolhog.recording.records import (
     CHECKOUT_BYTES,
@@ -635,7 +636,7 @@ def test_the_process_describes_itself(recorder: Recorder) -> None:
     found = meta(the_file(recorder.directory))
     assert found["schema_version"] == "2"
     assert float(found["sampling_interval_s"]) == recorder.options.sampling_interval_s
-    assert json.loads(found["argv"]) == [sys.executable, *sys.argv]
+    assert json.loads(found["argv"]) == [sys.executable, *kept_arguments(sys.argv)]
     assert "python" in json.loads(found["versions"])
     assert int(found["monotonic_ns"]) <= int(found["written_ns"])
     assert rows(the_file(recorder.directory), "SELECT count(*) FROM checkouts") == [(1,)]

@@ -30,7 +30,7 @@ class Texts:
 
     def __init__(self) -> None:
         self.numbers: dict[str, int] = defaultdict(lambda: len(self.numbers))
-        self.statements = self.numbers
+        self.statements: dict[str | None, dict[str, int]] = defaultdict(lambda: self.numbers)
 
     def source_of(self, site: SiteRecord) -> str:
         return site.source

@@ -202,4 +202,5 @@ def _describe(pool: Any) -> PoolRecord:
         size=pool.get_max_size(),
         max_overflow=0,
         timeout_s=None,
+        dialect="postgresql",
     )

@@ -163,4 +163,5 @@ def _describe(pool: Any) -> PoolRecord:
         # A pool that keeps no connections may have no limit.
         max_overflow=0 if pool.max_size else -1,
         timeout_s=pool.timeout,
+        dialect="postgresql",
     )

@@ -186,7 +186,8 @@ def _gone(_: weakref.ref[Any]) -> None:
 def _describe(pool: Any) -> PoolRecord:
     size = getattr(pool, "size", None)
     dialect = getattr(pool, "_dialect", None)
-    driver = f"{getattr(dialect, 'name', 'unknown')}+{getattr(dialect, 'driver', 'unknown')}"
+    dialect_name = getattr(dialect, "name", None)
+    driver = f"{dialect_name or 'unknown'}+{getattr(dialect, 'driver', 'unknown')}"
     return PoolRecord(
         library="sqlalchemy",
         kind=type(pool).__name__,
@@ -195,4 +196,5 @@ def _describe(pool: Any) -> PoolRecord:
         size=size() if callable(size) else size,
         max_overflow=getattr(pool, "_max_overflow", None),
         timeout_s=getattr(pool, "_timeout", None),
+        dialect=dialect_name,
     )

@@ -8,13 +8,11 @@ of none.
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING, Any
 
 from poolhog.model import OperationKind, Outcome
 from poolhog.probes.causes import cause_of
 from poolhog.probes.guard import recording
-from poolhog.recording.sql import kept_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,10 +42,6 @@ EXECUTE_METHODS = ("do_execute", "do_executemany", "do_execute_no_params")
 
 RESETS = {"reset_rollback": "ROLLBACK", "reset_commit": "COMMIT"}
 """What a pool sends when a connection comes back, by the name of its style."""
-
-
-_DOUBLE_QUOTING = frozenset(["mysql", "mariadb"])
-"""Databases to which what stands in double quotes is a string, and a ``#`` begins a comment."""
 
 
 def watch_operations(recorder: Recorder, patches: Patches) -> OperationProbe:
@@ -120,8 +114,6 @@ class OperationProbe:
         checkout = checkout_of(connection) if connection is not None else None
         if checkout is None:
             return None
-        if dialect.name in _DOUBLE_QUOTING:
-            statement = _without_double_quoted(statement)
         return self._recorder.operate(checkout, OperationKind.STATEMENT, statement)
 
     def wrap_first_fetch(self, setup: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -167,12 +159,6 @@ class OperationProbe:
     def _fetch(self, connection: Any) -> OperationRecord | None:
         checkout = checkout_of(connection)
         return self._recorder.operate(checkout, OperationKind.FETCH) if checkout else None
-
-
-@functools.lru_cache(maxsize=1000)
-def _without_double_quoted(statement: str) -> str:
-    """What the writer cannot know to be a literal, which it takes for a name."""
-    return kept_of(statement, is_double_quoted=True)
 
 
 def checkout_of(connection: Any) -> CheckoutRecord | None:

@@ -89,7 +89,11 @@ class Explainer:
         held_s = (now_ns - (checkout.granted_ns or now_ns)) / 1e9
         statements = (o.statement for o in reversed(checkout.operations) if o.statement is not None)
         statement = next(statements, None)
-        last = f"; last statement: {_quoted(statement)}" if statement is not None else ""
+        last = (
+            f"; last statement: {_quoted(statement, checkout.pool.dialect)}"
+            if statement is not None
+            else ""
+        )
         now = self._now(checkout, asking)
         return f"{_name(checkout)} held one for {held_s:.2f} s, {now}{last}"
 
@@ -150,7 +154,7 @@ def _capacity(pool: PoolRecord) -> str:
     return str(pool.size + pool.max_overflow)
 
 
-def _quoted(statement: str) -> str:
+def _quoted(statement: str, dialect: str | None) -> str:
     """The statement's beginning: a literal that is cut off is left out all the same."""
-    beginning = without_literals(statement[: 4 * LONGEST_STATEMENT])
+    beginning = without_literals(statement[: 4 * LONGEST_STATEMENT], dialect)
     return shortened(" ".join(beginning.split()), LONGEST_STATEMENT)

@@ -72,8 +72,8 @@ class Texts(Protocol):
         """The row of every text, which is written when it is first looked up."""
 
     @property
-    def statements(self) -> Mapping[str, int]:
-        """The row of every statement, without its literals."""
+    def statements(self) -> Mapping[str | None, Mapping[str, int]]:
+        """The row of every statement, without its literals, by the dialect and the text."""
 
     def source_of(self, site: SiteRecord) -> str:
         """The text of a site's line, if it is wanted."""
@@ -106,10 +106,14 @@ class Record:
 
 
 class PoolRecord(Record):
-    """A connection pool of this process."""
+    """A connection pool of this process.
+
+    ``dialect`` is the name of SQLAlchemy's for what its statements are in; ``None`` if unknown.
+    """
 
     __slots__ = (
-        *("__weakref__", "connections", "file", "kind", "library", "max_overflow", "name", "size"),
+        *("__weakref__", "connections", "dialect", "file", "kind", "library", "max_overflow"),
+        *("name", "size"),
         "timeout_s",
     )
     table = "pools"
@@ -123,6 +127,7 @@ class PoolRecord(Record):
         size: int | None,
         max_overflow: int | None,
         timeout_s: float | None,
+        dialect: str | None = None,
     ) -> None:
         self.id = next(_ids)
         self.written = None
@@ -136,6 +141,8 @@ class PoolRecord(Record):
         self.size = size
         self.max_overflow = max_overflow
         self.timeout_s = None if timeout_s is None else float(timeout_s)
+        # Not of the row: where literals are in a statement depends on it.
+        self.dialect = dialect
         self.connections = itertools.count(1)
 
     @property
@@ -179,6 +186,9 @@ class SiteRecord(Record):
     @property
     def source(self) -> str:
         """The text of the line, as it is on disk when it is first asked for."""
+        # What ``python -c`` runs is a part of the command line, which newer Pythons remember.
+        if self.code.co_filename == "<string>":
+            return ""
         line = linecache.getline(self.code.co_filename, self.line).strip()
         return shortened(line, LONGEST_SOURCE)
 
@@ -489,18 +499,21 @@ class OperationRecord:
             # Nearly all of them: written without a detour.
             if statement is not None:
                 at = "null" if site is None else site.id
-                return f"{packed},{duration},{at},{texts.statements[statement]}]"
+                return f"{packed},{duration},{at},{self._number(statement, texts)}]"
             if site is None:
                 return f"{packed}]" if ended_ns is None else f"{packed},{duration}]"
             return f"{packed},{duration},{site.id}]"
         numbered = (
             None if site is None else site.id,
-            None if statement is None else texts.statements[statement],
+            None if statement is None else self._number(statement, texts),
             None if error is None else numbers[shortened(error, LONGEST_NAME)],
             None if cause is None else numbers[cause._value_],
         )
         told = ",".join("null" if number is None else str(number) for number in numbered)
         return f"{packed},{duration},{told.removesuffix(',null')}]"
+
+    def _number(self, statement: str, texts: Texts) -> int:
+        return texts.statements[self.checkout.pool.dialect][statement]
 
 
 class SampleRecord(Record):

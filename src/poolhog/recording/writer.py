@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from poolhog.checksum import KEY, MODULUS, row_checksum
-from poolhog.recording.arguments import without_secrets
+from poolhog.recording.arguments import kept_arguments
 from poolhog.recording.attach.directory import make_private
 from poolhog.recording.descriptors import OF_FILE, TAKEN
 from poolhog.recording.records import MOST_IN_ROW, CheckoutRecord, bytes_of
@@ -262,23 +262,39 @@ class _Numbers(_Rows):
 
 
 class _Statements(_Rows):
-    """The rows of statements, by their text as it was sent; it is kept without its literals."""
+    """The rows of statements of a dialect, by their text as it was sent.
 
-    def __init__(self, numbers: _Numbers) -> None:
+    It is kept without its literals, which depend on the dialect.
+    """
+
+    def __init__(self, numbers: _Numbers, dialect: str | None) -> None:
         super().__init__()
         self._numbers = numbers
+        self._dialect = dialect
 
     def learn(self, statements: Iterable[str]) -> None:
         """Look up many at once."""
-        new = {sql: kept_of(sql) for sql in statements if sql not in self}
+        new = {sql: kept_of(sql, self._dialect) for sql in statements if sql not in self}
         self._numbers.learn(new.values())
         for sql, kept in new.items():
             self.remember(sql, self._numbers[kept])
 
     def __missing__(self, sql: str) -> int:
-        number = self._numbers[kept_of(sql)]
+        number = self._numbers[kept_of(sql, self._dialect)]
         self.remember(sql, number)
         return number
+
+
+class _Dialects(dict[str | None, _Statements]):
+    """The rows of statements by their dialect."""
+
+    def __init__(self, numbers: _Numbers) -> None:
+        super().__init__()
+        self._numbers = numbers
+
+    def __missing__(self, dialect: str | None) -> _Statements:
+        statements = self[dialect] = _Statements(self._numbers, dialect)
+        return statements
 
 
 class TraceFile:
@@ -301,7 +317,7 @@ class TraceFile:
                 self._path, timeout=LOCKED_S, check_same_thread=False, isolation_level=None
             )
             self.numbers = _Numbers(self._database)
-            self.statements = _Statements(self.numbers)
+            self.statements = _Dialects(self.numbers)
             try:
                 self._describe(schema, description)
                 self._descriptors.of_files = OF_FILE
@@ -320,7 +336,13 @@ class TraceFile:
 
     def learn(self, operations: Iterable[OperationRecord]) -> None:
         """Look up the statements of many operations at once."""
-        self.statements.learn(o.statement for o in operations if o.statement is not None)
+        sent: dict[str | None, set[str]] = {}
+        for operation in operations:
+            if operation.statement is not None:
+                dialect = operation.checkout.pool.dialect
+                sent.setdefault(dialect, set()).add(operation.statement)
+        for dialect, statements in sent.items():
+            self.statements[dialect].learn(statements)
 
     def write(self, records: Collection[Record], recorder: Recorder) -> list[Record]:
         """Commit the rows that are new or changed, or none; returns the records that may change.
@@ -394,7 +416,7 @@ class TraceFile:
 
     def _forget_texts(self) -> None:
         self.numbers.forget()
-        self.statements.forget()
+        self.statements.clear()
 
     def finish(self, recorder: Recorder) -> None:
         """Say that nothing is missing, and fold the log into the file."""
@@ -472,7 +494,7 @@ def _description(recorder: Recorder) -> dict[str, str]:
         "pid": str(os.getpid()),
         "parent_pid": str(os.getppid()),
         # An interpreter inside of another program has none.
-        "argv": json.dumps(without_secrets([sys.executable, *getattr(sys, "argv", ())])),
+        "argv": json.dumps([sys.executable, *kept_arguments(getattr(sys, "argv", ()))]),
         "wall_ns": str(recorder.began_wall_ns),
         "monotonic_ns": str(recorder.began_ns),
         "sampling_interval_s": str(recorder.options.sampling_interval_s),

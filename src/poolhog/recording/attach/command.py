@@ -33,7 +33,8 @@ def check_recordable(command: Sequence[str]) -> None:
     interpreter = _interpreter(program)
     option = _ignoring_option(Path(interpreter[0]).name, interpreter[1:]) if interpreter else None
     if option is not None:
-        plain = shlex.join([interpreter[0], str(program), *command[1:]])
+        # Not the arguments: they may hold secrets, and this may end up in a log.
+        plain = shlex.join([interpreter[0], str(program)]) + (" …" if command[1:] else "")
         raise PoolhogError(
             f"{program} is a script for python {option}, which cannot be recorded from outside: "
             f"name its interpreter, as in poolhog run -- {plain}"
