@@ -94,6 +94,7 @@ class Recorder:
         self.began_ns = monotonic_ns() // 1000 * 1000
         self.began_wall_ns = time_ns()
         self.dropped = 0
+        self.dropped_checkouts = 0
         self.errors = 0
         self._thread = _Thread()
         self._starting = threading.Lock()
@@ -225,6 +226,7 @@ class Recorder:
             return
         if len(self.queue) >= self.most_buffered:
             self.dropped += 1
+            self.dropped_checkouts += isinstance(record, CheckoutRecord)
             return
         self.queue.append(record)
         if self._writer is None:

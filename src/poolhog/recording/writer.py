@@ -16,24 +16,28 @@ import sys
 import threading
 import time
 from importlib import metadata
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from poolhog.recording.arguments import without_secrets
 from poolhog.recording.attach.directory import make_private
+from poolhog.recording.marker import Missing, Tally, new_marker, reason_of
 from poolhog.recording.records import OPERATIONS_PER_ROW, CheckoutRecord
 from poolhog.recording.sql import kept_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from poolhog.recording.marker import Marker
     from poolhog.recording.recorder import Recorder
     from poolhog.recording.records import Record
 
 SCHEMA_VERSION = 2
 COMMIT_INTERVAL_S = 0.1
-HEARTBEAT_NS = 1_000_000_000
+HEARTBEAT_NS = 500_000_000
+"""What is silent for twice as long does not run, or cannot write: a dump says so."""
+
 MOST_SHARE_IN_VAIN = 0.05
 """The writer's share of a core at the most while nothing can be written: it tries less often."""
 
@@ -66,7 +70,8 @@ class Writer(threading.Thread):
     """Writes a recorder's queue until it is stopped.
 
     A failed commit is counted, and its records are tried again with the next: nothing is lost
-    until the recorder's buffer is full.
+    until the recorder's buffer is full. Meanwhile a marker beside the file says how much is not in
+    it, and it stays if the process ends so.
     """
 
     def __init__(self, recorder: Recorder) -> None:
@@ -76,9 +81,15 @@ class Writer(threading.Thread):
         self._stopping = False
         self._settling: threading.Event | None = None
         self._pending: list[Record] = []
+        # The first ones are in the file as they once were; the others were never written.
+        self._known = 0
+        self._pending_tally, self._queue_tally = Tally(), Tally()
+        self._is_behind = False
         self._file: TraceFile | None = None
+        self._marker: Marker | None = None
         self._committed_ns = 0
         self._failed = False
+        self._reason = ""
 
     def start(self) -> None:
         """Start writing, until the process ends."""
@@ -93,8 +104,7 @@ class Writer(threading.Thread):
         """Commit at every tick; once more at the end."""
         pause_s = COMMIT_INTERVAL_S
         while not self._stopping:
-            self._wake.wait(pause_s)
-            self._wake.clear()
+            self._pause(pause_s)
             began = time.thread_time()
             self._tick()
             spent_s = time.thread_time() - began
@@ -105,10 +115,16 @@ class Writer(threading.Thread):
                 self._finish()
                 self._settling.set()
                 self._settling = None
+        # The process may not wait for the last attempt to its end.
+        self._tell_missing()
         self._tick()
+        if self._is_behind and not self._failed:
+            self._tick()
         self._finish()
         if self._file is not None:
             self._file.abandon()
+        if self._marker is not None and not (self._failed or self._is_behind):
+            self._marker.remove()
 
     def stop(self) -> None:
         """Write what is left, and wait until it is on disk (5 seconds at the most)."""
@@ -130,8 +146,18 @@ class Writer(threading.Thread):
 
     def _finish(self) -> None:
         # What could not be written is missing, although there may be room to say the contrary.
-        if self._file is not None and not self._failed:
+        if self._file is not None and not (self._failed or self._is_behind):
             self._file.finish(self._recorder)
+
+    def _pause(self, seconds: float) -> None:
+        """Wait, or be woken; however long that is, what is missing is told at every tick."""
+        until = time.monotonic() + seconds
+        while not self._wake.wait(min(seconds, COMMIT_INTERVAL_S)):
+            seconds = until - time.monotonic()
+            if seconds <= 0:
+                break
+            self._tell_missing()
+        self._wake.clear()
 
     def _tick(self) -> None:
         self._drain()
@@ -139,11 +165,44 @@ class Writer(threading.Thread):
             return
         try:
             self._pending = self._writable().write(self._pending, self._recorder)
+            self._knows(len(self._pending))
             self._committed_ns = time.monotonic_ns()
             self._failed = False
-        except Exception:  # a full disk or a lost folder must not end the thread
+        except Exception as error:  # a full disk or a lost folder must not end the thread
             self._failed = True
+            self._reason = reason_of(error)
             self._recorder.failed()
+        self._tell_missing()
+
+    def _tell_missing(self) -> None:
+        """Have the marker say what is not in the file; it has nothing to say while all is well."""
+        marker = self._marker
+        if marker is None:
+            return
+        try:
+            if self._failed or (marker.is_telling and self._is_behind):
+                marker.tell(self._missing(), self._reason)
+            elif marker.is_telling:
+                marker.clear()
+        except Exception:  # the next tick tries again
+            self._recorder.failed()
+
+    def _missing(self) -> Missing:
+        recorder, known = self._recorder, self._known
+        pending = self._pending_tally.count(self._pending[known:])
+        # Copied in one step of the interpreter: the application adds to it meanwhile.
+        queued = self._queue_tally.count([*recorder.queue])
+        changed = sum(record.done for record in islice(self._pending, known))
+        dropped = recorder.dropped - recorder.dropped_checkouts
+        return Missing(
+            pending.checkouts + queued.checkouts + recorder.dropped_checkouts,
+            pending.facts + queued.facts + changed + dropped,
+        )
+
+    def _knows(self, number: int) -> None:
+        """So many of what is pending are in the file, as they once were: the first ones."""
+        self._known = number
+        self._pending_tally.forget()
 
     def _writable(self) -> TraceFile:
         """The file, or a new one if there is none or somebody deleted it."""
@@ -155,12 +214,27 @@ class Writer(threading.Thread):
             raise FileNotFoundError(
                 "the trace was deleted while it was written: beginning a new one"
             )
-        self._file = TraceFile(self._recorder)
+        self._file = TraceFile(self._recorder, self._new_file())
         # Every checkout names its pool, and whatever is unfinished goes on in the new file.
-        self._pending[:0] = [*self._recorder.pools, *self._recorder.learned]
+        first = [*self._recorder.pools, *self._recorder.learned]
+        self._pending = list(dict.fromkeys([*first, *self._pending]))
+        self._knows(0)
         for record in self._pending:
             record.written = None
         return self._file
+
+    def _new_file(self) -> Path:
+        """Where a new file goes; its marker is made before, so that there is room for that."""
+        if self._marker is not None and not self._marker.file.exists():
+            # There was no room for the file, or somebody deleted it.
+            make_private(self._recorder.directory)
+            with contextlib.suppress(FileExistsError):
+                self._marker.make()
+            return self._marker.file
+        if self._marker is not None:
+            self._marker.remove()
+        self._marker = new_marker(self._recorder.directory)
+        return self._marker.file
 
     def _silent_too_long(self) -> bool:
         """Whether to commit although nothing happened, so that a reader sees the process alive."""
@@ -170,7 +244,10 @@ class Writer(threading.Thread):
     def _drain(self) -> None:
         queue = self._recorder.queue
         room = self._recorder.most_buffered - len(self._pending)
+        if queue and room > 0:
+            self._queue_tally.forget()
         self._pending.extend(queue.popleft() for _ in range(min(len(queue), room)))
+        self._is_behind = len(self._pending) >= self._recorder.most_buffered and bool(queue)
 
 
 class _Rows(dict[str, int]):
@@ -225,13 +302,14 @@ class _Statements(_Rows):
 
 
 class TraceFile:
-    """One process's SQLite file in a trace directory."""
+    """One process's SQLite file in a trace directory, at a path where there is none yet."""
 
-    def __init__(self, recorder: Recorder) -> None:
-        make_private(recorder.directory)
+    def __init__(self, recorder: Recorder, path: Path) -> None:
         self.began_ns = recorder.began_ns
         self.has_source = recorder.options.source
-        self._path = _new_file(recorder.directory)
+        self._path = path
+        # A file that only its owner can read.
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         self._database = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
         self.numbers = _Numbers(self._database)
         self.statements = _Statements(self.numbers)
@@ -240,7 +318,8 @@ class TraceFile:
         except BaseException:
             # The next attempt makes another: a full disk must not be littered with empty ones.
             self.abandon()
-            self._path.unlink(missing_ok=True)
+            for suffix in ("", "-wal", "-shm"):
+                path.with_name(path.name + suffix).unlink(missing_ok=True)
             raise
 
     def write(self, records: Iterable[Record], recorder: Recorder) -> list[Record]:
@@ -342,18 +421,6 @@ class TraceFile:
         self._insert("meta", list(values.items()))
 
 
-def _new_file(directory: Path) -> Path:
-    """A file that only its owner can read; a process that reuses a pid does not reuse a file."""
-    for suffix in ("", *(f"-{n}" for n in range(2, 1000))):
-        path = directory / f"{os.getpid()}{suffix}.sqlite"
-        try:
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-        except FileExistsError:
-            continue
-        return path
-    raise FileExistsError(f"no free name for a trace of process {os.getpid()} in {directory}")
-
-
 def _description(recorder: Recorder) -> dict[str, str]:
     """What never changes about this process."""
     return {
@@ -374,6 +441,7 @@ def _progress(recorder: Recorder) -> dict[str, str]:
     return {
         "written_ns": str(time.monotonic_ns()),
         "dropped": str(recorder.dropped),
+        "dropped_checkouts": str(recorder.dropped_checkouts),
         "errors": str(recorder.errors),
     }
 
