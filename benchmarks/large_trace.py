@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from poolhog.model import Activity, OperationKind, Outcome
+from poolhog.recording.marker import new_marker
 from poolhog.recording.recorder import Recorder
 from poolhog.recording.records import (
     CheckoutRecord,
@@ -179,11 +180,12 @@ class Service:
 
 
 def make_trace(directory: Path, checkouts: int, seed: int = 1) -> None:
-    """Write a trace of so many checkouts, as a process that ended in order would have left it."""
+    """Write a trace of so many checkouts, as a process that exited normally would have left it."""
     recorder = Recorder(directory)
     recorder.began_ns -= int(checkouts / REQUESTS_PER_S * 1.1 * 1e9)
     facts = Service(recorder, seed).facts(checkouts)
-    file = TraceFile(recorder)
+    marker = new_marker(directory)
+    file = TraceFile(recorder, marker.file)
     batch: list[Record] = []
     for fact in facts:
         batch.append(fact)
@@ -193,6 +195,7 @@ def make_trace(directory: Path, checkouts: int, seed: int = 1) -> None:
     file.write(batch, recorder)
     file.finish(recorder)
     file.abandon()
+    marker.remove()
 
 
 @dataclass(frozen=True)

@@ -67,10 +67,16 @@ class Process:
 
     ``began_wall`` is the Unix time at which it was first recorded, ``began`` the same on the
     run's clock, ``written`` the instant of the last commit to its file (facts after it are lost
-    if it crashed). ``finished`` says whether it shut down in order, so that nothing is missing.
+    if it crashed). ``finished`` says whether it exited normally, so that nothing is missing.
     ``dropped`` counts facts lost to a full buffer, and those that have no site because there were
     too many sites; ``errors`` counts the faults inside the recorder.
     ``sampling_interval`` is how often the owners of gaps were looked at, 0 if never.
+
+    ``missing_checkouts`` is how many checkouts the process asked for that are not in its file, and
+    ``missing_facts`` how many other facts are not; 0 if all are. ``missing_reason`` says why, such
+    as ``disk full``, and is ``None`` if nothing is missing. With a reason and two zeros, writing
+    failed at last, and how much is missing is not known. What came of checkouts that are open or
+    waiting may be among what is missing, unless the process is ``finished``.
     """
 
     pid: int
@@ -85,6 +91,14 @@ class Process:
     versions: Mapping[str, str]
     poolhog_version: str
     sampling_interval: float = 0.01
+    missing_checkouts: int = 0
+    missing_facts: int = 0
+    missing_reason: str | None = None
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether it went on after the last commit to its file, as writing failed."""
+        return self.missing_reason is not None and not self.finished
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,7 +114,7 @@ def recorded(database: Database, tmp_path_factory: pytest.TempPathFactory) -> It
 
 def test_the_line_that_holds_the_connections_is_named_first(recorded: Recorded) -> None:
     text = poolhog("report", recorded.directory).splitlines()
-    assert text[0].startswith(f"Process {recorded.pid} did not end in order")
+    assert text[0] == f"Process {recorded.pid} exited abnormally: the last moments may be missing."
     assert text[1] == "At its end: 2 connections not returned, 3 requests waiting for one."
     assert f"recorded_app.py:{LINE} held connections for" in text[2]
     assert f"{SLEEPING} waited " in text[2]
@@ -126,7 +126,7 @@ def test_the_line_that_holds_the_connections_is_named_first(recorded: Recorded) 
 
 
 def test_the_same_was_seen_while_it_ran(recorded: Recorded) -> None:
-    assert recorded.text_while_running[0].startswith(f"Process {recorded.pid} is running")
+    assert recorded.text_while_running[0].startswith(f"Process {recorded.pid} is still running")
     assert f"recorded_app.py:{LINE} held connections" in recorded.text_while_running[2]
     before, after = recorded.while_running, report(recorded.directory)
     assert before["findings"][0]["site"] == after["findings"][0]["site"]

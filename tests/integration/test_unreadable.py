@@ -39,7 +39,7 @@ CHECKOUTS = 10
 
 
 def record(directory: Path, *, killed: bool = False) -> Path:
-    """The file of a process that ended in order, or was killed."""
+    """The file of a process that exited normally, or was killed."""
     how = "killed" if killed else "ended"
     command = [sys.executable, "-c", APP, str(directory), how]
     done = subprocess.run(command, check=False, timeout=60)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from recorders import pool_record
 
 from poolhog.model import Activity, Cause, OperationKind, Outcome
+from poolhog.recording.marker import new_marker
 from poolhog.recording.recorder import Recorder
 from poolhog.recording.records import (
     MOST_IN_ROW,
@@ -156,9 +157,11 @@ class Scenario:
         records = [record for _ in range(checkouts) for record in self.checkout()]
         sites = self.recorder.learned
         requests = [request for request in self.requests if request is not None]
-        file = TraceFile(self.recorder)
+        marker = new_marker(self.recorder.directory)
+        file = TraceFile(self.recorder, marker.file)
         file.write([*self.pools, *sites, *requests, *records], self.recorder)
         # Operations of long checkouts have rows of their own from the second time on.
         file.write(records, self.recorder)
         file.finish(self.recorder)
         file.abandon()
+        marker.remove()

@@ -15,7 +15,7 @@ from poolhog.model import Activity, OperationKind, Trace
 from poolhog.render.dump import dump_json, dump_text
 
 if TYPE_CHECKING:
-    from poolhog.model import Checkout, Pool, Site
+    from poolhog.model import Checkout, Pool, Process, Site
 
 UNTIL = 60.0
 BEGIN = op(OperationKind.BEGIN, 10.0, 10.0)
@@ -23,10 +23,14 @@ SELECT = op(OperationKind.STATEMENT, 10.0, 11.0, "SELECT 1")
 
 
 def dump_of(
-    *checkouts: Checkout, pools: tuple[Pool, ...] = (make_pool(),), life: Life = Life.RUNNING
+    *checkouts: Checkout,
+    pools: tuple[Pool, ...] = (make_pool(),),
+    life: Life = Life.RUNNING,
+    age: float | None = None,
+    process: Process = PROCESS,
 ) -> ProcessDump:
     requests = tuple(c.request for c in checkouts if c.request is not None)
-    return process_dump(Trace((PROCESS,), pools, requests, checkouts, UNTIL), life)
+    return process_dump(Trace((process,), pools, requests, checkouts, UNTIL), life, age)
 
 
 def pool_of(*checkouts: Checkout) -> PoolDump:
@@ -229,6 +233,58 @@ def test_many_that_wait_are_counted() -> None:
     assert "  … and 25 more wait, for less long; --all shows them" in lines
     assert sum(line.startswith("  waiting") for line in lines) == 5
     assert sum(line.startswith("  waiting") for line in text_of(dump, every=True)) == 30
+
+
+UNFINISHED = dataclasses.replace(PROCESS, finished=False)
+CUT_OFF = dataclasses.replace(UNFINISHED, missing_checkouts=9, missing_reason="disk full")
+
+
+@pytest.mark.parametrize(
+    ("dump", "known"),
+    [
+        (
+            dump_of(age=7.3),
+            "The last commit is 7.30 s old: the interpreter has not run poolhog's thread since. "
+            "What follows is the least that is lent; more may be.",
+        ),
+        (
+            dump_of(age=7.3, life=Life.SILENT, process=CUT_OFF),
+            "The last commit is 7.30 s old: writing failed (disk full). "
+            "What follows is what was known then.",
+        ),
+        (dump_of(life=Life.DEAD, process=UNFINISHED), "Process 100 died. What follows is known as"),
+        (dump_of(life=Life.DEAD, process=CUT_OFF), "Process 100 has ended. What follows is known"),
+    ],
+)
+def test_what_is_not_of_now_says_so_first_and_never_that_nothing_is_lent(
+    dump: ProcessDump, known: str
+) -> None:
+    assert dump.is_minimum
+    lines = text_of(dump, width=500)
+    assert lines[0].startswith(known)
+    assert lines[1] == "At the last commit, no connection was lent, and nobody waited for one."
+    assert "  nothing was lent then, nobody waited" in lines
+    held = dataclasses.replace(dump, pools=dump_of(make_checkout(granted=5.0)).pools)
+    assert text_of(held, width=500)[1] == (
+        "At the last commit: 1 connection lent, 1 of them without an operation."
+    )
+    (told,) = dump_json([dump])["processes"]
+    assert (told["written_age_s"], told["is_minimum"]) == (dump.age, True)
+
+
+@pytest.mark.parametrize("dump", [dump_of(age=0.6), dump_of(life=Life.FINISHED)])
+def test_what_is_of_now_or_final_is_told_as_it_is(dump: ProcessDump) -> None:
+    assert text_of(dump)[0] == "No connection is lent, and nobody waits for one."
+    (told,) = dump_json([dump])["processes"]
+    assert (told["written_age_s"], told["is_minimum"]) == (dump.age, False)
+
+
+def test_of_many_processes_those_that_are_late_are_named() -> None:
+    others = [
+        dump_of(age=float(n), process=dataclasses.replace(PROCESS, pid=n)) for n in range(1, 8)
+    ]
+    lines = text_of(*others, width=500)
+    assert lines[0].startswith("The last commit of processes 2, 3, 4, 5 and 2 more is 7.00 s old:")
 
 
 def test_processes_that_finished_with_nothing_left_are_counted() -> None:

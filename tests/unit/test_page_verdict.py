@@ -161,12 +161,17 @@ def test_what_was_not_seen_stands_at_the_top() -> None:
     }
     told = " ".join(alerts(side))
     assert "7 facts dropped" in told
-    assert "did not end in order" in told
+    assert "Process 100 exited abnormally, or was still running" in told
     assert "1 connection not returned" in told
     every = " ".join(one.text for one in unseen(side))
     assert "2 routes left out of the tables" in every
     assert "leaves out 3 parts" in every
     assert "were not looked at" in every
+    one = {"pid": 100, "checkouts": 9, "facts": 0, "reason": "disk full"}
+    told = " ".join(alerts({**side, "report": {**report, "missing": [one]}}))
+    assert told.startswith("9 of 10 checkouts could not be written (disk full): totals are too low")
+    assert "abnormally" not in told
+    assert "not returned" not in told
 
 
 def test_a_churn_is_told_by_what_it_cost() -> None:

@@ -134,10 +134,46 @@ def test_what_was_not_seen_stands_at_the_top() -> None:
     killed = replace(PROCESS, pid=101, finished=False)
     assert lines(replace(report, processes=(lost, killed)))[:2] == [
         "The recorder did not see everything of process 100: 12 facts dropped, 1 fault.",
-        "Process 101 did not end in order: the last moments may be missing.",
+        "Process 101 exited abnormally: the last moments may be missing.",
     ]
-    running = lines(replace(report, processes=(killed,)), running=frozenset([101]))
-    assert running[0] == "Process 101 is running: this is how it stands."
+    running = lines(replace(report, processes=(killed,)), running={101: 0.4})
+    assert running[0] == "Process 101 is still running; results so far."
+    late = lines(replace(report, processes=(killed,)), running={101: 7.3})
+    assert late[0] == (
+        "Process 101 is still running, but its last commit is 7.30 s old: the interpreter has not "
+        "run poolhog's thread since. Results up to then."
+    )
+
+
+@pytest.mark.parametrize(
+    ("checkouts", "facts", "told"),
+    [
+        (90, 3, "90 of 100 checkouts could not be written (disk full): totals are too low."),
+        (0, 3, "3 facts could not be written (disk full): the end may be missing."),
+        (0, 0, "The last attempt to write failed (disk full): the end may be missing."),
+    ],
+)
+def test_what_could_not_be_written_is_told_first(checkouts: int, facts: int, told: str) -> None:
+    lacking = replace(
+        PROCESS,
+        finished=False,
+        missing_checkouts=checkouts,
+        missing_facts=facts,
+        missing_reason="disk full",
+    )
+    found = lines(replace(burst(), processes=(lacking,)))
+    assert found[0] == told
+    assert found[1].startswith("Nothing that could be written held a connection without need: 10")
+    assert not any("abnormally" in line for line in found)
+
+
+def test_a_run_of_which_nothing_could_be_written_is_not_called_idle() -> None:
+    lacking = replace(PROCESS, finished=False, missing_checkouts=7, missing_reason="disk full")
+    found = lines(replace(EMPTY, processes=(lacking,)))
+    assert found == [
+        "7 of 7 checkouts could not be written (disk full): totals are too low.",
+        "No checkout could be written: make room, and record again.",
+    ]
 
 
 def test_what_is_open_is_told_and_where_to_look() -> None:
@@ -178,6 +214,7 @@ def test_every_key_of_the_json_is_documented() -> None:
     found = report_json(burst(finding()))
     assert list(found) == [
         "unreadable",
+        "missing",
         "processes",
         "pools",
         "totals",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from poolhog.model import Activity, OperationKind, Outcome
+from poolhog.recording.marker import new_marker
 from poolhog.recording.recorder import Recorder
 from poolhog.recording.records import (
     CheckoutRecord,
@@ -78,7 +79,9 @@ def hostile_trace(directory: Path, text: str, *, sql: str = "", checkouts: int =
         requests.append(request)
         records += [checkout, sample]
         at += 150 * MS
-    file = TraceFile(recorder)
+    marker = new_marker(recorder.directory)
+    file = TraceFile(recorder, marker.file)
     file.write([pool, *recorder.learned, *requests, *records], recorder)
     file.finish(recorder)
     file.abandon()
+    marker.remove()

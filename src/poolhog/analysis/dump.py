@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from poolhog.model import Checkout, Operation, OperationKind, Pool, Process, Site, Trace
 
 
+LATE_S = 1.0
+"""A process that runs commits at least twice as often: a commit that is older is not of now."""
+
+
 class Life(StrEnum):
     """Whether a process still does what its dump says.
 
@@ -73,19 +77,37 @@ class PoolDump:
 
 @dataclass(frozen=True, slots=True)
 class ProcessDump:
-    """A process at the last instant that its file tells of."""
+    """A process at the last instant that its file tells of.
+
+    ``age`` is how many seconds ago that was, of one that still runs; ``None`` if it has ended.
+    """
 
     process: Process
     life: Life
     pools: tuple[PoolDump, ...]
+    age: float | None = None
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the process runs, and may have lent and taken back connections since."""
+        return self.age is not None and self.age > LATE_S
+
+    @property
+    def is_minimum(self) -> bool:
+        """Whether more may be lent, or may have been when it died, than is known."""
+        return self.life is Life.DEAD or self.is_late or self.process.is_cut_off
 
 
-def process_dump(trace: Trace, life: Life) -> ProcessDump:
-    """What a process was doing when ``trace``, its part of a trace, was last written."""
+def process_dump(trace: Trace, life: Life, age: float | None = None) -> ProcessDump:
+    """What a process was doing when ``trace``, its part of a trace, was last written.
+
+    That was ``age`` seconds ago, if the process still runs.
+    """
     (process,) = trace.processes
     pools = (_pool_dump(pool, trace) for pool in trace.pools)
     # An engine that was disposed of goes on with a new pool: the old one is of no interest.
-    return ProcessDump(process, life, tuple(pool for pool in pools if pool.held or pool.waiting))
+    shown = tuple(pool for pool in pools if pool.held or pool.waiting)
+    return ProcessDump(process, life, shown, age)
 
 
 def written_wall(process: Process) -> float:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from poolhog.analysis.dump import Life
-from poolhog.cli.dump import life
+from poolhog.cli.dump import ages
 from poolhog.cli.page import read_page, request_counts
 from poolhog.cli.reading import Reading
 from poolhog.cli.target import OfReport, Threshold, read, trace_directory
@@ -147,7 +146,6 @@ def _print(
     out = wide_console()
     sides = (comparison.before.report, comparison.after.report)
     recorded = [process for side in sides for process in side.processes]
-    running = frozenset(p.pid for p in recorded if life(p) is Life.RUNNING)
-    layout = Layout(out.width, top, targets, running)
+    layout = Layout(out.width, top, targets, ages(recorded))
     for line in comparison_lines(comparison, found, layout):
         out.print(line, soft_wrap=True)

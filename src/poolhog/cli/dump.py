@@ -13,9 +13,11 @@ from poolhog.analysis.dump import Life, process_dump, written_wall
 from poolhog.cli.target import Directory, Pid, read, trace_directory
 from poolhog.render.console import wide_console
 from poolhog.render.hints import command_of
+from poolhog.render.missing import missing_json, missing_lines
 from poolhog.render.unreadable import unreadable_json, unreadable_lines
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from poolhog.analysis.dump import ProcessDump
@@ -38,8 +40,8 @@ def dump(
 ) -> None:
     """Show who holds which connection right now, and who waits for one, with stacks.
 
-    The process runs on undisturbed: what it wrote a moment ago is read. Of one that was killed or
-    that crashed it is shown how it stood.
+    The process runs on undisturbed: what it wrote a moment ago is read. If that is older, or the
+    process was killed or crashed, this says as of when it is known.
     """
     from poolhog.render.dump import dump_json, dump_text
 
@@ -48,18 +50,39 @@ def dump(
         found, pid, lambda readers: [_dump(reader) for reader in readers], is_urgent=True
     )
     if as_json:
-        told = {"unreadable": unreadable_json(unreadable), **dump_json(dumps)}
+        lacking = missing_json(dump.process for dump in dumps)
+        told = {
+            "unreadable": unreadable_json(unreadable),
+            "missing": lacking,
+            **dump_json(dumps),
+        }
         typer.echo(json.dumps(told, indent=2))
         return
     out = wide_console()
     for line in unreadable_lines(unreadable, out.width):
+        out.print(line, soft_wrap=True)
+    for line in missing_lines((dump.process for dump in dumps), out.width):
         out.print(line, soft_wrap=True)
     out.print(dump_text(dumps, every=every, width=out.width, next_command=_report(directory)))
 
 
 def _dump(reader: ProcessReader) -> ProcessDump:
     trace = reader.read_open()
-    return process_dump(trace, life(reader.process))
+    process = reader.process
+    how = life(process)
+    age = written_age(process) if how in (Life.RUNNING, Life.SILENT) else None
+    return process_dump(trace, how, age)
+
+
+def ages(processes: Iterable[Process]) -> dict[int, float]:
+    """The ages in seconds of the last commits of those that still run, by process id."""
+    running = (p for p in processes if life(p) in (Life.RUNNING, Life.SILENT))
+    return {process.pid: written_age(process) for process in running}
+
+
+def written_age(process: Process) -> float:
+    """How many seconds ago the process last committed what it recorded."""
+    return max(time.time() - written_wall(process), 0.0)
 
 
 def life(process: Process) -> Life:
@@ -68,7 +91,7 @@ def life(process: Process) -> Life:
         return Life.FINISHED
     if not _exists(process.pid):
         return Life.DEAD
-    return Life.RUNNING if time.time() - written_wall(process) < SILENT_S else Life.SILENT
+    return Life.RUNNING if written_age(process) < SILENT_S else Life.SILENT
 
 
 def _exists(pid: int) -> bool:

@@ -112,15 +112,13 @@ def _tell(found: Extract, form: Format, file: Path, *, as_json: bool) -> None:
         }
         typer.echo(json.dumps(written, indent=2))
         return
-    from poolhog.analysis.dump import Life
-    from poolhog.cli.dump import life
+    from poolhog.cli.dump import ages
     from poolhog.render.console import count, folded_lines, wide_console
     from poolhog.render.report import unseen
 
     out = wide_console()
     recorded = [part.process for part in found.parts]
-    running = {process.pid for process in recorded if life(process) is Life.RUNNING}
-    for note in unseen(recorded, running):
+    for note in unseen(recorded, ages(recorded)):
         out.print(note, soft_wrap=True)
     number = len(recorded)
     of = "1 process" if number == 1 else f"{number} processes"

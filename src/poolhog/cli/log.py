@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from poolhog.cli.reading import Reading
-from poolhog.cli.target import Directory, Pid, as_shown, read, trace_directory
+from poolhog.cli.target import Directory, Pid, as_shown, lacking, read, trace_directory
 from poolhog.errors import PoolhogError
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from poolhog.analysis.request_log import RequestLog
+    from poolhog.model import Process
     from poolhog.render.hints import Hint
     from poolhog.trace.lookup import Found
     from poolhog.trace.reader import ProcessReader
@@ -65,23 +66,32 @@ def log(
     if request is not None and (slowest or route is not None):
         raise PoolhogError("--request names one request: leave --slowest and --route out")
     from poolhog.analysis.request_log import request_log
+    from poolhog.render.missing import missing_json, missing_lines
     from poolhog.render.request_log import request_log_json, request_log_text
     from poolhog.render.unreadable import unreadable_json, unreadable_lines
 
-    def look(readers: Sequence[ProcessReader]) -> tuple[RequestLog, Sequence[Found]]:
+    def look(
+        readers: Sequence[ProcessReader],
+    ) -> tuple[RequestLog, Sequence[Found], Sequence[Process]]:
         found, others = _find(readers, request, route)
-        return request_log(found), others
+        return request_log(found), others, [reader.process for reader in readers]
 
     with Reading():
-        (told, others), unreadable = read(trace_directory(directory), pid, look)
+        (told, others, recorded), unreadable = read(trace_directory(directory), pid, look)
     if as_json:
-        made = {"unreadable": unreadable_json(unreadable), **request_log_json(told)}
+        made = {
+            "unreadable": unreadable_json(unreadable),
+            "missing": missing_json(recorded),
+            **request_log_json(told),
+        }
         typer.echo(json.dumps(made, indent=2))
         return
     from poolhog.render.console import wide_console
 
     out = wide_console()
     for line in unreadable_lines(unreadable, out.width):
+        out.print(line, soft_wrap=True)
+    for line in missing_lines(recorded, out.width):
         out.print(line, soft_wrap=True)
     hints = list(_hints(told, others, directory))
     out.print(request_log_text(told, width=out.width, most_lines=limit, hints=hints))
@@ -110,7 +120,7 @@ def _find(
             if names is None
             else f"{names[0]} asked for no connection"
         )
-        raise PoolhogError(f"{what}: there is nothing to show")
+        raise PoolhogError(lacking(readers) or f"{what}: there is nothing to show")
     return ranked[0], ranked[1:]
 
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from poolhog.analysis.dump import Life
-from poolhog.cli.dump import life
+from poolhog.cli.dump import ages
 from poolhog.cli.page import read_page
 from poolhog.cli.reading import Reading
 from poolhog.cli.target import (
@@ -146,7 +145,7 @@ def _print(found: Report, top: int | None, target: tuple[str, ...], *, with_blam
         in_full=top is not None,
         target=target,
         with_blame=with_blame,
-        running=frozenset(p.pid for p in found.processes if life(p) is Life.RUNNING),
+        running=ages(found.processes),
     )
     for line in report_lines(found, layout):
         out.print(line, soft_wrap=True)

@@ -11,8 +11,10 @@ import typer
 from poolhog.errors import PoolhogError, TraceError
 from poolhog.recording.attach.directory import TRACES
 from poolhog.render.console import note
+from poolhog.render.missing import missing_json, missing_told
 from poolhog.texts import visible
 from poolhog.trace.files import UnreadableError
+from poolhog.trace.missing import SUFFIX, unwritten
 from poolhog.trace.reader import find_processes, stream_trace
 
 if TYPE_CHECKING:
@@ -96,26 +98,42 @@ def trace_directory(given: Path | None) -> Path:
         raise TraceError(f"{directory} is a file: name the directory that it is in")
     if _files(directory):
         return directory
+    if is_unwritten(directory):
+        return directory  # reading it says why
     if given is not None and is_unused(given):
         raise UnusedError(f"{given} has recorded nothing yet: {_LET_IT_WORK}")
     entries = list(_directories(directory))
     found = _newest(entry for entry in entries if _files(entry))
-    unused = max(filter(is_unused, entries), key=_made, default=None)
+    empty = (entry for entry in entries if is_unused(entry) or is_unwritten(entry))
+    newest = max(empty, key=_made, default=None)
     if found is None:
-        if unused is not None:
-            raise UnusedError(f"{unused} has recorded nothing yet: {_LET_IT_WORK}")
-        raise TraceError(f"no trace in {_told(directory)}: {_RECORD_ONE}")
-    if unused is not None and _made(unused) > (_written(found) or _modified(found)):
-        note(f"the newest run, {unused}, has recorded nothing yet: this is {found}")
+        if newest is None:
+            raise TraceError(f"no trace in {_told(directory)}: {_RECORD_ONE}")
+        if is_unwritten(newest):
+            return newest
+        raise UnusedError(f"{newest} has recorded nothing yet: {_LET_IT_WORK}")
+    if newest is not None and _made(newest) > (_written(found) or _modified(found)):
+        what = "could write nothing" if is_unwritten(newest) else "has recorded nothing yet"
+        note(f"the newest run, {newest}, {what}: this is {found}")
     return found
 
 
 def is_unused(directory: Path) -> bool:
     """Whether a run has made the directory, and no process of it has asked for a connection."""
     try:
-        return directory.is_dir() and next(directory.iterdir(), None) is None
+        return (
+            directory.is_dir()
+            # One that has just asked makes the marker first, which says nothing yet.
+            and all(entry.suffix == SUFFIX for entry in directory.iterdir())
+            and not is_unwritten(directory)
+        )
     except OSError:
         return False
+
+
+def is_unwritten(directory: Path) -> bool:
+    """Whether connections were asked for, and nothing of that could be written."""
+    return not _files(directory) and next(unwritten(directory), None) is not None
 
 
 def read(
@@ -144,12 +162,21 @@ def read(
 def processes(directory: Path, pid: int | None = None) -> Readers:
     """The trace's readers, or only those of the process with this id, of files that are sound.
 
-    What cannot be read is told on standard error. Raises :class:`PoolhogError` as ``read`` does.
+    What cannot be read, and what could not be written, is told on standard error. Raises
+    :class:`PoolhogError` as ``read`` does.
     """
     wanted, unreadable = read(directory, pid, lambda readers: readers)
     for one in unreadable:
         note(f"not in this: {one.file} {one.reason}")
+    told = lacking(wanted)
+    if told is not None:
+        note(told)
     return wanted
+
+
+def lacking(readers: Iterable[ProcessReader]) -> str | None:
+    """A sentence on what the processes could not write; ``None`` if that is nothing."""
+    return missing_told(missing_json(reader.process for reader in readers))
 
 
 def _sound(readers: Readers, *, is_urgent: bool) -> tuple[Readers, tuple[Unreadable, ...]]:

@@ -12,6 +12,7 @@ from poolhog.cli.reading import Reading
 from poolhog.cli.target import Directory, Ended, Last, OfRoute, Pid, Started, read, trace_directory
 from poolhog.errors import PoolhogError
 from poolhog.render.console import console
+from poolhog.render.missing import missing_json, missing_lines
 from poolhog.render.svg import MOST_LANES, MOST_ROWS
 from poolhog.render.unreadable import unreadable_json, unreadable_lines
 from poolhog.texts import visible
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from poolhog.analysis.view import Selection, View
-    from poolhog.model import Unreadable
+    from poolhog.model import Process, Unreadable
     from poolhog.render.hints import Hint
     from poolhog.trace.reader import ProcessReader
 
@@ -54,22 +55,27 @@ def timeline(
     from poolhog.analysis.view import select, view
     from poolhog.render.view import columns_for
 
-    def look(readers: Sequence[ProcessReader]) -> tuple[Selection, View]:
+    def look(
+        readers: Sequence[ProcessReader],
+    ) -> tuple[Selection, View, Sequence[Process]]:
         chosen = select(readers, started=started, ended=ended, last=last, route=route)
         most_lanes, bins = MOST_LANES, JSON_BINS if svg is None else SVG_BINS
         if svg is None and not as_json:
             most_lanes, bins = MOST_ROWS, columns_for(chosen)
-        return chosen, view(chosen, most_lanes=most_lanes, bins=bins, counted=reading.counted)
+        shown = view(chosen, most_lanes=most_lanes, bins=bins, counted=reading.counted)
+        return chosen, shown, [reader.process for reader in readers]
 
     with Reading() as reading:
-        (chosen, shown), unreadable = read(trace_directory(directory), pid, look)
+        (chosen, shown, recorded), unreadable = read(trace_directory(directory), pid, look)
     if svg is not None:
         _write(svg, chosen, shown)
     if as_json:
-        _print_json(shown, unreadable)
+        _print_json(shown, unreadable, recorded)
         return
     out = console(stderr=svg is not None)
     for line in unreadable_lines(unreadable, out.width):
+        out.print(line, soft_wrap=True)
+    for line in missing_lines(recorded, out.width):
         out.print(line, soft_wrap=True)
     if svg is None:
         _print(chosen, shown, directory)
@@ -83,10 +89,14 @@ def _write(file: Path, chosen: Selection, shown: View) -> None:
     typer.echo(visible(f"{file}: {summary(shown)}"), err=True)
 
 
-def _print_json(shown: View, unreadable: Sequence[Unreadable]) -> None:
+def _print_json(shown: View, unreadable: Sequence[Unreadable], recorded: Sequence[Process]) -> None:
     from poolhog.render.view import view_json
 
-    told = {"unreadable": unreadable_json(unreadable), **view_json(shown)}
+    told = {
+        "unreadable": unreadable_json(unreadable),
+        "missing": missing_json(recorded),
+        **view_json(shown),
+    }
     typer.echo(json.dumps(told, indent=2))
 
 

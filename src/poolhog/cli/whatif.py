@@ -11,7 +11,7 @@ import typer
 
 from poolhog.cli.amounts import duration, number_or_range
 from poolhog.cli.reading import Reading
-from poolhog.cli.target import Directory, Pid, as_shown, read, trace_directory
+from poolhog.cli.target import Directory, Pid, as_shown, lacking, read, trace_directory
 from poolhog.errors import PoolhogError
 from poolhog.texts import visible
 
@@ -156,12 +156,15 @@ def _study(
     def look(readers: Sequence[ProcessReader]) -> Study:
         workload = read_workload(readers, reading.tell)
         if not len(workload.chains):
-            raise PoolhogError("no connection was asked for yet: let the application work first")
+            raise PoolhogError(
+                lacking(readers)
+                or "no connection was asked for yet: let the application work first"
+            )
         wanted, names = _released(release, workload_lines(workload), readers, reading)
         reading.say("replaying the run as it was")
         replayed = replay(workload, is_open=is_open)
         asked = replace(terms, release=wanted)
-        return study(
+        made = study(
             replayed,
             asked,
             question,
@@ -170,6 +173,7 @@ def _study(
             is_otherwise=asked != WhatIf(),
             tell=reading.say,
         )
+        return replace(made, processes=[reader.process for reader in readers])
 
     from poolhog.analysis.replay.places import lines as workload_lines
 

@@ -110,6 +110,7 @@ class Recorder:
         self.began_ns = monotonic_ns() // 1000 * 1000
         self.began_wall_ns = time_ns()
         self.dropped = 0
+        self.dropped_checkouts = 0
         self.errors = 0
         self.descriptors = Descriptors()
         self._thread = _Thread()
@@ -157,6 +158,7 @@ class Recorder:
         self.open[record.id] = record
         if not self._put(record, CHECKOUT_BYTES):
             record.room = -1
+            self.dropped_checkouts += not self._stopped
         return record
 
     def grant(self, checkout: CheckoutRecord, connection: int) -> None:

@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from importlib import metadata
-from itertools import chain, count
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,18 +24,22 @@ from poolhog.checksum import KEY, MODULUS, row_checksum
 from poolhog.recording.arguments import kept_arguments
 from poolhog.recording.attach.directory import make_private
 from poolhog.recording.descriptors import OF_FILE, TAKEN
+from poolhog.recording.marker import Missing, Tally, new_marker, reason_of
 from poolhog.recording.records import MOST_IN_ROW, CheckoutRecord, bytes_of
 from poolhog.recording.sql import kept_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
+    from poolhog.recording.marker import Marker
     from poolhog.recording.recorder import Recorder
     from poolhog.recording.records import OperationRecord, PoolRecord, Record, Row, SiteRecord
 
 SCHEMA_VERSION = 2
 COMMIT_INTERVAL_S = 0.1
-HEARTBEAT_NS = 1_000_000_000
+HEARTBEAT_NS = 500_000_000
+"""What is silent for twice as long does not run, or cannot write: a dump says so."""
+
 MOST_SHARE_IN_VAIN = 0.05
 """The writer's share of a core at the most while nothing can be written: it tries less often."""
 
@@ -72,7 +76,8 @@ class Writer(threading.Thread):
     """Writes a recorder's queue until it is stopped.
 
     A failed commit is counted, and its records are tried again with the next: nothing is lost
-    until the recorder's buffer is full.
+    until the recorder's buffer is full. Meanwhile a marker beside the file says how much is not in
+    it, and it stays if the process ends so.
     """
 
     def __init__(self, recorder: Recorder) -> None:
@@ -82,9 +87,14 @@ class Writer(threading.Thread):
         self._stopping = False
         self._settling: threading.Event | None = None
         self._pending: list[Record] = []
+        # The first ones are in the file as they once were; the others were never written.
+        self._known = 0
+        self._pending_tally, self._queue_tally = Tally(), Tally()
         self._file: TraceFile | None = None
+        self._marker: Marker | None = None
         self._committed_ns = 0
         self._failed = False
+        self._reason = ""
 
     def start(self) -> None:
         """Start writing, until the process ends."""
@@ -99,8 +109,7 @@ class Writer(threading.Thread):
         """Commit at every tick; once more at the end."""
         pause_s = COMMIT_INTERVAL_S
         while not self._stopping:
-            self._wake.wait(pause_s)
-            self._wake.clear()
+            self._pause(pause_s)
             began = time.thread_time()
             self._tick()
             spent_s = time.thread_time() - began
@@ -111,10 +120,14 @@ class Writer(threading.Thread):
                 self._finish()
                 self._settling.set()
                 self._settling = None
+        # The process may not wait for the last attempt to its end.
+        self._tell_missing()
         self._tick()
         self._finish()
         if self._file is not None:
             self._file.abandon()
+        if self._marker is not None and not self._failed:
+            self._marker.remove()
         self._recorder.descriptors.give_back()
 
     def stop(self) -> None:
@@ -140,6 +153,16 @@ class Writer(threading.Thread):
         if self._file is not None and not self._failed:
             self._file.finish(self._recorder)
 
+    def _pause(self, seconds: float) -> None:
+        """Wait, or be woken; however long that is, what is missing is told at every tick."""
+        until = time.monotonic() + seconds
+        while not self._wake.wait(min(seconds, COMMIT_INTERVAL_S)):
+            seconds = until - time.monotonic()
+            if seconds <= 0:
+                break
+            self._tell_missing()
+        self._wake.clear()
+
     def _tick(self) -> None:
         taken = self._recorder.taken
         self._recorder.descriptors.hold()
@@ -151,22 +174,60 @@ class Writer(threading.Thread):
             self._recorder.free(taken, bytes_of(self._pending))
             self._committed_ns = time.monotonic_ns()
             self._failed = False
-        except Exception:  # a full disk or a lost folder must not end the thread
+        except Exception as error:  # a full disk or a lost folder must not end the thread
             self._failed = True
+            self._reason = reason_of(error)
             self._recorder.failed()
+        self._tell_missing()
+
+    def _tell_missing(self) -> None:
+        """Have the marker say what is not in the file; it has nothing to say while all is well."""
+        marker = self._marker
+        if marker is None:
+            return
+        try:
+            if self._failed or marker.is_telling:
+                with self._recorder.descriptors.lent():
+                    if self._failed:
+                        marker.tell(self._missing(), self._reason)
+                    else:
+                        marker.clear()
+        except Exception:  # the next tick tries again
+            self._recorder.failed()
+
+    def _missing(self) -> Missing:
+        recorder, known = self._recorder, self._known
+        pending = self._pending_tally.count(self._pending[known:])
+        # Copied in one step of the interpreter: the application adds to it meanwhile.
+        queued = self._queue_tally.count([*recorder.queue])
+        changed = sum(record.done for record in islice(self._pending, known))
+        dropped = recorder.dropped - recorder.dropped_checkouts
+        return Missing(
+            pending.checkouts + queued.checkouts + recorder.dropped_checkouts,
+            pending.facts + queued.facts + changed + dropped,
+        )
+
+    def _knows(self, number: int) -> None:
+        """So many of what is pending are in the file, as they once were: the first ones."""
+        self._known = number
+        self._pending_tally.forget()
 
     def _write(self, file: TraceFile) -> None:
         """Commit what is pending, some at a time: an attempt in vain costs no more than these."""
         unfinished: list[Record] = []
+        written = 0
         try:
             while True:
                 some = self._pending[:RECORDS_AT_ONCE]
                 unfinished += file.write(some, self._recorder)
                 del self._pending[:RECORDS_AT_ONCE]
+                written += len(some)
                 if not self._pending:
                     break
         finally:
             self._pending[:0] = unfinished
+            if written:
+                self._knows(len(unfinished) + max(self._known - written, 0))
 
     def _writable(self) -> TraceFile:
         """The file, or a new one if there is none or somebody deleted it."""
@@ -178,13 +239,28 @@ class Writer(threading.Thread):
             raise FileNotFoundError(
                 "the trace was deleted while it was written: beginning a new one"
             )
-        self._file = TraceFile(self._recorder)
+        self._file = TraceFile(self._recorder, self._new_file())
         # Whatever is unfinished goes on in the new file.
-        self._pending[:0] = self._recorder.learned
+        self._pending = list(dict.fromkeys([*self._recorder.learned, *self._pending]))
+        self._knows(0)
         for record in self._pending:
             record.written = None
             record.checksum = 0
         return self._file
+
+    def _new_file(self) -> Path:
+        """Where a new file goes; its marker is made before, so that there is room for that."""
+        if self._marker is not None and not self._marker.file.exists():
+            # There was no room for the file, or somebody deleted it.
+            make_private(self._recorder.directory)
+            with contextlib.suppress(FileExistsError):
+                self._marker.make()
+            return self._marker.file
+        if self._marker is not None:
+            self._marker.remove()
+        with self._recorder.descriptors.lent():
+            self._marker = new_marker(self._recorder.directory)
+        return self._marker.file
 
     def _silent_too_long(self) -> bool:
         """Whether to commit although nothing happened, so that a reader sees the process alive."""
@@ -193,6 +269,8 @@ class Writer(threading.Thread):
 
     def _drain(self) -> None:
         queue = self._recorder.queue
+        if queue:
+            self._queue_tally.forget()
         self._pending.extend(queue.popleft() for _ in range(len(queue)))
 
 
@@ -298,13 +376,13 @@ class _Dialects(dict[str | None, _Statements]):
 
 
 class TraceFile:
-    """One process's SQLite file in a trace directory."""
+    """One process's SQLite file in a trace directory, at a path where there is none yet."""
 
-    def __init__(self, recorder: Recorder) -> None:
-        make_private(recorder.directory)
+    def __init__(self, recorder: Recorder, path: Path) -> None:
         self.began_ns = recorder.began_ns
         self._has_source = recorder.options.source
         self._descriptors = recorder.descriptors
+        self._path = path
         # Of what was committed: the sum of all rows but those of meta, and these.
         self._checksum = 0
         self._meta: dict[str, str] = {}
@@ -312,9 +390,10 @@ class TraceFile:
             schema = _SCHEMA.read_text(encoding="utf-8")
             description = _description(recorder)
         with self._descriptors.lent(TAKEN):
-            self._path = _new_file(recorder.directory)
+            # A file that only its owner can read.
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
             self._database = sqlite3.connect(
-                self._path, timeout=LOCKED_S, check_same_thread=False, isolation_level=None
+                path, timeout=LOCKED_S, check_same_thread=False, isolation_level=None
             )
             self.numbers = _Numbers(self._database)
             self.statements = _Dialects(self.numbers)
@@ -324,7 +403,8 @@ class TraceFile:
             except BaseException:
                 # The next attempt makes another: a full disk must not be littered with empty ones.
                 self.abandon()
-                self._path.unlink(missing_ok=True)
+                for suffix in ("", "-wal", "-shm"):
+                    path.with_name(path.name + suffix).unlink(missing_ok=True)
                 raise
 
     def source_of(self, site: SiteRecord) -> str:
@@ -474,18 +554,6 @@ class TraceFile:
         return meta
 
 
-def _new_file(directory: Path) -> Path:
-    """A file that only its owner can read; a process that reuses a pid does not reuse a file."""
-    for suffix in ("", *(f"-{n}" for n in range(2, 1000))):
-        path = directory / f"{os.getpid()}{suffix}.sqlite"
-        try:
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-        except FileExistsError:
-            continue
-        return path
-    raise FileExistsError(f"no free name for a trace of process {os.getpid()} in {directory}")
-
-
 def _description(recorder: Recorder) -> dict[str, str]:
     """What never changes about this process."""
     return {
@@ -506,6 +574,7 @@ def _progress(recorder: Recorder) -> dict[str, str]:
     return {
         "written_ns": str(time.monotonic_ns()),
         "dropped": str(recorder.dropped),
+        "dropped_checkouts": str(recorder.dropped_checkouts),
         "errors": str(recorder.errors),
     }
 

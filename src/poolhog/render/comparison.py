@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rich.text import Text
@@ -23,12 +23,13 @@ from poolhog.render.changes import (
 )
 from poolhog.render.console import count, folded_lines
 from poolhog.render.hints import command_of
+from poolhog.render.missing import missing_lines
 from poolhog.render.palette import TERMINAL_ACCENT, TERMINAL_MUTED
 from poolhog.render.report import WIDE, unseen
 from poolhog.render.unreadable import unreadable_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from poolhog.analysis.comparison import (
         Change,
@@ -53,14 +54,14 @@ _WIDE_HEADINGS = ("parts before", "parts after")
 class Layout:
     """How many findings and routes are shown, in how many columns.
 
-    ``targets`` are the two traces as they were named. ``running`` are the ids of processes that go
-    on.
+    ``targets`` are the two traces as they were named. ``running`` are the ages in
+    seconds of the last commits of processes that go on, by their ids.
     """
 
     width: int
     most: int
     targets: tuple[str, str]
-    running: frozenset[int] = frozenset()
+    running: Mapping[int, float] = field(default_factory=dict)
 
 
 def comparison_lines(
@@ -91,6 +92,9 @@ def _notes(comparison: Comparison, layout: Layout) -> Iterator[Text]:
     for run in (comparison.before, comparison.after):
         notes = (
             *unreadable_lines(run.report.unreadable, layout.width - len(run.label) - 2),
+            *missing_lines(
+                run.report.processes, layout.width - len(run.label) - 2, run.report.checkouts
+            ),
             *unseen(run.report.processes, layout.running),
         )
         for note in notes:

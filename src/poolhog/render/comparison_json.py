@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from poolhog.analysis.measures import MEASURES, Unit
 from poolhog.render.changes import conclusion
+from poolhog.render.missing import missing_json
 from poolhog.render.report_json import finding_json
 from poolhog.render.unreadable import unreadable_json
 
@@ -54,6 +55,7 @@ def _run(run: Run, work: Work) -> dict[str, Any]:
         "dropped": sum(process.dropped for process in processes),
         "recorder_errors": sum(process.errors for process in processes),
         "unreadable": unreadable_json(run.report.unreadable),
+        "missing": missing_json(processes),
     }
 
 

@@ -24,6 +24,7 @@ from poolhog.render.changes import (
     work_text,
 )
 from poolhog.render.console import count
+from poolhog.render.missing import missing_json, missing_told
 from poolhog.texts import visible
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def comparison_markdown(comparison: Comparison, answers: Sequence[Answer]) -> st
             f"- {'❌' if holds else '✅'} {_text(line)}"
             for holds, line in gate_lines(answers, comparison)
         ),
+        *_missing(comparison),
         "",
         *_findings(comparison.findings),
         *_measures(comparison),
@@ -68,6 +70,15 @@ def comparison_markdown(comparison: Comparison, answers: Sequence[Answer]) -> st
         *_runs(comparison),
     ]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _missing(comparison: Comparison) -> Iterator[str]:
+    """What of either run could not be written."""
+    for run in (comparison.before, comparison.after):
+        report = run.report
+        told_ = missing_told(missing_json(report.processes), report.checkouts)
+        if told_ is not None:
+            yield f"- ❌ {code(run.label)}: {_text(told_)}"
 
 
 def code(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import textwrap
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
@@ -19,8 +20,12 @@ from rich.progress import (
 
 from poolhog.texts import visible
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 _UNLIMITED = 10_000
 _NARROWEST = 20
+_MOST_PIDS = 4
 _UNIT = re.compile(r"(?<=\d) (?=(?:m?s|%)(?!\w))")
 
 
@@ -85,6 +90,13 @@ def folded_lines(text: str, width: int, hanging: int = 0) -> list[str]:
 def count(number: int, noun: str) -> str:
     """Such as ``1 request`` or ``1,000 requests``."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def pids_told(pids: Sequence[int]) -> str:
+    """Such as ``process 7`` or ``processes 1, 2, 3, 4 and 12 more``."""
+    shown = ", ".join(map(str, pids[:_MOST_PIDS]))
+    more = f" and {len(pids) - _MOST_PIDS:,} more" if len(pids) > _MOST_PIDS else ""
+    return f"{'process' if len(pids) == 1 else 'processes'} {shown}{more}"
 
 
 def _three_digits(value: float) -> str:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from poolhog.analysis.accounting import State
 from poolhog.analysis.dump import Life, written_wall
-from poolhog.render.console import count, seconds
+from poolhog.render.console import count, folded_lines, pids_told, seconds
 from poolhog.render.frames import stack_lines
 from poolhog.render.palette import PAINTS, TERMINAL_MUTED
 
@@ -26,7 +26,9 @@ _MOST_WAITING = 5
 
 def dump_text(dumps: Sequence[ProcessDump], *, every: bool, width: int, next_command: str) -> Text:
     """The dump in so many columns; ``every`` frame and waiting request, or those that matter."""
-    blocks = [Text(_verdict(dumps), "bold")]
+    folded = (line for told in _known(dumps) for line in folded_lines(told, width))
+    known = [Text(line, "bold red") for line in folded]
+    blocks = [Text("\n").join([*known, Text(_verdict(dumps), "bold")])]
     shown = [dump for dump in dumps if dump.pools or dump.life is not Life.FINISHED]
     for dump in shown or dumps[-1:]:
         blocks.append(_process_line(dump, width))
@@ -46,14 +48,56 @@ def dump_json(dumps: Iterable[ProcessDump]) -> dict[str, Any]:
     return {"processes": [_process_json(dump) for dump in dumps]}
 
 
+def _known(dumps: Sequence[ProcessDump]) -> Iterator[str]:
+    """As of when it is known what is lent, where that is not a moment ago."""
+    late = [dump for dump in dumps if dump.is_late]
+    if late:
+        oldest = max(late, key=lambda dump: dump.age or 0.0)
+        of = f" of {_pids(late)}" if len(dumps) > 1 else ""
+        failing = _failing(oldest.process)
+        why = failing or "the interpreter has not run poolhog's thread since"
+        what = "what was known then" if failing else "the least that is lent; more may be"
+        yield (
+            f"The last commit{of} is {seconds(oldest.age or 0.0)} old: {why}. "
+            f"What follows is {what}."
+        )
+    dead = [dump for dump in dumps if dump.life is Life.DEAD and not dump.process.is_cut_off]
+    if dead:
+        at = f", {_time(dead[0].process, milliseconds=True)}" if len(dead) == 1 else ""
+        yield (
+            f"{_pids(dead).capitalize()} died. What follows is known as of the last commit{at}, "
+            "and is the least that was lent; more may have been."
+        )
+    yield from (
+        f"{_pids([dump]).capitalize()} has ended. What follows is known as of the last commit, "
+        f"{_time(dump.process, milliseconds=True)}; {_failing(dump.process)} since then."
+        for dump in dumps
+        if dump.life is Life.DEAD and dump.process.is_cut_off
+    )
+
+
+def _pids(dumps: Sequence[ProcessDump]) -> str:
+    return pids_told([dump.process.pid for dump in dumps])
+
+
+def _failing(process: Process) -> str:
+    """Why nothing could be written at last; "" if it is not known that it could not."""
+    return f"writing failed ({process.missing_reason})" if process.is_cut_off else ""
+
+
 def _verdict(dumps: Sequence[ProcessDump]) -> str:
+    is_minimum = any(dump.is_minimum for dump in dumps)
     pools = [pool for dump in dumps for pool in dump.pools]
     held = [held for pool in pools for held in pool.held]
     waiting = [waiting for pool in pools for waiting in pool.waiting]
+    if not held and not waiting and is_minimum:
+        return "At the last commit, no connection was lent, and nobody waited for one."
     if not held and not waiting:
         return "No connection is lent, and nobody waits for one."
     unused = [h for h in held if h.state is not State.BUSY]
-    found = f"{count(len(held), 'connection')} lent, {len(unused)} of them without an operation"
+    then = "At the last commit: " if is_minimum else ""
+    lent = f"{then}{count(len(held), 'connection')} lent"
+    found = f"{lent}, {len(unused)} of them without an operation"
     if waiting:
         found += f"; {_waits(waiting)}"
     return found + "."
@@ -68,19 +112,23 @@ def _waits(waiting: Sequence[Waiting]) -> str:
 
 _LIVES = {
     Life.RUNNING: ("running, as of {time}", "green"),
-    Life.SILENT: ("has written nothing since {time}: stopped, or its pid is another's now", "bold"),
+    Life.SILENT: ("has written nothing since {time}: {why}", "bold"),
     Life.FINISHED: ("finished at {time}", TERMINAL_MUTED),
     Life.DEAD: ("died; this is how it stood at {time}", "bold red"),
 }
 
 
+_SILENT = "it is stopped, its interpreter is kept from running, or its pid is another's now"
+_NOTHING_THEN = "nothing was lent then, nobody waited"
+
+
 def _process_line(dump: ProcessDump, width: int) -> Text:
     process = dump.process
     told, style = _LIVES[dump.life]
-    at = _written_at(process)
-    today = datetime.now().astimezone().date()
-    time = at.strftime("%H:%M:%S" if at.date() == today else "%Y-%m-%d %H:%M:%S")
-    life = Text(told.format(time=time), style)
+    why = _failing(process) or _SILENT
+    if dump.life is Life.DEAD and process.is_cut_off:
+        told = "ended; this is how it stood at {time}"
+    life = Text(told.format(time=_time(process), why=why), style)
     line = Text.assemble((f"process {process.pid}", "bold"), " ", life)
     command = Text(" ".join(_command(process.argv)), TERMINAL_MUTED)
     command.truncate(max(width - len(line) - 2, 0), overflow="ellipsis")
@@ -89,8 +137,16 @@ def _process_line(dump: ProcessDump, width: int) -> Text:
         lost = f"{count(process.dropped, 'fact')} dropped, {count(process.errors, 'fault')}"
         line.append(f"\n  The recorder did not see everything: {lost}.", "bold red")
     if not dump.pools:
-        line.append("\n  nothing is lent, nobody waits", TERMINAL_MUTED)
+        nothing = _NOTHING_THEN if dump.is_minimum else "nothing is lent, nobody waits"
+        line.append(f"\n  {nothing}", TERMINAL_MUTED)
     return line
+
+
+def _time(process: Process, *, milliseconds: bool = False) -> str:
+    """When the process last wrote, with the day if that was not today."""
+    at = _written_at(process)
+    day = "" if at.date() == datetime.now().astimezone().date() else f"{at:%Y-%m-%d} "
+    return f"{day}{at:%H:%M:%S}{f'.{at.microsecond // 1000:03}' if milliseconds else ''}"
 
 
 def _written_at(process: Process) -> datetime:
@@ -225,6 +281,8 @@ def _process_json(dump: ProcessDump) -> dict[str, Any]:
         "argv": list(process.argv),
         "life": dump.life.value,
         "written_at": _written_at(process).isoformat(),
+        "written_age_s": dump.age,
+        "is_minimum": dump.is_minimum,
         "dropped": process.dropped,
         "errors": process.errors,
         "pools": [_pool_json(pool) for pool in dump.pools],

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rich.text import Text
 
 from poolhog.analysis.accounting import State
+from poolhog.analysis.dump import LATE_S
 from poolhog.analysis.findings import FindingKind
 from poolhog.model import Outcome
 from poolhog.render.blame import blame_lines
-from poolhog.render.console import count, folded_lines, seconds
+from poolhog.render.console import count, folded_lines, pids_told, seconds
 from poolhog.render.frames import short_path
 from poolhog.render.hints import command_of
+from poolhog.render.missing import missing_json, missing_lines
 from poolhog.render.palette import PAINTS, TERMINAL_ACCENT, TERMINAL_MUTED
 from poolhog.render.unit import Unit
 from poolhog.render.unreadable import unreadable_lines
 from poolhog.render.whatif import beside_told, release_words
+from poolhog.trace.missing import remedy_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from poolhog.analysis.findings import Finding
     from poolhog.analysis.report import PoolUse, Report, RouteUse
@@ -44,8 +47,8 @@ class Layout:
 
     ``in_full`` shows every finding with all of its evidence, not only the first. ``target`` are
     the words that name the trace in the next command, none if it is found without. ``running`` are
-    the ids of processes that go on. ``with_blame`` shows who made whom wait, instead of findings
-    and routes.
+    the ages in seconds of the last commits of processes that go on, by their ids. ``with_blame``
+    shows who made whom wait, instead of findings and routes.
     """
 
     width: int
@@ -53,7 +56,7 @@ class Layout:
     routes: int
     in_full: bool
     target: tuple[str, ...] = ()
-    running: frozenset[int] = frozenset()
+    running: Mapping[int, float] = field(default_factory=dict)
     with_blame: bool = False
 
 
@@ -79,13 +82,18 @@ def verdict(report: Report) -> str:
     """The conclusion in a sentence or two."""
     if report.findings:
         return _accusation(report.findings[0])
+    lacking = missing_json(report.processes)
+    if not report.checkouts and lacking:
+        remedy = remedy_for(lacking[0]["reason"])
+        return f"No checkout could be written: {remedy}."
     if not report.checkouts:
         return "No connection was asked for yet: let the application work, and ask again."
     use = sum(route.spent.use for route in report.routes)
     busy = percent(sum(route.spent.busy for route in report.routes), use)
     checkouts = count(sum(route.checkouts for route in report.routes), "checkout")
     told = f"{checkouts}, {seconds(use)} of use, {busy} of it busy"
-    return f"Nothing held a connection without need: {told}."
+    subject = "Nothing that could be written" if lacking else "Nothing"
+    return f"{subject} held a connection without need: {told}."
 
 
 _DEEDS = {
@@ -117,6 +125,20 @@ def _accusation(finding: Finding) -> str:
     return told + "."
 
 
+def end_told(lent: int, waiting: int, *, is_cut_off: bool) -> str:
+    """What was lent, and who waited, at the end of the trace.
+
+    Of a run that ``is_cut_off``, nobody knows whether that was so at its own end.
+    """
+    what = "lent" if is_cut_off else "not returned"
+    parts = [f"{count(lent, 'connection')} {what}"] if lent else []
+    parts += [f"{count(waiting, 'request')} waiting for one"] if waiting else []
+    told = ", ".join(parts)
+    if is_cut_off:
+        return f"At the last commit: {told}. How that ended could not be written."
+    return f"At its end: {told}."
+
+
 def _verdict(report: Report, width: int) -> Iterator[Text]:
     for line in folded_lines(verdict(report), width):
         yield Text(line, "bold")
@@ -125,39 +147,47 @@ def _verdict(report: Report, width: int) -> Iterator[Text]:
 def _unseen(report: Report, layout: Layout) -> Iterator[Text]:
     """What the recorder lost, and what was not over or cannot be read."""
     yield from unreadable_lines(report.unreadable, layout.width)
+    yield from missing_lines(report.processes, layout.width, report.checkouts)
     yield from unseen(report.processes, layout.running)
     lent, waiting = (report.outcomes.get(o, 0) for o in (Outcome.OPEN, Outcome.WAITING))
     if lent or waiting:
-        parts = [f"{count(lent, 'connection')} not returned"] if lent else []
-        parts += [f"{count(waiting, 'request')} waiting for one"] if waiting else []
-        yield Text(f"At its end: {', '.join(parts)}.", TERMINAL_MUTED)
+        is_cut_off = any(process.is_cut_off for process in report.processes)
+        yield Text(end_told(lent, waiting, is_cut_off=is_cut_off), TERMINAL_MUTED)
 
 
-def unseen(processes: Sequence[Process], running: Collection[int]) -> Iterator[Text]:
-    """What the recorder lost of these processes, or did not see the end of; some are running."""
+def unseen(processes: Sequence[Process], running: Mapping[int, float]) -> Iterator[Text]:
+    """What the recorder dropped of these processes, or did not see the end of.
+
+    ``running`` are the ages in seconds of the last commits of those that still run, by their ids.
+    """
     for process in processes:
         if process.dropped or process.errors:
             lost = f"{count(process.dropped, 'fact')} dropped, {count(process.errors, 'fault')}"
             told = f"The recorder did not see everything of process {process.pid}: {lost}."
             yield Text(told, _WARNING)
-    unfinished = [process.pid for process in processes if not process.finished]
-    ended = [pid for pid in unfinished if pid not in running]
+    unfinished = [process for process in processes if not process.finished]
+    ended = [p.pid for p in unfinished if p.pid not in running and not p.is_cut_off]
     if ended:
-        told = f"{_pids(ended)} did not end in order: the last moments may be missing."
-        yield Text(told, TERMINAL_MUTED)
-    still = [pid for pid in unfinished if pid in running]
-    if still:
-        verb = "is" if len(still) == 1 else "are"
-        yield Text(f"{_pids(still)} {verb} running: this is how it stands.", TERMINAL_MUTED)
+        told = f"{pids_told(ended)} exited abnormally: the last moments may be missing."
+        yield Text(told.capitalize(), TERMINAL_MUTED)
+    still = [p.pid for p in unfinished if p.pid in running]
+    late = [p.pid for p in unfinished if running.get(p.pid, 0.0) > LATE_S and not p.is_cut_off]
+    yield from _late(late, running)
+    fresh = [pid for pid in still if pid not in late]
+    if fresh:
+        verb = "is" if len(fresh) == 1 else "are"
+        told = f"{pids_told(fresh)} {verb} still running; results so far."
+        yield Text(told.capitalize(), TERMINAL_MUTED)
 
 
-def _pids(pids: Sequence[int]) -> str:
-    shown = ", ".join(map(str, pids[:_MOST_PIDS]))
-    more = f" and {len(pids) - _MOST_PIDS:,} more" if len(pids) > _MOST_PIDS else ""
-    return f"{'Process' if len(pids) == 1 else 'Processes'} {shown}{more}"
-
-
-_MOST_PIDS = 4
+def _late(pids: Sequence[int], running: Mapping[int, float]) -> Iterator[Text]:
+    """That processes run, of which nothing is known for longer than there should be."""
+    for pid in pids:
+        told = (
+            f"Process {pid} is still running, but its last commit is {seconds(running[pid])} old: "
+            "the interpreter has not run poolhog's thread since. Results up to then."
+        )
+        yield Text(told, _WARNING)
 
 
 def _pools(report: Report, layout: Layout) -> Iterator[Text]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from poolhog.model import Outcome
+from poolhog.render.missing import missing_json
 from poolhog.render.unreadable import unreadable_json
 from poolhog.render.whatif_json import beside_json
 
@@ -23,6 +24,7 @@ def report_json(report: Report) -> dict[str, Any]:
     """The report of JSON's values only."""
     return {
         "unreadable": unreadable_json(report.unreadable),
+        "missing": missing_json(report.processes),
         "processes": [_process(process) for process in report.processes],
         "pools": [_pool(pool) for pool in report.pools],
         "totals": _totals(report),

@@ -9,6 +9,7 @@ from rich.text import Text
 from poolhog.render.console import count, folded_lines, seconds
 from poolhog.render.frames import short_path
 from poolhog.render.hints import command_of
+from poolhog.render.missing import missing_lines
 from poolhog.render.palette import TERMINAL_MUTED
 from poolhog.render.unreadable import unreadable_lines
 
@@ -32,7 +33,11 @@ _WARNING = "bold red"
 def whatif_lines(study: Study, width: int, target: Sequence[str] = ()) -> Iterator[Text]:
     """The study; first comes the conclusion, last what to type next."""
     blocks = (
-        (*unreadable_lines(study.unreadable, width), *_conclusion(study, width)),
+        (
+            *unreadable_lines(study.unreadable, width),
+            *missing_lines(study.processes, width),
+            *_conclusion(study, width),
+        ),
         tuple(_warnings(study, width)),
         tuple(_table(study)),
         tuple(_curve(study)),

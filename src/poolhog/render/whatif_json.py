@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from poolhog.render.missing import missing_json
 from poolhog.render.unreadable import unreadable_json
 from poolhog.render.whatif import beside_told
 
@@ -22,6 +23,7 @@ def whatif_json(study: Study) -> dict[str, Any]:
     prediction, over = study.prediction, study.range
     return {
         "unreadable": unreadable_json(study.unreadable),
+        "missing": missing_json(study.processes),
         "replay": replay_json(study.replayed),
         "terms": _terms(study.terms, study.released),
         "predicted": performance_json(prediction.after) if prediction is not None else None,

@@ -117,6 +117,7 @@ _META_NUMBERS = {
     "monotonic_ns": (-1000 * MOST_US, 1000 * MOST_US),
     "written_ns": (-1000 * MOST_US, 1000 * MOST_US),
     "dropped": (0, 2**53),
+    "dropped_checkouts": (0, 2**53),
     "errors": (0, 2**53),
     "finished": (0, 1),
     "schema_version": (0, 2**31),

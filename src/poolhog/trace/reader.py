@@ -15,6 +15,7 @@ from poolhog.errors import TraceError
 from poolhog.model import Trace
 from poolhog.trace.check import check_meta, check_rows, check_schema, check_table
 from poolhog.trace.files import ProcessFile, UnreadableError, readable
+from poolhog.trace.missing import UnwrittenError, missing_of, unwritten
 from poolhog.trace.snapshot import Snapshot, meta_of, name_of, pools_of, process_of
 from poolhog.trace.unpacking import Sites
 
@@ -84,9 +85,8 @@ def find_processes(
     """
     files = sorted(Path(directory).glob("*.sqlite")) if Path(directory).is_dir() else []
     gone = _without_file(Path(directory))
-    if not files:
-        if gone:
-            raise _nothing(directory, gone)
+    gone += [UnwrittenError(*one) for one in unwritten(Path(directory))]
+    if not files and not gone:
         raise TraceError(f"no trace in {directory}: name a directory that a run was recorded into")
     opened = [ProcessFile(file) for file in files]
     began, broken = _each(opened, _began_ns)
@@ -95,7 +95,7 @@ def find_processes(
     origin = min((began_ns for _, began_ns in known), default=0)
     made, damaged = _each([file for file, _ in known], lambda f: ProcessReader(f, origin, sites))
     readers = tuple(reader for reader in made if reader is not None)
-    errors = broken + damaged + gone
+    errors = [*gone, *broken, *damaged]
     if not readers:
         raise _nothing(directory, errors)
     cut = [file.log_damage for file in opened if file.log_damage is not None]
@@ -165,6 +165,9 @@ def _began_ns(file: ProcessFile) -> int:
     """When the process was first recorded."""
     with file.reading() as database:
         if not check_table(database, "meta"):
+            missing = missing_of(file.file)
+            if missing is not None:
+                raise UnwrittenError(file.file, missing)
             raise UnreadableError(file.file, EMPTY)
         meta = meta_of(database)
         version = int(meta["schema_version"])
@@ -196,8 +199,9 @@ class ProcessReader:
         self._file = file
         self._sites = sites
         self._held: Snapshot | None = None
+        missing = missing_of(file.file)
         with file.reading() as database:
-            self.process = process_of(meta_of(database), origin_ns)
+            self.process = process_of(meta_of(database), origin_ns, missing)
             self.pools = tuple(pools_of(database, self.file, self.process).values())
 
     @property

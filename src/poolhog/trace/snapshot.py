@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from poolhog.model import Pool, Process
 from poolhog.texts import visible
 from poolhog.trace.files import readable
+from poolhog.trace.missing import Missing, missing_of
 from poolhog.trace.sql_texts import shown
 from poolhog.trace.unpacking import Unpacker
 
@@ -78,10 +79,12 @@ class Snapshot:
         self, database: sqlite3.Connection, file: Path, origin_ns: int, sites: Sites
     ) -> None:
         database.execute(f"PRAGMA cache_size = -{_CACHE_KB}")
+        # Before the state is taken: what was missing then, and is committed since, is not missing.
+        missing = missing_of(file)
         database.execute("BEGIN")
         self._database = database
         self._file = file
-        self.process = process_of(meta_of(database), origin_ns)
+        self.process = process_of(meta_of(database), origin_ns, missing)
         self.pools = pools_of(database, file, self.process)
         self.unpack = Unpacker(database, self.process, name_of(file), sites)
 
@@ -206,11 +209,19 @@ def meta_of(database: sqlite3.Connection) -> dict[str, str]:
     return {str(key): str(value) for key, value in database.execute("SELECT * FROM meta")}
 
 
-def process_of(meta: dict[str, str], origin_ns: int) -> Process:
-    """What the process said of itself, on the clock of a run that began then."""
+def process_of(meta: dict[str, str], origin_ns: int, missing: Missing | None) -> Process:
+    """What the process said of itself and of what it could not write.
+
+    Its instants are on the clock of a run that began then.
+    """
     began_ns = int(meta["monotonic_ns"])
+    written_ns = int(meta.get("written_ns", began_ns))
     # In whole microseconds, as all that the process recorded, and not before any of it.
-    recorded_us = -((began_ns - int(meta.get("written_ns", began_ns))) // 1_000)
+    recorded_us = -((began_ns - written_ns) // 1_000)
+    finished = meta.get("finished") == "1"
+    lost = _missing(meta, missing, written_ns, finished=finished)
+    # A process may have said so, and gone on.
+    is_cut_off = lost is not None and lost is missing
     return Process(
         pid=int(meta["pid"]),
         parent_pid=int(meta["parent_pid"]),
@@ -218,13 +229,28 @@ def process_of(meta: dict[str, str], origin_ns: int) -> Process:
         began=(began_ns - origin_ns) / 1e9,
         began_wall=int(meta["wall_ns"]) / 1e9,
         written=(began_ns - origin_ns + recorded_us * 1_000) / 1e9,
-        finished=meta.get("finished") == "1",
+        finished=finished and not is_cut_off,
         dropped=int(meta.get("dropped", 0)),
         errors=int(meta.get("errors", 0)),
         versions={visible(k): visible(v) for k, v in json.loads(meta["versions"]).items()},
         poolhog_version=visible(meta["poolhog_version"]),
         sampling_interval=float(meta["sampling_interval_s"]),
+        missing_checkouts=lost.checkouts if lost is not None else 0,
+        missing_facts=lost.facts if lost is not None else 0,
+        missing_reason=lost.reason if lost is not None else None,
     )
+
+
+def _missing(
+    meta: dict[str, str], marker: Missing | None, written_ns: int, *, finished: bool
+) -> Missing | None:
+    """What is not in the file: the marker says it, unless a later commit knows better."""
+    if marker is not None:
+        at_ns = marker.at_ns
+        if (at_ns is None and not finished) or (at_ns is not None and at_ns > written_ns):
+            return marker
+    dropped = int(meta.get("dropped_checkouts", 0))
+    return Missing(dropped, 0, "buffer full", None) if dropped else None
 
 
 def pools_of(database: sqlite3.Connection, file: Path, process: Process) -> dict[int, Pool]:

@@ -46,6 +46,9 @@ def is_lost(checkout: Checkout) -> bool:
     """
     if checkout.outcome is not Outcome.OPEN:
         return checkout.outcome is Outcome.COLLECTED
+    # Its return may be among what could not be written.
+    if checkout.pool.process.is_cut_off:
+        return False
     last = checkout.operations[-1] if checkout.operations else None
     if last is not None and last.ended is None:
         return False
@@ -56,7 +59,7 @@ def is_lost(checkout: Checkout) -> bool:
     if checkout.request is not None:
         is_over = checkout.request.ended is not None
         return is_over and (seen is None or not _is_at_work(seen))
-    # A process that ends in order has come to the end of its main thread. Another owner that was
+    # A process that exits normally has come to the end of its main thread. Another owner that was
     # seen at last may have gone on until then.
     is_over = checkout.pool.process.finished
     return is_over and (seen is None or checkout.owner == _MAIN_THREAD)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from poolhog.analysis.replay.answers import Answers, Question
     from poolhog.analysis.replay.prediction import Prediction, Replay
     from poolhog.analysis.replay.terms import WhatIf
-    from poolhog.model import Unreadable
+    from poolhog.model import Process, Unreadable
 
 MOST_POINTS = 16
 """Points of a curve; of a longer range some are left out."""
@@ -33,7 +33,7 @@ class Study:
     """A replay, with what is predicted under the ``terms``, if these are other than it was.
 
     ``curve`` has the predictions over a range, in its order. ``released`` are the lines whose
-    places the terms release, as text.
+    places the terms release, as text. ``processes`` are those that were recorded.
     """
 
     replayed: Replay
@@ -45,6 +45,7 @@ class Study:
     range: Range | None = None
     curve: tuple[Prediction, ...] = ()
     unreadable: Sequence[Unreadable] = field(default=())
+    processes: Sequence[Process] = field(default=())
 
 
 def study(

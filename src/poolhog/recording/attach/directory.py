@@ -23,7 +23,8 @@ def default_directory() -> Path:
 
 def check_unused(directory: Path) -> None:
     """Raise ``OutputError`` if there is a trace: two runs in one would be read as one."""
-    if next(directory.glob("*.sqlite"), None) is not None:
+    files = itertools.chain.from_iterable(map(directory.glob, ("*.sqlite", "*.missing")))
+    if next(files, None) is not None:
         raise OutputError(
             f"{directory} holds a trace already: name another directory, or delete this one"
         )

@@ -82,6 +82,7 @@ class Source:
                 *(_id(part.key), process.pid, process.parent_pid, json.dumps(process.argv)),
                 *(iso_time(process.began_wall), process.began, process.written),
                 *(process.finished, process.dropped, process.errors),
+                *(process.missing_checkouts, process.missing_facts, process.missing_reason),
                 *(
                     process.sampling_interval,
                     process.poolhog_version,
@@ -182,6 +183,7 @@ TABLES = (
     _table(
         "processes",
         "id pid parent_pid argv began_at began_s written_s finished dropped recorder_errors"
+        " missing_checkouts missing_facts missing_reason"
         " sampling_interval_s poolhog_version versions",
         Source.processes,
     ),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from poolhog.analysis.findings.names import abbreviated, place
 from poolhog.model import OperationKind
+from poolhog.render.missing import missing_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -45,6 +46,7 @@ def metadata(extract: Extract) -> dict[str, Any]:
             }
             for process in processes
         ],
+        "missing": missing_json(processes),
     }
 
 

@@ -232,7 +232,7 @@ def _process(row: Json) -> Sequence[Cell]:
         Cell(str(row["pid"]), row["pid"]),
         _text(" ".join(row["argv"]), is_code=True),
         _time(row["written_s"] - row["began_s"]),
-        _text("in order" if row["finished"] else "not in order, or still running"),
+        _text("normally" if row["finished"] else "abnormally, or still running"),
         *map(_whole, (row["dropped"], row["recorder_errors"])),
         _time(interval) if interval else Cell("never", 0.0),
         _text(f"poolhog {row['poolhog_version']}, {versions}"),

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from poolhog.render.console import count, seconds
 from poolhog.render.frames import short_path
+from poolhog.render.missing import missing_told
 from poolhog.render.page.summary import left_out
+from poolhog.render.report import end_told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,6 +29,9 @@ def unseen(side: Json) -> Iterator[Unseen]:
     for one in report["unreadable"]:
         told = f"Not in this: {short_path(one['file'])} {one['reason']}."
         yield Unseen(told, is_grave=True)
+    lacking = missing_told(report["missing"], report["totals"]["checkouts"])
+    if lacking is not None:
+        yield Unseen(lacking, is_grave=True)
     yield from _lost(report)
     yield from _unfinished(report)
     told = left_out(side)
@@ -58,19 +63,19 @@ def _lost(report: Json) -> Iterator[Unseen]:
 
 
 def _unfinished(report: Json) -> Iterator[Unseen]:
-    pids = [str(p["pid"]) for p in report["processes"] if not p["finished"]]
+    unfinished = {p["pid"] for p in report["processes"] if not p["finished"]}
+    cut_off = unfinished & {one["pid"] for one in report["missing"]}
+    pids = sorted(unfinished - cut_off)
     if pids:
         which = f"Process {pids[0]}" if len(pids) == 1 else f"{len(pids)} processes"
+        was = "was" if len(pids) == 1 else "were"
         yield Unseen(
-            f"{which} did not end in order, or still ran: the last moments may be missing.",
+            f"{which} exited abnormally, or {was} still running: the last moments may be missing.",
             is_grave=True,
         )
-    totals = report["totals"]
-    if totals["open"] or totals["waiting"]:
-        parts = [f"{count(totals['open'], 'connection')} not returned"] if totals["open"] else []
-        waiting = totals["waiting"]
-        parts += [f"{count(waiting, 'request')} waiting for one"] if waiting else []
-        yield Unseen(f"At the end of the trace: {', '.join(parts)}.", is_grave=True)
+    lent, waiting = report["totals"]["open"], report["totals"]["waiting"]
+    if lent or waiting:
+        yield Unseen(end_told(lent, waiting, is_cut_off=bool(cut_off)), is_grave=True)
 
 
 def _sampling(report: Json) -> Iterator[Unseen]:

@@ -52,6 +52,8 @@ class Number(NamedTuple):
 
 def verdict(report: Json) -> tuple[str, ...]:
     """The sentences; what stands between backquotes is code."""
+    if not report["totals"]["checkouts"] and report["missing"]:
+        return ("No checkout could be written.",)
     if not report["totals"]["checkouts"]:
         asked = "No connection was asked for while this was recorded."
         requests = report["totals"]["requests"]
