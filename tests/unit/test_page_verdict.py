@@ -150,6 +150,18 @@ def test_what_a_line_calls(source: str, name: str) -> None:
     assert called(None) == "code that was not seen"
 
 
+@pytest.mark.parametrize(
+    "source",
+    ["a" + ".b" * 900 + "()", "f" + "()" * 900, "-" * 1900 + "f()", "1+" * 900 + "f()", "'\\d'(x"],
+)
+def test_a_line_that_nobody_would_write(
+    source: str, recwarn: pytest.WarningsRecorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert called({"file": "/app/a.py", "line": 7, "function": "f", "source": source}) == "`a.py:7`"
+    assert not recwarn
+    assert capsys.readouterr().err == ""
+
+
 def test_what_was_not_seen_stands_at_the_top() -> None:
     open_one = make_checkout("c1", 0.0, 0.0, None, request=make_request(), site=make_site())
     report = reported([open_one])

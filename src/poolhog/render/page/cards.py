@@ -12,11 +12,12 @@ from poolhog.render.console import count, seconds
 from poolhog.render.frames import short_name, short_path
 from poolhog.render.page.columns import STATES
 from poolhog.render.page.sketches import Sketch, sketch_of
-from poolhog.render.page.sources import SourceLine, lines_around
 from poolhog.render.report import percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from poolhog.render.page.sources import SourceLine, Sources
 
     Json = Mapping[str, Any]
 
@@ -86,11 +87,11 @@ class Card:
     checkout: int
 
 
-def cards(side: Json) -> list[Card]:
+def cards(side: Json, sources: Sources) -> list[Card]:
     """A card for each of the first findings of a side."""
     spans = _Spans(side)
     found = side["report"]["findings"][:MOST_CARDS]
-    return [_card(number, finding, side, spans) for number, finding in enumerate(found, 1)]
+    return [_card(number, finding, side, spans, sources) for number, finding in enumerate(found, 1)]
 
 
 def sentence(finding: Json) -> str:
@@ -109,7 +110,7 @@ def sentence(finding: Json) -> str:
     return "; ".join(parts) + "."
 
 
-def _card(number: int, finding: Json, side: Json, spans: _Spans) -> Card:
+def _card(number: int, finding: Json, side: Json, spans: _Spans, sources: Sources) -> Card:
     site, example = finding["site"], finding["example"]
     kind = FindingKind(finding["kind"])
     zero = side["timeline"]["started_s"]
@@ -122,7 +123,7 @@ def _card(number: int, finding: Json, side: Json, spans: _Spans) -> Card:
         file=short_path(site["file"]) if site is not None else "",
         line=site["line"] if site is not None else 0,
         function=short_name(site["function"]) if site is not None else "",
-        source=lines_around(site) if site is not None else [],
+        source=sources.lines_around(site) if site is not None else [],
         awaiting=[_called(frame) for frame in finding["awaiting"]],
         detail=f"{finding['detail'][:1].upper()}{finding['detail'][1:]}.",
         advice=finding["advice"],
