@@ -168,7 +168,7 @@ def test_what_was_not_seen_stands_at_the_top() -> None:
     report["processes"][0] |= {"dropped": 7, "finished": False, "sampling_interval_s": 0}
     side = {
         "report": report,
-        "timeline": {"left_out": {"checkouts": 0}},
+        "timeline": {"left_out": {"checkouts": 0, "spans": 7}},
         "left_out": {"routes": 2, "nodes": 3},
     }
     told = " ".join(alerts(side))
@@ -176,6 +176,7 @@ def test_what_was_not_seen_stands_at_the_top() -> None:
     assert "did not end in order" in told
     assert "1 connection not returned" in told
     every = " ".join(one.text for one in unseen(side))
+    assert "7 short spans are added up" in every
     assert "2 routes left out of the tables" in every
     assert "leaves out 3 parts" in every
     assert "were not looked at" in every
