@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+SERVICE = Path(__file__).with_name("service.py")
 WORKER = Path(__file__).with_name("worker.py")
 CASES = 600
 """Of which half are damaged, and half are crafted."""
@@ -30,6 +32,23 @@ VERBS = 2
 
 LONGEST_S = 10.0
 """A verb that takes longer hangs; on a busy machine, the worker has three times as long."""
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three traces of one process each: two that ended, and one that was killed."""
+    return record(tmp_path_factory.mktemp("fuzz") / "base")
+
+
+def record(base: Path) -> Path:
+    """Record them there."""
+    base.mkdir()
+    for name, how in (("ended", "ended"), ("killed", "killed"), ("other", "ended")):
+        command = [sys.executable, "-W", "ignore", str(SERVICE)]
+        place = [str(base / name), str(base / f"{name}.db"), how]
+        done = subprocess.run([*command, *place], check=False, timeout=120)
+        assert done.returncode == (-signal.SIGKILL if how == "killed" else 0)
+    return base
 
 
 def results(base: Path, place: Path, first: int, last: int, verbs: int) -> Iterator[dict[str, Any]]:
@@ -100,8 +119,6 @@ def _told(one: dict[str, Any]) -> str:
 
 def main(hours: float) -> None:
     """Try new cases for so long; the first that is wrong ends it."""
-    from conftest import record
-
     began = time.monotonic()
     first = time.time_ns() // 1_000_000
     with tempfile.TemporaryDirectory(prefix="fuzz-") as place:

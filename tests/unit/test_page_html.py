@@ -68,7 +68,7 @@ def page_of(*traces: Path) -> str:
         sides.append((trace.name, whole))
         runs.append(Run(trace.name, whole.report, series, request_counts(whole.readers)))
     compared = compare(runs[0], runs[1]) if len(runs) > 1 else None
-    return page_html(page_data(sides, version="0.1.0"), compared)
+    return page_html(page_data(sides, version="0.1.0"), compared, source=traces[0].parent)
 
 
 @pytest.mark.parametrize("text", HOSTILE)

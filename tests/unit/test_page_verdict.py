@@ -150,13 +150,25 @@ def test_what_a_line_calls(source: str, name: str) -> None:
     assert called(None) == "code that was not seen"
 
 
+@pytest.mark.parametrize(
+    "source",
+    ["a" + ".b" * 900 + "()", "f" + "()" * 900, "-" * 1900 + "f()", "1+" * 900 + "f()", "'\\d'(x"],
+)
+def test_a_line_that_nobody_would_write(
+    source: str, recwarn: pytest.WarningsRecorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert called({"file": "/app/a.py", "line": 7, "function": "f", "source": source}) == "`a.py:7`"
+    assert not recwarn
+    assert capsys.readouterr().err == ""
+
+
 def test_what_was_not_seen_stands_at_the_top() -> None:
     open_one = make_checkout("c1", 0.0, 0.0, None, request=make_request(), site=make_site())
     report = reported([open_one])
     report["processes"][0] |= {"dropped": 7, "finished": False, "sampling_interval_s": 0}
     side = {
         "report": report,
-        "timeline": {"left_out": {"checkouts": 0}},
+        "timeline": {"left_out": {"checkouts": 0, "spans": 7}},
         "left_out": {"routes": 2, "nodes": 3},
     }
     told = " ".join(alerts(side))
@@ -164,6 +176,7 @@ def test_what_was_not_seen_stands_at_the_top() -> None:
     assert "Process 100 exited abnormally, or was still running" in told
     assert "1 connection not returned" in told
     every = " ".join(one.text for one in unseen(side))
+    assert "7 short spans are added up" in every
     assert "2 routes left out of the tables" in every
     assert "leaves out 3 parts" in every
     assert "were not looked at" in every

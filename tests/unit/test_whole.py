@@ -31,6 +31,7 @@ from poolhog.analysis.whole import read_detail, read_whole, whole_of
 from poolhog.model import Trace
 from poolhog.render.page import side
 from poolhog.render.page.columns import STATES, Columns
+from poolhog.render.page.data import MOST_SPANS
 from poolhog.render.page.interning import Interned
 from poolhog.render.page.side import icicle_json
 from poolhog.trace.reader import open_trace, stream_trace
@@ -107,9 +108,9 @@ def test_spans_cover_every_checkout(data: st.DataObject) -> None:
         directory = written(data, Path(temporary))
         whole = read_whole(stream_trace(directory), Thresholds())
         detail = read_detail(whole)
-        timeline = Columns(whole, detail, Interned()).timeline()
+        timeline = Columns(whole, detail, Interned(), MOST_SPANS).timeline()
         assert timeline["complete"]
-        assert timeline["left_out"] == {"checkouts": 0, "requests": 0}
+        assert timeline["left_out"] == {"checkouts": 0, "requests": 0, "spans": 0}
         checkouts, spans = timeline["checkouts"], timeline["spans"]
         at = [w + max(u, 0) for w, u in zip(checkouts["wait"], checkouts["use"], strict=True)]
         ends, checkout = [0] * len(at), 0

@@ -28,6 +28,8 @@ class Part(NamedTuple):
     ``kind`` is that of the operation in flight; ``queueing``, in a wait without one; in a gap, the
     state. ``site`` is the line of the application that asked for the operation, or that the owner
     was seen at; in a gap that is ready, what ran instead. A tuple, as there may be many.
+
+    Of a sum of several parts, ``number`` is how many, and ``kind`` the state.
     """
 
     state: State
@@ -36,6 +38,7 @@ class Part(NamedTuple):
     kind: str
     statement: str | None = None
     site: Site | None = None
+    number: int = 1
 
     @property
     def duration(self) -> float:

@@ -98,9 +98,17 @@ class Lifecycle:
 
 
 def lifecycle_of(
-    request: Request, checkouts: Iterable[Checkout], until: float, shares: Shares = NO_SHARES
+    request: Request,
+    checkouts: Iterable[Checkout],
+    until: float,
+    shares: Shares = NO_SHARES,
+    *,
+    holding: Iterable[Interval] | None = None,
 ) -> Lifecycle:
-    """The life of a request up to ``until``, an instant of the run's clock."""
+    """The life of a request up to ``until``, an instant of the run's clock.
+
+    ``holding`` are the states of its checkouts, on this clock, if they are known already.
+    """
     owned = sorted(checkouts, key=lambda checkout: checkout.asked)
     lent = [checkout for checkout in owned if checkout.granted is not None]
     returns = [c.returned for c in lent if c.returned is not None]
@@ -111,6 +119,8 @@ def lifecycle_of(
     )
     last = found[-1].ended_with if found else None
     since = _Since(request.started)
+    if holding is None:
+        holding = (i for c in owned for i in intervals(c, until, shares))
     return Lifecycle(
         request=request,
         ended=since(until if request.ended is None else request.ended),
@@ -125,7 +135,7 @@ def lifecycle_of(
             Span("connection checked out", end_of_wait(c, until), end_of(c, until)) for c in lent
         ),
         transactions=since.spans(Span("transaction open", t.started, t.ended) for t in found),
-        holding=since.intervals(i for c in owned for i in intervals(c, until, shares)),
+        holding=since.intervals(holding),
         returned=None if returned is None else since(returned),
         returned_before_response=bool(lent)
         and not any(returned_after(checkout, request.responding) for checkout in lent),

@@ -6,7 +6,8 @@ there is no request.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -67,9 +68,14 @@ class _Event:
     state: State | None = None
 
 
+_Entry = tuple[float, int, _Event]
+"""An event at its instant; where instants are equal, the lower number comes first."""
+
+
 def log_of(request: Request | None, checkouts: Iterable[Checkout]) -> tuple[LogLine, ...]:
     """The log, in order; of what happened at the same instant, the cause comes first."""
-    return _log(request, [(checkout, _events(checkout)) for checkout in checkouts])
+    told = [(checkout, _events(checkout)) for checkout in checkouts]
+    return _lines(request, _entries(request, told))
 
 
 def log_with_gaps(
@@ -79,7 +85,44 @@ def log_with_gaps(
     shares: Shares = NO_SHARES,
 ) -> tuple[LogLine, ...]:
     """The log, and in it waits, and where the gaps went, if they are long enough to matter."""
-    return _log(request, [(c, [*_events(c), *_gap_events(c, until, shares)]) for c in checkouts])
+    told = [(c, [*_events(c), *_gap_events(c, until, shares, _least(c, until))]) for c in checkouts]
+    return _lines(request, _entries(request, told))
+
+
+def beginning_of_log(
+    request: Request | None,
+    checkouts: Sequence[Checkout],
+    until: float,
+    shares: Shares = NO_SHARES,
+    *,
+    most: int,
+) -> tuple[Sequence[LogLine], int, int]:
+    """The first lines of the log with gaps; how many more there are, or more operations.
+
+    Of a checkout with more operations than ``most``, no line after these is made: then it is
+    operations that are counted.
+    """
+    told = []
+    for checkout in checkouts:
+        head, ended = _head(checkout, until, most)
+        gaps = _gap_events(head, ended, shares, _least(checkout, until))
+        told.append((checkout, [*_events(head), *gaps]))
+    entries = _entries(request, told)
+    shown = entries[:most]
+    lines = _lines(request, shown)
+    if all(len(checkout.operations) <= most for checkout in checkouts):
+        return lines, len(entries) - len(shown), 0
+    last = max((at for at, *_ in shown), default=-math.inf)
+    return lines, 0, sum(o.started > last for c in checkouts for o in c.operations)
+
+
+def _head(checkout: Checkout, until: float, most: int) -> tuple[Checkout, float]:
+    """The checkout as if it had not gone on after so many operations, and when that was."""
+    if len(checkout.operations) <= most:
+        return checkout, until
+    ended = checkout.operations[most].started
+    head = replace(checkout, operations=checkout.operations[:most], returned=None, gave_up=None)
+    return head, ended
 
 
 def response_line(request: Request) -> str:
@@ -107,11 +150,12 @@ def application_site(site: Site | None) -> Site | None:
     return site
 
 
-def _log(
+def _entries(
     request: Request | None, told: Sequence[tuple[Checkout, Iterable[_Event]]]
-) -> tuple[LogLine, ...]:
+) -> list[_Entry]:
+    """What happened, in order."""
     responding = request.responding if request is not None else None
-    entries: list[tuple[float, int, _Event]] = []
+    entries: list[_Entry] = []
     for checkout, events in sorted(told, key=lambda one: one[0].asked):
         late = returned_after(checkout, responding)
         for event in events:
@@ -121,6 +165,10 @@ def _log(
     if request is not None and responding is not None:
         entries.append((responding, 1, _Event(responding, response_line(request))))
     entries.sort(key=lambda entry: entry[:2])
+    return entries
+
+
+def _lines(request: Request | None, entries: Sequence[_Entry]) -> tuple[LogLine, ...]:
     zero = request.started if request is not None else min((at for at, *_ in entries), default=0.0)
     return tuple(
         LogLine(
@@ -190,8 +238,14 @@ def _told(operation: Operation, checkout: Checkout) -> Iterator[_Event]:
             yield event(statement or operation.kind.name)
 
 
-def _gap_events(checkout: Checkout, until: float, shares: Shares) -> Iterator[_Event]:
-    """The wait and the parts of gaps that are worth a line.
+def _least(checkout: Checkout, until: float) -> float:
+    """The seconds from which on a part of a gap is worth a line."""
+    use = end_of(checkout, until) - end_of_wait(checkout, until)
+    return min(WORTH_TELLING_S, max(WORTH_TELLING_SHARE * use, LEAST_TOLD_S))
+
+
+def _gap_events(checkout: Checkout, until: float, shares: Shares, least: float) -> Iterator[_Event]:
+    """The wait, and the parts of gaps that are worth a line: not shorter than ``least`` seconds.
 
     Parts that follow one another on the same line of code are one.
     """
@@ -201,8 +255,6 @@ def _gap_events(checkout: Checkout, until: float, shares: Shares) -> Iterator[_E
         yield _Event(checkout.asked, state, False, waited_until, checkout.site, state)
     if checkout.granted is None:
         return
-    use = end_of(checkout, until) - checkout.granted
-    least = min(WORTH_TELLING_S, max(WORTH_TELLING_SHARE * use, LEAST_TOLD_S))
     for part in _joined(_parts(checkout, until, shares)):
         if part.ended - part.started >= least:
             yield _Event(

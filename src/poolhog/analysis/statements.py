@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from array import array
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -10,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 from poolhog.analysis.cells import percentile
 from poolhog.analysis.findings.names import owner_of
 from poolhog.model import OperationKind
+from poolhog.trace.unpacking import packed_operations
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
     from poolhog.trace.reader import ProcessReader
     from poolhog.trace.snapshot import Snapshot
+    from poolhog.trace.unpacking import PackedOperation
 
 _SENT_NOTHING = (OperationKind.BEGIN, OperationKind.RESET)
 """Without a statement, these are no round trip."""
@@ -86,8 +87,8 @@ def _read(
                 if method is None
                 else unpack.request_name(method, route, path)
             )
-        for part in json.loads(packed):
-            sent = part[0], part[4] if len(part) > 4 else None
+        for operation in packed_operations(packed):
+            sent = operation.kind, operation.statement
             if sent in uses:
                 use = uses[sent]
             else:
@@ -95,7 +96,7 @@ def _read(
                     unpack.kinds[sent[0]], unpack.statements.get(sent[1]), found
                 )
             if use is not None:
-                _add(use, part, name)
+                _add(use, operation, name)
 
 
 def _use(
@@ -108,10 +109,10 @@ def _use(
     return found.setdefault((kind, statement), StatementUse(kind, statement))
 
 
-def _add(use: StatementUse, part: Sequence[Any], name: str) -> None:
+def _add(use: StatementUse, operation: PackedOperation, name: str) -> None:
     use.count += 1
     use.routes[name] = use.routes.get(name, 0) + 1
-    if part[2] is not None:
-        use.durations.append(part[2])
-    if len(part) > 5 and part[5] is not None:
+    if operation.duration is not None:
+        use.durations.append(operation.duration)
+    if operation.error is not None:
         use.errors += 1

@@ -13,7 +13,7 @@ import typer
 from poolhog.cli.dump import ages
 from poolhog.cli.page import read_page, request_counts
 from poolhog.cli.reading import Reading
-from poolhog.cli.target import OfReport, Threshold, read, trace_directory
+from poolhog.cli.target import OfReport, Source, Threshold, read, trace_directory
 from poolhog.errors import PoolhogError
 from poolhog.texts import visible
 
@@ -69,11 +69,14 @@ def compare(
         Path | None,
         typer.Option("--html", metavar="FILE", help="Also write a page with both runs."),
     ] = None,
+    source: Source = None,
 ) -> None:
     """Say what changed from one run to another, by finding and by route, beyond their spread.
 
     Exits with 1 if a condition of --fail-on holds.
     """
+    if source is not None and html is None:
+        raise PoolhogError("--source is for a page: name its file with --html")
     if as_json and as_markdown:
         raise PoolhogError("--json and --markdown are two forms: choose one")
     from poolhog.analysis.comparison import compare as compare_runs
@@ -89,7 +92,7 @@ def compare(
     else:
         for given in (before, after):
             trace_directory(given)
-        page = read_page((before, after), thresholds, html)
+        page = read_page((before, after), thresholds, html, source)
         one, other = page.runs
         comparison = _checked(compare_runs(one, other, route), route)
         page.write(comparison)

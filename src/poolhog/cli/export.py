@@ -82,22 +82,31 @@ def export(
         readers = processes(trace, pid)
         chosen = select(readers, started=started, ended=ended, last=last, route=route)
         with extract(chosen, reading.counted) as found:
-            _write(found, form, file)
+            shortened = _write(found, form, file)
+    if shortened:
+        typer.echo(f"poolhog: {_shortened(shortened)}", err=True)
     if file != STANDARD_OUTPUT:
         _tell(found, form, file, as_json=as_json)
 
 
-def _write(found: Extract, form: Format, file: Path) -> None:
+def _shortened(times: int) -> str:
+    return (
+        f"{times:,} times a long statement or line of code is only as far as it begins: "
+        "each is in full where it comes first"
+    )
+
+
+def _write(found: Extract, form: Format, file: Path) -> int:
     from poolhog.render.files import whole_file
 
     if file != STANDARD_OUTPUT:
         with whole_file(file) as out:
-            write(found, form, out)
-        return
+            return write(found, form, out)
     if form is Format.CSV and sys.stdout.isatty():
         raise PoolhogError("csv is a zip of tables, which no terminal shows: name a file with -o")
-    write(found, form, sys.stdout.buffer)
+    shortened = write(found, form, sys.stdout.buffer)
     sys.stdout.buffer.flush()
+    return shortened
 
 
 def _tell(found: Extract, form: Format, file: Path, *, as_json: bool) -> None:

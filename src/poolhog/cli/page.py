@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from poolhog.cli.reading import Reading
 from poolhog.cli.target import UnusedError, read, trace_directory
+from poolhog.errors import PoolhogError
 from poolhog.recording.attach.directory import TRACES
 from poolhog.texts import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
     from poolhog.analysis.comparison import Comparison, Run
     from poolhog.analysis.series import Series
@@ -26,9 +27,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page that is to be written: of each run its name, what is shown, and its checkouts."""
+    """A page that is to be written: of each run its name, what is shown, and its checkouts.
+
+    The lines around findings are read below ``source``.
+    """
 
     file: Path
+    source: Path
     sides: Sequence[tuple[str, Whole, Series]]
 
     @property
@@ -54,15 +59,21 @@ class Page:
             reading.say("making the page")
             sides = [(label, whole) for label, whole, _ in self.sides]
             data = page_data(sides, version=metadata.version("poolhog"))
-            page = page_html(data, comparison)
+            page = page_html(data, comparison, self.source)
         write_whole(self.file, page)
         return data, len(page.encode())
 
 
 def read_page(
-    given: Sequence[Path | None], thresholds: Thresholds, file: Path, pid: int | None = None
+    given: Sequence[Path | None],
+    thresholds: Thresholds,
+    file: Path,
+    source: Path | None,
+    pid: int | None = None,
 ) -> Page:
     """Read the runs, of the first one only a process if its id is given.
+
+    Code is read below ``source``, or below the working directory.
 
     Raises :class:`poolhog.PoolhogError` as other verbs do, and before anything is read if the file
     cannot be written.
@@ -72,6 +83,8 @@ def read_page(
     from poolhog.render.files import check_place
 
     check_place(file)
+    if source is not None and not source.is_dir():
+        raise PoolhogError(f"--source {source}: there is no such directory")
     sides = []
     with Reading() as reading:
         for index, one in enumerate(given):
@@ -82,7 +95,7 @@ def read_page(
             reading.say("replaying what was recorded")
             whole = whole.with_whatif()
             sides.append((label, whole.without(unreadable), series))
-    return Page(file, sides)
+    return Page(file, Path.cwd() if source is None else source, sides)
 
 
 def request_counts(readers: Iterable[ProcessReader]) -> Mapping[str, int]:

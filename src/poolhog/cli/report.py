@@ -16,6 +16,7 @@ from poolhog.cli.target import (
     Directory,
     OfReport,
     Pid,
+    Source,
     Threshold,
     UnusedError,
     read,
@@ -60,6 +61,7 @@ def report(
         Path | None,
         typer.Option(metavar="DIR", help="Another trace, for the same page beside this one."),
     ] = None,
+    source: Source = None,
 ) -> None:
     """Say which code holds connections without using them, how long, and who waited for it.
 
@@ -67,12 +69,15 @@ def report(
     """
     if against is not None and html is None:
         raise PoolhogError("--against is for a page of two traces: name its file with --html")
+    if source is not None and html is None:
+        raise PoolhogError("--source is for a page: name its file with --html")
     if html is not None:
         if as_json or blame or route is not None or top is not None:
             raise PoolhogError(
                 "--html is a page of all: leave --json, --blame, --route and --top out"
             )
-        _write_page(html, [directory] if against is None else [directory, against], pid, threshold)
+        given = [directory] if against is None else [directory, against]
+        _write_page(html, given, pid, threshold, source)
         return
     found = _read(directory, pid, threshold or [])
     if route is not None:
@@ -110,14 +115,18 @@ def _read(given: Path | None, pid: int | None, options: list[str]) -> Report:
 
 
 def _write_page(
-    file: Path, given: list[Path | None], pid: int | None, options: list[str] | None
+    file: Path,
+    given: list[Path | None],
+    pid: int | None,
+    options: list[str] | None,
+    source: Path | None,
 ) -> None:
     from poolhog.analysis.comparison import compare
     from poolhog.analysis.thresholds import Thresholds
     from poolhog.render.page.summary import summary_lines
 
     thresholds = Thresholds.from_pyproject(Path.cwd()).with_options(options or [])
-    page = read_page(given, thresholds, file, pid)
+    page = read_page(given, thresholds, file, source, pid)
     runs = page.runs
     comparison = compare(runs[0], runs[1]) if len(runs) > 1 else None
     data, size = page.write(comparison)

@@ -77,6 +77,17 @@ Threshold = Annotated[
     ),
 ]
 
+Source = Annotated[
+    Path | None,
+    typer.Option(
+        "--source",
+        metavar="DIR",
+        help="Where the page may read the lines of code around a finding; by default the working "
+        "directory.",
+        show_default=False,
+    ),
+]
+
 _RECORD_ONE = "record one with: poolhog run -- COMMAND"
 _LET_IT_WORK = "let the application ask for a connection, and ask again"
 

@@ -12,6 +12,7 @@ from poolhog.lab.pictures import draw
 from poolhog.lab.remedies.table import markdown
 from poolhog.lab.talk import Talk
 from poolhog.render.console import seconds
+from poolhog.render.files import write_whole
 from poolhog.render.page import PICTURES, styles
 from poolhog.render.page.inline import digest, script
 from poolhog.render.page.texts import embedded
@@ -24,14 +25,14 @@ if TYPE_CHECKING:
 
 
 def publish(results: Results, output: Path) -> None:
-    """Write everything that can be told by now. Raises ``OSError``."""
+    """Write everything that can be told by now. Raises ``OutputError``."""
     pictures = draw(results)
     for name, svg in pictures.items():
-        (output / f"{name}.svg").write_text(svg, encoding="utf-8")
+        write_whole(output / f"{name}.svg", svg)
     if results.remedies is not None:
         text = markdown(results.remedies, results.parameters.requests)
-        (output / "remedies.md").write_text(text, encoding="utf-8")
-    (output / "report.html").write_text(_page(Talk(results, pictures)), encoding="utf-8")
+        write_whole(output / "remedies.md", text)
+    write_whole(output / "report.html", _page(Talk(results, pictures)))
 
 
 def _page(talk: Talk) -> str:

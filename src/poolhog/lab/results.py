@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from poolhog.analysis.cells import percentile
 from poolhog.lab.parameters import TALK, Experiment
 from poolhog.lab.predicting import compared
+from poolhog.render.files import write_whole
 from poolhog.render.report_json import finding_json
 
 if TYPE_CHECKING:
@@ -222,10 +223,8 @@ class Results:
         }
 
     def write(self, path: Path) -> None:
-        """Replace the file as a whole: a reader never sees half of it."""
-        draft = path.with_suffix(".json.part")
-        draft.write_text(json.dumps(self.as_dict(), indent=2) + "\n", encoding="utf-8")
-        draft.replace(path)
+        """Replace the file as a whole: a reader never sees half of it. Raises ``OutputError``."""
+        write_whole(path, json.dumps(self.as_dict(), indent=2) + "\n")
 
 
 def _parameters(parameters: Parameters) -> dict[str, Any]:

@@ -62,11 +62,8 @@ def _publish(results: Results, made: list[Path]) -> None:
         return
     results.claims = check(results)
     output = results.parameters.output
-    try:
-        results.write(output / "results.json")
-        publish(results, output)
-    except OSError as error:
-        raise _cannot_write(output, error) from error
+    results.write(output / "results.json")
+    publish(results, output)
 
 
 def _prepare(output: Path) -> list[Path]:

@@ -1,4 +1,7 @@
-"""Writes a result into a file of the user's: all of it, or nothing."""
+"""Writes a result into a file of the user's: all of it, or nothing.
+
+It tells what a trace tells, so as the trace it is for nobody else: until its owner says otherwise.
+"""
 
 from __future__ import annotations
 
@@ -24,14 +27,18 @@ def write_whole(file: Path, content: str) -> None:
 def whole_file(file: Path) -> Iterator[BinaryIO]:
     """What is written becomes the file, in the place of one that is there, or nothing does.
 
+    Only its owner can read a new file; one in the place of another is for whom that one was.
+
     Raises ``OutputError`` if that fails. An error of the writer's leaves the file as it was.
     """
     check_place(file)
     # Beside it: only then is the exchange one step.
     unfinished = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        with unfinished.open("xb") as written:
+        with os.fdopen(os.open(unfinished, _NEW, _PRIVATE), "wb") as written:
             yield written
+            with suppress(FileNotFoundError):
+                os.fchmod(written.fileno(), file.stat().st_mode & _PERMISSIONS)
         unfinished.replace(file)
     except OSError as error:
         raise OutputError(
@@ -40,6 +47,11 @@ def whole_file(file: Path) -> Iterator[BinaryIO]:
     finally:
         with suppress(OSError):
             unfinished.unlink()
+
+
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_PRIVATE = 0o600
+_PERMISSIONS = 0o777
 
 
 def check_place(file: Path) -> None:

@@ -161,6 +161,22 @@ def span_of_requests(readers: Iterable[ProcessReader]) -> tuple[float, float] | 
     return min(first for first, _ in found), max(last for _, last in found)
 
 
+def operation_count(readers: Iterable[ProcessReader]) -> int:
+    """About how many operations there are, by the length of their packed texts."""
+    characters: float = sum(
+        reader.query(
+            "SELECT (SELECT total(length(operations)) FROM packed_checkouts)"
+            " + (SELECT total(length(operations)) FROM packed_operations)"
+        )[0][0]
+        for reader in readers
+    )
+    return round(characters / _OPERATION_LENGTH)
+
+
+_OPERATION_LENGTH = 24
+"""Characters of a packed operation: a long checkout's have a few more, a short one's a few less."""
+
+
 def checkouts_within(
     readers: Iterable[ProcessReader],
     started: float,

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import fields, make_dataclass
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
 from poolhog.model import (
     Activity,
@@ -183,9 +183,7 @@ class Unpacker:
     def _operations(self, packed: str, asked: int) -> Iterator[Operation]:
         began, texts, kinds, sites = self.began, self.texts, self.kinds, self.sites
         statements = self.statements
-        parts: list[list[Any]] = json.loads(packed)
-        for part in parts:
-            kind, since, duration, site, statement, error, cause = (*part, *_NOTHING)[:7]
+        for kind, since, duration, site, statement, error, cause in packed_operations(packed):
             started = asked + since
             yield _new_operation(
                 kinds[kind],
@@ -211,7 +209,29 @@ class Unpacker:
 
 
 _NOTHING: tuple[Any, ...] = (None,) * 7
-"""What is missing at the end of a packed operation."""
+"""What is missing at the end of a packed operation, or of a stage."""
+
+
+class PackedOperation(NamedTuple):
+    """An operation as a row of its checkout has it: of one in flight, ``duration`` is ``None``.
+
+    ``since`` is microseconds from asking for the connection, ``duration`` microseconds; the others
+    are numbers of texts, and of a site.
+    """
+
+    kind: int
+    since: int
+    duration: int | None
+    site: int | None
+    statement: int | None
+    error: int | None
+    cause: int | None
+
+
+def packed_operations(packed: str) -> Iterator[PackedOperation]:
+    """The operations in a JSON text of a file, which leaves out what is missing at their ends."""
+    for part in json.loads(packed):
+        yield PackedOperation._make((*part, *_NOTHING)[:7])
 
 
 class _Unpacked(Sequence[T]):
@@ -303,7 +323,7 @@ def has_none(_: str) -> bool:
     return False
 
 
-# Kind, start, duration, site, statement.
+# The beginning of a packed operation up to its statement; of one in flight, the duration is null.
 _SENT = r"\[{},-?\d+,(?:-?\d+|null),(?:\d+|null),(\d+)"
 
 

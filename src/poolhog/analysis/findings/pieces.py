@@ -64,7 +64,7 @@ def pieces(gaps: Iterable[Gap]) -> Iterator[Piece]:
 
 def around(checkout: Checkout, gap: Gap) -> Around:
     """What the checkout did before and after a gap."""
-    operations = tuple(checkout.operations)
+    operations = checkout.operations
     first = bisect_right(operations, gap.started, key=_STARTED)
     following = bisect_left(operations, gap.ended, key=_STARTED)
     before = operations[max(first - _NEAR, 0) : first][::-1]

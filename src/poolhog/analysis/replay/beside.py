@@ -11,6 +11,7 @@ from poolhog.analysis.replay.prediction import predict, replay
 from poolhog.analysis.replay.reading import read_part, read_workload
 from poolhog.analysis.replay.study import values_between
 from poolhog.analysis.replay.terms import WhatIf
+from poolhog.trace.lookup import operation_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 MOST_CHECKOUTS = 10_000
 """Of a larger run, only a part around the finding's example is replayed."""
+
+MOST_OPERATIONS = 200_000
+"""The same: each is a step of the replay."""
 
 _POINTS = 8
 
@@ -62,7 +66,7 @@ def with_whatif(
     finding = report.findings[0]
     if finding.kind not in _RELEASED or finding.site is None:
         return report
-    part = _part(report, finding)
+    part = _part(report, finding, operation_count(readers))
     workload = read_workload(readers) if part is None else read_part(readers, *part)
     found = _beside(finding, workload, part)
     if found is None:
@@ -82,11 +86,14 @@ def _curve(replayed: Replay) -> Iterator[tuple[int, Prediction]]:
         yield size, predict(replayed, WhatIf(pool_size=size))
 
 
-def _part(report: Report, finding: Finding) -> tuple[float, float] | None:
-    """As long a stretch around the example as has so many checkouts, on average."""
-    if report.checkouts <= MOST_CHECKOUTS:
+def _part(report: Report, finding: Finding, operations: int) -> tuple[float, float] | None:
+    """As long a stretch around the example as has few enough, on average."""
+    share = min(
+        MOST_CHECKOUTS / max(report.checkouts, 1), MOST_OPERATIONS / max(operations, 1), 1.0
+    )
+    if share == 1.0:
         return None
-    length = report.observed * MOST_CHECKOUTS / report.checkouts
+    length = report.observed * share
     middle = (finding.example.started + finding.example.ended) / 2
     return middle - length / 2, middle + length / 2
 

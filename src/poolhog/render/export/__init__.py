@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from poolhog.render.export.facts import LongTexts
+
 if TYPE_CHECKING:
     from typing import BinaryIO
 
@@ -31,17 +33,26 @@ _SUFFIXES = {
 }
 
 
-def write(extract: Extract, form: Format, out: BinaryIO) -> None:
-    """Write the extract, as it is read: it need not fit into memory."""
+def write(extract: Extract, form: Format, out: BinaryIO) -> int:
+    """Write the extract, as it is read: it need not fit into memory.
+
+    Returns how often a long text was shortened, as it was written in full before.
+    """
+    long_texts = LongTexts()
     # Each has what no other verb needs.
     if form is Format.CSV:
         from poolhog.render.export.csv_tables import write_csv
 
         write_csv(extract, out)
-        return
+        return 0
     if form is Format.SPEEDSCOPE:
-        from poolhog.render.export.speedscope import speedscope as texts
+        from poolhog.render.export.speedscope import speedscope
+
+        texts = speedscope(extract)
     else:
-        from poolhog.render.export.chrome_trace import chrome_trace as texts
-    for text in texts(extract):
+        from poolhog.render.export.chrome_trace import chrome_trace
+
+        texts = chrome_trace(extract, long_texts)
+    for text in texts:
         out.write(text.encode())
+    return long_texts.shortened

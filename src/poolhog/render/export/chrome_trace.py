@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from poolhog.analysis.grants import Use
     from poolhog.analysis.stints import Stint
     from poolhog.model import Checkout, Request, Site
+    from poolhog.render.export.facts import LongTexts
     from poolhog.render.export.tracks import Span
 
     Event = dict[str, Any]
@@ -50,28 +51,29 @@ _POOLS_APART = 1_000_000
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
-def chrome_trace(extract: Extract) -> Iterator[str]:
-    """The file, an event in each line."""
+def chrome_trace(extract: Extract, texts: LongTexts) -> Iterator[str]:
+    """The file, an event in each line, and the long texts of their arguments in full once."""
     opening = '{"traceEvents":[\n'
-    for event in _events(extract):
+    for event in _events(extract, texts):
         yield opening + _ENCODER.encode(event)
         opening = ",\n"
     rest = {"displayTimeUnit": "ms", "metadata": metadata(extract)}
     yield "\n]," + json.dumps(rest).removeprefix("{") + "\n"
 
 
-def _events(extract: Extract) -> Iterator[Event]:
+def _events(extract: Extract, texts: LongTexts) -> Iterator[Event]:
     taken: set[int] = set()
     for number, part in enumerate(extract.parts):
         pid = part.process.pid if part.process.pid not in taken else _LARGEST_PID + number
         taken.add(pid)
-        yield from _Writer(part, pid, extract.began_wall).events(number)
+        yield from _Writer(part, pid, extract.began_wall, texts).events(number)
 
 
 class _Writer:
     """Writes the events of one process."""
 
-    def __init__(self, part: Part, pid: int, began_wall: float) -> None:
+    def __init__(self, part: Part, pid: int, began_wall: float, texts: LongTexts) -> None:
+        self._texts = texts
         self._part = part
         self._pid = pid
         self._began_wall = began_wall
@@ -184,7 +186,12 @@ class _Writer:
         }
         for stint in stints(checkout, until, shares):
             if stint.started < use.ended:
-                yield {**common, **_doing(stint, min(stint.ended, use.ended))}
+                yield {**common, **self._doing(stint, min(stint.ended, use.ended))}
+
+    def _doing(self, stint: Stint, ended: float) -> Event:
+        event = _doing(stint, ended)
+        event["args"] = {key: self._texts.told(text) for key, text in event["args"].items()}
+        return event
 
     def _thread(self, tid: int, pool: str, connection: int) -> Iterator[Event]:
         name = f"{self._pool_names[pool]}, connection {connection}"

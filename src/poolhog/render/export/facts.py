@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from poolhog.model import Operation, Pool, Process
 
 
+MOST_CHARACTERS = 200
+"""Of a text that an export has written in full before."""
+
+
 def exporter() -> str:
     """What wrote the file, and its version."""
     return f"poolhog@{packages.version('poolhog')}"
@@ -62,6 +66,27 @@ def operation_name(operation: Operation) -> str:
     is_told = operation.kind is OperationKind.STATEMENT and statement is not None
     what = abbreviated(statement or "") if is_told else operation.kind.upper()
     return f"{what} ({place(operation.site)})" if operation.site is not None else what
+
+
+class LongTexts:
+    """Writes a long text in full where it comes first, and then only how it begins.
+
+    ``shortened`` is how often the rest was left out.
+    """
+
+    def __init__(self) -> None:
+        self.shortened = 0
+        self._known: set[str] = set()
+
+    def told(self, text: str) -> str:
+        """The text as it is written now."""
+        if len(text) <= MOST_CHARACTERS:
+            return text
+        if text not in self._known:
+            self._known.add(text)
+            return text
+        self.shortened += 1
+        return f"{text[:MOST_CHARACTERS]} …"
 
 
 def pool_names(pools: Iterable[Pool]) -> Mapping[str, str]:

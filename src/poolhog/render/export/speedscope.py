@@ -8,6 +8,7 @@ connection of a pool, in the order of time: whom it was lent to, and what was do
 from __future__ import annotations
 
 import json
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from poolhog.analysis.accounting import told
@@ -33,6 +34,10 @@ _SCHEMA = "https://www.speedscope.app/file-format-schema.json"
 
 LENT = "seconds lent, by route, stack and state"
 WAITED = "seconds waited, by route, stack and reason"
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
+_BATCH = 10_000
+"""Events that are written at once: one connection may have millions."""
+
 _REASONS = ("queueing", "connecting", "pinging")
 
 
@@ -132,7 +137,11 @@ def _evented(part: Part, connection: Iterator[Checkout], frames: _Frames) -> Ite
             pool, number = use.checkout.pool.id, use.checkout.connection
             name = f"{pool_names(part.pools)[pool]}, connection {number}, {part.process.pid}"
         ended = max(ended, use.ended)
-        yield comma + json.dumps(_events(use, part.shares, frames))[1:-1]
+        yield comma
+        events = map(_ENCODER.encode, _events(use, part.shares, frames))
+        yield next(events)
+        while batch := list(islice(events, _BATCH)):
+            yield "," + ",".join(batch)
     rest = {"name": name, "startValue": round(began, 6), "endValue": round(ended, 6)}
     yield f"], {json.dumps(rest)[1:]}"
 
@@ -144,18 +153,18 @@ def _uses(connection: Iterable[Checkout]) -> Iterator[Use]:
     yield from uses.rest()
 
 
-def _events(use: Use, shares: Shares, frames: _Frames) -> list[dict[str, Any]]:
+def _events(use: Use, shares: Shares, frames: _Frames) -> Iterator[dict[str, Any]]:
     """Frames that are opened and closed: the route, in it the state, in it what or where."""
     route = frames.named(route_of(use.checkout))
-    found = [_event("O", route, use.started)]
+    yield _event("O", route, use.started)
     for stint in stints(use.checkout, use.checkout.pool.process.written, shares):
         if stint.started >= use.ended:
             break
         stack = [frames.named(stint.state), *_doing(stint, frames)]
-        found += [_event("O", frame, stint.started) for frame in stack]
+        yield from (_event("O", frame, stint.started) for frame in stack)
         ended = min(stint.ended, use.ended)
-        found += [_event("C", frame, ended) for frame in reversed(stack)]
-    return [*found, _event("C", route, use.ended)]
+        yield from (_event("C", frame, ended) for frame in reversed(stack))
+    yield _event("C", route, use.ended)
 
 
 def _doing(stint: Stint, frames: _Frames) -> list[int]:

@@ -11,12 +11,14 @@ from markupsafe import Markup
 from poolhog.render.console import count, seconds
 from poolhog.render.page.content import content_of, with_code
 from poolhog.render.page.inline import digest, script
+from poolhog.render.page.sources import Sources
 from poolhog.render.page.texts import embedded
 from poolhog.render.palette import css_variables
 from poolhog.render.report import percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from poolhog.analysis.comparison import Comparison
 
@@ -26,17 +28,20 @@ PICTURES = ("timeline.css", "icicle.css")
 STYLES = ("page.css", *PICTURES)
 
 
-def page_html(data: Mapping[str, Any], compared: Comparison | None = None) -> str:
+def page_html(
+    data: Mapping[str, Any], compared: Comparison | None = None, source: Path | None = None
+) -> str:
     """The page of what ``page_data`` made: whole, and with nothing to load.
 
-    With what changed from its first side to its second, if these are ``compared``.
+    With what changed from its first side to its second, if these are ``compared``. The lines
+    around a finding's are read from Python files below ``source``; without it, none is read.
     """
     code, style = script("main.js"), stylesheet()
     return (
         _environment()
         .get_template("page.html.j2")
         .render(
-            content=content_of(data, compared),
+            content=content_of(data, compared, Sources(source)),
             policy=policy(code, style),
             script=Markup(code),  # noqa: S704 - our own modules
             style=Markup(style),  # noqa: S704 - our own files

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import warnings
 
 _LONGEST = 60
 
@@ -17,6 +18,13 @@ def call_of(source: str) -> str:
     if tree is None:
         found = _OPEN_CALL.search(source)
         return (found[1] or found[2]) if found is not None else ""
+    try:
+        return _called(tree)
+    except RecursionError:  # one in the other, more deeply than anybody writes
+        return ""
+
+
+def _called(tree: ast.AST) -> str:
     awaited = next((node.value for node in ast.walk(tree) if isinstance(node, ast.Await)), None)
     if awaited is not None:
         return _name(awaited.func if isinstance(awaited, ast.Call) else awaited)
@@ -43,9 +51,13 @@ def _name(node: ast.expr) -> str:
 
 def _parsed(source: str) -> ast.AST | None:
     """The line as a statement of a coroutine; ``None`` if it is a part of one only."""
-    for body in (source, f"{source} pass"):
-        try:
-            return ast.parse(f"async def line():\n    {body}\n")
-        except (SyntaxError, ValueError, MemoryError, RecursionError):
-            continue
+    with warnings.catch_warnings():
+        # The line is somebody else's: what Python advises about it is of no use here.
+        warnings.simplefilter("ignore")
+        for body in (source, f"{source} pass"):
+            try:
+                # Of a "single" statement, an error does not have Python look for a file with it.
+                return ast.parse(f"async def line():\n    {body}\n", mode="single")
+            except (SyntaxError, ValueError, MemoryError, RecursionError):
+                continue
     return None

@@ -6,17 +6,21 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from poolhog.analysis.course import Part
+from poolhog.analysis.downsampling import downsampled
 from poolhog.analysis.findings import FindingKind
 from poolhog.analysis.findings.names import abbreviated
+from poolhog.model import OperationKind
 from poolhog.render.console import count, seconds
 from poolhog.render.frames import short_name, short_path
 from poolhog.render.page.columns import STATES
 from poolhog.render.page.sketches import Sketch, sketch_of
-from poolhog.render.page.sources import SourceLine, lines_around
 from poolhog.render.report import percent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+
+    from poolhog.render.page.sources import SourceLine, Sources
 
     Json = Mapping[str, Any]
 
@@ -25,6 +29,11 @@ MOST_CARDS = 20
 
 NARROWEST = 0.4
 """Percent of the miniature's width that a span has at the least."""
+
+MOST_STRETCHES = 240
+"""Of a miniature: of more, short ones are added up."""
+
+_KINDS = frozenset(OperationKind)
 
 _MOST_TOLD = 6
 _ROUTES = 6
@@ -86,11 +95,11 @@ class Card:
     checkout: int
 
 
-def cards(side: Json) -> list[Card]:
+def cards(side: Json, sources: Sources) -> list[Card]:
     """A card for each of the first findings of a side."""
     spans = _Spans(side)
     found = side["report"]["findings"][:MOST_CARDS]
-    return [_card(number, finding, side, spans) for number, finding in enumerate(found, 1)]
+    return [_card(number, finding, side, spans, sources) for number, finding in enumerate(found, 1)]
 
 
 def sentence(finding: Json) -> str:
@@ -109,7 +118,7 @@ def sentence(finding: Json) -> str:
     return "; ".join(parts) + "."
 
 
-def _card(number: int, finding: Json, side: Json, spans: _Spans) -> Card:
+def _card(number: int, finding: Json, side: Json, spans: _Spans, sources: Sources) -> Card:
     site, example = finding["site"], finding["example"]
     kind = FindingKind(finding["kind"])
     zero = side["timeline"]["started_s"]
@@ -122,7 +131,7 @@ def _card(number: int, finding: Json, side: Json, spans: _Spans) -> Card:
         file=short_path(site["file"]) if site is not None else "",
         line=site["line"] if site is not None else 0,
         function=short_name(site["function"]) if site is not None else "",
-        source=lines_around(site) if site is not None else [],
+        source=sources.lines_around(site) if site is not None else [],
         awaiting=[_called(frame) for frame in finding["awaiting"]],
         detail=f"{finding['detail'][:1].upper()}{finding['detail'][1:]}.",
         advice=finding["advice"],
@@ -165,8 +174,9 @@ class _Spans:
         whole = sum(lengths[span] for span in spans)
         if not whole:
             return None
-        drawn = list(self._stretches(spans, whole))
-        longest = sorted(range(len(spans)), key=lambda i: -lengths[spans[i]])[:_MOST_TOLD]
+        parts = downsampled(map(self._part, spans), 0.0, whole, MOST_STRETCHES)
+        drawn = [self._stretch(part, whole) for part in parts]
+        longest = sorted(range(len(parts)), key=lambda i: -parts[i].duration)[:_MOST_TOLD]
         return Miniature(
             stretches=drawn,
             told=[drawn[index] for index in sorted(longest)],
@@ -174,20 +184,30 @@ class _Spans:
             checkout=checkout,
         )
 
-    def _stretches(self, spans: Sequence[int], whole: int) -> Iterator[Stretch]:
+    def _part(self, span: int) -> Part:
+        """The span as a part of a course, in microseconds; its kind is its number here."""
         columns = self._side["timeline"]["spans"]
-        for span in spans:
-            left = 100 * columns["start"][span] / whole
-            width = max(100 * columns["length"][span] / whole, NARROWEST)
-            state = STATES[columns["state"][span]].value
-            left = round(min(left, 100 - width), 3)
-            yield Stretch(state, left, round(width, 3), self._told(span))
+        started = columns["start"][span]
+        ended = started + columns["length"][span]
+        return Part(STATES[columns["state"][span]], started, ended, str(span))
+
+    def _stretch(self, part: Part, whole: int) -> Stretch:
+        width = max(100 * part.duration / whole, NARROWEST)
+        left = round(min(100 * part.started / whole, 100 - width), 3)
+        if part.number == 1:
+            told = self._told(int(part.kind))
+        else:
+            told = f"{part.state}: many short spans, {seconds(part.duration / 1e6)}"
+        return Stretch(part.state.value, left, round(width, 3), told)
 
     def _told(self, span: int) -> str:
         columns, texts = self._side["timeline"]["spans"], self._side["texts"]
         kind, statement, site = self._side["timeline"]["whats"][columns["what"][span]]
         state = STATES[columns["state"][span]].value
-        told = abbreviated(texts[statement]) if statement >= 0 else texts[kind]
+        told = texts[kind]
+        if statement >= 0:
+            sql = abbreviated(texts[statement])
+            told = f"{told}, {sql}" if told not in _KINDS else sql
         if told != state:
             told = f"{state}: {told}"
         if site >= 0 and statement < 0:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from poolhog.analysis.accounting import State, end_of, end_of_wait
 from poolhog.analysis.bins import LENT
 from poolhog.analysis.course import course
+from poolhog.analysis.downsampling import downsampled, level
 from poolhog.analysis.findings import route_of
 from poolhog.analysis.lanes import ConnectionLanes, packed
 from poolhog.analysis.owned import grouped, key_of
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from poolhog.analysis.bins import Bins
     from poolhog.analysis.blame import Place
+    from poolhog.analysis.course import Part
     from poolhog.analysis.owned import Owned
     from poolhog.analysis.whole import Detail, Whole
     from poolhog.model import Checkout, Pool
@@ -34,6 +36,12 @@ STATES = (State.WAITING, *LENT)
 NO_REQUEST = -1
 """The status of an owner without a request."""
 
+MOST_SPANS = 10_000
+"""Of one checkout: of more, short ones are added up."""
+
+LEAST_SPANS = 60
+"""Of one checkout: it has as many, whatever the others have."""
+
 MOST_BLAMED = 4
 """Places of which the queue of the timeline says how many waited for them."""
 
@@ -41,15 +49,24 @@ _DIGITS = 4
 
 
 class Columns:
-    """The columns of one side of a page, of what is shown of a run one by one."""
+    """The columns of one side of a page, of what is shown of a run one by one.
 
-    def __init__(self, whole: Whole, detail: Detail, interned: Interned) -> None:
+    All spans together are about as many as ``spans``: of checkouts with very many, short ones are
+    added up.
+    """
+
+    def __init__(self, whole: Whole, detail: Detail, interned: Interned, spans: int) -> None:
         self._whole = whole
         self._detail = detail
         self._interned = interned
         self._zero = whole.bins.started
         owned = sorted(grouped(detail.checkouts), key=lambda one: (one.started, one.key))
         self.owned: Sequence[Owned] = owned
+        sizes = [
+            2 * len(c.operations) + len(c.samples) + LEAST_SPANS // 4 for c in detail.checkouts
+        ]
+        self._most = min(max(level(sizes, spans), LEAST_SPANS), MOST_SPANS)
+        self._courses: dict[str, Sequence[Part]] = {}
         self.index_of: Mapping[str, int] = {one.key: index for index, one in enumerate(owned)}
 
     def timeline(self) -> dict[str, Any]:
@@ -58,6 +75,9 @@ class Columns:
         shown = len(detail.checkouts)
         lanes, pools = self._connection_lanes()
         requests = self._requests()
+        spans = self._spans()
+        courses = self._courses.values()
+        added_up = sum(part.number for course in courses for part in course if part.number > 1)
         return {
             "started_s": whole.bins.started,
             "ended_s": whole.bins.ended,
@@ -65,6 +85,7 @@ class Columns:
             "left_out": {
                 "checkouts": max(whole.report.checkouts - shown, 0),
                 "requests": max(whole.requests - len(self.owned), 0),
+                "spans": added_up,
             },
             "windows": [
                 [self.us(w.started), self.us(w.ended), self._interned.text(w.why)]
@@ -75,9 +96,20 @@ class Columns:
             "request_lanes": max(requests["lane"], default=NONE) + 1,
             "requests": requests,
             "checkouts": self._checkouts(lanes),
-            "spans": self._spans(),
+            "spans": spans,
             "whats": self._interned.whats,
         }
+
+    def course_of(self, checkout: Checkout) -> Sequence[Part]:
+        """The course of a checkout, as it is shown."""
+        found = self._courses.get(checkout.id)
+        if found is None:
+            process = checkout.pool.process
+            parts = course(checkout, process.written, self._whole.shares_of(process))
+            ended = end_of(checkout, process.written)
+            found = downsampled(parts, checkout.asked, ended, self._most)
+            self._courses[checkout.id] = found
+        return found
 
     def us(self, at: float) -> int:
         """Microseconds since the timeline's start."""
@@ -152,10 +184,8 @@ class Columns:
         what: list[int] = []
         numbers = {one: number for number, one in enumerate(STATES)}
         for index, checkout in enumerate(self._detail.checkouts):
-            process = checkout.pool.process
             zero = self.us(checkout.asked)
-            shares = self._whole.shares_of(process)
-            for part in course(checkout, process.written, shares):
+            for part in self.course_of(checkout):
                 # By rounded instants, not durations: so parts meet.
                 begin, end = self.us(part.started) - zero, self.us(part.ended) - zero
                 if end > begin:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from poolhog.analysis.comparison import Comparison
+    from poolhog.render.page.sources import Sources
     from poolhog.render.palette import Paint
 
     Json = Mapping[str, Any]
@@ -96,9 +97,9 @@ class Content:
         return len(self.sides) > 1
 
 
-def content_of(data: Json, compared: Comparison | None = None) -> Content:
+def content_of(data: Json, compared: Comparison | None, sources: Sources) -> Content:
     """The content of a page, with what changed between its sides if they are ``compared``."""
-    sides = [_side(number, side) for number, side in enumerate(data["sides"])]
+    sides = [_side(number, side, sources) for number, side in enumerate(data["sides"])]
     return Content(
         title=" against ".join(side.label for side in sides),
         sides=sides,
@@ -111,7 +112,7 @@ def content_of(data: Json, compared: Comparison | None = None) -> Content:
     )
 
 
-def _side(number: int, side: Json) -> Side:
+def _side(number: int, side: Json, sources: Sources) -> Side:
     report = side["report"]
     found = [one for one in shares(report, STATES) if one[1] > 0]
     lefts = [sum(share for _, _, share in found[:index]) for index in range(len(found))]
@@ -122,7 +123,7 @@ def _side(number: int, side: Json) -> Side:
         verdict=[with_code(sentence) for sentence in verdict(report)],
         numbers=list(numbers(report)),
         shares=[Share(*one, left) for one, left in zip(found, lefts, strict=True)],
-        cards=cards(side),
+        cards=cards(side, sources),
         more_findings=max(len(report["findings"]) - MOST_CARDS, 0) + cut,
         whatif=whatif_section(side),
         tables=tables(side),

@@ -20,8 +20,15 @@ VERSION = 1
 MOST_BYTES = 4_300_000
 """Of the data of a page, all sides together."""
 
+MOST_SPANS = 150_000
+"""Of a timeline, all checkouts together, but for checkouts with few."""
+
+MOST_LINES = 200
+"""Of a request's log."""
+
 _MOST_LIVES = 300
 _LEAST_LIVES = 30
+_LEAST_LINES = 20
 _TRIES = 6
 
 
@@ -38,13 +45,15 @@ def page_data(sides: Sequence[tuple[str, Whole]], *, version: str) -> dict[str, 
 
 def fitting_side(label: str, whole: Whole, most: int) -> dict[str, Any]:
     """The side with as much detail as fits into so many bytes."""
-    checkouts, lives = MOST_CHECKOUTS, _MOST_LIVES
+    checkouts, lives, spans, lines = MOST_CHECKOUTS, _MOST_LIVES, MOST_SPANS, MOST_LINES
     for _ in range(_TRIES):
-        side = side_json(label, whole, read_detail(whole, checkouts, lives))
+        detail = read_detail(whole, checkouts, lives)
+        side = side_json(label, whole, detail, spans=spans, lines=lines)
         size = len(embedded(side).encode())
         if size <= most:
             break
-        shown = len(side["timeline"]["checkouts"]["id"])
-        checkouts = int(min(checkouts, shown) * most / size * 0.9)
-        lives = max(lives // 2, _LEAST_LIVES)
+        share = most / size * 0.9
+        checkouts = int(min(checkouts, len(detail.checkouts)) * share)
+        spans = int(min(spans, len(side["timeline"]["spans"]["start"])) * share)
+        lives, lines = max(lives // 2, _LEAST_LIVES), max(lines // 2, _LEAST_LINES)
     return side

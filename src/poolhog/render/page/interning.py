@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from poolhog.analysis.accounting import State
 from poolhog.render.page.texts import page_text
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ class Interned:
         self.whats: list[list[int]] = []
         self._texts: dict[str, int] = {}
         self._sites: dict[Site, int] = {}
-        self._whats: dict[tuple[str, str | None, Site | None], int] = {}
+        self._whats: dict[tuple[object, ...], int] = {}
 
     def text(self, text: str | None) -> int:
         """The number of a text, as a page has it."""
@@ -55,10 +56,15 @@ class Interned:
 
     def what(self, part: Part) -> int:
         """The number of what was done in a part of a checkout's course."""
-        key = part.kind, part.statement, part.site
+        key = part.state, *part[3:]
         found = self._whats.get(key)
         if found is None:
             found = self._whats[key] = len(self.whats)
-            kind = self.text(str(part.kind))
+            kind = self.text(_kind(part))
             self.whats.append([kind, self.text(part.statement), self.site(part.site)])
         return found
+
+
+def _kind(part: Part) -> str:
+    is_sum = part.number > 1 and part.state is State.BUSY
+    return f"{part.number:,} operations" if is_sum else str(part.kind)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from poolhog.analysis.accounting import account
+from poolhog.analysis.accounting import Interval, account, end_of
 from poolhog.analysis.bins import LENT
 from poolhog.analysis.cells import total
-from poolhog.analysis.lifecycle import Lifecycle, Span, lifecycle_of
-from poolhog.analysis.log import log_with_gaps
+from poolhog.analysis.course import Part
+from poolhog.analysis.downsampling import downsampled
+from poolhog.analysis.lifecycle import Span, lifecycle_of
+from poolhog.analysis.log import beginning_of_log
 from poolhog.render.lifecycle import verdict
 from poolhog.render.page.columns import STATES
 from poolhog.render.page.interning import NONE
@@ -19,45 +22,55 @@ if TYPE_CHECKING:
     from poolhog.analysis.log import LogLine
     from poolhog.analysis.owned import Owned
     from poolhog.analysis.whole import Detail, Whole
+    from poolhog.model import Checkout
     from poolhog.render.page.columns import Columns
     from poolhog.render.page.interning import Interned
 
-MOST_LINES = 200
-"""Of a log: the first ones; of the others it is told how many there are."""
+MOST_BARS = 300
+"""In one row of the picture of a life: more could not be told apart."""
+
+_LEAST_BARS = 20
 
 
 def lives_json(
-    whole: Whole, detail: Detail, columns: Columns, interned: Interned
+    whole: Whole, detail: Detail, columns: Columns, interned: Interned, lines: int
 ) -> list[dict[str, Any]]:
-    """The requests that are told step by step; instants are microseconds since they started."""
+    """The requests that are told step by step; instants are microseconds since they started.
+
+    Of each log there are the first ``lines``; of the others it is told how many there are.
+    """
     return [
-        _life(whole, owned, columns.index_of[owned.key], interned)
+        _life(whole, owned, columns, interned, lines)
         for owned in detail.lives
         if owned.key in columns.index_of
     ]
 
 
-def _life(whole: Whole, owned: Owned, index: int, interned: Interned) -> dict[str, Any]:
+def _life(
+    whole: Whole, owned: Owned, columns: Columns, interned: Interned, most: int
+) -> dict[str, Any]:
     checkouts, until = owned.checkouts, owned.until
     shares = whole.shares_of(checkouts[0].pool.process)
-    lines = log_with_gaps(owned.request, checkouts, until, shares)
+    lines, more_lines, more = beginning_of_log(owned.request, checkouts, until, shares, most=most)
     spent = total(account(checkout, until, shares) for checkout in checkouts)
     life = None
     if owned.request is not None:
-        life = lifecycle_of(owned.request, checkouts, until, shares)
+        holding = _holding(checkouts, columns, until)
+        life = lifecycle_of(owned.request, checkouts, until, shares, holding=holding)
     return {
-        "request": index,
+        "request": columns.index_of[owned.key],
         "ended_us": _us(owned.ended - owned.started),
         "responding_us": NONE if life is None or life.responding is None else _us(life.responding),
         "verdict": interned.text("" if life is None else verdict(life)),
         "stages": _spans(life.stages if life else (), interned),
         "sessions": _lengths(life.sessions if life else ()),
-        "holding": list(_holding(life)) if life else [],
+        "holding": [_bar(part) for part in life.holding] if life else [],
         "transactions": _lengths(life.transactions if life else ()),
         "spent": [_us(spent.wait), *map(_us, spent[-len(LENT) :])],
         "checkouts": owned.total,
-        "log": [_line(line, interned) for line in lines[:MOST_LINES]],
-        "lines_left_out": max(len(lines) - MOST_LINES, 0),
+        "log": [_line(line, interned) for line in lines],
+        "lines_left_out": more_lines,
+        "operations_left_out": more,
     }
 
 
@@ -74,13 +87,43 @@ def _spans(spans: Sequence[Span], interned: Interned) -> list[list[int]]:
 
 
 def _lengths(spans: Sequence[Span]) -> list[list[int]]:
-    return [[_us(span.started), _us(span.duration)] for span in spans]
+    return [[_us(span.started), _us(span.duration)] for span in _seen_apart(spans)]
 
 
-def _holding(life: Lifecycle) -> Iterator[list[int]]:
-    """State, start and length of each part of the checkouts."""
-    for part in life.holding:
-        yield [STATES.index(part.state), _us(part.started), _us(part.duration)]
+def _seen_apart(spans: Sequence[Span]) -> Sequence[Span]:
+    """The spans, in order; of too many, those that no eye could tell apart are one."""
+    if len(spans) <= MOST_BARS:
+        return spans
+    between = (spans[-1].ended - spans[0].started) / MOST_BARS
+    found: list[Span] = []
+    for span in spans:
+        if found and span.started - found[-1].ended < between:
+            ended = max(found[-1].ended, span.ended)
+            found[-1] = Span(span.name, found[-1].started, ended)
+        else:
+            found.append(span)
+    return found
+
+
+def _holding(checkouts: Sequence[Checkout], columns: Columns, until: float) -> Iterator[Interval]:
+    """The states of the checkouts, as many as a picture has room for."""
+    most = max(MOST_BARS // len(checkouts), _LEAST_BARS)
+    for checkout in checkouts:
+        parts = _of_states(columns.course_of(checkout))
+        for part in downsampled(parts, checkout.asked, end_of(checkout, until), most):
+            yield Interval(part.state, part.started, part.ended)
+
+
+def _of_states(parts: Sequence[Part]) -> Iterator[Part]:
+    """Neighbours in one state as one part."""
+    for state, group in groupby(parts, key=lambda part: part.state):
+        same = list(group)
+        yield Part(state, same[0].started, same[-1].ended, state)
+
+
+def _bar(part: Interval) -> list[int]:
+    """State, start and length."""
+    return [STATES.index(part.state), _us(part.started), _us(part.duration)]
 
 
 def _us(seconds: float) -> int:

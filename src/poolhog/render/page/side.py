@@ -31,12 +31,17 @@ MOST_WAITING = 6
 _ROUTES_NAMED = 5
 
 
-def side_json(label: str, whole: Whole, detail: Detail) -> dict[str, Any]:
-    """The side, of JSON's values only, as told in ``docs/dev/page-data.md``."""
+def side_json(
+    label: str, whole: Whole, detail: Detail, *, spans: int, lines: int
+) -> dict[str, Any]:
+    """The side, of JSON's values only, as told in ``docs/dev/page-data.md``.
+
+    The timeline has about so many ``spans``, each log so many ``lines``.
+    """
     interned = Interned()
-    columns = Columns(whole, detail, interned)
+    columns = Columns(whole, detail, interned, spans)
     timeline = columns.timeline()
-    lives = lives_json(whole, detail, columns, interned)
+    lives = lives_json(whole, detail, columns, interned, lines)
     icicle = icicle_json(whole.icicle, interned)
     report = page_texts(report_json(whole.report))
     del report["blame"]  # the matrix has all of it

@@ -57,6 +57,12 @@ def left_out(side: Mapping[str, Any]) -> str:
         parts.append(
             f"{shown:,} of {count(total, 'checkout')} are shown one by one, all are in the sums"
         )
+    if timeline["left_out"]["spans"]:
+        number = f"{timeline['left_out']['spans']:,}"
+        parts.append(
+            f"{number} short spans are added up by state: their checkouts have too many to show "
+            "one by one"
+        )
     rows = [counted_rows(key, side["left_out"][key]) for key in _NOUNS if side["left_out"].get(key)]
     if rows:
         parts.append(f"{' and '.join(rows)} left out of the tables")

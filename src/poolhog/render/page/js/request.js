@@ -83,8 +83,9 @@ export class RequestView {
   #log(life) {
     const list = make("ol", { class: "log", "aria-label": "What happened, step by step" });
     for (const line of life.log) list.append(this.#line(line));
-    if (life.lines_left_out) {
-      list.append(make("li", { class: "quiet" }, "", make("span", {}, `… and ${count(life.lines_left_out, "more line")}`)));
+    const more = [[life.lines_left_out, "more line"], [life.operations_left_out, "more operation"]];
+    for (const [number, noun] of more) {
+      if (number) list.append(make("li", { class: "quiet" }, make("span", {}), make("span", {}, `… and ${count(number, noun)}`)));
     }
     return list;
   }
