@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CHROMIUM := /usr/bin/chromium
 PGBOUNCER := /usr/sbin/pgbouncer
 
-.PHONY: help venv lab test lint check-readme test-browser chromium pgbouncer requirements clean
+.PHONY: help venv lab test lint check-readme test-browser test-fuzz fuzz chromium pgbouncer requirements clean
 .DEFAULT_GOAL := help
 
 help:
@@ -15,6 +15,7 @@ help:
 	@echo "make lab           run the lab on an embedded PostgreSQL and leave a report (about 3 minutes)"
 	@echo "make test          run every check that CI runs"
 	@echo "make lint          ruff, mypy and the import law"
+	@echo "make fuzz          read damaged and crafted traces for HOURS (1 by default)"
 	@echo "make chromium      install the browser that the tests of the page need, where it is missing"
 	@echo "make pgbouncer     install what one of the lab's remedies needs, where it is missing"
 	@echo "make check-readme  run every command that the README names"
@@ -47,12 +48,18 @@ lint: $(VENV)/dev.stamp
 # The README's commands wait more than they compute: linters and a browser run beside them. So do
 # many of the other tests, hence three at a time on two cores.
 test: $(VENV)/dev.stamp chromium pgbouncer
-	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target lint check-readme test-browser
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target lint check-readme test-browser test-fuzz
 	$(BIN)/pytest tests/unit tests/integration --numprocesses 3 --dist loadfile \
 	    --cov --cov-report=term
 
 test-browser: $(VENV)/dev.stamp chromium
 	$(BIN)/pytest tests/browser
+
+test-fuzz: $(VENV)/dev.stamp
+	$(BIN)/pytest tests/fuzz
+
+fuzz: $(VENV)/dev.stamp
+	$(BIN)/python tests/fuzz/test_fuzz.py $(or $(HOURS),1)
 
 check-readme: $(VENV)/dev.stamp
 	$(BIN)/python tests/check_readme.py

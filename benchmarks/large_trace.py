@@ -32,7 +32,7 @@ from poolhog.recording.records import (
     RequestRecord,
     SampleRecord,
 )
-from poolhog.recording.writer import TraceFile
+from poolhog.recording.trace_file import TraceFile
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator

@@ -92,7 +92,8 @@ def hostile(directory: Path, text: str, *, name: str = "7") -> Path:
                 database.execute("UPDATE texts SET text = ? WHERE id = ?", (unique, key))
         ((error,),) = database.execute("SELECT max(id) + 1 FROM texts")
         database.execute("INSERT INTO texts VALUES (?, ?)", (error, text))
-        stages = json.dumps([[error, 0, 1000, 1]])
+        ((site,),) = database.execute("SELECT min(id) FROM sites")
+        stages = json.dumps([[error, 0, 1000, site]], separators=(",", ":"))
         for sql, values in (
             ("UPDATE packed_requests SET path = ?, error = ?, stages = ?", (text, error, stages)),
             # One route is not known, and one request is still going on.
@@ -104,6 +105,7 @@ def hostile(directory: Path, text: str, *, name: str = "7") -> Path:
             ("UPDATE meta SET value = ? WHERE key = 'versions'", (words,)),
             ("UPDATE meta SET value = ? WHERE key = 'poolhog_version'", (text,)),
             ("UPDATE meta SET value = '0' WHERE key = 'finished'", ()),
+            ("DELETE FROM meta WHERE key = 'checksum'", ()),
         ):
             database.execute(sql, values)
         ((last, pool, connection),) = database.execute(
@@ -117,8 +119,8 @@ def hostile(directory: Path, text: str, *, name: str = "7") -> Path:
             granted = 5 if outcome == "open" else None
             database.execute(
                 f"INSERT INTO packed_checkouts (id, {columns}) VALUES"
-                " (?, ?, ?, ?, 1, (SELECT id FROM texts WHERE text = ?), ?, ?, ?)",
-                (last + 100 + key, pool, request, text, outcome, at, granted, connection),
+                " (?, ?, ?, ?, ?, (SELECT id FROM texts WHERE text = ?), ?, ?, ?)",
+                (last + 100 + key, pool, request, text, site, outcome, at, granted, connection),
             )
         database.execute("UPDATE packed_checkouts SET gave_up = 900 WHERE asked = 902000")
     file.rename(trace / f"{name}.sqlite")

@@ -14,9 +14,10 @@ from verbs import poolhog
 
 from poolhog.analysis.log import beginning_of_log, log_with_gaps
 from poolhog.model import Activity, OperationKind, Outcome
+from poolhog.recording.marker import new_marker
 from poolhog.recording.recorder import Recorder
 from poolhog.recording.records import CheckoutRecord, OperationRecord, SampleRecord
-from poolhog.recording.writer import TraceFile
+from poolhog.recording.trace_file import TraceFile
 from poolhog.render.page.columns import MOST_SPANS
 from poolhog.render.page.data import MOST_LINES
 from poolhog.render.page.lives import MOST_BARS
@@ -43,7 +44,7 @@ def trace_of(directory: Path, statements: int, *texts: str) -> Path:
     checkout = CheckoutRecord(pool, request, "Task-1", where)
     checkout.asked_ns, checkout.granted_ns, checkout.connection = at, at + MS, 1
     checkout.outcome = Outcome.OPEN
-    file = TraceFile(recorder)
+    file = TraceFile(recorder, new_marker(recorder.directory).file)
     file.write([pool, *recorder.learned, request], recorder)
     facts: list[Record] = []
     for number in range(statements):

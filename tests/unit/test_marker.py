@@ -17,7 +17,7 @@ import poolhog
 from poolhog.cli.target import UnusedError, trace_directory
 from poolhog.errors import OutputError
 from poolhog.recording import marker as recorded
-from poolhog.recording import writer
+from poolhog.recording import trace_file
 from poolhog.recording.attach.directory import check_unused
 from poolhog.recording.marker import Marker, new_marker, reason_of
 from poolhog.recording.recorder import Recorder
@@ -171,16 +171,16 @@ def test_the_reason_of_sqlite_is_its_own(tmp_path: Path) -> None:
 def test_what_was_dropped_is_counted_also_if_the_rest_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(file: writer.TraceFile, values: object) -> None:
+    def fail(file: trace_file.TraceFile, values: object, checksum: int) -> None:
         raise sqlite3.OperationalError(FULL)
 
-    recorder = Recorder(tmp_path / "trace", most_buffered=100)
+    recorder = Recorder(tmp_path / "trace", most_waiting=200_000)
     pool = recorder.pool(pool_record())
     recorder.end(recorder.ask(pool))
     the_file(recorder.directory)
     eventually(lambda: len(poolhog.open_trace(recorder.directory).checkouts) == 1)
     with monkeypatch.context() as patched:
-        patched.setattr(writer.TraceFile, "_tell", fail)
+        patched.setattr(trace_file.TraceFile, "_tell", fail)
         for _ in range(999):
             recorder.end(recorder.ask(pool))
 

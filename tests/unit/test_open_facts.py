@@ -16,9 +16,10 @@ from verbs import poolhog
 
 from poolhog.analysis.statements import read_statements
 from poolhog.model import Activity, OperationKind, Outcome
+from poolhog.recording.marker import new_marker
 from poolhog.recording.recorder import Recorder
 from poolhog.recording.records import CheckoutRecord, OperationRecord, SampleRecord
-from poolhog.recording.writer import TraceFile
+from poolhog.recording.trace_file import TraceFile
 from poolhog.trace.reader import open_trace, stream_trace
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class Draft:
         return sample
 
     def write(self) -> TraceFile:
-        file = TraceFile(self.recorder)
+        file = TraceFile(self.recorder, new_marker(self.recorder.directory).file)
         file.write([self.pool, *self.recorder.learned, *self.facts], self.recorder)
         return file
 

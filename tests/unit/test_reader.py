@@ -12,8 +12,8 @@ from recorders import pool_record, request_record
 
 import poolhog
 from poolhog.model import OperationKind
+from poolhog.recording.description import SCHEMA_VERSION
 from poolhog.recording.recorder import Recorder, current_request
-from poolhog.recording.writer import SCHEMA_VERSION
 from poolhog.trace import reader
 from poolhog.trace.reader import EMPTY
 

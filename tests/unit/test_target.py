@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 def record(directory: Path, modified_ago: float = 0.0) -> Path:
     """A trace; its files look as if they were changed so many seconds ago."""
     recorder = Recorder(directory)
-    recorder.end(recorder.ask(recorder.pool(pool_record())))
+    checkout = recorder.ask(recorder.pool(pool_record()))
+    recorder.grant(checkout, 1)
+    recorder.end(checkout)
     recorder.stop()
     then = time.time() - modified_ago
     for file in directory.iterdir():

@@ -20,7 +20,7 @@ from recorders import DEADLINE_S, eventually, meta, pool_record, request_record,
 
 import poolhog
 from poolhog.model import Activity, OperationKind, Outcome
-from poolhog.recording import writer
+from poolhog.recording import numbers, trace_file, writer
 from poolhog.recording.recorder import Recorder, current_request
 from poolhog.recording.records import MOST_IN_ROW, OPERATIONS_PER_ROW, SampleRecord
 
@@ -130,7 +130,7 @@ def test_a_statement_has_one_number_and_no_literals(recorder: Recorder) -> None:
 def test_the_numbers_of_texts_hold_when_their_memory_is_full(
     recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "MOST_TEXTS", 3)
+    monkeypatch.setattr(numbers, "MOST_TEXTS", 3)
     checkout = ask(recorder)
     for n in range(40):
         operation = recorder.operate(checkout, OperationKind.STATEMENT, f"SELECT c{n % 8}")
@@ -147,7 +147,7 @@ def test_the_numbers_of_texts_hold_when_their_memory_is_full(
 def test_there_is_a_limit_to_the_characters_that_are_remembered(
     recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "MOST_CHARACTERS", 5_000)
+    monkeypatch.setattr(numbers, "MOST_CHARACTERS", 5_000)
     checkout = ask(recorder)
     for n in range(40):
         operation = recorder.operate(checkout, OperationKind.STATEMENT, f"SELECT c{n:0>1000}")
@@ -279,13 +279,13 @@ def test_a_deleted_folder_is_told_and_made_anew(
 def test_a_commit_that_fails_loses_nothing(
     recorder: Recorder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(file: writer.TraceFile, values: object, checksum: int) -> None:
+    def fail(file: trace_file.TraceFile, values: object, checksum: int) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
     ask(recorder)
     the_file(recorder.directory)
     with monkeypatch.context() as patched:
-        patched.setattr(writer.TraceFile, "_tell", fail)
+        patched.setattr(trace_file.TraceFile, "_tell", fail)
         operation = recorder.operate(ask(recorder), OperationKind.STATEMENT, "SELECT lost")
         assert operation is not None
         operation.end()
@@ -303,7 +303,7 @@ def test_thousands_of_operations_are_there_once_and_in_order(
 ) -> None:
     """A checkout that goes on and on is not written anew each time, also if a commit fails."""
 
-    def fail(file: writer.TraceFile, values: object, checksum: int) -> None:
+    def fail(file: trace_file.TraceFile, values: object, checksum: int) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
     def operate(count: int) -> None:
@@ -320,7 +320,7 @@ def test_thousands_of_operations_are_there_once_and_in_order(
     operate(950)
     eventually(lambda: checkout.earlier > 0)
     with monkeypatch.context() as patched:
-        patched.setattr(writer.TraceFile, "_tell", fail)
+        patched.setattr(trace_file.TraceFile, "_tell", fail)
         operate(1000)
         failed = recorder.errors
         eventually(lambda: recorder.errors >= failed + 2)
@@ -425,11 +425,11 @@ def test_a_close_that_fails_is_counted(recorder: Recorder, monkeypatch: pytest.M
     the_file(recorder.directory)
     eventually(lambda: outcomes(recorder.directory) == [Outcome.WAITING])
 
-    def fail(file: writer.TraceFile, values: object, checksum: int) -> None:
+    def fail(file: trace_file.TraceFile, values: object, checksum: int) -> None:
         raise sqlite3.OperationalError("disk I/O error")
 
     with monkeypatch.context() as patched:
-        patched.setattr(writer.TraceFile, "_tell", fail)
+        patched.setattr(trace_file.TraceFile, "_tell", fail)
         recorder.stop()
     assert recorder.errors >= 1
     assert not poolhog.open_trace(recorder.directory).processes[0].finished

@@ -370,13 +370,16 @@ class CheckoutRecord(Record):
         self.granted_ns = monotonic_ns()
 
     def give_up(self, outcome: Outcome) -> None:
-        """The wait ended without a connection."""
-        self.outcome = outcome
-        self.gave_up_ns = monotonic_ns()
+        """The wait ended without a connection; if there was one, it is gone."""
+        if self.granted_ns is not None:
+            self.end(outcome)
+        elif not self.done:
+            self.outcome = outcome
+            self.gave_up_ns = monotonic_ns()
 
     def end(self, outcome: Outcome = Outcome.RETURNED) -> None:
         """The pool has the connection back, or never will."""
-        if self.returned_ns is None:
+        if not self.done:
             self.outcome = outcome
             self.returned_ns = monotonic_ns()
 

@@ -22,10 +22,11 @@ from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from poolhog.checksum import KEY, MODULUS, PRIME, WEIGHTS, row_checksum
-from poolhog.model import Activity, Cause, OperationKind, Outcome
+from poolhog.model import Activity, Outcome
+from poolhog.trace.packed import DamagedError, Packed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 SCHEMA = Path(__file__).with_name("schema.sql")
 
@@ -43,10 +44,6 @@ _LATEST_WALL_NS = 253_370_764_800_000_000_000
 """The year 9999, the last that Python's clock can tell."""
 
 _BATCH = 2_000
-
-
-class DamagedError(ValueError):
-    """A file holds what no poolhog wrote; the text says where."""
 
 
 def check_table(database: sqlite3.Connection, name: str) -> bool:
@@ -83,7 +80,7 @@ def check_rows(database: sqlite3.Connection) -> None:
     meta = dict(database.execute("SELECT key, value FROM meta"))
     check_meta(meta)
     total = sum(row_checksum(item) for item in meta.items() if item[0] != KEY)
-    packed = _Packed(database)
+    packed = Packed(database)
     for table, rules in _RULES.items():
         total += _checked_sum(database, table, rules, packed)
     _check_order(database)
@@ -183,7 +180,7 @@ _CALLER = _Rule("({0} < id AND {0} IN (SELECT id FROM sites))", is_integer=True)
 _GAVE_UP = _Rule(
     f"({{0}} BETWEEN 0 AND {MOST_US} AND granted IS NULL AND returned IS NULL)", is_integer=True
 )
-_RETURNED = _Rule(f"{{0}} BETWEEN granted AND {MOST_US}", is_integer=True)
+_RETURNED = _Rule(f"{{0}} BETWEEN coalesce(granted, 0) AND {MOST_US}", is_integer=True)
 
 _RULES: dict[str, dict[str, _Rule]] = {
     "pools": {
@@ -249,7 +246,7 @@ _RULES: dict[str, dict[str, _Rule]] = {
 
 
 def _checked_sum(
-    database: sqlite3.Connection, table: str, rules: Mapping[str, _Rule], packed: _Packed
+    database: sqlite3.Connection, table: str, rules: Mapping[str, _Rule], packed: Packed
 ) -> int:
     """The sum of a table's checksums. Raises :class:`DamagedError` if a row breaks a rule."""
     weights = dict(zip(rules, WEIGHTS, strict=False))
@@ -276,7 +273,7 @@ def _sum_of_texts(
     table: str,
     columns: Sequence[str],
     weights: Mapping[str, int],
-    packed: _Packed,
+    packed: Packed,
 ) -> int:
     total = 0
     cursor = database.cursor()
@@ -348,80 +345,3 @@ _LAST_REQUEST = (
     " FROM packed_requests"
 )
 _LAST_SAMPLE = "SELECT max(started + coalesce(ended, 0)) FROM packed_samples"
-
-
-# Packed operations and stages: their form is checked by their shapes, which are few.
-
-
-_ONES = bytes.maketrans(b"23456789", b"11111111")
-_ZEROS = bytes.maketrans(b"1", b"0")
-_LEADING_ZEROS = tuple(b + b"0" + d for b in (b"[", b",", b"-") for d in (b"0", b"1"))
-_TOO_LARGE = b"0" * 17
-
-# What is left of an operation and of a stage when each number is made 0.
-_OPERATION = rb"\[0,-?0(?:,(?:0|null)){0,5}\]"
-_STAGE = rb"\[0,-?0,(?:0|null)(?:,(?:0|null))?\]"
-_OPERATIONS_SHAPE = re.compile(rb"\[" + _OPERATION + rb"(?:," + _OPERATION + rb")*\]")
-_STAGES_SHAPE = re.compile(rb"\[" + _STAGE + rb"(?:," + _STAGE + rb")*\]")
-# The kind, and what comes after the duration: there are few of these.
-_NAMED = re.compile(rb"(?<=\[)(\d+),-?\d+(?:,(?:\d+|null)(?:,([^]]*))?)?\]")
-
-
-class _Packed:
-    """Checks packed operations and stages: their form, by its few shapes, and what they name."""
-
-    def __init__(self, database: sqlite3.Connection) -> None:
-        texts = dict(database.execute("SELECT id, text FROM texts"))
-        self._texts = texts.keys()
-        self._sites = {number for (number,) in database.execute("SELECT id FROM sites")}
-        self._kinds = {number for number, text in texts.items() if text in frozenset(OperationKind)}
-        self._causes = {number for number, text in texts.items() if text in frozenset(Cause)}
-        self._known: set[tuple[bytes, bytes]] = set()
-        self._shapes: set[bytes] = set()
-        self.checks: dict[tuple[str, str], Callable[[list[bytes]], None]] = {
-            ("packed_checkouts", "operations"): self.check_operations,
-            ("packed_operations", "operations"): self.check_operations,
-            ("packed_requests", "stages"): self.check_stages,
-        }
-
-    def check_operations(self, packed: list[bytes]) -> None:
-        """Raise :class:`DamagedError` if one cannot be unpacked, or names what is not there."""
-        self._check_shapes(packed, _OPERATIONS_SHAPE)
-        found = set(_NAMED.findall(b"".join(packed))) - self._known
-        for kind, rest in found:
-            site, statement, error, cause = (*_numbers(rest), None, None, None, None)[:4]
-            if not (
-                int(kind) in self._kinds
-                and (site is None or site in self._sites)
-                and (statement is None or statement in self._texts)
-                and (error is None or error in self._texts)
-                and (cause is None or cause in self._causes)
-            ):
-                raise DamagedError("an operation names what is not there")
-        self._known |= found
-
-    def check_stages(self, packed: list[bytes]) -> None:
-        """Raise :class:`DamagedError` if one cannot be unpacked, or names what is not there."""
-        self._check_shapes(packed, _STAGES_SHAPE)
-        found = set(_NAMED.findall(b"".join(packed)))
-        for name, rest in found:
-            if int(name) not in self._texts or not {*_numbers(rest), None} <= {None, *self._sites}:
-                raise DamagedError("a stage names what is not there")
-
-    def _check_shapes(self, packed: list[bytes], shape: re.Pattern[bytes]) -> None:
-        joined = b"\n".join(packed).translate(_ONES)
-        has_leading_zero = any(map(joined.__contains__, _LEADING_ZEROS))
-        joined = joined.translate(_ZEROS)
-        if has_leading_zero or _TOO_LARGE in joined:
-            raise DamagedError("what is packed has what is no number")
-        for run in (b"0000", b"000", b"00", b"00"):
-            joined = joined.replace(run, b"0")
-        for found in set(joined.split(b"\n")) - self._shapes:
-            if found and not shape.fullmatch(found):
-                raise DamagedError("what is packed is not what poolhog packs")
-            self._shapes.add(found)
-
-
-def _numbers(packed: bytes) -> list[int | None]:
-    """Numbers with commas between them, and nulls."""
-    return [None if part == b"null" else int(part) for part in packed.split(b",") if part]

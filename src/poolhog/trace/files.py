@@ -21,6 +21,7 @@ import sys
 from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from textwrap import shorten
 from typing import TYPE_CHECKING
 
 from poolhog.errors import TraceError
@@ -41,6 +42,8 @@ _LIMITS = {
     sqlite3.SQLITE_LIMIT_TRIGGER_DEPTH: 1,
     sqlite3.SQLITE_LIMIT_WORKER_THREADS: 0,
 }
+
+_LONGEST_REASON = 120
 
 _OUT_OF_DESCRIPTORS = frozenset([errno.EMFILE, errno.ENFILE])
 
@@ -69,7 +72,9 @@ def readable(file: Path) -> Iterator[None]:
         yield
     except (sqlite3.Error, KeyError, TypeError, ValueError, RecursionError) as error:
         _check_descriptors()
-        reason = f"is damaged or no poolhog trace ({error}); record again"
+        # SQLite quotes what it cannot read, which may be long.
+        told = shorten(str(error), _LONGEST_REASON, placeholder=" …")
+        reason = f"is damaged or no poolhog trace ({told}); record again"
         raise UnreadableError(file, reason) from error
     except OSError as error:
         if error.errno in _OUT_OF_DESCRIPTORS:

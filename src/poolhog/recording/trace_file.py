@@ -1,0 +1,243 @@
+"""One process's SQLite file, as its recorder writes it: rows and their checksum, all or none.
+
+The file is in WAL mode: what was committed survives a kill -9 of the process, and can be read
+while the process runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from poolhog.checksum import KEY, MODULUS, row_checksum
+from poolhog.recording.description import description, progress
+from poolhog.recording.descriptors import OF_FILE, TAKEN
+from poolhog.recording.numbers import Dialects, Numbers, encodable
+from poolhog.recording.records import MOST_IN_ROW, CheckoutRecord, PoolRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+
+    from poolhog.recording.recorder import Recorder
+    from poolhog.recording.records import OperationRecord, Record, Row, SiteRecord
+
+LOCKED_S = 0.1
+"""How long the writer waits for a file that somebody has locked; then it tries again later. At the
+end it may wait so long three times: to write what is left, to say so, and to fold the log."""
+
+ROWS_AT_ONCE = (64, 8, 1)
+"""Rows of a statement. SQLite lets go of the interpreter for each, and under load the writer waits
+5 ms to have it back: row by row, it could not keep up, and would disturb the application."""
+
+_SCHEMA = Path(__file__).parent.parent / "trace" / "schema.sql"
+
+
+class TraceFile:
+    """One process's SQLite file in a trace directory, at a path where there is none yet."""
+
+    def __init__(self, recorder: Recorder, path: Path) -> None:
+        self.began_ns = recorder.began_ns
+        self._has_source = recorder.options.source
+        self._descriptors = recorder.descriptors
+        self._path = path
+        # Of what was committed: the sum of all rows but those of meta, and these.
+        self._checksum = 0
+        self._meta: dict[str, str] = {}
+        with self._descriptors.lent():
+            schema = _SCHEMA.read_text(encoding="utf-8")
+            described = description(recorder)
+        with self._descriptors.lent(TAKEN):
+            # A file that only its owner can read.
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+            self._database = sqlite3.connect(
+                path, timeout=LOCKED_S, check_same_thread=False, isolation_level=None
+            )
+            self.numbers = Numbers(self._database)
+            self.statements = Dialects(self.numbers)
+            try:
+                self._describe(schema, described)
+                self._descriptors.of_files = OF_FILE
+            except BaseException:
+                # The next attempt makes another: a full disk must not be littered with empty ones.
+                self.abandon()
+                for suffix in ("", "-wal", "-shm"):
+                    path.with_name(path.name + suffix).unlink(missing_ok=True)
+                raise
+
+    def source_of(self, site: SiteRecord) -> str:
+        """The text of a site's line, if it is wanted."""
+        if not self._has_source:
+            return ""
+        with self._descriptors.lent():
+            return site.source
+
+    def learn(self, operations: Iterable[OperationRecord]) -> None:
+        """Look up the statements of many operations at once."""
+        sent: dict[str | None, set[str]] = {}
+        for operation in operations:
+            if operation.statement is not None:
+                dialect = operation.checkout.pool.dialect
+                sent.setdefault(dialect, set()).add(operation.statement)
+        for dialect, statements in sent.items():
+            self.statements[dialect].learn(statements)
+
+    def write(self, records: Collection[Record], recorder: Recorder) -> list[Record]:
+        """Commit the rows that are new or changed, or none; returns the records that may change.
+
+        A pool is written with the first checkout that names it.
+        """
+        rows: dict[str, list[Row]] = {}
+        changed: dict[Record, tuple[Row, int]] = {}
+        unfinished = []
+        parted = []
+        pools = self._new_pools(records)
+        checksum = self._checksum
+        self.numbers.checksum = 0
+        # If somebody has locked the file, this fails before all is put into rows.
+        self._database.execute("BEGIN IMMEDIATE")
+        try:
+            self.learn(_latest_operations(records))
+            for record in (*pools, *records):
+                # Asked before the row is taken: what is done by now does not change any more.
+                if not record.done:
+                    unfinished.append(record)
+                if isinstance(record, CheckoutRecord) and len(record.operations) > MOST_IN_ROW:
+                    earlier = record.earlier_rows(self)
+                    rows.setdefault("packed_operations", []).extend(earlier)
+                    checksum += sum(map(row_checksum, earlier))
+                    parted.append(record)
+                row, row_sum = self._row(record, recorder)
+                # A site may come twice when a file is begun, and a pool.
+                written, written_sum = changed.get(record, (record.written, record.checksum))
+                if row is not None and row != written:
+                    rows.setdefault(record.table, []).append(row)
+                    changed[record] = row, row_sum
+                    checksum += row_sum - written_sum
+            for table, new in rows.items():
+                self._replace(table, new)
+            checksum += self.numbers.checksum
+            told = {**progress(recorder), **({"finished": "0"} if changed else {})}
+            meta = self._tell(told, checksum)
+            self._database.execute("COMMIT")
+        except BaseException:
+            self._forget_texts()
+            if self._database.in_transaction:
+                self._database.execute("ROLLBACK")
+            raise
+        self._checksum, self._meta = checksum, meta
+        for record, (row, row_sum) in changed.items():
+            record.written, record.checksum = row, row_sum
+            if isinstance(record, PoolRecord):
+                record.file = self
+        for checkout in parted:
+            checkout.forget()
+        return unfinished
+
+    def _new_pools(self, records: Iterable[Record]) -> list[PoolRecord]:
+        """The pools of checkouts that are not in this file yet."""
+        named = dict.fromkeys(r.pool for r in records if isinstance(r, CheckoutRecord))
+        pools = [pool for pool in named if pool.file is not self]
+        for pool in pools:
+            pool.written, pool.checksum = None, 0
+        return pools
+
+    def exists(self) -> bool:
+        """Whether the file still has its name; SQLite would write into a deleted one."""
+        return self._path.exists()
+
+    def abandon(self) -> None:
+        """Close the file as it is."""
+        with contextlib.suppress(sqlite3.Error):
+            self._database.close()
+        self._descriptors.of_files = 0
+        self._descriptors.hold()
+
+    def _forget_texts(self) -> None:
+        self.numbers.forget()
+        self.statements.clear()
+
+    def finish(self, recorder: Recorder) -> None:
+        """Say that nothing is missing, and fold the log into the file."""
+        try:
+            told = {**progress(recorder), "finished": "1"}
+            self._meta = self._tell(told, self._checksum)
+            self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error:
+            recorder.failed()
+
+    def _describe(self, schema: str, described: dict[str, str]) -> None:
+        # Half of SQLite's own: most files are small, and each table begins with a page.
+        self._database.execute("PRAGMA page_size = 2048")
+        self._database.execute("PRAGMA journal_mode = WAL")
+        # No file that comes and goes while rows are written.
+        self._database.execute("PRAGMA temp_store = MEMORY")
+        self._database.execute("PRAGMA synchronous = NORMAL")
+        self._database.execute("BEGIN")
+        for statement in schema.split(";\n"):
+            self._database.execute(statement)
+        self._meta = self._tell(described, 0)
+        self._database.execute("COMMIT")
+
+    def _row(self, record: Record, recorder: Recorder) -> tuple[Row | None, int]:
+        """The record's row now, and its checksum.
+
+        If it makes none, they are what they were, so that it does not stop others.
+        """
+        try:
+            return _with_checksum(record.row(self))
+        except sqlite3.Error:
+            raise
+        except Exception:
+            recorder.failed()
+            return record.written, record.checksum
+
+    def _replace(self, table: str, rows: list[Row]) -> None:
+        at = 0
+        while at < len(rows):
+            size = next(size for size in ROWS_AT_ONCE if size <= len(rows) - at)
+            self._insert(table, rows[at : at + size])
+            at += size
+
+    def _insert(self, table: str, rows: list[Row]) -> None:
+        marks = ",".join("?" * len(rows[0]))
+        every = ",".join([f"({marks})"] * len(rows))
+        insert = f"INSERT OR REPLACE INTO {table} VALUES {every}"  # noqa: S608 - a name of ours
+        self._database.execute(insert, list(chain.from_iterable(rows)))
+
+    def _tell(self, values: dict[str, str], checksum: int) -> dict[str, str]:
+        """Write what the process says of itself, and the sum of all rows; returns all of meta."""
+        meta = {**self._meta, **values}
+        total = checksum + sum(map(row_checksum, meta.items()))
+        self._insert("meta", [*values.items(), (KEY, str(total % MODULUS))])
+        return meta
+
+
+def _latest_operations(records: Iterable[Record]) -> Iterator[OperationRecord]:
+    """The operations that are in their checkouts' rows."""
+    for record in records:
+        if isinstance(record, CheckoutRecord):
+            yield from record.operations[-MOST_IN_ROW:]
+
+
+def _with_checksum(row: Row) -> tuple[Row, int]:
+    """The row as it can be stored, and its checksum."""
+    try:
+        return row, row_checksum(row)
+    except (TypeError, UnicodeEncodeError):
+        row = _storable(row)
+        return row, row_checksum(row)
+
+
+def _storable(row: Row) -> Row:
+    """The row with text for what SQLite does not take; lone surrogates become question marks.
+
+    An application can get those from a hostile client.
+    """
+    return tuple(
+        value if value is None or isinstance(value, int | float) else encodable(str(value))
+        for value in row
+    )
