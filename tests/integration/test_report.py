@@ -184,8 +184,9 @@ def test_a_threshold_makes_it_fine(recorded: Recorded) -> None:
 def test_processes_and_routes_can_be_picked(recorded: Recorded, tmp_path: Path) -> None:
     both = tmp_path / "both"
     shutil.copytree(recorded.directory, both)
-    (file,) = both.glob("*.sqlite")
-    other = shutil.copyfile(file, both / "1.sqlite")
+    for file in list(both.glob("*.sqlite*")):
+        shutil.copyfile(file, both / f"1{file.name[file.name.index('.') :]}")
+    other = both / "1.sqlite"
     with closing(sqlite3.connect(other)) as database, database:
         database.execute("UPDATE meta SET value = '1' WHERE key = 'pid'")
         database.execute("DELETE FROM meta WHERE key = 'checksum'")

@@ -167,7 +167,7 @@ class ProcessFile:
     def _place(self) -> Path:
         """Where a copy goes. Raises ``OSError`` if there is no room for it."""
         if self._copy is None:
-            self._copy = TemporaryDirectory(prefix="poolhog-")
+            self._copy = TemporaryDirectory(prefix="poolhog-", ignore_cleanup_errors=True)
         if shutil.disk_usage(self._copy.name).free < 2 * (_size(self.file) + _size(self._log)):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return Path(self._copy.name) / "copy.sqlite"
@@ -246,8 +246,8 @@ def _check_descriptors() -> None:
 
 def _too_many_files(error: OSError) -> TraceError:
     return TraceError(
-        f"poolhog cannot open another file ({error.strerror}): raise the limit (ulimit -n 256), or "
-        "name a process with --pid"
+        f"no other file can be opened ({error.strerror}): raise the limit (ulimit -n 256), or name "
+        "a process with --pid"
     )
 
 

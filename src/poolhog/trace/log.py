@@ -57,7 +57,8 @@ def fold_in(file: Path, log: Path, index: Path, copy: Path) -> str:
     Returns what is wrong with the log, or nothing. Raises ``OSError`` if one of the files cannot be
     read, or the copy not be written.
     """
-    with _opened(file) as original, _opened(log) as logged, copy.open("wb") as folded:
+    # Only the file itself may be a link: a log that is one is not what SQLite makes.
+    with _opened(file, 0) as original, _opened(log) as logged, copy.open("wb") as folded:
         found = _read(logged)
         shutil.copyfileobj(original, folded, 1 << 20)
         for number, at in found.pages.items():
@@ -69,8 +70,8 @@ def fold_in(file: Path, log: Path, index: Path, copy: Path) -> str:
         return found.damage or _cut_off(log, index, found)
 
 
-def _opened(file: Path) -> BinaryIO:
-    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+def _opened(file: Path, flags: int = os.O_NOFOLLOW) -> BinaryIO:
+    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | flags)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError(f"{file} is not a regular file")

@@ -27,6 +27,7 @@ from poolhog.lab.remedies.names import RemedyName
 from poolhog.lab.remedies.watch import POLL_S, ServerWatch
 from poolhog.lab.service import shares
 from poolhog.lab.service.settings import Style
+from poolhog.trace.query import Database
 from poolhog.trace.reader import stream_trace
 
 if TYPE_CHECKING:
@@ -188,14 +189,15 @@ def _elapsed_s(counted: LoadResult) -> float:
 
 def _written(readers: Sequence[ProcessReader], counted: LoadResult) -> int:
     """How many updates were made while Locust counted, by the trace."""
-    window = (counted.began_ns, counted.ended_ns)
-    return sum(int(reader.query(_UPDATES, window)[0][0]) for reader in readers)
+    with Database(readers) as database:
+        ((written,),) = database.ask(_UPDATES.format(counted.began_ns, counted.ended_ns)).rows
+    return int(written)
 
 
 _UPDATES = """
 SELECT count(*) FROM operations
 WHERE kind = 'statement' AND statement LIKE 'UPDATE%' AND error IS NULL
-AND ended_ns >= ? AND ended_ns < ?
+AND ended_ns >= {} AND ended_ns < {}
 """
 
 
