@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
+from recorded_app import eventually
 
 import poolhog
 from poolhog.cli import main
@@ -52,6 +53,14 @@ def work(directory: Path, pause: float = 0.002) -> None:
     signal.pause()
 
 
+def is_recorded(trace: Path) -> bool:
+    """Whether something is in the trace."""
+    try:
+        return bool(poolhog.open_trace(trace).checkouts)
+    except poolhog.TraceError:
+        return False
+
+
 def forked(act: Callable[[], None]) -> int:
     """The id of a new process that does so, and is not the test's any more."""
     child = os.fork()
@@ -75,9 +84,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         now = traces[first : first + AT_ONCE]
         children = [forked(lambda trace=trace: work(trace)) for trace in now]  # type: ignore[misc]
         for trace in now:
-            deadline = time.monotonic() + 30
-            while not list(trace.glob("*.sqlite-wal")) and time.monotonic() < deadline:
-                time.sleep(0.01)
+            eventually(lambda trace=trace: is_recorded(trace))  # type: ignore[misc]
         for child in chance.sample(children, len(children)):
             time.sleep(chance.random() / 10)
             os.kill(child, signal.SIGKILL)
@@ -176,14 +183,20 @@ def test_many_processes_are_read_with_few_descriptors(
             assert found["unreadable"] == []
 
 
+def is_written(trace: Path) -> list[poolhog.Process]:
+    """The processes of which something is in the trace."""
+    try:
+        return list(poolhog.open_trace(trace).processes)
+    except poolhog.TraceError:
+        return []
+
+
 @pytest.fixture
 def living(tmp_path: Path) -> Iterator[Path]:
     """A run of processes that go on."""
     trace = tmp_path / "trace"
     children = [forked(lambda: work(trace, 0.1)) for _ in range(30)]
-    deadline = time.monotonic() + 60
-    while len(list(trace.glob("*.sqlite-wal"))) < len(children) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    eventually(lambda: len(is_written(trace)) == len(children))
     yield trace
     for child in children:
         os.kill(child, signal.SIGKILL)
