@@ -453,13 +453,20 @@ def test_a_connection_that_is_lost_is_returned_too(
     assert checkout.returned is not None
 
 
+@pytest.mark.parametrize(
+    ("kind", "smallest"),
+    [(psycopg_pool.AsyncConnectionPool, 1), (psycopg_pool.AsyncNullConnectionPool, 0)],
+)
 def test_a_return_that_is_cancelled_gives_nothing_back(
-    database: Database, recording: Recording
+    database: Database,
+    recording: Recording,
+    kind: type[psycopg_pool.AsyncConnectionPool[Any]],
+    smallest: int,
 ) -> None:
     """The pool counts the connection as lent from then on, and so does the trace."""
 
     async def work() -> None:
-        pool = psycopg_pool.AsyncNullConnectionPool(database.url, max_size=1, open=False)
+        pool = kind(database.url, min_size=smallest, max_size=1, open=False)
         async with pool:
             connection = await pool.getconn()
             async with pool._lock:
@@ -468,13 +475,14 @@ def test_a_return_that_is_cancelled_gives_nothing_back(
                 returning.cancel()
                 await asyncio.wait([returning])
             await asyncio.sleep(0.01)
-            assert pool.get_stats()["pool_size"] == 1
+            stats = pool.get_stats()
+            assert (stats["pool_size"], stats["pool_available"]) == (1, 0)
             await connection.close()
 
     asyncio.run(work())
     (checkout,) = recording.read_checkouts()
     assert (checkout.outcome, checkout.returned) == (Outcome.OPEN, None)
-    _, reset = checkout.operations
+    reset = checkout.operations[-1]
     assert (reset.kind, reset.error) == (OperationKind.RESET, "CancelledError")
 
 

@@ -49,11 +49,12 @@ def watch_pools(recorder: Recorder, patches: Patches) -> None:
         patches.wrap(pool, "_return_connection", wrap(recorder, probe.begin_return))
         patches.wrap(pool, "putconn", wrap(recorder, probe.begin_reset))
         patches.wrap(pool, "_close_connection", probe.before(probe.end))
-    for pool in (
-        *(ConnectionPool, NullConnectionPool),
-        *(AsyncConnectionPool, AsyncNullConnectionPool),
-    ):
+    for pool in (ConnectionPool, NullConnectionPool):
+        # Before another thread has the connection.
         patches.wrap(pool, "_add_to_pool", probe.before(probe.end))
+    for pool in (AsyncConnectionPool, AsyncNullConnectionPool):
+        # It may be cancelled while it waits for a lock. Nothing runs between its end and ours.
+        patches.wrap(pool, "_add_to_pool", recording_async(recorder, probe.begin_return))
 
 
 class _PoolProbe:
@@ -106,7 +107,7 @@ class _PoolProbe:
         return _Reset(operation) if operation is not None else None
 
     def begin_return(self, pool: Any, connection: Any, *_: Any, **__: Any) -> _Return | None:
-        """The return, whose end the pool knows of in whatever way it goes."""
+        """The return, or the part of it that hands the connection to the pool."""
         return _Return(self, pool, connection) if CHECKOUT in connection.__dict__ else None
 
     def end(self, pool: Any, connection: Any) -> None:
@@ -142,7 +143,7 @@ class _Reset:
 
 
 class _Return:
-    """A return that ends the checkout, if nothing did before."""
+    """A return that ends the checkout, if nothing did before and it is not cut short."""
 
     def __init__(self, probe: _PoolProbe, pool: Any, connection: Any) -> None:
         self._probe = probe
@@ -150,8 +151,9 @@ class _Return:
         self._connection = connection
 
     def end(self, error: BaseException | None = None) -> None:
-        """It is over: a connection that was lost goes nowhere."""
-        self._probe.end(self._pool, self._connection)
+        """It is over; if it was cancelled, the pool counts the connection as lent for ever."""
+        if error is None:
+            self._probe.end(self._pool, self._connection)
 
 
 def _describe(pool: Any) -> PoolRecord:
