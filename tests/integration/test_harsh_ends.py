@@ -133,7 +133,7 @@ def test_every_verb_answers_of_whatever_was_killed(
     assert counted > KILLS
 
 
-PROCESSES = 150
+PROCESSES = 100
 VERBS: tuple[tuple[str, ...], ...] = (
     *(("report", "--json"), ("timeline", "--json"), ("log", "--json"), ("dump", "--json")),
     *(("sql", QUERY, "--json"), ("export", "--format", "csv", "-o", "OUT", "--json")),

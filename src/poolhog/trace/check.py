@@ -319,7 +319,7 @@ def _broken(
 
 
 def _check_order(database: sqlite3.Connection) -> None:
-    """Raise :class:`DamagedError` if something happened after the file was last written.
+    """Raise :class:`DamagedError` if what goes on began after the file was last written.
 
     Sites may not be deeper than any stack that is looked at, either.
     """
@@ -327,7 +327,7 @@ def _check_order(database: sqlite3.Connection) -> None:
     for query in (_LAST_CHECKOUT, _LAST_REQUEST, _LAST_SAMPLE):
         ((last,),) = database.execute(query)
         if last is not None and written is not None and last > written:
-            raise DamagedError("it tells of what happened after it was last written")
+            raise DamagedError("something in it goes on that began after it was last written")
     depths: dict[int | None, int] = {None: 0}
     for number, caller in database.execute("SELECT id, caller_id FROM sites ORDER BY id"):
         depths[number] = depth = depths[caller] + 1
@@ -339,9 +339,12 @@ _WRITTEN = """
     SELECT (w.value - m.value) / 1000 FROM meta AS w JOIN meta AS m
     ON w.key = 'written_ns' AND m.key = 'monotonic_ns'
 """
-_LAST_CHECKOUT = "SELECT max(asked + coalesce(returned, gave_up, granted, 0)) FROM packed_checkouts"
-_LAST_REQUEST = (
-    "SELECT max(started + max(coalesce(ended, 0), coalesce(responded, 0), coalesce(responding, 0)))"
-    " FROM packed_requests"
+_LAST_CHECKOUT = (
+    "SELECT max(asked + coalesce(granted, 0)) FROM packed_checkouts"
+    " WHERE returned IS NULL AND gave_up IS NULL"
 )
-_LAST_SAMPLE = "SELECT max(started + coalesce(ended, 0)) FROM packed_samples"
+_LAST_REQUEST = (
+    "SELECT max(started + max(coalesce(responded, 0), coalesce(responding, 0)))"
+    " FROM packed_requests WHERE ended IS NULL"
+)
+_LAST_SAMPLE = "SELECT max(started) FROM packed_samples WHERE ended IS NULL"
