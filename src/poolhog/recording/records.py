@@ -138,8 +138,9 @@ class PoolRecord(Record):
         self.library = library
         self.kind = shortened(kind, LONGEST_NAME)
         self.name = shortened(name, LONGEST_NAME)
-        self.size = size
-        self.max_overflow = max_overflow
+        # As whole numbers, which a trace has: an application may give others.
+        self.size = None if size is None else int(size)
+        self.max_overflow = None if max_overflow is None else int(max_overflow)
         self.timeout_s = None if timeout_s is None else float(timeout_s)
         # Not of the row: where literals are in a statement depends on it.
         self.dialect = dialect

@@ -2,8 +2,9 @@
 
 A file may be damaged, or made by somebody who wants to do harm. Whoever reads it behind this door
 can rely on what the recorder guarantees: the schema, to the letter; the types and ranges of all
-columns; numbers of texts, sites and pools that exist; packed operations and stages that can be
-unpacked; and, if the file has one, the sum of its rows (:mod:`poolhog.checksum`).
+columns; numbers of texts and pools that exist; packed operations and stages that can be unpacked;
+and, if the file has one, the sum of its rows (:mod:`poolhog.checksum`). A site or a request may be
+missing: it was dropped, or its process was killed before it was written.
 
 What is checked of many rows is checked by SQLite, or on thousands of rows at once.
 """
@@ -176,7 +177,7 @@ _INSTANT = _number(-MOST_US, MOST_US)
 _DURATION = _number() | None
 _TEXT = _Rule("typeof({0}) = 'text'")
 _REAL = _Rule("(typeof({0}) = 'real' AND abs({0}) < 1e300)")
-_CALLER = _Rule("({0} < id AND {0} IN (SELECT id FROM sites))", is_integer=True)
+_CALLER = _Rule("{0} BETWEEN 0 AND id - 1", is_integer=True)
 _GAVE_UP = _Rule(
     f"({{0}} BETWEEN 0 AND {MOST_US} AND granted IS NULL AND returned IS NULL)", is_integer=True
 )
@@ -222,7 +223,7 @@ _RULES: dict[str, dict[str, _Rule]] = {
         "request_id": _ID | None,
         "owner": _text(),
         "connection": _ID | None,
-        "site_id": _of("sites") | None,
+        "site_id": _ID | None,
         "outcome": _among(Outcome),
         "asked": _INSTANT,
         "granted": _DURATION,
@@ -238,7 +239,7 @@ _RULES: dict[str, dict[str, _Rule]] = {
         "id": _ID,
         "checkout_id": _ID,
         "activity": _among(Activity),
-        "site_id": _of("sites") | None,
+        "site_id": _ID | None,
         "started": _INSTANT,
         "ended": _DURATION,
     },
@@ -330,7 +331,7 @@ def _check_order(database: sqlite3.Connection) -> None:
             raise DamagedError("something in it goes on that began after it was last written")
     depths: dict[int | None, int] = {None: 0}
     for number, caller in database.execute("SELECT id, caller_id FROM sites ORDER BY id"):
-        depths[number] = depth = depths[caller] + 1
+        depths[number] = depth = depths.get(caller, 0) + 1
         if depth > DEEPEST:
             raise DamagedError("sites are deeper than any stack")
 

@@ -39,11 +39,10 @@ class Packed:
     def __init__(self, database: sqlite3.Connection) -> None:
         texts = dict(database.execute("SELECT id, text FROM texts"))
         self._texts = texts.keys()
-        self._sites = {number for (number,) in database.execute("SELECT id FROM sites")}
         self._kinds = {number for number, text in texts.items() if text in frozenset(OperationKind)}
         self._causes = {number for number, text in texts.items() if text in frozenset(Cause)}
         self._known: set[tuple[bytes, bytes]] = set()
-        self._shapes: set[bytes] = set()
+        self._shapes: dict[re.Pattern[bytes], set[bytes]] = {}
         self.checks: dict[tuple[str, str], Callable[[list[bytes]], None]] = {
             ("packed_checkouts", "operations"): self.check_operations,
             ("packed_operations", "operations"): self.check_operations,
@@ -55,10 +54,9 @@ class Packed:
         self._check_shapes(packed, _OPERATIONS_SHAPE)
         found = set(_NAMED.findall(b"".join(packed))) - self._known
         for kind, rest in found:
-            site, statement, error, cause = (*_numbers(rest), None, None, None, None)[:4]
+            _, statement, error, cause = (*_numbers(rest), None, None, None, None)[:4]
             if not (
                 int(kind) in self._kinds
-                and (site is None or site in self._sites)
                 and (statement is None or statement in self._texts)
                 and (error is None or error in self._texts)
                 and (cause is None or cause in self._causes)
@@ -70,9 +68,8 @@ class Packed:
         """Raise :class:`DamagedError` if one cannot be unpacked, or names what is not there."""
         self._check_shapes(packed, _STAGES_SHAPE)
         found = set(_NAMED.findall(b"".join(packed)))
-        for name, rest in found:
-            if int(name) not in self._texts or not {*_numbers(rest), None} <= {None, *self._sites}:
-                raise DamagedError("a stage names what is not there")
+        if not self._texts >= {int(name) for name, _ in found}:
+            raise DamagedError("a stage names what is not there")
 
     def _check_shapes(self, packed: list[bytes], shape: re.Pattern[bytes]) -> None:
         joined = b"\n".join(packed).translate(_ONES)
@@ -82,10 +79,11 @@ class Packed:
             raise DamagedError("what is packed has what is no number")
         for run in (b"0000", b"000", b"00", b"00"):
             joined = joined.replace(run, b"0")
-        for found in set(joined.split(b"\n")) - self._shapes:
-            if found and not shape.fullmatch(found):
+        known = self._shapes.setdefault(shape, set())
+        for found in set(joined.split(b"\n")) - known:
+            if not shape.fullmatch(found):
                 raise DamagedError("what is packed is not what poolhog packs")
-            self._shapes.add(found)
+            known.add(found)
 
 
 def _numbers(packed: bytes) -> list[int | None]:
