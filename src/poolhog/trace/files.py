@@ -135,9 +135,11 @@ class ProcessFile:
 
     def copy_now(self) -> None:
         """Read from a private copy of the present state from now on, which takes one descriptor."""
-        with closing(self.open()) as database, closing(sqlite3.connect(self._place())) as copy:
+        # Asked once: when the copy is there, there is less room.
+        place = self._place()
+        with closing(self.open()) as database, closing(sqlite3.connect(place)) as copy:
             database.backup(copy)
-        self._copied = _uri(self._place(), "mode=ro&immutable=1")
+        self._copied = _uri(place, "mode=ro&immutable=1")
 
     @property
     def _log(self) -> Path:
