@@ -82,7 +82,7 @@ export class Playback {
     for (const picture of this.pictures) picture.setPlayhead(over ? Infinity : this.at);
     const step = tickStep(this.length, 100);
     const shown = tickLabel(Math.round(this.at / step) * step, step);
-    this.scrub.value = String(Math.round((this.at / this.length) * 1000));
+    this.scrub.value = String(this.at);
     this.scrub.setAttribute("aria-valuetext", shown);
     this.clock.textContent = `${shown} of ${tickLabel(Math.round(this.length / step) * step, step)}`;
     this.pictures.forEach((picture, i) => {
@@ -102,11 +102,12 @@ export class Playback {
     this.scrub = make("input", {
       type: "range",
       min: 0,
-      max: 1000,
+      max: this.length,
+      step: "any", // else an instant near an end is taken for the end, and Home and End do nothing
       "aria-label": "Instant that is shown",
       oninput: () => {
         this.pause();
-        this.seek((Number(this.scrub.value) / 1000) * this.length);
+        this.seek(Number(this.scrub.value));
       },
     });
     this.clock = make("span", { class: "clock" });
