@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from poolhog.model import Pool, Process
 from poolhog.texts import visible
+from poolhog.trace.check import check_rows
+from poolhog.trace.columns import read_columns, read_operations
 from poolhog.trace.files import readable
 from poolhog.trace.missing import Missing, missing_of
 from poolhog.trace.sql_texts import shown
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from poolhog.model import Checkout, Request
+    from poolhog.trace.columns import Columns, Operations
     from poolhog.trace.unpacking import Sites
 
     Values = Sequence[Any] | Mapping[str, Any]
@@ -76,7 +79,12 @@ class Snapshot:
     """One consistent state of a process's file."""
 
     def __init__(
-        self, database: sqlite3.Connection, file: Path, origin_ns: int, sites: Sites
+        self,
+        database: sqlite3.Connection,
+        file: Path,
+        origin_ns: int,
+        sites: Sites,
+        columns: Columns | None = None,
     ) -> None:
         database.execute(f"PRAGMA cache_size = -{_CACHE_KB}")
         # Before the state is taken: what was missing then, and is committed since, is not missing.
@@ -84,9 +92,28 @@ class Snapshot:
         database.execute("BEGIN")
         self._database = database
         self._file = file
+        self._columns = columns
         self.process = process_of(meta_of(database), origin_ns, missing)
         self.pools = pools_of(database, file, self.process)
         self.unpack = Unpacker(database, self.process, name_of(file), sites)
+
+    def check(self) -> Columns:
+        """Read all of the file, and raise :class:`poolhog.TraceError` if it is damaged."""
+        with readable(self._file):
+            self._columns = check_rows(self._database)
+            return self._columns
+
+    def columns(self) -> Columns:
+        """The large tables as columns; a file that nobody changes is read once."""
+        if self._columns is None:
+            with readable(self._file):
+                self._columns = read_columns(self._database)
+        return self._columns
+
+    def operations(self, ids: Iterable[int] | None = None) -> Iterator[Operations]:
+        """The operations of the checkouts with these ids, or of all, as columns, part by part."""
+        with readable(self._file):
+            yield from read_operations(self._database, ids)
 
     def requests(self, which: str = "", values: Values = ()) -> dict[int, Request]:
         """The requests that a WHERE on ``packed_requests`` picks, in order of their start."""
