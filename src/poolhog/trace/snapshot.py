@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from poolhog.model import Checkout, Request
+    from poolhog.model import Checkout, Request, Site
     from poolhog.trace.columns import Columns, Operations
     from poolhog.trace.unpacking import Sites
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     Outline = tuple[Any, ...]
     """What is known of a checkout without unpacking it: the columns of ``_OUTLINES``."""
 
+_NUMBERED = "WHERE id IN (SELECT value FROM json_each(?))"
 _BATCH = 5_000
 """Checkouts that are read at once, with what belongs to them."""
 
@@ -115,6 +116,33 @@ class Snapshot:
         with readable(self._file):
             yield from read_operations(self._database, ids)
 
+    @property
+    def texts(self) -> Mapping[int, str]:
+        """The texts that columns name."""
+        return self.unpack.texts
+
+    @property
+    def statements(self) -> Mapping[int, str]:
+        """The texts that operations sent, with their line ends."""
+        return self.unpack.statements
+
+    @property
+    def sites(self) -> Mapping[int | None, Site]:
+        """The sites that columns name; one that is not there was not written."""
+        return self.unpack.sites
+
+    def paths(self) -> dict[int, str]:
+        """The paths of requests without a route, by the requests' numbers."""
+        query = "SELECT id, path FROM packed_requests WHERE coalesce(route, :empty) = :empty"
+        rows = self.query(query, {"empty": self.unpack.number_of("")})
+        return {number: visible(path) for number, path in rows}
+
+    def owners(self, numbers: Iterable[int]) -> dict[int, str]:
+        """The owners of the checkouts with these numbers."""
+        query = f"SELECT id, owner FROM packed_checkouts {_NUMBERED}"  # noqa: S608
+        rows = self.query(query, (json.dumps(list(numbers)),))
+        return {number: visible(owner) for number, owner in rows}
+
     def requests(self, which: str = "", values: Values = ()) -> dict[int, Request]:
         """The requests that a WHERE on ``packed_requests`` picks, in order of their start."""
         return dict(self._numbered_requests(which, values))
@@ -143,9 +171,7 @@ class Snapshot:
 
     def numbered(self, numbers: Iterable[int]) -> Iterator[Checkout]:
         """The checkouts with these numbers, in order of their asking."""
-        return self.checkouts(
-            "WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(list(numbers)),)
-        )
+        return self.checkouts(_NUMBERED, (json.dumps(list(numbers)),))
 
     def checkout(self, number: int) -> Checkout:
         """The checkout with this number, which is in the file."""
