@@ -1,4 +1,4 @@
-"""The route of a checkout: its request's name, or the function that did work of no request."""
+"""What work is called: the route of a checkout's request, or its owner's outermost function."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from poolhog.model import Checkout, Site
 
 OTHER = "other"
-"""The route of a checkout of no request, asked for by no code of the application."""
+"""The route of a checkout without a request that no code of the application asked for."""
 
 
 def route_of(checkout: Checkout) -> str:
@@ -21,8 +21,9 @@ def route_of(checkout: Checkout) -> str:
 
 @functools.lru_cache(maxsize=10_000)
 def owner_of(site: Site | None) -> str:
-    """The name of work of no request that asked there: its outermost function."""
+    """The name of work without a request that asked for its connection at ``site``."""
     if site is None:
         return OTHER
     outermost = site.stack[-1]
-    return f"{outermost.file.replace(chr(92), '/').rpartition('/')[2]} {outermost.function}"
+    file = outermost.file.replace("\\", "/").rpartition("/")[2]
+    return f"{file} {outermost.function}"

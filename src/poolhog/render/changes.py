@@ -97,7 +97,7 @@ def named(change: FindingChange) -> str:
     """Such as ``parked-checkout at app/notes.py:44 in synchronize``."""
     finding = change.finding
     within = f" in {finding.site.name}" if finding.site is not None else ""
-    return f"{finding.kind.value} at {place(finding)}{within}"
+    return f"{finding.kind.name} at {place(finding)}{within}"
 
 
 def amount(finding: Finding) -> str:

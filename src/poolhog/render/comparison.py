@@ -136,7 +136,7 @@ def _finding(found: FindingChange, comparison: Comparison, width: int) -> Iterat
     site = finding.site
     head = Text.assemble(
         (f"{_short(found.verdict):<{_GUTTER}}", _STYLES.get(found.verdict, TERMINAL_MUTED)),
-        (f"{finding.kind.value}  ", "bold"),
+        (f"{finding.kind.name}  ", "bold"),
         (place(finding), "bold"),
         (f" in {site.name}" if site is not None else "", TERMINAL_MUTED),
     )

@@ -96,7 +96,7 @@ def _finding(found: FindingChange) -> dict[str, Any]:
     is_timed = change is not None and change.measure.unit is Unit.SECONDS
     return {
         "verdict": found.verdict.value,
-        "kind": found.finding.kind.value,
+        "kind": found.finding.kind.name,
         "has_moved": found.has_moved,
         "before": _either(found.before),
         "after": _either(found.after),

@@ -102,7 +102,7 @@ def _findings(findings: Sequence[FindingChange]) -> Iterator[str]:
         (
             (
                 _MARKS.get(found.verdict, found.verdict.value),
-                found.finding.kind.value,
+                found.finding.kind.name,
                 _line(found),
                 _wasted(found),
             )

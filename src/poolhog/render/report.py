@@ -9,10 +9,10 @@ from rich.text import Text
 
 from poolhog.analysis.accounting import State
 from poolhog.analysis.dump import LATE_S
-from poolhog.analysis.findings import FindingKind
 from poolhog.model import Outcome
 from poolhog.render.blame import blame_lines
 from poolhog.render.console import count, folded_lines, pids_told, seconds
+from poolhog.render.findings import WORDS, advice, detail
 from poolhog.render.frames import short_path
 from poolhog.render.hints import command_of
 from poolhog.render.missing import missing_json, missing_lines
@@ -96,23 +96,8 @@ def verdict(report: Report) -> str:
     return f"{subject} held a connection without need: {told}."
 
 
-_DEEDS = {
-    FindingKind.PARKED_CHECKOUT: "{site} held connections for {seconds} without using them",
-    FindingKind.HELD_AFTER_RESPONSE: "{site} held connections for {seconds} after the response",
-    FindingKind.HELD_WHILE_STREAMING: "{site} held connections for {seconds} while it streamed",
-    FindingKind.NESTED_CHECKOUT: (
-        "{site} asked for a second connection while it held one, for {seconds}"
-    ),
-    FindingKind.NEVER_RETURNED: "{site} did not return its connections for {seconds}",
-    FindingKind.LOST_WRITE: "{site} wrote what was rolled back, because nobody committed it",
-    FindingKind.POOL_TIMEOUT: "{checkouts} timed out waiting for a connection at {site}",
-    FindingKind.CONNECTION_CHURN: "{site} opened connections anew for {seconds}",
-    FindingKind.STARVED_LOOP: "{site} blocked the event loop for {seconds} of held connections",
-}
-
-
 def _accusation(finding: Finding) -> str:
-    deed = _DEEDS[finding.kind].format(
+    deed = WORDS[finding.kind.name].verdict.format(
         site=_place(finding.site),
         seconds=seconds(finding.seconds),
         checkouts=count(finding.checkouts, "request"),
@@ -277,7 +262,7 @@ def _finding(
     wasted = seconds(finding.seconds) if finding.seconds else f"{finding.checkouts:,}x"
     share = percent(finding.share) if finding.share else ""
     head = Text.assemble(
-        (f"{wasted:>{_GUTTER}}  {finding.kind.value}", f"bold {_HELD}"),
+        (f"{wasted:>{_GUTTER}}  {finding.kind.name}", f"bold {_HELD}"),
         (f"  {_place(site)}", "bold"),
         (f" in {site.function}" if site is not None else "", TERMINAL_MUTED),
     )
@@ -285,8 +270,9 @@ def _finding(
     lines = [head, Text.assemble((f"{share:>{_GUTTER}}  ", _HELD), (source, TERMINAL_ACCENT))]
     for line in (*_evidence(finding), *beside[:1]) if in_full else ():
         lines.extend(_indented(line, width))
-    advice = list(_indented(f"→ {finding.advice}", width, hanging=2))
-    lines.extend(advice if in_full else [_shortened(f"→ {finding.advice}")])
+    what_to_do = f"→ {advice(finding)}"
+    in_lines = list(_indented(what_to_do, width, hanging=2))
+    lines.extend(in_lines if in_full else [_shortened(what_to_do)])
     for text in lines:
         text.truncate(width, overflow="ellipsis")
         yield text
@@ -297,7 +283,7 @@ def _finding(
 def _evidence(finding: Finding) -> Iterator[str]:
     if finding.routes:
         yield f"in {_listed(finding.routes, 2)}"
-    yield finding.detail
+    yield detail(finding)
     if finding.made_wait >= _LEAST_WAIT_S:
         yield f"{_waiters(finding)} waited {seconds(finding.made_wait)} for it"
 

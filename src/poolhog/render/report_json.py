@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from poolhog.model import Outcome
+from poolhog.render.findings import advice, detail
 from poolhog.render.missing import missing_json
 from poolhog.render.unreadable import unreadable_json
 from poolhog.render.whatif_json import beside_json
@@ -106,7 +107,7 @@ def finding_json(finding: Finding, whatif: Beside | None = None) -> dict[str, An
     """One of the report's findings, with the what-if if that is about it."""
     example = finding.example
     return {
-        "kind": finding.kind.value,
+        "kind": finding.kind.name,
         "site": _site(finding.site),
         "routes": list(finding.routes),
         "checkouts": finding.checkouts,
@@ -114,8 +115,8 @@ def finding_json(finding: Finding, whatif: Beside | None = None) -> dict[str, An
         "share": finding.share,
         "made_wait_s": float(finding.made_wait),
         "waiters": list(finding.waiters),
-        "detail": finding.detail,
-        "advice": finding.advice,
+        "detail": detail(finding),
+        "advice": advice(finding),
         "awaiting": [_site(site) for site in finding.awaiting],
         "example": {
             "request": example.request,

@@ -1,4 +1,4 @@
-"""How things are called in the sentences of findings: operations, lines, durations, numbers."""
+"""How things are called in sentences: lines, statements, durations, numbers."""
 
 from __future__ import annotations
 
@@ -6,54 +6,8 @@ import functools
 import re
 from typing import TYPE_CHECKING
 
-from poolhog.model import OperationKind
-
 if TYPE_CHECKING:
-    from poolhog.analysis.findings.pieces import Around
-    from poolhog.model import Checkout, Operation, Site
-
-
-OTHER = "other"
-"""The route of a checkout of no request, asked for by no code of the application."""
-
-
-def route_of(checkout: Checkout) -> str:
-    """The name of the checkout's request; without one, the owner's outermost function."""
-    if checkout.request is not None:
-        return checkout.request.name
-    return owner_of(checkout.site)
-
-
-@functools.lru_cache(maxsize=10_000)
-def owner_of(site: Site | None) -> str:
-    """What work of no request is called that asked there: its outermost function."""
-    if site is None:
-        return OTHER
-    outermost = site.stack[-1]
-    return f"{_file(outermost)} {outermost.function}"
-
-
-def between(around: Around) -> str:
-    """Between what a gap lies."""
-    before = named(around.before) if around.before is not None else "its checkout"
-    after = named(around.after) if around.after is not None else "its return"
-    return f"between {before} and {after}"
-
-
-def named(operation: Operation) -> str:
-    """An operation and its line, such as ``UPDATE notes (service.py:55)``."""
-    return _named(operation.kind, operation.statement, operation.site)
-
-
-@functools.lru_cache(maxsize=10_000)
-def _named(kind: OperationKind, statement: str | None, site: Site | None) -> str:
-    if kind is OperationKind.STATEMENT and statement:
-        what = f"`{abbreviated(statement)}`"
-    elif kind is OperationKind.FETCH:
-        what = "a fetch"
-    else:
-        what = kind.value.upper()
-    return f"{what} ({place(site)})" if site is not None else what
+    from poolhog.model import Site
 
 
 def place(site: Site | None) -> str:

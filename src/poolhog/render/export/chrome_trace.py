@@ -16,8 +16,9 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from poolhog.analysis.accounting import account, end_of_wait
-from poolhog.analysis.findings.names import place, route_of
+from poolhog.analysis.findings.names import place
 from poolhog.analysis.grants import Uses
+from poolhog.analysis.routes import route_of
 from poolhog.analysis.stints import stints
 from poolhog.model import OperationKind
 from poolhog.render.export.facts import (

@@ -12,9 +12,10 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from poolhog.analysis.accounting import told
-from poolhog.analysis.findings.names import place, route_of
+from poolhog.analysis.findings.names import place
 from poolhog.analysis.grants import Uses
 from poolhog.analysis.log import application_site
+from poolhog.analysis.routes import route_of
 from poolhog.analysis.stints import stints
 from poolhog.render.export.facts import exporter, iso_time, operation_name, pool_names
 
