@@ -1,0 +1,468 @@
+"""Whether two commits give the same answers of the same traces.
+
+    python benchmarks/same_answers.py [--commit 901d70a] [--traces DIRECTORY] [--only NAME ...]
+        [--cases DIRECTORY] [--no-large] [--quiet] [--venv]
+
+The old side is a commit, the new one the checkout that this file belongs to. Traces are recorded
+once into the directory, and asked by both sides at the same time; of each verb, what it prints for
+programs is compared: the same keys, lists in the same order, the same texts, and numbers within a
+millionth. The exit code is 1 if an answer differs in a way that ``known_differences.toml`` does not
+explain.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections import Counter
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from answer_traces import Recipe, recipes
+from json_differences import Difference, KnownDifferences, as_number, differences
+from sides import Side, side_of_commit, this_checkout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+HERE = Path(__file__).resolve().parent
+KNOWN = HERE / "known_differences.toml"
+WITHIN_S = 1800
+MOST_SHOWN = 3
+MOST_COUNTED = 100_000
+PAGE = "page.html"
+TABLES = "tables.zip"
+FILE = "file.json"
+DATA = re.compile(rb'<script type="application/json" id="data">(.*?)</script>', re.DOTALL)
+OTHERWISE_EACH_TIME = re.compile(
+    r"processes\[\d+\]\.written_age_s|(.*\.)?made_at|(.*\.)?since_written_s"
+)
+"""Paths of values that say when poolhog was asked."""
+
+
+def parse_json(raw: bytes) -> Any:
+    """What a verb prints."""
+    return json.loads(raw)
+
+
+def parse_page(raw: bytes) -> Any:
+    """The data that is embedded in a page."""
+    found = DATA.search(raw)
+    assert found is not None, "the page has no data"
+    return json.loads(found[1])
+
+
+def parse_tables(raw: bytes) -> Any:
+    """The tables of a zip, with the numbers in their cells."""
+    tables: dict[str, list[list[float | str]]] = {}
+    with zipfile.ZipFile(io.BytesIO(raw)) as files:
+        for name in files.namelist():
+            with files.open(name) as opened:
+                rows = csv.reader(io.TextIOWrapper(opened, encoding="utf-8", newline=""))
+                tables[name] = [[as_number(cell) for cell in row] for row in rows]
+    return tables
+
+
+@dataclass(frozen=True)
+class Question:
+    """A verb and its options; ``TRACE``, ``OTHER``, ``REQUEST`` and ``PID`` stand for the trace's.
+
+    The answer is a file that it writes, or what it prints.
+    """
+
+    name: str
+    words: str
+    extra: tuple[str, ...] = ()
+    file: str | None = None
+    suits_large: bool = True
+
+    @property
+    def parse(self) -> Callable[[bytes], Any]:
+        """What makes a value of the answer."""
+        return {PAGE: parse_page, TABLES: parse_tables}.get(self.file or "", parse_json)
+
+
+VIEWS = {
+    "checkouts": "pid, asked_ns, id",
+    "operations": "pid, started_ns, checkout_id, kind, ended_ns, statement",
+    "samples": "pid, started_ns, checkout_id, ended_ns, activity",
+    "requests": "pid, started_ns, id",
+}
+QUESTIONS = (
+    Question("report", "report TRACE --json"),
+    Question("report --top", "report TRACE --json --top 50 --blame", suits_large=False),
+    Question("report --pid", "report TRACE --json --pid PID", suits_large=False),
+    Question(
+        "report --threshold",
+        "report TRACE --json --threshold parked-total=0 --threshold parked-longest=0",
+        suits_large=False,
+    ),
+    Question("timeline", "timeline TRACE --json"),
+    Question("timeline --last", "timeline TRACE --json --last 0.5"),
+    Question("timeline --to", "timeline TRACE --json --from 0.2 --to 0.9", suits_large=False),
+    Question("log", "log TRACE --json"),
+    Question("log --limit", "log TRACE --json --limit 0", suits_large=False),
+    Question("log --request", "log TRACE --json --request REQUEST"),
+    Question("whatif", "whatif TRACE --json"),
+    Question("whatif --pool-size", "whatif TRACE --json --pool-size 7"),
+    Question("whatif --release", "whatif TRACE --json --release all"),
+    Question("whatif range", "whatif TRACE --json --pool-size 1..6", suits_large=False),
+    Question("whatif --users", "whatif TRACE --json --users 8 --think 0.05", suits_large=False),
+    Question(
+        "whatif --workers",
+        "whatif TRACE --json --workers 2 --rate 1.5 --external-latency 0.5 --open",
+        suits_large=False,
+    ),
+    Question("compare", "compare TRACE OTHER --json"),
+    Question("compare back", "compare OTHER TRACE --json --top 50", suits_large=False),
+    Question("dump", "dump TRACE --json --all"),
+    Question("sql", "sql TRACE --json", suits_large=False),
+    *(
+        Question(f"sql {name}", f"sql TRACE {name} --json", suits_large=name in ("routes", "waits"))
+        for name in ("waits", "held", "lines", "statements", "routes")
+    ),
+    *(
+        Question(
+            f"sql of {view}",
+            "sql TRACE",
+            (f"SELECT * FROM {view} ORDER BY {order} LIMIT 5000", "--json"),
+            suits_large=False,
+        )
+        for view, order in VIEWS.items()
+    ),
+    *(
+        Question(f"export {form}", f"export TRACE --format {form} -o {file}", (), file, large)
+        for form, file, large in (
+            ("speedscope", FILE, False),
+            ("chrome-trace", FILE, False),
+            ("csv", TABLES, False),
+        )
+    ),
+    *(
+        Question(f"export {form} --last", f"export TRACE --format {form} --last 1 -o {file}", (), file)
+        for form, file in (("speedscope", FILE), ("chrome-trace", FILE), ("csv", TABLES))
+    ),
+    Question("page", f"report TRACE --html {PAGE}", (), PAGE),
+    Question("page of two", f"report TRACE --against OTHER --html {PAGE}", (), PAGE, False),
+)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a verb gave: its exit code, and the bytes of its answer."""
+
+    code: int
+    raw: bytes
+    errors: str
+    cpu_s: float
+    peak_mb: float
+
+    @property
+    def is_crash(self) -> bool:
+        """Whether it ended with an exception, or by a signal."""
+        return self.code < 0 or "Traceback (most recent call last)" in self.errors
+
+
+class Server:
+    """A side that answers one question at a time; it lives as long as its ``with`` block."""
+
+    def __init__(self, side: Side, folder: Path) -> None:
+        self.side = side
+        self.folder = folder
+        self.cpu_s = 0.0
+
+    def __enter__(self) -> Server:
+        self.folder.mkdir()
+        self.process = subprocess.Popen(
+            [self.side.python, str(HERE / "answer_server.py")],
+            env=self.side.environ(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    def ask(self, words: list[str], file: str | None) -> None:
+        """Begin to answer a question."""
+        self.file = self.folder / (file or "stdout")
+        self.file.unlink(missing_ok=True)
+        asked = {"words": words, "folder": str(self.folder), "seconds": WITHIN_S}
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(asked) + "\n")
+        self.process.stdin.flush()
+
+    def answer(self) -> Answer:
+        """The answer to the question that was asked."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, f"{self.side.name} did not start"
+        told = json.loads(line)
+        self.cpu_s += told["cpu_s"]
+        raw = self.file.read_bytes() if self.file.exists() else b""
+        errors = (self.folder / "stderr").read_text(errors="replace")
+        return Answer(told["code"], raw, errors, told["cpu_s"], told["peak_mb"])
+
+
+@dataclass
+class Totals:
+    """How many answers were the same, and which were not."""
+
+    same: int = 0
+    known: int = 0
+    differing: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Comparison:
+    """Both sides, and what was found of them so far."""
+
+    old: Server
+    new: Server
+    known: KnownDifferences
+    is_quiet: bool
+    totals: Totals = field(default_factory=Totals)
+
+    def ask(self, question: Question, filled: dict[str, str]) -> tuple[Answer, Answer]:
+        """The answers of both sides, which work at the same time."""
+        words = [filled.get(word, word) for word in question.words.split(" ")]
+        words += question.extra
+        for server in (self.old, self.new):
+            server.ask(words, question.file)
+        return self.old.answer(), self.new.answer()
+
+    def compare(self, trace: str, question: Question, filled: dict[str, str]) -> None:
+        """Ask both sides a question, and print how the answers compare."""
+        old, new = self.ask(question, filled)
+        found = list(islice(_found(question, old, new), MOST_COUNTED))
+        left = [one for one in found if not self.known.is_known(trace, question.name, one)]
+        self.totals.same += not found
+        self.totals.known += bool(found) and not left
+        name = f"{trace:28} {question.name:22}"
+        cost = f"{old.cpu_s:6.2f} -> {new.cpu_s:6.2f} s"
+        if left:
+            self.totals.differing.append(f"{trace}: {question.name}")
+            kinds = Counter(re.sub(r"\d+", "*", one.path) for one in left)
+            print(f"{name} differs, {len(left)} times in {len(kinds)} places  {cost}")
+            for one in left[:MOST_SHOWN]:
+                print(f"    {one}")
+            sys.stdout.flush()
+        elif not self.is_quiet:
+            how = f"same, but for {len(found)} known" if found else "same"
+            how += f" (both end with {old.code})" if old.code else ""
+            print(f"{name} {how:40} {cost}", flush=True)
+
+    def facts(self, trace: Path) -> dict[str, str]:
+        """A request and a process of the trace, as the old side names them."""
+
+        def first(sql: str, column: str, otherwise: str) -> str:
+            self.old.ask(["sql", str(trace), sql, "--json"], None)
+            answer = self.old.answer()
+            rows = json.loads(answer.raw) if not answer.code else []
+            return str(rows[0][column]) if rows else otherwise
+
+        middle = "LIMIT 1 OFFSET (SELECT count(*) / 2 FROM {0})"
+        owner = first(
+            f"SELECT owner FROM checkouts ORDER BY asked_ns {middle.format('checkouts')}",
+            "owner",
+            "MainThread",
+        )
+        return {
+            "REQUEST": first(
+                f"SELECT id FROM requests ORDER BY started_ns {middle.format('requests')}",
+                "id",
+                owner,
+            ),
+            "PID": first("SELECT max(pid) AS pid FROM meta", "pid", "1"),
+        }
+
+
+def _found(question: Question, old: Answer, new: Answer) -> Iterator[Difference]:
+    """How two answers differ."""
+    for name, answer in (("old", old), ("new", new)):
+        if answer.is_crash:
+            last = answer.errors.strip().splitlines()[-1:] or ["no words"]
+            yield Difference(f"crash of the {name} side", answer.code, last[0])
+            return
+    if old.code != new.code:
+        yield Difference("exit code", f"{old.code} {old.errors}", f"{new.code} {new.errors}")
+        return
+    if old.raw == new.raw:
+        return
+    one, other = _common(question, question.parse(old.raw), question.parse(new.raw))
+    for difference in differences(one, other):
+        if not OTHERWISE_EACH_TIME.fullmatch(difference.path):
+            yield difference
+
+
+def _common(question: Question, old: Any, new: Any) -> tuple[Any, Any]:
+    """What can be compared: of pages whose data have another form, what is in every form."""
+    if question.file != PAGE or old["version"] == new["version"]:
+        return old, new
+    print(f"    the data of the page have form {old['version']} and {new['version']}: only the")
+    print("    reports and the tables in them are compared")
+    return _in_every_form(old), _in_every_form(new)
+
+
+def _in_every_form(page: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{key: side[key] for key in ("label", "report", "tables")} for side in page["sides"]]
+
+
+def make(recipe: Recipe, folder: Path, cases: Path | None) -> str | None:
+    """Make the traces of a recipe that are not there; returns why there are none."""
+    lacking = [name for name in recipe.names if not (folder / name).exists()]
+    if not lacking:
+        return None
+    failed = folder / f"{recipe.names[0]}.failed"
+    if failed.exists():
+        return failed.read_text()
+    with tempfile.TemporaryDirectory(prefix="making-", dir=folder) as made:
+        print(f"making {recipe.names[0]}", flush=True)
+        done = subprocess.run(
+            _making(recipe, Path(made), cases),
+            env=this_checkout().environ(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        for name in lacking:
+            if list((Path(made) / name).glob("*.sqlite")):
+                (Path(made) / name).rename(folder / name)
+    if any((folder / name).exists() for name in recipe.names):
+        return None
+    lines = done.stderr.strip().splitlines() or ["it recorded nothing"]
+    failed.write_text(lines[-1])
+    return lines[-1]
+
+
+def _making(recipe: Recipe, folder: Path, cases: Path | None) -> list[str]:
+    options = ["--cases", str(cases)] if cases is not None else []
+    program = str(HERE / "answer_traces.py")
+    return [sys.executable, program, str(folder), recipe.names[0], *options]
+
+
+@contextmanager
+def frozen(recipe: Recipe, cases: Path | None) -> Iterator[Path]:
+    """The folder of the trace of a process that stands still until the block is left."""
+    with tempfile.TemporaryDirectory(prefix="poolhog-live-") as folder:
+        process = subprocess.Popen(
+            _making(recipe, Path(folder), cases),
+            env=this_checkout().environ(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline().strip() == "frozen", "no process could be frozen"
+            yield Path(folder)
+        finally:
+            process.communicate("")
+
+
+def chosen(given: argparse.Namespace) -> list[Recipe]:
+    """The recipes that were asked for."""
+    found = [one for one in recipes(given.cases) if not (given.no_large and one.is_large)]
+    if not given.only:
+        return found
+    return [one for one in found if any(_is_wanted(name, given.only) for name in one.names)]
+
+
+def _is_wanted(name: str, wanted: Sequence[str]) -> bool:
+    return any(name.startswith(text) for text in wanted)
+
+
+def compare_all(given: argparse.Namespace, comparison: Comparison) -> int:
+    """Ask of every trace; returns how many there were."""
+    other = given.traces / "orders"
+    first = next(one for one in recipes() if one.names == ("orders",))
+    wanted = chosen(given)
+    for recipe in [first, *wanted]:
+        reason = None if recipe.lives else make(recipe, given.traces, given.cases)
+        if reason is not None:
+            print(f"{recipe.names[0]}: no trace: {reason}", flush=True)
+    asked = 0
+    for recipe in wanted:
+        with ExitStack() as living:
+            folder = given.traces
+            if recipe.lives:
+                folder = living.enter_context(frozen(recipe, given.cases))
+            for name in recipe.names:
+                trace = folder / name
+                if not trace.exists() or (given.only and not _is_wanted(name, given.only)):
+                    continue
+                ask_all(comparison, recipe, trace, other)
+                asked += 1
+                if not recipe.lives:
+                    other = trace
+    return asked
+
+
+def ask_all(comparison: Comparison, recipe: Recipe, trace: Path, other: Path) -> None:
+    """Ask all questions of a trace."""
+    filled = {"TRACE": str(trace), "OTHER": str(other), **comparison.facts(trace)}
+    for question in QUESTIONS:
+        if question.suits_large or not recipe.is_large:
+            comparison.compare(trace.name, question, filled)
+
+
+def tell(comparison: Comparison, traces: int, seconds: float) -> None:
+    """Print the known differences that were met, and the totals."""
+    totals, known = comparison.totals, comparison.known
+    print()
+    for entry in known.entries:
+        print(f"known, {known.met[entry]} times: {entry.answer} {entry.path}: {entry.reason}")
+    for name in totals.differing:
+        print(f"differs: {name}")
+    print(
+        f"{traces} traces, {totals.same} answers the same, {totals.known} but for known "
+        f"differences, {len(totals.differing)} differ; {seconds:.0f} s, CPU "
+        f"{comparison.old.cpu_s:.0f} s of {comparison.old.side.name} and "
+        f"{comparison.new.cpu_s:.0f} s of {comparison.new.side.name}"
+    )
+
+
+def main() -> int:
+    """Compare the sides on all traces; returns 1 if they differ."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--commit", default="901d70a", help="the old side")
+    parser.add_argument("--traces", type=Path, help="where the traces are kept")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="traces whose name begins so")
+    parser.add_argument("--cases", type=Path, help="a folder of services to record as well")
+    parser.add_argument("--no-large", action="store_true", help="without a million checkouts")
+    parser.add_argument("--quiet", action="store_true", help="print only what differs")
+    parser.add_argument(
+        "--venv", action="store_true", help="install the old side in an environment of its own"
+    )
+    given = parser.parse_args()
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="poolhog-same-") as temporary:
+        folder = Path(temporary)
+        given.traces = (given.traces or folder / "traces").resolve()
+        given.traces.mkdir(parents=True, exist_ok=True)
+        old = side_of_commit(given.commit, folder, own_environment=given.venv)
+        with Server(old, folder / "old") as one, Server(this_checkout(), folder / "new") as two:
+            comparison = Comparison(one, two, KnownDifferences.read(KNOWN), given.quiet)
+            traces = compare_all(given, comparison)
+        tell(comparison, traces, time.monotonic() - began)
+    return bool(comparison.totals.differing)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
