@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import gc
 import importlib
+import io
 import json
 import os
 import pkgutil
 import signal
 import sys
-from contextlib import suppress
+from contextlib import redirect_stderr, suppress
+from pathlib import Path
 from typing import Any
 
 PACKAGES = ("trace", "analysis", "render", "cli")
@@ -31,6 +33,11 @@ def import_everything() -> None:
             if not module.name.startswith("poolhog.cli.lab"):
                 with suppress(ImportError):
                     importlib.import_module(module.name)
+    from poolhog.cli import main
+
+    # What the command line imports itself is known once a verb has looked at its arguments.
+    with suppress(SystemExit), redirect_stderr(io.StringIO()):
+        main(["dump", str(Path(os.devnull, "nothing"))])
 
 
 def be_verb(words: list[str], folder: str, seconds: int) -> None:

@@ -24,10 +24,15 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
+from sides import this_checkout
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from poolhog.recording.records import Record
+
+LIVE = "live"
+"""The trace of a process that still runs, and so is made each time."""
 
 HERE = Path(__file__).resolve().parent
 APPS = HERE / "recorded_apps.py"
@@ -52,11 +57,9 @@ class Recipe:
     names: tuple[str, ...]
     make: Callable[[Path], None]
     is_large: bool = False
-    lives: bool = False
-    """Whether the process still runs while it is read, so that it is made each time."""
 
 
-def recorded(trace: Path, *command: str, environ: dict[str, str] | None = None) -> list[str]:
+def recorded(trace: Path, *command: str) -> list[str]:
     """The command that records a command."""
     return [sys.executable, "-P", "-m", "poolhog", "run", "-o", str(trace), "--", *command]
 
@@ -148,7 +151,7 @@ def make_killed(folder: Path) -> None:
 
 def make_live(folder: Path) -> None:
     """A service that is frozen while it is read, until standard input ends."""
-    with hanging(folder / "live") as process:
+    with hanging(folder / LIVE) as process:
         process.send_signal(signal.SIGSTOP)
         print("frozen", flush=True)
         sys.stdin.read()
@@ -262,7 +265,8 @@ def make_case(folder: Path, *, name: str, program: Path) -> None:
     """A service of a folder of cases, which finds PostgreSQL by ``CASES_PG``."""
     with postgresql() as url:
         (socket,) = parse_qs(urlsplit(url).query)["host"]
-        run(recorded(folder / name, sys.executable, str(program)), CASES_PG=socket)
+        command = recorded(folder / name, sys.executable, "-B", str(program))
+        run(command, CASES_PG=socket, PYTHONDONTWRITEBYTECODE="1")
 
 
 def recipes(cases: Path | None = None) -> tuple[Recipe, ...]:
@@ -284,7 +288,7 @@ def recipes(cases: Path | None = None) -> tuple[Recipe, ...]:
         Recipe(("hostile",), make_hostile),
         Recipe(drawn_names(), make_drawn),
         *_case_recipes(cases),
-        Recipe(("live",), make_live, lives=True),
+        Recipe((LIVE,), make_live),
         Recipe(("middle",), partial(make_invented, name="middle", checkouts=MIDDLE)),
         Recipe(("large",), partial(make_invented, name="large", checkouts=LARGE), is_large=True),
     )
@@ -299,6 +303,31 @@ def _case_recipes(cases: Path | None) -> Iterator[Recipe]:
         parts = program.relative_to(cases).with_suffix("").parts
         name = "-".join(["case", *parts])
         yield Recipe((name,), partial(make_case, name=name, program=program.resolve()))
+
+
+def making_command(name: str, folder: Path, cases: Path | None = None) -> list[str]:
+    """The command that makes the traces of the recipe whose first trace has this name."""
+    options = ["--cases", str(cases)] if cases is not None else []
+    return [sys.executable, str(HERE / "answer_traces.py"), str(folder), name, *options]
+
+
+@contextmanager
+def frozen_service() -> Iterator[Path]:
+    """The trace of a process that stands still until the block is left."""
+    with tempfile.TemporaryDirectory(prefix="poolhog-live-") as folder:
+        process = subprocess.Popen(
+            making_command(LIVE, Path(folder)),
+            env=this_checkout().environ(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline().strip() == "frozen", "no process could be frozen"
+            yield Path(folder) / LIVE
+        finally:
+            process.communicate("")
 
 
 def main() -> None:

@@ -43,8 +43,9 @@ def _shown(value: object) -> str:
 
 
 def differences(old: Any, new: Any, path: str = "") -> Iterator[Difference]:
-    """Where the values differ: in keys, in texts, in the order of lists, in numbers by more than
-    the tolerance.
+    """Where the values differ.
+
+    The order of keys does not matter, that of lists does; numbers are the same within the tolerance.
     """
     if isinstance(old, dict) and isinstance(new, dict):
         for key in old.keys() | new.keys() if old.keys() != new.keys() else old:
@@ -106,8 +107,9 @@ class KnownDifferences:
 
     @classmethod
     def read(cls, file: Path) -> KnownDifferences:
-        """Those of a file, which has none if it does not exist. Raises ``KeyError`` without a
-        ``path`` or a ``reason``.
+        """Read a file, of which each entry has a ``path`` and a ``reason``.
+
+        Without the file, no difference is known. Raises ``KeyError``.
         """
         if not file.exists():
             return cls(())

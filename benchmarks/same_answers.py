@@ -23,13 +23,13 @@ import tempfile
 import time
 import zipfile
 from collections import Counter
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from answer_traces import Recipe, recipes
+from answer_traces import LIVE, Recipe, frozen_service, making_command, recipes
 from json_differences import Difference, KnownDifferences, as_number, differences
 from sides import Side, side_of_commit, this_checkout
 
@@ -105,7 +105,7 @@ QUESTIONS = (
     Question("report --pid", "report TRACE --json --pid PID", suits_large=False),
     Question(
         "report --threshold",
-        "report TRACE --json --threshold parked-total=0 --threshold parked-longest=0",
+        "report TRACE --json --threshold parked_s=0 --threshold least_share=0",
         suits_large=False,
     ),
     Question("timeline", "timeline TRACE --json"),
@@ -150,7 +150,9 @@ QUESTIONS = (
         )
     ),
     *(
-        Question(f"export {form} --last", f"export TRACE --format {form} --last 1 -o {file}", (), file)
+        Question(
+            f"export {form} --last", f"export TRACE --format {form} --last 1 -o {file}", (), file
+        )
         for form, file in (("speedscope", FILE), ("chrome-trace", FILE), ("csv", TABLES))
     ),
     Question("page", f"report TRACE --html {PAGE}", (), PAGE),
@@ -252,7 +254,7 @@ class Comparison:
         left = [one for one in found if not self.known.is_known(trace, question.name, one)]
         self.totals.same += not found
         self.totals.known += bool(found) and not left
-        name = f"{trace:28} {question.name:22}"
+        name = f"{trace:28} {question.name:26}"
         cost = f"{old.cpu_s:6.2f} -> {new.cpu_s:6.2f} s"
         if left:
             self.totals.differing.append(f"{trace}: {question.name}")
@@ -264,7 +266,7 @@ class Comparison:
         elif not self.is_quiet:
             how = f"same, but for {len(found)} known" if found else "same"
             how += f" (both end with {old.code})" if old.code else ""
-            print(f"{name} {how:40} {cost}", flush=True)
+            print(f"{name} {how:30} {cost}", flush=True)
 
     def facts(self, trace: Path) -> dict[str, str]:
         """A request and a process of the trace, as the old side names them."""
@@ -333,7 +335,7 @@ def make(recipe: Recipe, folder: Path, cases: Path | None) -> str | None:
     with tempfile.TemporaryDirectory(prefix="making-", dir=folder) as made:
         print(f"making {recipe.names[0]}", flush=True)
         done = subprocess.run(
-            _making(recipe, Path(made), cases),
+            making_command(recipe.names[0], Path(made), cases),
             env=this_checkout().environ(),
             capture_output=True,
             text=True,
@@ -347,31 +349,6 @@ def make(recipe: Recipe, folder: Path, cases: Path | None) -> str | None:
     lines = done.stderr.strip().splitlines() or ["it recorded nothing"]
     failed.write_text(lines[-1])
     return lines[-1]
-
-
-def _making(recipe: Recipe, folder: Path, cases: Path | None) -> list[str]:
-    options = ["--cases", str(cases)] if cases is not None else []
-    program = str(HERE / "answer_traces.py")
-    return [sys.executable, program, str(folder), recipe.names[0], *options]
-
-
-@contextmanager
-def frozen(recipe: Recipe, cases: Path | None) -> Iterator[Path]:
-    """The folder of the trace of a process that stands still until the block is left."""
-    with tempfile.TemporaryDirectory(prefix="poolhog-live-") as folder:
-        process = subprocess.Popen(
-            _making(recipe, Path(folder), cases),
-            env=this_checkout().environ(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        try:
-            assert process.stdout is not None
-            assert process.stdout.readline().strip() == "frozen", "no process could be frozen"
-            yield Path(folder)
-        finally:
-            process.communicate("")
 
 
 def chosen(given: argparse.Namespace) -> list[Recipe]:
@@ -392,23 +369,23 @@ def compare_all(given: argparse.Namespace, comparison: Comparison) -> int:
     first = next(one for one in recipes() if one.names == ("orders",))
     wanted = chosen(given)
     for recipe in [first, *wanted]:
-        reason = None if recipe.lives else make(recipe, given.traces, given.cases)
+        is_made = recipe.names != (LIVE,)
+        reason = make(recipe, given.traces, given.cases) if is_made else None
         if reason is not None:
             print(f"{recipe.names[0]}: no trace: {reason}", flush=True)
     asked = 0
     for recipe in wanted:
-        with ExitStack() as living:
-            folder = given.traces
-            if recipe.lives:
-                folder = living.enter_context(frozen(recipe, given.cases))
-            for name in recipe.names:
-                trace = folder / name
-                if not trace.exists() or (given.only and not _is_wanted(name, given.only)):
-                    continue
-                ask_all(comparison, recipe, trace, other)
-                asked += 1
-                if not recipe.lives:
-                    other = trace
+        for name in recipe.names:
+            if given.only and not _is_wanted(name, given.only):
+                continue
+            with ExitStack() as living:
+                trace = given.traces / name
+                if name == LIVE:
+                    trace = living.enter_context(frozen_service())
+                if trace.exists():
+                    ask_all(comparison, recipe, trace, other)
+                    asked += 1
+            other = trace if trace.exists() else other
     return asked
 
 
