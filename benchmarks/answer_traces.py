@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -237,11 +236,11 @@ def make_drawn(folder: Path) -> None:
     from hypothesis import strategies as st
     from scenarios import Scenario
 
-    left = iter(drawn_names())
+    left = list(drawn_names())
 
     @seed(1)
     @settings(
-        max_examples=DRAWN + 1,
+        max_examples=2 * DRAWN,
         database=None,
         deadline=None,
         phases=[Phase.generate],
@@ -249,9 +248,12 @@ def make_drawn(folder: Path) -> None:
     )
     @given(st.data())
     def draw(data: st.DataObject) -> None:
-        name = next(left, None)
-        if name is not None:
-            Scenario(data.draw, folder / name).write(random.Random(name).randint(1, 8))
+        # An example that becomes too large ends while it is written.
+        with tempfile.TemporaryDirectory(dir=folder) as made:
+            trace = Path(made) / "trace"
+            Scenario(data.draw, trace).write(data.draw(st.integers(2, 24)))
+            if left:
+                trace.rename(folder / left.pop(0))
 
     draw()
 
@@ -320,6 +322,7 @@ def frozen_service() -> Iterator[Path]:
             env=this_checkout().environ(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
             text=True,
         )
         try:

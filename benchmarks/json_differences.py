@@ -45,7 +45,8 @@ def _shown(value: object) -> str:
 def differences(old: Any, new: Any, path: str = "") -> Iterator[Difference]:
     """Where the values differ.
 
-    The order of keys does not matter, that of lists does; numbers are the same within the tolerance.
+    The order of keys does not matter, that of lists does. Numbers are the same within the
+    tolerance.
     """
     if isinstance(old, dict) and isinstance(new, dict):
         for key in old.keys() | new.keys() if old.keys() != new.keys() else old:
