@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from answer_questions import PAGE, QUESTIONS, Question
 from answer_traces import LIVE, Recipe, frozen_service, making_command, recipes
-from json_differences import Difference, KnownDifferences, differences
+from json_differences import MISSING, Difference, KnownDifferences, differences
 from sides import Side, side_of_commit, this_checkout
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class Comparison:
         if left:
             self.totals.differing.append(f"{trace}: {question.name}")
             kinds = Counter(re.sub(r"\d+", "*", one.path) for one in left)
-            print(f"{name} differs, {len(left)} times in {len(kinds)} places  {cost}")
+            print(f"{name} {f'differs: {len(left)} values, {len(kinds)} paths':30} {cost}")
             for one in left[:MOST_SHOWN]:
                 print(f"    {one}")
             sys.stdout.flush()
@@ -192,7 +192,8 @@ def _found(question: Question, old: Answer, new: Answer) -> Iterator[Difference]
         return
     one, other = _common(question, question.parse(old.raw), question.parse(new.raw))
     for difference in differences(one, other):
-        if not OTHERWISE_EACH_TIME.fullmatch(difference.path):
+        is_there = MISSING not in (difference.old, difference.new)
+        if not (is_there and OTHERWISE_EACH_TIME.fullmatch(difference.path)):
             yield difference
 
 
