@@ -4,10 +4,10 @@
         [--cases DIRECTORY] [--no-large] [--quiet] [--venv]
 
 The old side is a commit, the new one the checkout that this file belongs to. Traces are recorded
-once into the directory, and asked by both sides at the same time; of each verb, what it prints for
-programs is compared: the same keys, lists in the same order, the same texts, and numbers within a
-millionth. The exit code is 1 if an answer differs in a way that ``known_differences.toml`` does not
-explain.
+once into the directory, by default a temporary one, and are read by both sides at the same time.
+What each verb prints for programs is compared: the same keys, lists in the same order, the same
+texts, and numbers within a millionth. The exit code is 1 if an answer differs in a way that
+``known_differences.toml`` does not explain.
 """
 
 from __future__ import annotations
@@ -278,9 +278,12 @@ def compare_all(given: argparse.Namespace, comparison: Comparison) -> int:
 def ask_all(comparison: Comparison, recipe: Recipe, trace: Path, other: Path) -> None:
     """Ask all questions of a trace."""
     filled = {"TRACE": str(trace), "OTHER": str(other), **comparison.facts(trace)}
+    before = comparison.totals.same
     for question in QUESTIONS:
         if question.suits_large or not recipe.is_large:
             comparison.compare(trace.name, question, filled)
+    if comparison.is_quiet:
+        print(f"{trace.name:28} {comparison.totals.same - before} answers the same", flush=True)
 
 
 def tell(comparison: Comparison, traces: int, seconds: float) -> None:
