@@ -15,11 +15,12 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, deque
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
@@ -39,6 +40,15 @@ KNOWN = HERE / "known_differences.toml"
 WITHIN_S = 1800
 MOST_SHOWN = 3
 MOST_COUNTED = 100_000
+FACTS = """
+    SELECT (SELECT id FROM requests ORDER BY started_ns, id
+            LIMIT 1 OFFSET (SELECT count(*) / 2 FROM requests)) AS request,
+           (SELECT owner FROM checkouts ORDER BY asked_ns, id
+            LIMIT 1 OFFSET (SELECT count(*) / 2 FROM checkouts)) AS owner,
+           (SELECT max(pid) FROM meta) AS pid
+"""
+"""What questions name: a request from the middle, or an owner, and a process."""
+
 OTHERWISE_EACH_TIME = re.compile(
     r"processes\[\d+\]\.written_age_s|(.*\.)?made_at|(.*\.)?since_written_s"
 )
@@ -53,7 +63,6 @@ class Answer:
     raw: bytes
     errors: str
     cpu_s: float
-    peak_mb: float
 
     @property
     def is_crash(self) -> bool:
@@ -62,12 +71,14 @@ class Answer:
 
 
 class Server:
-    """A side that answers one question at a time; it lives as long as its ``with`` block."""
+    """A side that answers questions in their order; it lives as long as its ``with`` block."""
 
     def __init__(self, side: Side, folder: Path) -> None:
         self.side = side
         self.folder = folder
         self.cpu_s = 0.0
+        self.asked = 0
+        self.files: deque[Path] = deque()
 
     def __enter__(self) -> Server:
         self.folder.mkdir()
@@ -84,25 +95,29 @@ class Server:
         self.process.kill()
         self.process.communicate()
 
-    def ask(self, words: list[str], file: str | None) -> None:
-        """Begin to answer a question."""
-        self.file = self.folder / (file or "stdout")
-        self.file.unlink(missing_ok=True)
-        asked = {"words": words, "folder": str(self.folder), "seconds": WITHIN_S}
+    def ask(self, words: list[str], file: str | None = None) -> None:
+        """Put a question after those that are not answered yet."""
+        self.asked += 1
+        folder = self.folder / str(self.asked)
+        folder.mkdir()
+        self.files.append(folder / (file or "stdout"))
+        asked = {"words": words, "folder": str(folder), "seconds": WITHIN_S}
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(asked) + "\n")
         self.process.stdin.flush()
 
     def answer(self) -> Answer:
-        """The answer to the question that was asked."""
+        """The answer to the first question that was asked and not answered."""
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        assert line, f"{self.side.name} did not start"
+        assert line, f"{self.side.name} does not answer any more"
         told = json.loads(line)
         self.cpu_s += told["cpu_s"]
-        raw = self.file.read_bytes() if self.file.exists() else b""
-        errors = (self.folder / "stderr").read_text(errors="replace")
-        return Answer(told["code"], raw, errors, told["cpu_s"], told["peak_mb"])
+        file = self.files.popleft()
+        raw = file.read_bytes() if file.exists() else b""
+        errors = (file.parent / "stderr").read_text(errors="replace")
+        shutil.rmtree(file.parent)
+        return Answer(told["code"], raw, errors, told["cpu_s"])
 
 
 @dataclass
@@ -124,17 +139,21 @@ class Comparison:
     is_quiet: bool
     totals: Totals = field(default_factory=Totals)
 
-    def ask(self, question: Question, filled: dict[str, str]) -> tuple[Answer, Answer]:
-        """The answers of both sides, which work at the same time."""
-        words = [filled.get(word, word) for word in question.words.split(" ")]
-        words += question.extra
-        for server in (self.old, self.new):
-            server.ask(words, question.file)
-        return self.old.answer(), self.new.answer()
+    def ask_all(self, trace: Path, other: Path, questions: Sequence[Question]) -> None:
+        """Ask both sides at once, and print how each answer compares."""
+        filled = {"TRACE": str(trace), "OTHER": str(other), **self.facts(trace)}
+        before = self.totals.same
+        for question in questions:
+            words = [filled.get(word, word) for word in question.words.split(" ")]
+            for server in (self.old, self.new):
+                server.ask([*words, *question.extra], question.file)
+        for question in questions:
+            self.compare(trace.name, question, self.old.answer(), self.new.answer())
+        if self.is_quiet:
+            print(f"{trace.name:28} {self.totals.same - before} answers the same", flush=True)
 
-    def compare(self, trace: str, question: Question, filled: dict[str, str]) -> None:
-        """Ask both sides a question, and print how the answers compare."""
-        old, new = self.ask(question, filled)
+    def compare(self, trace: str, question: Question, old: Answer, new: Answer) -> None:
+        """Print how two answers compare."""
         found = list(islice(_found(question, old, new), MOST_COUNTED))
         left = [one for one in found if not self.known.is_known(trace, question.name, one)]
         self.totals.same += not found
@@ -155,27 +174,12 @@ class Comparison:
 
     def facts(self, trace: Path) -> dict[str, str]:
         """A request and a process of the trace, as the old side names them."""
-
-        def first(sql: str, column: str, otherwise: str) -> str:
-            self.old.ask(["sql", str(trace), sql, "--json"], None)
-            answer = self.old.answer()
-            rows = json.loads(answer.raw) if not answer.code else []
-            return str(rows[0][column]) if rows else otherwise
-
-        middle = "LIMIT 1 OFFSET (SELECT count(*) / 2 FROM {0})"
-        owner = first(
-            f"SELECT owner FROM checkouts ORDER BY asked_ns {middle.format('checkouts')}",
-            "owner",
-            "MainThread",
-        )
-        return {
-            "REQUEST": first(
-                f"SELECT id FROM requests ORDER BY started_ns {middle.format('requests')}",
-                "id",
-                owner,
-            ),
-            "PID": first("SELECT max(pid) AS pid FROM meta", "pid", "1"),
-        }
+        self.old.ask(["sql", str(trace), FACTS, "--json"])
+        answer = self.old.answer()
+        assert not answer.code, answer.errors
+        (found,) = json.loads(answer.raw)
+        request = found["request"] or found["owner"] or "MainThread"
+        return {"REQUEST": request, "PID": str(found["pid"])}
 
 
 def _found(question: Question, old: Answer, new: Answer) -> Iterator[Difference]:
@@ -269,21 +273,11 @@ def compare_all(given: argparse.Namespace, comparison: Comparison) -> int:
                 if name == LIVE:
                     trace = living.enter_context(frozen_service())
                 if trace.exists():
-                    ask_all(comparison, recipe, trace, other)
+                    questions = [q for q in QUESTIONS if q.suits_large or not recipe.is_large]
+                    comparison.ask_all(trace, other, questions)
                     asked += 1
             other = trace if trace.exists() else other
     return asked
-
-
-def ask_all(comparison: Comparison, recipe: Recipe, trace: Path, other: Path) -> None:
-    """Ask all questions of a trace."""
-    filled = {"TRACE": str(trace), "OTHER": str(other), **comparison.facts(trace)}
-    before = comparison.totals.same
-    for question in QUESTIONS:
-        if question.suits_large or not recipe.is_large:
-            comparison.compare(trace.name, question, filled)
-    if comparison.is_quiet:
-        print(f"{trace.name:28} {comparison.totals.same - before} answers the same", flush=True)
 
 
 def tell(comparison: Comparison, traces: int, seconds: float) -> None:
