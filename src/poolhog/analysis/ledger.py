@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from poolhog.analysis.routes import owner_of
 from poolhog.model import Activity, OperationKind, Outcome
-from poolhog.trace.columns import NULL, Operations
+from poolhog.trace.columns import NULL, Operations, Sent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -142,16 +142,18 @@ class Ledger:
         self.process = facts.process
         self.pools = tuple(facts.pools.values())
         self.until = round((self.process.written - self.process.began) * 1e6)
-        rows, requests, samples, _ = facts.columns()
+        columns = facts.columns()
+        rows, requests, samples = columns.checkouts, columns.requests, columns.samples
         order = np.lexsort((rows.id, rows.asked))
         self.number, self.asked = rows.id[order], rows.asked[order]
+        self._rows = Codes(self.number)
         self.sites, self._sites = _site_codes(facts.sites)
         self.site = self._sites.of(rows.site_id[order])
         self.pool = Codes(facts.pools).of(rows.pool_id[order])
         self.outcome = text_codes(facts.texts, OUTCOMES).of(rows.outcome[order])
         names = _Names(facts)
         self.requests = names.requests(requests)
-        self.request = Codes(requests.id.tolist(), NULL).of(rows.request_id[order])
+        self.request = Codes(requests.id).of(rows.request_id[order])
         self.route = names.routes(self.request, self.requests, self.site, self.sites)
         self.routes = names.known
         self._measure(*(column[order] for column in (rows.granted, rows.gave_up, rows.returned)))
@@ -206,8 +208,13 @@ class Ledger:
 
     def rows_of(self, numbers: Numbers) -> Numbers:
         """The rows of the checkouts with these numbers, negative where there is none."""
-        order = np.argsort(self.number, kind="stable")
-        return Codes(self.number[order], codes=order).of(numbers)
+        return self._rows.of(numbers)
+
+    def sent(self) -> Sent:
+        """What was sent, by row; ``kind`` is an index of ``KINDS``."""
+        found = self.facts.columns().sent
+        kind = text_codes(self.facts.texts, KINDS).of(found.kind)
+        return Sent(self.rows_of(found.checkout), kind, found.statement)
 
     def operations(self, rows: Numbers) -> RowOperations:
         """The operations of some rows, in their order."""
@@ -252,11 +259,15 @@ class Ledger:
 class Codes:
     """Finds the code of each of many numbers: by default, its place among those that are known."""
 
-    def __init__(self, known: Iterable[int], other: int = -1, codes: Numbers | None = None) -> None:
-        numbers = np.fromiter(known, np.int64)
-        order = np.argsort(numbers, kind="stable")
-        self._known = numbers[order]
-        self._codes = order if codes is None else codes[order]
+    def __init__(
+        self, known: Iterable[int] | Numbers, other: int = -1, codes: Numbers | None = None
+    ) -> None:
+        numbers = known if isinstance(known, np.ndarray) else np.fromiter(known, np.int64)
+        self._codes = np.arange(len(numbers)) if codes is None else codes
+        if len(numbers) and not (numbers[1:] > numbers[:-1]).all():
+            order = np.argsort(numbers, kind="stable")
+            numbers, self._codes = numbers[order], self._codes[order]
+        self._known = numbers
         self._other = other
 
     def of(self, numbers: Numbers) -> Numbers:

@@ -8,7 +8,7 @@ import numpy as np
 
 from poolhog.analysis.ledger import Ledger
 from poolhog.texts import visible
-from poolhog.trace.columns import NULL, Checkouts, Columns, Operations, Requests, Samples
+from poolhog.trace.columns import NULL, Checkouts, Columns, Operations, Requests, Samples, Sent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -44,13 +44,13 @@ class MemoryFacts:
         self._requests = list(known.values())
         self._numbers: dict[str, int] = {}
         self._site_numbers: dict[Site | None, int] = {None: NULL}
+        self._operations = sent = Operations(*_columns(self._operation_rows(), 8))
         self._columns = Columns(
             Checkouts(*_columns(self._checkout_rows(known, own_pools), 13)),
             Requests(*_columns(map(self._request, range(len(known)), self._requests), 10)),
             Samples(*_columns(self._sample_rows(), 6)),
-            checksum=0,
+            Sent(sent.checkout, sent.kind, sent.statement),
         )
-        self._operations = Operations(*_columns(self._operation_rows(), 8))
         self.statements: Mapping[int, str] = {n: text for text, n in self._numbers.items()}
         self.texts: Mapping[int, str] = {n: visible(t) for n, t in self.statements.items()}
         self.sites: Mapping[int | None, Site] = {

@@ -180,7 +180,6 @@ def read_report(
         for reader in readers:
             with reader.snapshot() as snapshot:
                 done += books.add(snapshot)
-                books.count(snapshot.request_counts())
                 if tell is not None:
                     tell(done)
     return books.report()
@@ -224,11 +223,9 @@ class Books:
         for code in np.unique(ledger.route).tolist():
             rows = np.flatnonzero(ledger.route == code)
             self._routes.setdefault(ledger.routes[code], []).append(sums_of(found, rows))
+        counts = np.bincount(ledger.requests.name, minlength=len(ledger.routes)).tolist()
+        self._requests.update(dict(zip(ledger.routes, counts, strict=True)))
         return len(ledger)
-
-    def count(self, requests: Mapping[str, int]) -> None:
-        """Count requests by name, with a checkout or without."""
-        self._requests.update(requests)
 
     def report(self) -> Report:
         """The report of all processes."""

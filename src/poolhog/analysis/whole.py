@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, replace
 from heapq import nlargest
 from operator import attrgetter
@@ -156,7 +155,6 @@ def whole_of(trace: Trace, started: float, ended: float) -> Whole:
     books = Books(Thresholds(), gathered.companions, gathered.blamed)
     for process in trace.processes:
         books.add(MemoryFacts(trace, process))
-    books.count(Counter(request.name for request in trace.requests))
     owners = len({key_of(checkout) for checkout in trace.checkouts})
     return gathered.whole((), books.report(), owners, trace.checkouts)
 

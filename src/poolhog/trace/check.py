@@ -234,7 +234,7 @@ def _check_order(database: sqlite3.Connection, columns: Columns, meta: Mapping[s
 
     Sites may not be deeper than any stack that is looked at, either.
     """
-    checkouts, requests, samples, _ = columns
+    checkouts, requests, samples = columns.checkouts, columns.requests, columns.samples
     written = (int(meta.get("written_ns", 0)) - int(meta["monotonic_ns"])) // 1000
     is_lent = (checkouts.returned < 0) & (checkouts.gave_up < 0)
     is_under_way = requests.ended < 0

@@ -98,13 +98,25 @@ class Samples:
     ended: Numbers
 
 
+class Sent(NamedTuple):
+    """The operations of all checkouts as far as they are kept: what was sent.
+
+    ``checkout`` is the id of each one's checkout, ``kind`` and ``statement`` are numbers of texts.
+    """
+
+    checkout: Numbers
+    kind: Numbers
+    statement: Numbers
+
+
 class Columns(NamedTuple):
     """All large tables of one file, and the sum of their rows' checksums."""
 
     checkouts: Checkouts
     requests: Requests
     samples: Samples
-    checksum: int
+    sent: Sent
+    checksum: int = 0
 
 
 class Operations(NamedTuple):
@@ -177,10 +189,9 @@ def read_columns(database: sqlite3.Connection) -> Columns:
     checkouts, first = _read(database, _CHECKOUTS, Checkouts, known)
     requests, second = _read(database, _REQUESTS, Requests, known)
     samples, third = _read(database, _SAMPLES, Samples, known)
+    fourth = _check_earlier(database, known)
     known.check(checkouts, requests, samples)
-    return Columns(
-        checkouts, requests, samples, first + second + third + _check_earlier(database, known)
-    )
+    return Columns(checkouts, requests, samples, known.sent(), first + second + third + fourth)
 
 
 def read_operations(
@@ -267,6 +278,7 @@ class _Known:
     def __init__(self, database: sqlite3.Connection) -> None:
         texts = dict(database.execute("SELECT id, text FROM texts"))
         self._texts = _sorted(texts)
+        self._sent: list[tuple[Numbers, ...]] = []
         self._pools = _sorted(row[0] for row in database.execute("SELECT id FROM pools"))
         self._of = {
             kind: _sorted(number for number, text in texts.items() if text in frozenset(kind))
@@ -292,18 +304,29 @@ class _Known:
         if ((checkouts.returned >= 0) & (checkouts.returned < checkouts.granted)).any():
             raise _broken("packed_checkouts", "returned")
 
-    def check_packed(self, table: str, column: str, texts: Sequence[bytes]) -> None:
-        """Raise :class:`DamagedError` if packed operations or stages cannot be unpacked."""
+    def sent(self) -> Sent:
+        """What was sent, as far as it came by."""
+        if not self._sent:
+            return Sent(*[np.array([], np.int64)] * 3)
+        return Sent(*(np.concatenate(column) for column in zip(*self._sent, strict=True)))
+
+    def check_packed(self, table: str, column: str, texts: Sequence[bytes], ids: Numbers) -> None:
+        """Check the packed operations or stages of rows with these ids.
+
+        Raises :class:`DamagedError` if they cannot be unpacked, or name what is not there.
+        """
         sets: tuple[Numbers | None, ...]
         if column == "operations":
-            _, found = unpacked(texts, 7, least=2)
+            counts, found = unpacked(texts, 7, least=2)
+            sent = np.repeat(ids, counts), found[0], found[4]
+            self._sent.append(tuple(map(_compact, sent)))
             kinds, causes = self._of[OperationKind], self._of[Cause]
             sets = (kinds, None, None, None, self._texts, self._texts, causes)
         elif column == "stages":
             _, found = unpacked(texts, 4, least=3)
             sets = (self._texts, None, None, None)
         else:
-            return
+            return  # a text that is no JSON
         for place, known in enumerate(sets):
             if known is not None and not _names(found[place], known):
                 raise DamagedError(f"{table}: {column} name what is not there")
@@ -314,8 +337,22 @@ def _names(numbers: Numbers, known: Numbers) -> bool:
     found = numbers[numbers != NULL]
     if not len(found):
         return True
-    at = np.searchsorted(known, found)
-    return bool(len(known) and at.max() < len(known) and (known[at] == found).all())
+    if not len(known) or found.min() < 0 or found.max() > known[-1]:
+        return False
+    if known[-1] > _MOST_LISTED:
+        return bool((known[np.searchsorted(known, found)] == found).all())
+    is_known = np.zeros(known[-1] + 1, bool)
+    is_known[known] = True
+    return bool(is_known[found].all())
+
+
+_MOST_LISTED = 10_000_000
+
+
+def _compact(numbers: Numbers) -> Numbers:
+    """The numbers in half the memory, if they are small enough."""
+    is_small = not len(numbers) or (numbers.min() >= -(2**31) and numbers.max() < 2**31)
+    return numbers.astype(np.int32) if is_small else numbers
 
 
 def _sorted(numbers: Iterable[int]) -> Numbers:
@@ -335,7 +372,8 @@ def _read(
         for name, values in texts.items():
             given = [value for value in values if value]
             if given:
-                known.check_packed(layout.name, name, given)
+                has = np.fromiter(map(bool, values), bool, len(values))
+                known.check_packed(layout.name, name, given, numbers["id"][has])
         parts.append(numbers)
         checksum += _checksum(layout, numbers, texts)
     return table(*(_joined([part[name] for part in parts]) for name in names)), checksum
@@ -454,7 +492,7 @@ def _check_earlier(database: sqlite3.Connection, known: _Known) -> int:
         if not is_sound or not all(isinstance(text, str) for text in texts):
             raise DamagedError("packed_operations holds what does not belong there")
         packed = [text.encode() for text in texts]
-        known.check_packed("packed_operations", "operations", packed)
+        known.check_packed("packed_operations", "operations", packed, numbers[:, 0])
         total = (numbers % PRIME) @ np.array(WEIGHTS[:2])
         checksum += int((total % PRIME).sum()) + WEIGHTS[2] * sum(map(crc32, packed))
     return checksum

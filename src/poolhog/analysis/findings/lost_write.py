@@ -82,12 +82,11 @@ def may_have_lost_writes(ledger: Ledger) -> Numbers:
     own = np.flatnonzero(ledger.request >= 0)
     explained[own] = ledger.requests.failed[ledger.request[own]]
     has_written, is_undone = np.zeros(len(ledger), bool), np.zeros(len(ledger), bool)
-    for operations in ledger.every_operation() if written else ():
-        is_write = (operations.kind == _STATEMENT) & np.isin(operations.statement, written)
-        is_rollback = operations.kind == _ROLLBACK
-        is_rollback |= (operations.kind == _RESET) & (operations.statement >= 0)
-        has_written[operations.row[is_write]] = True
-        is_undone[operations.row[is_rollback]] = True
+    if written:
+        row, kind, statement = ledger.sent()
+        has_written[row[(kind == _STATEMENT) & np.isin(statement, written)]] = True
+        is_reset = (kind == _RESET) & (statement >= 0)
+        is_undone[row[(kind == _ROLLBACK) | is_reset]] = True
     return np.flatnonzero(has_written & is_undone & ~explained)
 
 
