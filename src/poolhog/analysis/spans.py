@@ -248,7 +248,7 @@ def _sampled(gaps: Gaps, samples: Samples) -> Spans:
     following = np.concatenate((samples.started[chosen][1:], [NEVER]))
     seen = samples.ended[chosen]
     seen = np.where(seen == NEVER, following, seen)
-    middle = (seen // 2 + following // 2) + (seen % 2 + following % 2) // 2
+    middle = np.rint(seen / 2 + following / 2).astype(np.int64)
     change = np.where(has_next, np.minimum(middle, ends), ends)
     reached = running_maximum(gap, change)
     before = _shifted(gap, reached, gaps.started[gap])
