@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from poolhog.analysis import findings
 from poolhog.analysis.accounting import State
 from poolhog.analysis.findings.finding import Claimed, GapKind
-from poolhog.analysis.findings.lines import NamedLine
 from poolhog.analysis.findings.meaning import Lifetime
 from poolhog.analysis.findings.pieces import pieces
 
@@ -32,7 +31,10 @@ def gap_kinds() -> Kinds:
 
 def meaning_of(piece: Piece, lifetime: Lifetime, kinds: Kinds) -> GapKind[Any] | None:
     """The first kind that claims a piece of a gap; ``None``: it is no waste."""
-    return next((kind for kind in kinds if kind.claims(piece, lifetime)), None)
+    for kind in kinds:
+        if kind.claims(piece, lifetime):
+            return kind
+    return None
 
 
 def _put_nowhere(state: State | None, line: Site | None, started: float, ended: float) -> None:
@@ -77,7 +79,7 @@ class Holding:
         for piece in lifetime.cut(pieces(gaps)):
             if piece.state is not State.BUSY:
                 line = self._claim(piece, lifetime, claimed)
-                put(piece.state, line.site, piece.started, piece.ended)
+                put(piece.state, line, piece.started, piece.ended)
         for kind in self._kinds:
             found = kind.occurrences(claimed.get(kind, ()), lifetime, self._thresholds)
             for occurrence in found:
@@ -98,15 +100,15 @@ class Holding:
 
     def _claim(
         self, piece: Piece, lifetime: Lifetime, claimed: dict[GapKind[Any], list[Claimed]]
-    ) -> NamedLine:
+    ) -> Site | None:
         """Let a kind claim the piece; the line that is answerable for it."""
         asked_at = lifetime.checkout.site
         kind = meaning_of(piece, lifetime, self._kinds)
         if kind is None:
-            return NamedLine(asked_at)
+            return asked_at
         if kind.needs_sample and piece.sample is None:
             self.miss(asked_at, untold=piece.seconds)
-            return NamedLine(asked_at)
+            return asked_at
         line = kind.line(piece, lifetime)
         claimed.setdefault(kind, []).append(Claimed(piece, line))
-        return line
+        return line.site
