@@ -88,7 +88,7 @@ def _table(file: Path) -> Mapping[str, Any]:
     try:
         tool = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {})
     except (OSError, ValueError) as error:
-        raise PoolhogError(f"{file} cannot be read ({error}): mend it, or remove it") from error
+        raise PoolhogError(f"{file} cannot be read ({error}): fix it, or remove it") from error
     table = tool.get("poolhog", {}) if isinstance(tool, dict) else {}
     if not isinstance(table, dict):
         raise PoolhogError(f"{file}: tool.poolhog is a table of thresholds, not {table!r}")

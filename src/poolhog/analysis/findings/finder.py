@@ -179,12 +179,12 @@ class Finder:
             nested = [] if is_lost(checkout) else list(self._nested(row, known, until))
             pieces = [piece_of(ledger, found, at, checkout) for at in in_gap[first:last].tolist()]
             lifetime = Lifetime(checkout, until, nested)
-            for piece, line, is_seen in look(
+            for piece, site, is_seen in look(
                 lifetime, pieces, self._kinds, self._totals.thresholds, self._tally
             ):
                 state = UNSAMPLED if piece.state is None else STATES.index(piece.state)
                 started, ended = map(ledger.microseconds, (piece.started, piece.ended))
-                answered.append((row, state, started, ended, line.site))
+                answered.append((row, state, started, ended, site))
                 if not is_seen:
                     self._unsampled[ledger.site[row]] += ended - started
         self._answer_each(answered)

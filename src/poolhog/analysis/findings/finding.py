@@ -35,7 +35,7 @@ class FindingKind(ABC, Generic[E_co]):
     - ``is_hog``: it matters by the time it wastes. One occurrence of any other kind is enough.
     - ``is_of_waits``: the seconds that it wastes are part of waits, not of use.
     - ``is_placeless``: its line does not identify it, so runs are compared without.
-    - ``is_released``: a replay can tell what the run had been if its line held no connection.
+    - ``is_released``: a replay can predict the run as if its line released its connection.
     """
 
     name: ClassVar[str]
@@ -75,10 +75,10 @@ class Claimed(NamedTuple):
 class GapKind(FindingKind[E_co]):
     """A kind of gap: each instant of a gap counts for the first kind of ``KINDS`` that claims it.
 
-    - ``least``: the seconds in one checkout from which on they count.
-    - ``needs_sample``: a piece without a sample does not count as seen. It is split later, like
-      those of checkouts from the same line. Without, the instant must be enough to claim a piece.
-    - ``is_estimated``: what is estimated to be parked in such pieces is added to its entries.
+    - ``least``: the minimum of its seconds in one checkout; less is left out.
+    - ``needs_sample``: pieces without a sample do not count. They are split later, in proportion to
+      sampled gaps from the same line. If it is ``False``, the instant alone must tell the meaning.
+    - ``is_estimated``: the parked seconds of unsampled pieces are added to its findings.
     """
 
     least: ClassVar[Threshold | None] = None

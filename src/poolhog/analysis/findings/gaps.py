@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from poolhog.analysis import findings
 from poolhog.analysis.accounting import State
 from poolhog.analysis.findings.finding import Claimed, GapKind
-from poolhog.analysis.findings.lines import NamedLine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from poolhog.analysis.findings.pieces import Piece
     from poolhog.analysis.findings.tally import FindingTally
     from poolhog.analysis.thresholds import Thresholds
+    from poolhog.model import Site
 
     Kinds = tuple[GapKind[Any], ...]
 
@@ -36,14 +36,14 @@ def look(
     kinds: Kinds,
     thresholds: Thresholds,
     tally: FindingTally,
-) -> Iterator[tuple[Piece, NamedLine, bool]]:
+) -> Iterator[tuple[Piece, Site | None, bool]]:
     """Add the gaps of one checkout, in pieces, to a tally.
 
     Each piece comes back with the line that is answerable for it, and whether it was seen: if not,
     it has no sample, and may have been parked.
     """
     claimed: dict[GapKind[Any], list[Claimed]] = {}
-    asked_at = NamedLine(lifetime.checkout.site)
+    asked_at = lifetime.checkout.site
     for piece in lifetime.cut(pieces):
         if piece.state is State.BUSY:
             continue
@@ -54,7 +54,7 @@ def look(
             continue
         line = kind.line(piece, lifetime)
         claimed.setdefault(kind, []).append(Claimed(piece, line))
-        yield piece, line, True
+        yield piece, line.site, True
     for kind in kinds:
         for occurrence in kind.occurrences(claimed.get(kind, ()), lifetime, thresholds):
             tally.add(kind, lifetime.checkout, occurrence)
