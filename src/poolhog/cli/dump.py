@@ -12,9 +12,9 @@ import typer
 from poolhog.analysis.dump import Life, process_dump, written_wall
 from poolhog.cli.target import Directory, Pid, read, trace_directory
 from poolhog.render.console import wide_console
-from poolhog.render.hints import command_of
 from poolhog.render.missing import missing_json, missing_lines
 from poolhog.render.unreadable import unreadable_json, unreadable_lines
+from poolhog.render.words import command_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -22,6 +22,7 @@ from poolhog.cli.target import (
 )
 from poolhog.errors import PoolhogError
 from poolhog.render.export import Format, write
+from poolhog.render.words import file_size
 from poolhog.texts import visible
 
 if TYPE_CHECKING:
@@ -122,16 +123,16 @@ def _tell(found: Extract, form: Format, file: Path, *, as_json: bool) -> None:
         typer.echo(json.dumps(written, indent=2))
         return
     from poolhog.cli.dump import ages
-    from poolhog.render.console import count, folded_lines, wide_console
+    from poolhog.render.console import wide_console
     from poolhog.render.report import unseen
+    from poolhog.render.words import count, folded_lines
 
     out = wide_console()
     recorded = [part.process for part in found.parts]
     for note in unseen(recorded, ages(recorded)):
         out.print(note, soft_wrap=True)
-    number = len(recorded)
-    of = "1 process" if number == 1 else f"{number} processes"
-    told = f"{file}: {count(found.checkouts, 'checkout')} of {of}, {_size(size)}."
+    of = count(len(recorded), "process")
+    told = f"{file}: {count(found.checkouts, 'checkout')} of {of}, {file_size(size)}."
     if form is not Format.CSV and size > LARGE_MB * 1e6:
         told += " That is much for a browser: --from, --to and --route take a part."
     for line in folded_lines(visible(told), out.width):
@@ -139,13 +140,10 @@ def _tell(found: Extract, form: Format, file: Path, *, as_json: bool) -> None:
     out.print(_hint(form, file).text(out.width))
 
 
-def _size(size: int) -> str:
-    return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:,.1f} kB"
-
-
 def _hint(form: Format, file: Path) -> Hint:
     """How to open it."""
-    from poolhog.render.hints import Hint, command_of
+    from poolhog.render.hints import Hint
+    from poolhog.render.words import command_of
 
     match form:
         case Format.SPEEDSCOPE:

@@ -14,7 +14,7 @@ from poolhog.recording.attach.directory import TRACES, default_directory, make_d
 from poolhog.recording.attach.environment import environment
 from poolhog.recording.options import SAMPLING_INTERVAL_S, Options
 from poolhog.render.console import note
-from poolhog.render.hints import command_of
+from poolhog.render.words import command_of
 
 
 def run(

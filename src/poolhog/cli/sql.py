@@ -11,7 +11,7 @@ import typer
 from poolhog.cli.target import Directory, Pid, processes, trace_directory
 from poolhog.errors import PoolhogError
 from poolhog.render.console import console, wide_console
-from poolhog.render.hints import command_of
+from poolhog.render.words import command_of
 from poolhog.trace.query import Database, questions
 
 if TYPE_CHECKING:

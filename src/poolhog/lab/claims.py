@@ -15,7 +15,7 @@ from poolhog.lab.parameters import HOLDING_STYLES, Experiment, waves
 from poolhog.lab.predicting import EXTERNAL_CALL, MAKESPAN, P95, THROUGHPUT, compared
 from poolhog.lab.results import Claim
 from poolhog.lab.service.settings import Style
-from poolhog.render.console import count
+from poolhog.render.words import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,9 +14,9 @@ from poolhog.render.bars import (
     latency_bars_svg,
     throughput_bars_svg,
 )
-from poolhog.render.console import count, seconds
 from poolhog.render.lifecycle import lifecycle_svg, lifecycles_svg
 from poolhog.render.timeline import timeline_svg
+from poolhog.render.words import count, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

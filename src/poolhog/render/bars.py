@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from poolhog.analysis.accounting import State
-from poolhog.render.console import count, seconds
 from poolhog.render.palette import PAINTS, TERMINAL_ACCENT, TERMINAL_MUTED
 from poolhog.render.svg import (
     MARGIN,
@@ -25,6 +24,7 @@ from poolhog.render.svg import (
     text_width,
     ticks,
 )
+from poolhog.render.words import count, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

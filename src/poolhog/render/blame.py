@@ -9,10 +9,8 @@ from rich.text import Text
 
 from poolhog.analysis.accounting import State
 from poolhog.analysis.blame import CONNECTING, NOBODY, PINGING, Blame, line_of
-from poolhog.render.console import count
-from poolhog.render.frames import short_path
 from poolhog.render.palette import PAINTS, TERMINAL_MUTED
-from poolhog.render.unit import Unit
+from poolhog.render.words import DurationUnit, count, file_and_line, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -81,7 +79,7 @@ def told(doer: Doer) -> str:
     """In words, such as ``parked at service.py:46, POST /notes``."""
     if doer.route is None:
         return _NOT_HELD[doer.state]
-    at = f" at {short_path(doer.line[0])}:{doer.line[1]}" if doer.line is not None else ""
+    at = f" at {file_and_line(*doer.line[:2])}" if doer.line is not None else ""
     return f"{doer.state}{at}, {doer.route}"
 
 
@@ -134,11 +132,7 @@ def _columns(found: Matrix, most: int, number: int) -> Iterator[list[str]]:
     if rest_waiting and number:
         groups.append(rest_waiting)
         headings.append(OTHERS)
-    unit = Unit.of(found.total / 1e6)
+    unit = DurationUnit.of(found.total / 1e6)
     headings[0] += f" {unit.name}"
     for heading, group in zip(headings, groups, strict=True):
-        yield [_shortened(heading), *(unit.told(found.seconds(row, group)) for row in rows)]
-
-
-def _shortened(heading: str) -> str:
-    return heading if len(heading) <= _WIDEST else f"{heading[: _WIDEST - 1]}…"
+        yield [shortened(heading, _WIDEST), *(unit.told(found.seconds(row, group)) for row in rows)]

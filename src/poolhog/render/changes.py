@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from poolhog.analysis.comparison import Verdict
 from poolhog.analysis.conditions import NEW_FINDINGS
 from poolhog.analysis.measures import Unit
-from poolhog.render.console import count, seconds
+from poolhog.render.words import UNSEEN, brief, count, listed, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,7 +26,6 @@ _TWICE = 2.0
 _MUCH = 1_000.0
 _HEADLINES = ("wait-p95", "parked", "timeouts", "throughput")
 _NEWS = (Verdict.NEW, Verdict.WORSE, Verdict.GONE, Verdict.BETTER)
-_UNKNOWN = "code that was not seen"
 
 
 def told(measure: Measure, value: float) -> str:
@@ -35,16 +34,11 @@ def told(measure: Measure, value: float) -> str:
         case Unit.SECONDS:
             return seconds(value)
         case Unit.SHARE:
-            return f"{_digits(value * 100)} %"
+            return f"{brief(value * 100)} %"
         case Unit.RATE:
-            return f"{_digits(value)}/s"
+            return f"{brief(value)}/s"
         case Unit.TIMES:
-            return f"{_digits(value)}x"
-
-
-def _digits(value: float) -> str:
-    """Three of them."""
-    return f"{value:,.0f}" if abs(value) >= 99.95 else f"{value:.3g}"
+            return f"{brief(value)}x"
 
 
 def both(change: Change) -> str:
@@ -89,7 +83,7 @@ def place(finding: Finding) -> str:
     """File and line, with as much of the path as tells files of a name apart for people."""
     site = finding.site
     if site is None:
-        return _UNKNOWN
+        return UNSEEN
     return f"{'/'.join(site.file.replace(chr(92), '/').split('/')[-2:])}:{site.line}"
 
 
@@ -130,9 +124,8 @@ def _about_findings(comparison: Comparison) -> str:
     for verdict in _NEWS:
         found = comparison.found(verdict)
         if found:
-            names = ", ".join(named(change) for change in found[:_NAMED])
-            more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
-            parts.append(f"{verdict.value}: {names}{more}")
+            names = listed([named(change) for change in found], _NAMED)
+            parts.append(f"{verdict.value}: {names}")
     if not parts:
         kept = len(comparison.findings)
         return f"0 new findings, 0 gone{f', {kept} as before' if kept else ''}."

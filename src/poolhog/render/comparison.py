@@ -21,12 +21,11 @@ from poolhog.render.changes import (
     verdict_text,
     work_text,
 )
-from poolhog.render.console import count, folded_lines
-from poolhog.render.hints import command_of
 from poolhog.render.missing import missing_lines
 from poolhog.render.palette import TERMINAL_ACCENT, TERMINAL_MUTED
 from poolhog.render.report import WIDE, unseen
 from poolhog.render.unreadable import unreadable_lines
+from poolhog.render.words import command_of, count, folded_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -23,8 +23,8 @@ from poolhog.render.changes import (
     verdict_text,
     work_text,
 )
-from poolhog.render.console import count
 from poolhog.render.missing import missing_json, missing_told
+from poolhog.render.words import count, listed
 from poolhog.texts import visible
 
 if TYPE_CHECKING:
@@ -159,9 +159,8 @@ def _routes(comparison: Comparison) -> Iterator[str]:
         )
         yield from _left_out(len(found) - MOST, "route")
     for verdict, routes in quiet_routes(comparison):
-        names = ", ".join(code(route.name) for route in routes[:MOST])
-        more = f" and {count(len(routes) - MOST, 'other')}" if len(routes) > MOST else ""
-        yield f"{verdict.value.capitalize()}: {names}{more}."
+        names = listed([code(route.name) for route in routes], MOST, "other")
+        yield f"{verdict.value.capitalize()}: {names}."
         yield ""
 
 

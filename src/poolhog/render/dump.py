@@ -11,9 +11,9 @@ from rich.text import Text
 
 from poolhog.analysis.accounting import State
 from poolhog.analysis.dump import Life, written_wall
-from poolhog.render.console import count, folded_lines, pids_told, seconds
 from poolhog.render.frames import stack_lines
 from poolhog.render.palette import PAINTS, TERMINAL_MUTED
+from poolhog.render.words import count, folded_lines, listed_pids, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -37,8 +37,7 @@ def dump_text(dumps: Sequence[ProcessDump], *, every: bool, width: int, next_com
             blocks.append(Text("\n").join(lines))
     if shown and len(shown) < len(dumps):
         others = len(dumps) - len(shown)
-        noun = "process" if others == 1 else "processes"
-        blocks.append(Text(f"{others:,} other {noun} finished", TERMINAL_MUTED))
+        blocks.append(Text(f"{count(others, 'other process')} finished", TERMINAL_MUTED))
     blocks.append(Text(f"For all that was recorded: {next_command}", TERMINAL_MUTED))
     return Text("\n\n").join(blocks)
 
@@ -77,7 +76,7 @@ def _known(dumps: Sequence[ProcessDump]) -> Iterator[str]:
 
 
 def _pids(dumps: Sequence[ProcessDump]) -> str:
-    return pids_told([dump.process.pid for dump in dumps])
+    return listed_pids([dump.process.pid for dump in dumps])
 
 
 def _failing(process: Process) -> str:

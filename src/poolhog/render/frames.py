@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from itertools import groupby
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from poolhog.render.console import count
 from poolhog.render.palette import TERMINAL_MUTED
+from poolhog.render.words import count, path_and_line, short_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,8 +17,6 @@ if TYPE_CHECKING:
 
 _INNERMOST = 2
 """Library frames at the very inside that are shown; what the application called is another."""
-
-_INSTALLED = re.compile(r".*[/\\](?:site-packages|dist-packages|python3\.\d+)[/\\]")
 
 
 def stack_lines(site: Site | None, *, every: bool, width: int) -> Iterator[Text]:
@@ -56,7 +52,7 @@ def _frame(frame: Site, width: int) -> Text:
     line = Text.assemble(
         "      ",
         (short_name(frame.function), name),
-        (f" ({short_path(frame.file)}:{frame.line})", style),
+        (f" ({path_and_line(frame)})", style),
     )
     if frame.source:
         line.append(f"  {frame.source}", style)
@@ -66,19 +62,3 @@ def _frame(frame: Site, width: int) -> Text:
 
 def _fold(frames: int) -> Text:
     return Text(f"      … {count(frames, 'library frame')}", TERMINAL_MUTED)
-
-
-def short_name(function: str) -> str:
-    """The qualified name of a function, without what says that it is in another one."""
-    return function.replace("<locals>.", "")
-
-
-def short_path(file: str) -> str:
-    """The path from the working directory, or a library's from where it is installed."""
-    installed = _INSTALLED.match(file)
-    if installed is not None:
-        return file[installed.end() :]
-    try:
-        return str(Path(file).relative_to(Path.cwd()))
-    except ValueError:
-        return file

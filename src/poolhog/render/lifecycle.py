@@ -15,7 +15,6 @@ from poolhog.analysis.lifecycle import (
     UNTOLD,
     Span,
 )
-from poolhog.render.console import seconds
 from poolhog.render.palette import PAINTS, paints_of
 from poolhog.render.svg import (
     MARGIN,
@@ -28,6 +27,7 @@ from poolhog.render.svg import (
     text_width,
     wrap,
 )
+from poolhog.render.words import seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

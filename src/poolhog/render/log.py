@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from poolhog.render.palette import TERMINAL_ACCENT, TERMINAL_MUTED
+from poolhog.render.words import milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,8 +53,3 @@ def logs_side_by_side(logs: Sequence[tuple[str, Sequence[LogLine]]], *, width: i
         table.add_row(*(Text(title, "bold") for title, _ in row))
         table.add_row(*(log_text(lines, width=column) for _, lines in row))
     return table
-
-
-def milliseconds(at: float) -> str:
-    """An instant of a log, such as ``12.34 ms``."""
-    return f"{at * 1000:,.2f} ms"

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from poolhog.analysis.accounting import State
 from poolhog.analysis.occupancy import LENT
 from poolhog.analysis.timeline import Step
-from poolhog.render.console import count, seconds
 from poolhog.render.palette import PAINTS, paints_of
 from poolhog.render.svg import (
     MARGIN,
@@ -24,6 +23,7 @@ from poolhog.render.svg import (
     time_marks,
 )
 from poolhog.render.timeline import CSS, add_label, draw_queue, fold, heading, lane_names, spent
+from poolhog.render.words import count, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

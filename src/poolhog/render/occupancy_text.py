@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from poolhog.render.console import count
 from poolhog.render.occupancy import STACKED, ceiling
 from poolhog.render.palette import PAINTS, TERMINAL_MUTED
 from poolhog.render.svg import MOST_ROWS, folded
 from poolhog.render.timeline import lane_names, pool_names
 from poolhog.render.timeline_text import axis, cell, legend, queue_cells, shortened
+from poolhog.render.words import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

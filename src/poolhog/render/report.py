@@ -12,14 +12,21 @@ from poolhog.analysis.dump import LATE_S
 from poolhog.analysis.findings import FindingKind
 from poolhog.model import Outcome
 from poolhog.render.blame import blame_lines
-from poolhog.render.console import count, folded_lines, pids_told, seconds
-from poolhog.render.frames import short_path
-from poolhog.render.hints import command_of
 from poolhog.render.missing import missing_json, missing_lines
 from poolhog.render.palette import PAINTS, TERMINAL_ACCENT, TERMINAL_MUTED
-from poolhog.render.unit import Unit
 from poolhog.render.unreadable import unreadable_lines
 from poolhog.render.whatif import beside_told, release_words
+from poolhog.render.words import (
+    DurationUnit,
+    command_of,
+    count,
+    folded_lines,
+    listed,
+    listed_pids,
+    path_and_line,
+    percent,
+    seconds,
+)
 from poolhog.trace.missing import remedy_for
 
 if TYPE_CHECKING:
@@ -27,7 +34,7 @@ if TYPE_CHECKING:
 
     from poolhog.analysis.findings import Finding
     from poolhog.analysis.report import PoolUse, Report, RouteUse
-    from poolhog.model import Process, Site
+    from poolhog.model import Process
 
 WIDE = 110
 """Columns from which on there is room for all numbers of a route."""
@@ -113,7 +120,7 @@ _DEEDS = {
 
 def _accusation(finding: Finding) -> str:
     deed = _DEEDS[finding.kind].format(
-        site=_place(finding.site),
+        site=path_and_line(finding.site),
         seconds=seconds(finding.seconds),
         checkouts=count(finding.checkouts, "request"),
     )
@@ -168,7 +175,7 @@ def unseen(processes: Sequence[Process], running: Mapping[int, float]) -> Iterat
     unfinished = [process for process in processes if not process.finished]
     ended = [p.pid for p in unfinished if p.pid not in running and not p.is_cut_off]
     if ended:
-        told = f"{pids_told(ended)} exited abnormally: the last moments may be missing."
+        told = f"{listed_pids(ended)} exited abnormally: the last moments may be missing."
         yield Text(told.capitalize(), TERMINAL_MUTED)
     still = [p.pid for p in unfinished if p.pid in running]
     late = [p.pid for p in unfinished if running.get(p.pid, 0.0) > LATE_S and not p.is_cut_off]
@@ -176,7 +183,7 @@ def unseen(processes: Sequence[Process], running: Mapping[int, float]) -> Iterat
     fresh = [pid for pid in still if pid not in late]
     if fresh:
         verb = "is" if len(fresh) == 1 else "are"
-        told = f"{pids_told(fresh)} {verb} still running; results so far."
+        told = f"{listed_pids(fresh)} {verb} still running; results so far."
         yield Text(told.capitalize(), TERMINAL_MUTED)
 
 
@@ -278,7 +285,7 @@ def _finding(
     share = percent(finding.share) if finding.share else ""
     head = Text.assemble(
         (f"{wasted:>{_GUTTER}}  {finding.kind.value}", f"bold {_HELD}"),
-        (f"  {_place(site)}", "bold"),
+        (f"  {path_and_line(site)}", "bold"),
         (f" in {site.function}" if site is not None else "", TERMINAL_MUTED),
     )
     source = site.source if site is not None else ""
@@ -296,7 +303,7 @@ def _finding(
 
 def _evidence(finding: Finding) -> Iterator[str]:
     if finding.routes:
-        yield f"in {_listed(finding.routes, 2)}"
+        yield f"in {listed(finding.routes, 2, 'other route')}"
     yield finding.detail
     if finding.made_wait >= _LEAST_WAIT_S:
         yield f"{_waiters(finding)} waited {seconds(finding.made_wait)} for it"
@@ -336,10 +343,10 @@ def _routes(report: Report, layout: Layout) -> Iterator[Text]:
 
 def _columns(routes: Sequence[RouteUse], *, is_wide: bool) -> list[list[str]]:
     """Headings with the numbers below them; durations of a kind are in one unit."""
-    wait = Unit.of(max(route.waits.longest for route in routes))
-    use = Unit.of(max(route.spent.use for route in routes))
+    wait = DurationUnit.of(max(route.waits.longest for route in routes))
+    use = DurationUnit.of(max(route.spent.use for route in routes))
     made_wait = max(route.made_wait for route in routes)
-    blame = Unit.of(made_wait)
+    blame = DurationUnit.of(made_wait)
 
     def column(heading: str, cell: Callable[[RouteUse], str]) -> list[str]:
         return [heading, *map(cell, routes)]
@@ -390,21 +397,5 @@ def _more(number: int, noun: str) -> Text:
     return Text(f"… and {count(number, noun)} more: --top N", TERMINAL_MUTED)
 
 
-def _place(site: Site | None) -> str:
-    return f"{short_path(site.file)}:{site.line}" if site is not None else "code that was not seen"
-
-
 def _waiters(finding: Finding) -> str:
-    return _listed(finding.waiters, 1) or "Others"
-
-
-def _listed(names: Sequence[str], most: int) -> str:
-    """Such as ``GET /a, GET /b and 2 other routes``."""
-    hidden = len(names) - most
-    return ", ".join(names[:most]) + (f" and {count(hidden, 'other route')}" if hidden > 0 else "")
-
-
-def percent(part: float, whole: float = 1.0) -> str:
-    """Such as ``83 %``; a share that is not nothing is not told as 0."""
-    share = part / whole if whole > 0 else 0.0
-    return "<1 %" if 0 < share < _LEAST_SHARE else f"{share * 100:.0f} %"
+    return listed(finding.waiters, 1, "other route") or "Others"

@@ -10,12 +10,10 @@ from rich.text import Text
 
 from poolhog.analysis.accounting import GAPS, State
 from poolhog.analysis.log import status_text
-from poolhog.render.console import count, seconds
-from poolhog.render.frames import short_path
 from poolhog.render.lifecycle import verdict
-from poolhog.render.log import milliseconds
 from poolhog.render.palette import PAINTS, TERMINAL_ACCENT, TERMINAL_MUTED
 from poolhog.render.svg import folded
+from poolhog.render.words import count, milliseconds, path_and_line, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -191,7 +189,7 @@ def _state(line: LogLine, state: State) -> Text:
 
 
 def _place(site: Site) -> str:
-    return f"{short_path(site.file)}:{site.line}  {site.source}".rstrip()
+    return f"{path_and_line(site)}  {site.source}".rstrip()
 
 
 def _stages(log: RequestLog) -> Table:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from poolhog.analysis.accounting import GAPS, Interval, State
 from poolhog.analysis.timeline import Step, dominant, in_buckets
-from poolhog.render.console import count, seconds
 from poolhog.render.palette import PAINTS, paints_of
 from poolhog.render.svg import (
     MARGIN,
@@ -25,6 +24,7 @@ from poolhog.render.svg import (
     text_width,
     time_marks,
 )
+from poolhog.render.words import count, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -9,10 +9,10 @@ from rich.text import Text
 
 from poolhog.analysis.accounting import GAPS, State
 from poolhog.analysis.timeline import dominant, in_buckets, peaks
-from poolhog.render.console import count
 from poolhog.render.palette import PAINTS, TERMINAL_MUTED, paints_of
 from poolhog.render.svg import MOST_ROWS, Item, folded, time_marks
 from poolhog.render.timeline import connection_names
+from poolhog.render.words import count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence

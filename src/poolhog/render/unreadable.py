@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from poolhog.render.console import folded_lines
-from poolhog.render.frames import short_path
+from poolhog.render.words import folded_lines, short_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

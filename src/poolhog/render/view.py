@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.text import Text
 
 from poolhog.analysis.timeline import Timeline
-from poolhog.render.console import console, folded_lines, seconds
+from poolhog.render.console import console
 from poolhog.render.occupancy import occupancy_summary, occupancy_svg
 from poolhog.render.occupancy_text import labels_width, occupancy_text
 from poolhog.render.palette import TERMINAL_MUTED
@@ -17,6 +17,7 @@ from poolhog.render.timeline import summary as timeline_summary
 from poolhog.render.timeline import timeline_svg, who
 from poolhog.render.timeline_json import occupancy_json, timeline_json
 from poolhog.render.timeline_text import timeline_text
+from poolhog.render.words import folded_lines, listed, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -108,9 +109,7 @@ def _title(selection: Selection) -> str:
     process = selection.readers[0].process
     began = datetime.fromtimestamp(process.began_wall + selection.started - process.began)
     window = f"{selection.started:.3f} s to {selection.ended:.3f} s of the run"
-    names = selection.names or ()
-    of = f", only {names[0]}" if names else ""
-    of += f" and {len(names) - 1} more" if len(names) > 1 else ""
+    of = f", only {listed(selection.names, 1)}" if selection.names else ""
     return f"Connections, {began:%H:%M:%S}, {window}{of}"
 
 

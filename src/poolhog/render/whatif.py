@@ -6,12 +6,21 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from poolhog.render.console import count, folded_lines, seconds
-from poolhog.render.frames import short_path
-from poolhog.render.hints import command_of
 from poolhog.render.missing import missing_lines
 from poolhog.render.palette import TERMINAL_MUTED
 from poolhog.render.unreadable import unreadable_lines
+from poolhog.render.words import (
+    command_of,
+    count,
+    file_and_line,
+    file_name,
+    fine_percent,
+    folded_lines,
+    listed,
+    place,
+    rate,
+    seconds,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -65,7 +74,7 @@ def conclusion(study: Study) -> str:
         was = study.replayed.recorded
         return (
             f"The run as it was: {rate(was.throughput)} requests/s, 95 % of checkouts waited "
-            f"{seconds(was.waits.p95)} or less, {_percent(was.use)} of the connections' time was "
+            f"{seconds(was.waits.p95)} or less, {_lent(was.use)} of the connections' time was "
             "lent."
         )
     before, after = study.prediction.before, study.prediction.after
@@ -77,7 +86,7 @@ def change_told(before: Performance, after: Performance) -> str:
     parts = [f"p95 wait {seconds(before.waits.p95)} → {seconds(after.waits.p95)}"]
     parts.append(f"{rate(before.throughput)} → {rate(after.throughput)} requests/s")
     if before.use is not None and after.use is not None:
-        parts.append(f"{_percent(before.use)} → {_percent(after.use)} lent")
+        parts.append(f"{_lent(before.use)} → {_lent(after.use)} lent")
     if before.timeouts or after.timeouts:
         parts.append(f"{before.timeouts:,} → {count(after.timeouts, 'timeout')}")
     return ", ".join(parts)
@@ -92,7 +101,7 @@ def beside_told(beside: Beside) -> str:
 
 def release_words(site: Site, target: Sequence[str] = ()) -> list[str]:
     """The command that says more of it."""
-    return ["whatif", *target, "--release", _name(site)]
+    return ["whatif", *target, "--release", place(site)]
 
 
 def _over_range(study: Study) -> str:
@@ -124,7 +133,8 @@ def terms_told(terms: WhatIf, released: Sequence[str]) -> str:
     """What is otherwise, in words."""
     parts = []
     if released:
-        names = _listed([_short(name) for name in released])
+        lines = [file_and_line(*name.rsplit(":", 1)) for name in released]
+        names = " and ".join(lines) if len(lines) <= 2 else listed(lines, 1, "other")
         whose = "its connection" if len(released) == 1 else "their connections"
         parts.append(f"{names} gave {whose} back first")
     if terms.pool_size is not None:
@@ -177,7 +187,7 @@ def _warnings(study: Study, width: int) -> Iterator[Text]:
     after = study.prediction.after if study.prediction is not None else None
     if after is not None and (after.running or 0.0) >= MUCH_PYTHON:
         told = (
-            f"Python would be executed {_percent(after.running)} of the time of each worker, and "
+            f"Python would be executed {_lent(after.running)} of the time of each worker, and "
             "more than was seen: its processor may be the limit, which no replay knows."
         )
         yield from (Text(line, _WARNING) for line in folded_lines(told, width))
@@ -207,7 +217,7 @@ _ROWS = (
     ("response p50", lambda o: seconds(o.responses.p50)),
     ("         p95", lambda o: seconds(o.responses.p95)),
     ("         p99", lambda o: seconds(o.responses.p99)),
-    ("connections lent", lambda o: _percent(o.use)),
+    ("connections lent", lambda o: _lent(o.use)),
     ("timeouts", lambda o: f"{o.timeouts:,}"),
 )
 
@@ -225,7 +235,7 @@ def _curve(study: Study) -> Iterator[Text]:
                 seconds(after.waits.p50),
                 seconds(after.waits.p95),
                 seconds(after.responses.p95),
-                _percent(after.use),
+                _lent(after.use),
                 f"{after.timeouts:,}",
             ]
         )
@@ -305,7 +315,7 @@ def _next(study: Study, target: Sequence[str]) -> Text:
     elif study.range is None:
         sizes = [pool.size for pool in workload.pools if pool.size]
         least = min(sizes, default=5)
-        words += [word for name in study.released for word in ("--release", _short_name(name))]
+        words += [word for name in study.released for word in ("--release", file_name(name))]
         words += ["--pool-size", f"{max(least // 2, 1)}..{least * 2}"]
         why = "which size would do"
     else:
@@ -317,31 +327,6 @@ def _next(study: Study, target: Sequence[str]) -> Text:
     return line
 
 
-def _name(site: Site) -> str:
-    return f"{site.file.replace(chr(92), '/').rpartition('/')[2]}:{site.line}"
-
-
-def _short_name(name: str) -> str:
-    return name.replace("\\", "/").rpartition("/")[2]
-
-
-def _short(name: str) -> str:
-    file, _, line = name.rpartition(":")
-    return f"{short_path(file)}:{line}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join(names) if len(names) <= 2 else f"{names[0]} and {len(names) - 1} others"
-
-
-def rate(value: float) -> str:
-    """A number per second, with three digits."""
-    if value >= 99.95:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
-
-
-def _percent(share: float | None) -> str:
-    if share is None:
-        return "no limit"
-    return f"{share * 100:.0f} %" if share >= 0.1 else f"{share * 100:.1f} %"
+def _lent(share: float | None) -> str:
+    """The utilisation of the pools; without a limit there is none."""
+    return "no limit" if share is None else fine_percent(share)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from poolhog.render.console import seconds
 from poolhog.render.svg import MARGIN, WIDTH, Element, Scale, Sheet, element, line, text, ticks
+from poolhog.render.words import seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -11,11 +11,9 @@ from poolhog.analysis.downsampling import downsampled
 from poolhog.analysis.findings import FindingKind
 from poolhog.analysis.findings.names import abbreviated
 from poolhog.model import OperationKind
-from poolhog.render.console import count, seconds
-from poolhog.render.frames import short_name, short_path
 from poolhog.render.page.columns import STATES
 from poolhog.render.page.sketches import Sketch, sketch_of
-from poolhog.render.report import percent
+from poolhog.render.words import count, percent, seconds, short_name, short_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

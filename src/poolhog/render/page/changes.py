@@ -14,10 +14,10 @@ from poolhog.render.changes import (
     place,
     range_text,
 )
-from poolhog.render.console import count
 from poolhog.render.page.side import MOST_ROWS
 from poolhog.render.page.tables import Cell, Column, Table
 from poolhog.render.page.texts import page_text
+from poolhog.render.words import count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from poolhog.analysis.icicle import LENT
 from poolhog.render.blame import OTHERS, matrix, told
-from poolhog.render.frames import short_name
 from poolhog.render.page.columns import Columns
 from poolhog.render.page.interning import Interned
 from poolhog.render.page.lives import lives_json
 from poolhog.render.page.texts import page_text, page_texts
 from poolhog.render.report_json import report_json
+from poolhog.render.words import short_name
 
 if TYPE_CHECKING:
     from poolhog.analysis.blame import Blame

@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from poolhog.render.console import seconds
-from poolhog.render.frames import short_path
 from poolhog.render.page.tables import Cell, Column, Table
 from poolhog.render.svg import Scale, element, text, ticks, write
-from poolhog.render.whatif import rate
 from poolhog.render.whatif_curve import HEIGHT, panel
+from poolhog.render.words import rate, seconds, short_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
