@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from poolhog.analysis.comparison import Comparison, Run
-    from poolhog.analysis.conditions import Answer
+    from poolhog.analysis.conditions import ConditionResult
     from poolhog.analysis.thresholds import Thresholds
     from poolhog.trace.reader import ProcessReader
 
@@ -80,8 +80,9 @@ def compare(
     if as_json and as_markdown:
         raise PoolhogError("--json and --markdown are two forms: choose one")
     from poolhog.analysis.comparison import compare as compare_runs
-    from poolhog.analysis.conditions import answers, conditions
+    from poolhog.analysis.conditions import results
     from poolhog.analysis.thresholds import Thresholds
+    from poolhog.cli.conditions import conditions
 
     wanted = conditions(fail_on if fail_on is not None else [GATE])
     thresholds = Thresholds.from_pyproject(Path.cwd()).with_options(threshold or [])
@@ -96,10 +97,10 @@ def compare(
         one, other = page.runs
         comparison = _checked(compare_runs(one, other, route), route)
         page.write(comparison)
-    found = tuple(answers(comparison, wanted))
+    found = tuple(results(comparison, wanted))
     form = Form.JSON if as_json else Form.MARKDOWN if as_markdown else Form.TEXT
     _print(comparison, found, form, top, (str(before), str(after)))
-    if any(answer.holds for answer in found):
+    if any(result.holds for result in found):
         raise typer.Exit(1)
 
 
@@ -128,7 +129,7 @@ def _checked(comparison: Comparison, text: str | None) -> Comparison:
 
 def _print(
     comparison: Comparison,
-    found: Sequence[Answer],
+    found: Sequence[ConditionResult],
     form: Form,
     top: int,
     targets: tuple[str, str],

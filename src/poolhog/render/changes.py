@@ -6,7 +6,6 @@ import math
 from typing import TYPE_CHECKING
 
 from poolhog.analysis.comparison import Verdict
-from poolhog.analysis.conditions import NEW_FINDINGS
 from poolhog.analysis.measures import Unit
 from poolhog.render.words import UNSEEN, brief, count, listed, seconds
 
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from poolhog.analysis.comparison import Change, Comparison, FindingChange, RouteChange
-    from poolhog.analysis.conditions import Answer
+    from poolhog.analysis.conditions import ConditionResult
     from poolhog.analysis.findings import Finding
     from poolhog.analysis.measures import Measure, Work
     from poolhog.analysis.spread import Range
@@ -150,23 +149,25 @@ def _about_measures(comparison: Comparison) -> str:
     return f"Nothing else changed beyond the spread{doubtful}."
 
 
-def gate_lines(answers: Sequence[Answer], comparison: Comparison) -> Iterator[tuple[bool, str]]:
+def gate_lines(
+    results: Sequence[ConditionResult], comparison: Comparison
+) -> Iterator[tuple[bool, str]]:
     """What the conditions came to: whether each holds, and the numbers."""
-    for answer in answers:
-        yield answer.holds, f"{answer.condition.text}: {_answer(answer, comparison)}"
+    for result in results:
+        yield result.holds, f"{result.condition.text}: {_result(result, comparison)}"
 
 
-def _answer(answer: Answer, comparison: Comparison) -> str:
-    word = "yes" if answer.holds else "no"
-    if answer.condition.text == NEW_FINDINGS:
+def _result(result: ConditionResult, comparison: Comparison) -> str:
+    word = "yes" if result.holds else "no"
+    if result.condition.measure is None:
         return f"{word}, {len(comparison.found(Verdict.NEW))} new"
-    change = answer.change
+    change = result.change
     if change is None:
         return f"{word}, there is nothing to compare it with"
-    if not answer.condition.is_relative:
+    if not result.condition.is_relative:
         return f"{word}, {told(change.measure, change.after.whole)}"
     numbers = f"{both(change)} ({change_text(change)})"
-    if not answer.is_uncertain:
+    if not result.is_uncertain:
         return f"{word}, {numbers}"
     return f"{word}, {numbers} is {verdict_text(change) or WITHIN_SPREAD}"
 

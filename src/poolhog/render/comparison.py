@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         FindingChange,
         RouteChange,
     )
-    from poolhog.analysis.conditions import Answer
+    from poolhog.analysis.conditions import ConditionResult
 
 _GUTTER = 10
 _STYLES = {
@@ -64,14 +64,14 @@ class Layout:
 
 
 def comparison_lines(
-    comparison: Comparison, answers: Sequence[Answer], layout: Layout
+    comparison: Comparison, results: Sequence[ConditionResult], layout: Layout
 ) -> Iterator[Text]:
     """The comparison; first comes the conclusion, last what to type next."""
     blocks = (
         (
             *_notes(comparison, layout),
             *_conclusion(comparison, layout.width),
-            *_gate(answers, comparison, layout.width),
+            *_gate(results, comparison, layout.width),
         ),
         tuple(_runs(comparison)),
         *_findings(comparison, layout),
@@ -105,8 +105,8 @@ def _conclusion(comparison: Comparison, width: int) -> Iterator[Text]:
         yield Text(line, "bold")
 
 
-def _gate(answers: Sequence[Answer], comparison: Comparison, width: int) -> Iterator[Text]:
-    for holds, line in gate_lines(answers, comparison):
+def _gate(results: Sequence[ConditionResult], comparison: Comparison, width: int) -> Iterator[Text]:
+    for holds, line in gate_lines(results, comparison):
         style = "bold red" if holds else TERMINAL_MUTED
         for part in folded_lines(f"{'failed' if holds else 'passed'}  {line}", width, 8):
             yield Text(part, style)

@@ -15,18 +15,20 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from poolhog.analysis.comparison import Change, Comparison, FindingChange, RouteChange, Run
-    from poolhog.analysis.conditions import Answer
+    from poolhog.analysis.conditions import ConditionResult
     from poolhog.analysis.findings import Finding
     from poolhog.analysis.measures import Work
 
 
-def comparison_json(comparison: Comparison, answers: Sequence[Answer] = ()) -> dict[str, Any]:
+def comparison_json(
+    comparison: Comparison, results: Sequence[ConditionResult] = ()
+) -> dict[str, Any]:
     """The comparison of JSON's values only."""
     total = comparison.total
     return {
         "conclusion": conclusion(comparison),
-        "failed": any(answer.holds for answer in answers),
-        "conditions": [_answer(answer) for answer in answers],
+        "failed": any(result.holds for result in results),
+        "conditions": [_result(result) for result in results],
         "before": _run(comparison.before, total.before),
         "after": _run(comparison.after, total.after),
         "totals": _route(total),
@@ -35,12 +37,12 @@ def comparison_json(comparison: Comparison, answers: Sequence[Answer] = ()) -> d
     }
 
 
-def _answer(answer: Answer) -> dict[str, Any]:
-    change = answer.change
+def _result(result: ConditionResult) -> dict[str, Any]:
+    change = result.change
     return {
-        "condition": answer.condition.text,
-        "holds": answer.holds,
-        "within_spread": answer.is_uncertain,
+        "condition": result.condition.text,
+        "holds": result.holds,
+        "within_spread": result.is_uncertain,
         "before": change.before.whole if change is not None else None,
         "after": change.after.whole if change is not None else None,
         "change": _finite(change.relative) if change is not None else None,

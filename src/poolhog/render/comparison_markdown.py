@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from poolhog.analysis.comparison import Change, Comparison, FindingChange, RouteChange
-    from poolhog.analysis.conditions import Answer
+    from poolhog.analysis.conditions import ConditionResult
 
 MOST = 20
 """Findings, and routes with news: GitHub takes no more than 65,536 characters."""
@@ -53,14 +53,14 @@ _ADDRESS = re.compile(r"\bwww\.|:(?=/)", re.IGNORECASE)
 _PLAIN = frozenset(" .,:;/()+=-%…→÷\N{MULTIPLICATION SIGN}✅❌")
 
 
-def comparison_markdown(comparison: Comparison, answers: Sequence[Answer]) -> str:
+def comparison_markdown(comparison: Comparison, results: Sequence[ConditionResult]) -> str:
     """The comparison, with the conclusion as its heading."""
     lines = [
         f"### poolhog: {_text(conclusion(comparison))}",
         "",
         *(
             f"- {'❌' if holds else '✅'} {_text(line)}"
-            for holds, line in gate_lines(answers, comparison)
+            for holds, line in gate_lines(results, comparison)
         ),
         *_missing(comparison),
         "",

@@ -1,7 +1,8 @@
-"""One request's log with its sites and sums: for the terminal, and as JSON."""
+"""The log of a request's connections: its events in words, for the terminal, and as JSON."""
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
@@ -9,8 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from poolhog.analysis.accounting import GAPS, State
-from poolhog.analysis.log import status_text
-from poolhog.render.lifecycle import verdict
+from poolhog.analysis.log import EventKind
+from poolhog.model import OperationKind
+from poolhog.render.lifecycle import LIFE_WORDS, verdict
 from poolhog.render.palette import PAINTS, TERMINAL_ACCENT, TERMINAL_MUTED
 from poolhog.render.svg import folded
 from poolhog.render.words import count, milliseconds, path_and_line, seconds
@@ -21,16 +23,108 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from poolhog.analysis.accounting import Account
-    from poolhog.analysis.log import LogLine
+    from poolhog.analysis.log import LogEvent
     from poolhog.analysis.request_log import RequestLog
-    from poolhog.model import Checkout, Site
+    from poolhog.model import Checkout, Operation, Request, Site
     from poolhog.render.hints import Hint
 
+NARROWEST_COLUMN = 38
+"""Characters: logs stand side by side as far as each has so many columns."""
+
+_BETWEEN = 3
 _TELLING_S = 0.0005
 """Operations at least as long as this have their duration beside them."""
 
 _CALLERS = 2
 """How many of the application's frames are shown above the one that a gap was in."""
+
+
+def event_text(event: LogEvent) -> str:
+    """What happened, in the words of a log, such as ``Connection checked out from pool``."""
+    if event.state is not None:
+        return event.state.value
+    if event.operation is not None and event.checkout is not None:
+        failed = f" (failed: {event.operation.error})" if event.operation.error else ""
+        if event.kind is EventKind.OPENED:
+            return f"Connection opened{failed}"
+        return f"{_operation_text(event.operation, event.checkout)}{failed}"
+    if event.kind is EventKind.GAVE_UP and event.checkout is not None:
+        return f"No connection from pool: {event.checkout.outcome}"
+    if event.request is not None:
+        return response_text(event.request)
+    return _EVENTS[event.kind]
+
+
+_EVENTS = {
+    EventKind.GRANTED: "Connection checked out from pool",
+    EventKind.RETURNING: "Connection being returned to pool",
+    EventKind.DETACHED: "Connection detached from pool",
+}
+
+
+def _operation_text(operation: Operation, checkout: Checkout) -> str:
+    statement = " ".join((operation.statement or "").split())
+    match operation.kind:
+        case OperationKind.PING:
+            return "Connection pinged"
+        case OperationKind.BEGIN:
+            return statement or "BEGIN (implicit)"
+        case OperationKind.RESET:
+            is_asyncpg = checkout.pool.library == "asyncpg"
+            what = "Connection reset on return" if is_asyncpg else "Connection rollback-on-return"
+            return what if operation.statement else f"{what} (already reset, nothing to do)"
+        case OperationKind.STATEMENT | OperationKind.FETCH:
+            return statement or operation.kind.name
+    return operation.kind.name
+
+
+def response_text(request: Request) -> str:
+    """The response as servers log it, such as ``"GET /notes/1 HTTP/1.1" 200 OK``."""
+    return f'"{request.method} {request.path} HTTP/1.1" {status_text(request)}'.rstrip()
+
+
+def status_text(request: Request) -> str:
+    """The status, such as ``200 OK``; "" if there was no response."""
+    if request.status is None:
+        return ""
+    known = {status.value: status.phrase for status in HTTPStatus}
+    return f"{request.status} {known.get(request.status, '')}".rstrip()
+
+
+def log_text(lines: Sequence[LogEvent], *, width: int) -> Table:
+    """The lines with their milliseconds since the request started; long ones are folded.
+
+    An arrow marks the response: what stands below it happened when the client had its answer.
+    """
+    table = Table.grid(padding=(0, 1))
+    table.width = width
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(width=1)
+    table.add_column(ratio=1, overflow="fold")
+    for line in lines:
+        style = f"bold {TERMINAL_ACCENT}" if line.is_response else ""
+        table.add_row(
+            Text(milliseconds(line.at), TERMINAL_MUTED),
+            Text("→" if line.is_response else "", style),
+            Text(event_text(line), style),
+        )
+    return table
+
+
+def logs_side_by_side(logs: Sequence[tuple[str, Sequence[LogEvent]]], *, width: int) -> Table:
+    """Logs under their titles, in columns as far as these stay wide enough to read."""
+    across = max(1, min(len(logs), (width + _BETWEEN) // (NARROWEST_COLUMN + _BETWEEN)))
+    column = (width - _BETWEEN * (across - 1)) // across
+    table = Table.grid(padding=(0, _BETWEEN, 0, 0))
+    for _ in range(across):
+        table.add_column(width=column, vertical="top")
+    for first in range(0, len(logs), across):
+        row = logs[first : first + across]
+        if first:
+            table.add_row()
+        table.add_row(*(Text(title, "bold") for title, _ in row))
+        table.add_row(*(log_text(lines, width=column) for _, lines in row))
+    return table
 
 
 def request_log_text(
@@ -79,7 +173,11 @@ def request_log_json(log: RequestLog) -> dict[str, Any]:
         ],
         "log": [_line_json(line) for line in log.lines],
         "stages": [
-            {"name": stage.name, "started_s": _exact(stage.started), "ended_s": _exact(stage.ended)}
+            {
+                "name": LIFE_WORDS[stage.part],
+                "started_s": _exact(stage.started),
+                "ended_s": _exact(stage.ended),
+            }
             for stage in (life.stages if life is not None else ())
         ],
     }
@@ -143,7 +241,7 @@ def _gap_seconds(account: Account) -> dict[State, float]:
     return dict(zip(GAPS, (account.parked, account.running, account.ready), strict=True))
 
 
-def _lines(lines: Sequence[LogLine], most: int) -> Table:
+def _lines(lines: Sequence[LogEvent], most: int) -> Table:
     """A row for each line, and under it where in the code it was, unless that is as above."""
     table = Table.grid(padding=(0, 1))
     table.add_column(justify="right", no_wrap=True)
@@ -168,13 +266,13 @@ def _lines(lines: Sequence[LogLine], most: int) -> Table:
     return table
 
 
-def _operation(line: LogLine, style: str) -> Text:
+def _operation(line: LogEvent, style: str) -> Text:
     lasted = line.duration if line.duration is not None else 0.0
     beside = f"  {seconds(lasted)}" if lasted >= _TELLING_S else ""
-    return Text.assemble((line.what, style), (beside, TERMINAL_MUTED))
+    return Text.assemble((event_text(line), style), (beside, TERMINAL_MUTED))
 
 
-def _state(line: LogLine, state: State) -> Text:
+def _state(line: LogEvent, state: State) -> Text:
     """A wait or a part of a gap, such as ``parked 5.00 s at service.py:48  await sync(note)``."""
     paint = PAINTS[state]
     told = f"{paint.glyph} {state} {seconds(line.duration or 0.0)}"
@@ -201,7 +299,7 @@ def _stages(log: RequestLog) -> Table:
     assert log.life is not None  # noqa: S101 - the caller looked
     for stage in log.life.stages:
         at = Text(milliseconds(stage.started), TERMINAL_MUTED)
-        table.add_row(at, "", f"{stage.name} ", seconds(stage.duration))
+        table.add_row(at, "", f"{LIFE_WORDS[stage.part]} ", seconds(stage.duration))
     return table
 
 
@@ -235,10 +333,10 @@ def _checkout_json(log: RequestLog, checkout: Checkout, account: Account) -> dic
     }
 
 
-def _line_json(line: LogLine) -> dict[str, Any]:
+def _line_json(line: LogEvent) -> dict[str, Any]:
     return {
         "at_s": _exact(line.at),
-        "what": line.what,
+        "what": event_text(line),
         "is_response": line.is_response,
         "state": line.state,
         "duration_s": None if line.duration is None else _exact(line.duration),

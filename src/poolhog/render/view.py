@@ -9,6 +9,7 @@ from rich.console import Group
 from rich.text import Text
 
 from poolhog.analysis.timeline import Timeline
+from poolhog.analysis.windows import ReasonKind
 from poolhog.render.console import console
 from poolhog.render.occupancy import occupancy_summary, occupancy_svg
 from poolhog.render.occupancy_text import labels_width, occupancy_text
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from poolhog.analysis.occupancy import Occupancy
     from poolhog.analysis.view import Selection, View
+    from poolhog.analysis.windows import Window
     from poolhog.render.hints import Hint
 
 ZERO = 0.0
@@ -90,6 +92,21 @@ def summary(view: View) -> str:
     if isinstance(view.picture, Timeline):
         return timeline_summary(view.picture)
     return " · ".join([*who(view.requests, view.owners), occupancy_summary(view.picture)])
+
+
+def window_reason(window: Window) -> str:
+    """Why a window of a long run is shown checkout by checkout."""
+    return "; ".join(_REASONS[reason.kind].format(reason.finding) for reason in window.reasons)
+
+
+_REASONS = {
+    ReasonKind.WHOLE_RUN: "the whole run",
+    ReasonKind.EXAMPLE: "the example of finding {}",
+    ReasonKind.MOST_WAITING: "where most requests wait",
+    ReasonKind.MOST_LENT: "where most connections are lent",
+    ReasonKind.SLOWEST: "one of the slowest requests",
+    ReasonKind.BEGINNING: "the beginning of the run",
+}
 
 
 def _who(picture: Timeline | Occupancy) -> Iterator[Text]:
