@@ -17,12 +17,10 @@ from traces import HOSTILE
 from poolhog.analysis.comparison import Comparison, compare
 from poolhog.analysis.conditions import results
 from poolhog.cli.conditions import conditions
-from poolhog.render.changes import change_text, conclusion
-from poolhog.render.comparison import Layout, comparison_lines
-from poolhog.render.comparison_json import comparison_json
-from poolhog.render.comparison_markdown import comparison_markdown
+from poolhog.render.comparison import ComparisonLayout, change_text, comparison_lines, conclusion
+from poolhog.render.comparison_ci import comparison_json, comparison_markdown
+from poolhog.render.output import WIDE
 from poolhog.render.page.changes import changes
-from poolhog.render.report import WIDE
 
 if TYPE_CHECKING:
     from poolhog.analysis.comparison import Run
@@ -36,7 +34,7 @@ NOTHING = run_of([], label="nothing")
 
 def lines(comparison: Comparison, *given: str, width: int = 80, most: int = 5) -> list[str]:
     found = tuple(results(comparison, conditions(given or ["new-findings"])))
-    layout = Layout(width, most, ("one", "two"))
+    layout = ComparisonLayout(width, most, ("one", "two"))
     return [line.plain for line in comparison_lines(comparison, found, layout)]
 
 

@@ -11,13 +11,10 @@ from poolhog.analysis.accounting import Shares
 from poolhog.analysis.occupancy import Occupancy, occupancy_of
 from poolhog.analysis.windows import Reason, ReasonKind, Window
 from poolhog.errors import OutputError
-from poolhog.render.files import write_whole
-from poolhog.render.hints import Hint
-from poolhog.render.occupancy import occupancy_summary, occupancy_svg
-from poolhog.render.occupancy_text import labels_width, occupancy_text
+from poolhog.render.output import Hint, write_whole
 from poolhog.render.svg import time_marks
-from poolhog.render.timeline_json import occupancy_json
-from poolhog.render.view import window_reason
+from poolhog.render.timeline_text import labels_width, occupancy_text
+from poolhog.render.view import occupancy_json, occupancy_summary, occupancy_svg, window_reason
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,8 +13,8 @@ from factories import PROCESS, implicit_burst, make_checkout, make_pool, make_re
 from poolhog.analysis.findings import Example, Finding, FindingKind
 from poolhog.analysis.report import EMPTY, Books, Report
 from poolhog.analysis.thresholds import Thresholds
-from poolhog.render.report import WIDE, Layout, report_lines, verdict
-from poolhog.render.report_json import report_json
+from poolhog.render.output import WIDE
+from poolhog.render.report import Layout, report_json, report_lines, verdict
 from poolhog.render.words import percent
 
 if TYPE_CHECKING:

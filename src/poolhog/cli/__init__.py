@@ -23,7 +23,7 @@ from poolhog.cli.sql import sql
 from poolhog.cli.timeline import timeline
 from poolhog.cli.whatif import whatif
 from poolhog.errors import Interrupted, PoolhogError
-from poolhog.render.console import note
+from poolhog.render.output import note
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -135,21 +135,20 @@ def _print(
     targets: tuple[str, str],
 ) -> None:
     if form is Form.JSON:
-        from poolhog.render.comparison_json import comparison_json
+        from poolhog.render.comparison_ci import comparison_json
 
         typer.echo(json.dumps(comparison_json(comparison, found), indent=2))
         return
     if form is Form.MARKDOWN:
-        from poolhog.render.comparison_markdown import comparison_markdown
+        from poolhog.render.comparison_ci import comparison_markdown
 
         typer.echo(comparison_markdown(comparison, found), nl=False)
         return
-    from poolhog.render.comparison import Layout, comparison_lines
-    from poolhog.render.console import wide_console
+    from poolhog.render.comparison import ComparisonLayout, comparison_lines
+    from poolhog.render.output import print_lines, wide_console
 
     out = wide_console()
     sides = (comparison.before.report, comparison.after.report)
     recorded = [process for side in sides for process in side.processes]
-    layout = Layout(out.width, top, targets, ages(recorded))
-    for line in comparison_lines(comparison, found, layout):
-        out.print(line, soft_wrap=True)
+    layout = ComparisonLayout(out.width, top, targets, ages(recorded))
+    print_lines(out, comparison_lines(comparison, found, layout))

@@ -8,7 +8,7 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from poolhog.render.console import console, progress
+from poolhog.render.output import console, progress
 from poolhog.render.timeline_text import timeline_text
 
 if TYPE_CHECKING:

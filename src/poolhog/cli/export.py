@@ -22,12 +22,13 @@ from poolhog.cli.target import (
 )
 from poolhog.errors import PoolhogError
 from poolhog.render.export import Format, write
+from poolhog.render.output import print_lines
 from poolhog.render.words import file_size
 from poolhog.texts import visible
 
 if TYPE_CHECKING:
     from poolhog.analysis.extract import Extract
-    from poolhog.render.hints import Hint
+    from poolhog.render.output import Hint
 
 STANDARD_OUTPUT = Path("-")
 LARGE_MB = 100
@@ -98,7 +99,7 @@ def _shortened(times: int) -> str:
 
 
 def _write(found: Extract, form: Format, file: Path) -> int:
-    from poolhog.render.files import whole_file
+    from poolhog.render.output import whole_file
 
     if file != STANDARD_OUTPUT:
         with whole_file(file) as out:
@@ -123,14 +124,13 @@ def _tell(found: Extract, form: Format, file: Path, *, as_json: bool) -> None:
         typer.echo(json.dumps(written, indent=2))
         return
     from poolhog.cli.dump import ages
-    from poolhog.render.console import wide_console
-    from poolhog.render.report import unseen
+    from poolhog.render.losses import unseen_lines
+    from poolhog.render.output import wide_console
     from poolhog.render.words import count, folded_lines
 
     out = wide_console()
     recorded = [part.process for part in found.parts]
-    for note in unseen(recorded, ages(recorded)):
-        out.print(note, soft_wrap=True)
+    print_lines(out, unseen_lines(recorded, ages(recorded)))
     of = count(len(recorded), "process")
     told = f"{file}: {count(found.checkouts, 'checkout')} of {of}, {file_size(size)}."
     if form is not Format.CSV and size > LARGE_MB * 1e6:
@@ -142,7 +142,7 @@ def _tell(found: Extract, form: Format, file: Path, *, as_json: bool) -> None:
 
 def _hint(form: Format, file: Path) -> Hint:
     """How to open it."""
-    from poolhog.render.hints import Hint
+    from poolhog.render.output import Hint
     from poolhog.render.words import command_of
 
     match form:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from rich.text import Text
 
-from poolhog.render.console import console
+from poolhog.render.output import console
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

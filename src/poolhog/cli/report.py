@@ -83,7 +83,7 @@ def report(
     if route is not None:
         found = _about(found, route)
     if as_json:
-        from poolhog.render.report_json import report_json
+        from poolhog.render.report import report_json
 
         typer.echo(json.dumps(report_json(found), indent=2))
         return
@@ -143,7 +143,7 @@ def _about(whole: Report, text: str) -> Report:
 
 
 def _print(found: Report, top: int | None, target: tuple[str, ...], *, with_blame: bool) -> None:
-    from poolhog.render.console import wide_console
+    from poolhog.render.output import print_lines, wide_console
     from poolhog.render.report import Layout, report_lines
 
     out = wide_console()
@@ -156,5 +156,4 @@ def _print(found: Report, top: int | None, target: tuple[str, ...], *, with_blam
         with_blame=with_blame,
         running=ages(found.processes),
     )
-    for line in report_lines(found, layout):
-        out.print(line, soft_wrap=True)
+    print_lines(out, report_lines(found, layout))

@@ -13,7 +13,7 @@ from poolhog.recording.attach.command import become, check_recordable
 from poolhog.recording.attach.directory import TRACES, default_directory, make_directory
 from poolhog.recording.attach.environment import environment
 from poolhog.recording.options import SAMPLING_INTERVAL_S, Options
-from poolhog.render.console import note
+from poolhog.render.output import note
 from poolhog.render.words import command_of
 
 

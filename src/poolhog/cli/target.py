@@ -10,8 +10,8 @@ import typer
 
 from poolhog.errors import PoolhogError, TraceError
 from poolhog.recording.attach.directory import TRACES
-from poolhog.render.console import note
-from poolhog.render.missing import missing_json, missing_told
+from poolhog.render.losses import missing_json, missing_told
+from poolhog.render.output import note
 from poolhog.texts import visible
 from poolhog.trace.files import UnreadableError
 from poolhog.trace.missing import SUFFIX, unwritten

@@ -11,10 +11,9 @@ import typer
 from poolhog.cli.reading import Reading
 from poolhog.cli.target import Directory, Ended, Last, OfRoute, Pid, Started, read, trace_directory
 from poolhog.errors import PoolhogError
-from poolhog.render.console import console
-from poolhog.render.missing import missing_json, missing_lines
+from poolhog.render.losses import loss_lines, losses_json
+from poolhog.render.output import console, print_lines
 from poolhog.render.svg import MOST_LANES, MOST_ROWS
-from poolhog.render.unreadable import unreadable_json, unreadable_lines
 from poolhog.texts import visible
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
     from poolhog.analysis.view import Selection, View
     from poolhog.model import Process, Unreadable
-    from poolhog.render.hints import Hint
+    from poolhog.render.output import Hint
     from poolhog.trace.reader import ProcessReader
 
 SVG_BINS = 240
@@ -73,16 +72,13 @@ def timeline(
         _print_json(shown, unreadable, recorded)
         return
     out = console(stderr=svg is not None)
-    for line in unreadable_lines(unreadable, out.width):
-        out.print(line, soft_wrap=True)
-    for line in missing_lines(recorded, out.width):
-        out.print(line, soft_wrap=True)
+    print_lines(out, loss_lines(unreadable, recorded, out.width))
     if svg is None:
         _print(chosen, shown, directory)
 
 
 def _write(file: Path, chosen: Selection, shown: View) -> None:
-    from poolhog.render.files import write_whole
+    from poolhog.render.output import write_whole
     from poolhog.render.view import summary, view_svg
 
     write_whole(file, view_svg(chosen, shown))
@@ -92,11 +88,7 @@ def _write(file: Path, chosen: Selection, shown: View) -> None:
 def _print_json(shown: View, unreadable: Sequence[Unreadable], recorded: Sequence[Process]) -> None:
     from poolhog.render.view import view_json
 
-    told = {
-        "unreadable": unreadable_json(unreadable),
-        "missing": missing_json(recorded),
-        **view_json(shown),
-    }
+    told = {**losses_json(unreadable, recorded), **view_json(shown)}
     typer.echo(json.dumps(told, indent=2))
 
 
@@ -109,7 +101,7 @@ def _print(chosen: Selection, shown: View, directory: Path | None) -> None:
 
 
 def _hints(shown: View, directory: Path | None) -> Iterator[Hint]:
-    from poolhog.render.hints import Hint
+    from poolhog.render.output import Hint
     from poolhog.render.view import crowded
 
     target = [str(directory)] if directory is not None else []

@@ -221,11 +221,9 @@ def _unknown(text: str, line: str, known: list[Line]) -> str:
 
 
 def _show(made: Study, svg: Path | None, target: tuple[str, ...], *, as_json: bool) -> None:
-    from poolhog.render.console import wide_console
-    from poolhog.render.files import write_whole
-    from poolhog.render.whatif import whatif_lines
-    from poolhog.render.whatif_curve import curve_svg
-    from poolhog.render.whatif_json import whatif_json
+    from poolhog.render.charts import curve_svg
+    from poolhog.render.output import print_lines, wide_console, write_whole
+    from poolhog.render.whatif import whatif_json, whatif_lines
 
     if svg is not None:
         write_whole(svg, curve_svg(made))
@@ -233,7 +231,6 @@ def _show(made: Study, svg: Path | None, target: tuple[str, ...], *, as_json: bo
         typer.echo(json.dumps(whatif_json(made), indent=2))
         return
     out = wide_console()
-    for line in whatif_lines(made, out.width, target):
-        out.print(line, soft_wrap=True)
+    print_lines(out, whatif_lines(made, out.width, target))
     if svg is not None:
         typer.echo(visible(f"{svg}: the curve"), err=True)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from poolhog.analysis.cells import percentile
 from poolhog.lab.parameters import TALK, Experiment
 from poolhog.lab.predicting import compared
-from poolhog.render.files import write_whole
-from poolhog.render.report_json import finding_json
+from poolhog.render.output import write_whole
+from poolhog.render.report import finding_json
 from poolhog.render.request_log import event_text
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from poolhog.model import OperationKind
 from poolhog.render.lifecycle import LIFE_WORDS, verdict
 from poolhog.render.palette import PAINTS, TERMINAL_ACCENT, TERMINAL_MUTED
 from poolhog.render.svg import folded
-from poolhog.render.words import count, milliseconds, path_and_line, seconds
+from poolhog.render.words import count, exact, milliseconds, path_and_line, seconds, site_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from poolhog.analysis.log import LogEvent
     from poolhog.analysis.request_log import RequestLog
     from poolhog.model import Checkout, Operation, Request, Site
-    from poolhog.render.hints import Hint
+    from poolhog.render.output import Hint
 
 NARROWEST_COLUMN = 38
 """Characters: logs stand side by side as far as each has so many columns."""
@@ -162,8 +162,8 @@ def request_log_json(log: RequestLog) -> dict[str, Any]:
             "responded_s": _since(log, request.responded),
             "ended_s": _since(log, request.ended),
         },
-        "started_s": _exact(log.started),
-        "duration_s": _exact(log.ended - log.started),
+        "started_s": exact(log.started),
+        "duration_s": exact(log.ended - log.started),
         "open": log.is_open,
         "checkouts_total": log.total,
         **_account_json(log.spent),
@@ -175,23 +175,11 @@ def request_log_json(log: RequestLog) -> dict[str, Any]:
         "stages": [
             {
                 "name": LIFE_WORDS[stage.part],
-                "started_s": _exact(stage.started),
-                "ended_s": _exact(stage.ended),
+                "started_s": exact(stage.started),
+                "ended_s": exact(stage.ended),
             }
             for stage in (life.stages if life is not None else ())
         ],
-    }
-
-
-def site_json(site: Site | None) -> dict[str, Any] | None:
-    """A site in the form that all verbs share."""
-    if site is None:
-        return None
-    return {
-        "file": site.file,
-        "line": site.line,
-        "function": site.function,
-        "source": site.source,
     }
 
 
@@ -305,15 +293,15 @@ def _stages(log: RequestLog) -> Table:
 
 def _account_json(account: Account) -> dict[str, float]:
     return {
-        "wait_s": _exact(account.wait),
-        "queueing_s": _exact(account.queueing),
-        "connecting_s": _exact(account.connecting),
-        "pinging_s": _exact(account.pinging),
-        "use_s": _exact(account.use),
-        "busy_s": _exact(account.busy),
-        "parked_s": _exact(account.parked),
-        "running_s": _exact(account.running),
-        "ready_s": _exact(account.ready),
+        "wait_s": exact(account.wait),
+        "queueing_s": exact(account.queueing),
+        "connecting_s": exact(account.connecting),
+        "pinging_s": exact(account.pinging),
+        "use_s": exact(account.use),
+        "busy_s": exact(account.busy),
+        "parked_s": exact(account.parked),
+        "running_s": exact(account.running),
+        "ready_s": exact(account.ready),
     }
 
 
@@ -335,19 +323,14 @@ def _checkout_json(log: RequestLog, checkout: Checkout, account: Account) -> dic
 
 def _line_json(line: LogEvent) -> dict[str, Any]:
     return {
-        "at_s": _exact(line.at),
+        "at_s": exact(line.at),
         "what": event_text(line),
         "is_response": line.is_response,
         "state": line.state,
-        "duration_s": None if line.duration is None else _exact(line.duration),
+        "duration_s": None if line.duration is None else exact(line.duration),
         "site": site_json(line.site),
     }
 
 
 def _since(log: RequestLog, at: float | None) -> float | None:
-    return None if at is None else _exact(at - log.started)
-
-
-def _exact(value: float) -> float:
-    """Without what is left of a difference of instants, which are whole microseconds."""
-    return round(float(value), 9)
+    return None if at is None else exact(at - log.started)

@@ -1,11 +1,12 @@
-"""The timeline as a picture, still or playing: requests above, the queue, connections below."""
+"""The timeline of requests, of those that wait and of connections: as a picture, and as JSON."""
 
 from __future__ import annotations
 
 from itertools import groupby, pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from poolhog.analysis.accounting import GAPS, Interval, State
+from poolhog.analysis.occupancy import LENT
 from poolhog.analysis.timeline import Step, dominant, in_buckets
 from poolhog.render.palette import PAINTS, paints_of
 from poolhog.render.svg import (
@@ -24,11 +25,12 @@ from poolhog.render.svg import (
     text_width,
     time_marks,
 )
-from poolhog.render.words import count, seconds
+from poolhog.render.words import count, exact, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from poolhog.analysis.occupancy import Occupancy
     from poolhog.analysis.timeline import PoolLane, RequestLane, Segment, Timeline
     from poolhog.model import Pool
 
@@ -306,3 +308,55 @@ def _motion(scale: Scale) -> str:
         "@media (prefers-reduced-motion:reduce),print"
         "{#{id}svg .curtain,#{id}svg .playhead{display:none}}"
     )
+
+
+def timeline_json(timeline: Timeline) -> dict[str, Any]:
+    """Every request and every connection with its intervals."""
+    return {
+        "drawn": "lanes",
+        **window_json(timeline, timeline.lent),
+        "requests": [
+            {
+                "label": lane.label,
+                "id": lane.request.id if lane.request is not None else None,
+                "name": lane.request.name if lane.request is not None else None,
+                "intervals": _intervals_json(lane.intervals),
+            }
+            for lane in timeline.requests
+        ],
+        "connections": [
+            {
+                "pool": lane.pool.name,
+                "pid": lane.pool.process.pid,
+                "number": lane.number,
+                "segments": [
+                    {
+                        "checkout": segment.checkout.id,
+                        "request": timeline.requests[segment.lane].label,
+                        "intervals": _intervals_json(segment.intervals),
+                    }
+                    for segment in lane.segments
+                ],
+            }
+            for lane in timeline.connections
+        ],
+        "waiting": [{"at_s": exact(step.at), "count": step.count} for step in timeline.waiting],
+    }
+
+
+def window_json(shown: Timeline | Occupancy, lent: Callable[[State], float]) -> dict[str, Any]:
+    """What the JSON of both pictures begins with: the window, and the sums of what is in it."""
+    return {
+        "started_s": exact(shown.started),
+        "ended_s": exact(shown.ended),
+        "wait_s": exact(shown.waited()),
+        "use_s": exact(sum(lent(state) for state in LENT)),
+        **{f"{state}_s": exact(lent(state)) for state in LENT},
+    }
+
+
+def _intervals_json(parts: Iterable[Interval]) -> list[dict[str, Any]]:
+    return [
+        {"state": part.state, "started_s": exact(part.started), "ended_s": exact(part.ended)}
+        for part in parts
+    ]

@@ -12,7 +12,7 @@ import shlex
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from poolhog.texts import visible
 
@@ -64,6 +64,11 @@ def duration(value: float) -> str:
         if 0 < value < limit:
             return f"{brief(value * factor)} {unit}"
     return f"{brief(value)} s"
+
+
+def exact(value: float) -> float:
+    """Seconds as they stand in JSON: instants are whole microseconds, so the rest is rounding."""
+    return round(float(value), 9)
 
 
 def milliseconds(at: float) -> str:
@@ -175,6 +180,18 @@ def path_and_line(site: Site | None) -> str:
 def file_and_line(file: str, line: int | str) -> str:
     """A line of a file, with the way to it, such as ``app/service.py:46``."""
     return f"{short_path(file)}:{line}"
+
+
+def site_json(site: Site | None) -> dict[str, Any] | None:
+    """A line of code as it stands in the JSON of every verb."""
+    if site is None:
+        return None
+    return {
+        "file": site.file,
+        "line": site.line,
+        "function": site.function,
+        "source": site.source,
+    }
 
 
 # --- Commands and texts

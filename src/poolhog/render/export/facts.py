@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from poolhog.analysis.findings.names import abbreviated, place
 from poolhog.model import OperationKind
-from poolhog.render.missing import missing_json
+from poolhog.render.losses import missing_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from poolhog.render.changes import conclusion
+from poolhog.render.comparison import conclusion
 from poolhog.render.page.verdict import verdict
 from poolhog.render.words import command_of, count
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from poolhog.render.missing import missing_told
+from poolhog.render.losses import end_told, missing_told
 from poolhog.render.page.summary import left_out
-from poolhog.render.report import end_told
 from poolhog.render.words import count, seconds, short_path
 
 if TYPE_CHECKING:

@@ -4,8 +4,9 @@ import io
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.text import Text
 
-from poolhog.render.console import console, progress
+from poolhog.render.output import aligned, console, in_blocks, next_line, progress
 
 if TYPE_CHECKING:
     import pytest
@@ -46,3 +47,30 @@ def test_a_progress_bar_says_what_and_how_far() -> None:
 
 def test_a_progress_bar_goes_to_standard_error() -> None:
     assert progress().console.stderr
+
+
+def test_blocks_are_apart_and_empty_ones_leave_no_gap() -> None:
+    lines = in_blocks([[Text("a"), Text("b")], [], [Text("c")]])
+    assert [line.plain for line in lines] == ["a", "b", "", "c"]
+
+
+def test_the_first_column_of_a_table_gives_way() -> None:
+    rows = [("route", "use s", ""), ("GET /a/rather/long/path", "1.5", "same"), ("x", "20", "no")]
+    assert [line.plain for line in aligned(rows, left=(2,))] == [
+        "route                    use s",
+        "GET /a/rather/long/path    1.5  same",
+        "x                           20  no",
+    ]
+    narrow = [line.plain for line in aligned(rows, width=25, left=(2,))]
+    assert narrow[1] == "GET /a/rath…    1.5  same"
+    assert (
+        len({line.index(cell) for line, cell in zip(narrow[1:], ("same", "no"), strict=True)}) == 1
+    )
+
+
+def test_the_next_command_stays_whole_where_there_is_no_room_for_its_reason() -> None:
+    words = ["log", "traces", "--route", "GET /a"]
+    command = "Next: poolhog log traces --route 'GET /a'"
+    assert next_line(words, "step by step", 100).plain == f"{command}  step by step"
+    assert next_line(words, "step by step", 50).plain == command
+    assert next_line(words).plain == command

@@ -1,16 +1,19 @@
-"""Two runs as Markdown, for the comment of a pull request on GitHub.
+"""Two runs compared, for a build: as JSON, and as Markdown for a pull request on GitHub.
 
-Whatever comes from a trace stands in ``<code>``, with all that Markdown or HTML could take for its
-own as numeric references: these have no structure in CommonMark, and split no cell of a table.
+In the Markdown, whatever comes from a trace stands in ``<code>``, with all that Markdown or HTML
+could take for its own as numeric references: these have no structure in CommonMark, and split no
+cell of a table.
 """
 
 from __future__ import annotations
 
+import math
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from poolhog.analysis.comparison import Verdict
-from poolhog.render.changes import (
+from poolhog.analysis.measures import MEASURES, Unit
+from poolhog.render.comparison import (
     amount,
     both,
     change_text,
@@ -19,19 +22,22 @@ from poolhog.render.changes import (
     place,
     quiet_routes,
     range_text,
-    told,
+    value_text,
     verdict_text,
     work_text,
 )
-from poolhog.render.missing import missing_json, missing_told
+from poolhog.render.losses import losses_json, missing_json, missing_told
+from poolhog.render.report import finding_json
 from poolhog.render.words import count, listed
 from poolhog.texts import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from poolhog.analysis.comparison import Change, Comparison, FindingChange, RouteChange
+    from poolhog.analysis.comparison import Change, Comparison, FindingChange, RouteChange, Run
     from poolhog.analysis.conditions import ConditionResult
+    from poolhog.analysis.findings import Finding
+    from poolhog.analysis.measures import Work
 
 MOST = 20
 """Findings, and routes with news: GitHub takes no more than 65,536 characters."""
@@ -51,6 +57,100 @@ _ADDRESS = re.compile(r"\bwww\.|:(?=/)", re.IGNORECASE)
 """What GitHub begins a link at, unless its last character is a reference."""
 
 _PLAIN = frozenset(" .,:;/()+=-%…→÷\N{MULTIPLICATION SIGN}✅❌")
+
+
+def comparison_json(
+    comparison: Comparison, results: Sequence[ConditionResult] = ()
+) -> dict[str, Any]:
+    """The comparison as documented in ``docs/compare.md``, made of JSON's values only."""
+    total = comparison.total
+    return {
+        "conclusion": conclusion(comparison),
+        "failed": any(result.holds for result in results),
+        "conditions": [_result_json(result) for result in results],
+        "before": _run_json(comparison.before, total.before),
+        "after": _run_json(comparison.after, total.after),
+        "totals": _route_json(total),
+        "routes": [_route_json(route) for route in comparison.routes],
+        "findings": [_finding_json(finding) for finding in comparison.findings],
+    }
+
+
+def _result_json(result: ConditionResult) -> dict[str, Any]:
+    change = result.change
+    return {
+        "condition": result.condition.text,
+        "holds": result.holds,
+        "within_spread": result.is_uncertain,
+        "before": change.before.whole if change is not None else None,
+        "after": change.after.whole if change is not None else None,
+        "change": _finite(change.relative) if change is not None else None,
+    }
+
+
+def _run_json(run: Run, work: Work) -> dict[str, Any]:
+    processes = run.report.processes
+    return {
+        "name": run.label,
+        **_work_json(work),
+        "dropped": sum(process.dropped for process in processes),
+        "recorder_errors": sum(process.errors for process in processes),
+        **losses_json(run.report.unreadable, processes),
+    }
+
+
+def _work_json(work: Work) -> dict[str, Any]:
+    return {
+        "requests": work.requests,
+        "checkouts": len(work.rows),
+        "observed_s": max(work.ended - work.began, 0.0) if len(work.rows) else 0.0,
+    }
+
+
+def _route_json(route: RouteChange) -> dict[str, Any]:
+    changes = {change.measure.key: _change_json(change) for change in route.changes}
+    return {
+        "name": route.name,
+        "verdict": route.verdict.value,
+        "before": _work_json(route.before),
+        "after": _work_json(route.after),
+        "measures": {m.key: changes.get(m.key) for m in MEASURES},
+    }
+
+
+def _change_json(change: Change) -> dict[str, Any]:
+    before, after = change.ranges
+    return {
+        "before": change.before.whole,
+        "after": change.after.whole,
+        "before_parts": list(before) if before is not None else None,
+        "after_parts": list(after) if after is not None else None,
+        "change": _finite(change.relative),
+        "probability": change.probability,
+        "verdict": change.verdict.value if change.verdict is not None else None,
+    }
+
+
+def _finding_json(found: FindingChange) -> dict[str, Any]:
+    change = found.change
+    is_timed = change is not None and change.measure.unit is Unit.SECONDS
+    return {
+        "verdict": found.verdict.value,
+        "kind": found.finding.kind.value,
+        "has_moved": found.has_moved,
+        "before": _either(found.before),
+        "after": _either(found.after),
+        "wasted_s": _change_json(change) if change is not None and is_timed else None,
+        "seen": _change_json(change) if change is not None and not is_timed else None,
+    }
+
+
+def _either(finding: Finding | None) -> dict[str, Any] | None:
+    return finding_json(finding) if finding is not None else None
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def comparison_markdown(comparison: Comparison, results: Sequence[ConditionResult]) -> str:
@@ -76,9 +176,9 @@ def _missing(comparison: Comparison) -> Iterator[str]:
     """What of either run could not be written."""
     for run in (comparison.before, comparison.after):
         report = run.report
-        told_ = missing_told(missing_json(report.processes), report.checkouts)
-        if told_ is not None:
-            yield f"- ❌ {code(run.label)}: {_text(told_)}"
+        told = missing_told(missing_json(report.processes), report.checkouts)
+        if told is not None:
+            yield f"- ❌ {code(run.label)}: {_text(told)}"
 
 
 def code(text: str) -> str:
@@ -141,7 +241,7 @@ def _measures(comparison: Comparison) -> Iterator[str]:
 def _cells(change: Change, name: str) -> Sequence[str]:
     sides = zip((change.before, change.after), change.ranges, strict=True)
     values = [
-        f"{told(change.measure, value.whole)}"
+        f"{value_text(change.measure, value.whole)}"
         + (f"<br><sub>{_text(range_text(change.measure, spread))}</sub>" if spread else "")
         for value, spread in sides
     ]
@@ -172,9 +272,9 @@ def _route(route: RouteChange) -> Iterator[Sequence[str]]:
 def _runs(comparison: Comparison) -> Iterator[str]:
     total = comparison.total
     sides = (("Before", comparison.before, total.before), ("after", comparison.after, total.after))
-    told_ = "; ".join(f"{name} {code(run.label)}: {work_text(work)}" for name, run, work in sides)
+    told = "; ".join(f"{name} {code(run.label)}: {work_text(work)}" for name, run, work in sides)
     yield (
-        f"<sub>{told_}. Small numbers are the least and the greatest of ten parts of a run; "
+        f"<sub>{told}. Small numbers are the least and the greatest of ten parts of a run; "
         "what is between is the same.</sub>"
     )
 
