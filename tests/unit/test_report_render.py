@@ -66,7 +66,7 @@ def test_the_verdict_comes_first_and_the_next_command_last() -> None:
     found = lines(burst(finding()))
     assert " ".join(found[:2]) == (
         "/srv/service.py:48 held connections for 50.1 s without using them: 83 % of all use. "
-        "POST /notes/{note_id} and 1 other route waited 25.0 s for it."
+        "This made POST /notes/{note_id} and 1 other route wait 25.0 s."
     )
     assert found[-1] == "Next: poolhog log --route 'POST /notes/{note_id}'  step by step"
 

@@ -1,4 +1,4 @@
-"""One request's life: the stages it went through, and what was open meanwhile.
+"""The life of a request: the stages it went through, and what was open meanwhile.
 
 All instants here are seconds since the request started.
 """

@@ -29,17 +29,17 @@ if TYPE_CHECKING:
     from poolhog.model import Checkout, Operation, Request, Site
 
 WORTH_TELLING_S = 0.01
-"""A part of a gap that is as long as this has a line of its own, whatever its part of the use."""
+"""A part of a gap of at least this length is an event of its own, whatever its share of the use."""
 
 WORTH_TELLING_SHARE = 0.05
-"""One that is this share of the use has as well."""
+"""A shorter part is an event as well if it is at least this share of the use."""
 
 LEAST_TOLD_S = 0.001
-"""But none that is shorter than this; and a wait has one if it is not."""
+"""No part shorter than this is an event. A wait is one if it is at least as long."""
 
 
 class EventKind(Enum):
-    """What an event of a log is about.
+    """The kind of an event of a log.
 
     ``OPERATION`` is the start of one, of which the operation says the kind; ``OPENED`` the end of
     a connect. ``SPENT`` is a wait or a part of a gap, which lasts. ``GRANTED``, ``GAVE_UP``,
@@ -107,7 +107,7 @@ def log_with_gaps(
     until: float,
     shares: Shares = NO_SHARES,
 ) -> tuple[LogEvent, ...]:
-    """The log, and in it waits, and where the gaps went, if they are long enough to matter."""
+    """The events, and among them waits and parts of gaps that are long enough to matter."""
     told = [(c, [*_events(c), *_gap_events(c, until, shares, _least(c, until))]) for c in checkouts]
     return _since(request, _entries(request, told))
 
@@ -165,7 +165,7 @@ def application_site(site: Site | None) -> Site | None:
 def _entries(
     request: Request | None, told: Sequence[tuple[Checkout, Iterable[LogEvent]]]
 ) -> list[_Entry]:
-    """What happened, in order."""
+    """All events, in order."""
     responding = request.responding if request is not None else None
     entries: list[_Entry] = []
     for checkout, events in sorted(told, key=lambda one: one[0].asked):
@@ -188,7 +188,7 @@ def _since(request: Request | None, entries: Sequence[_Entry]) -> tuple[LogEvent
 
 
 def _events(checkout: Checkout) -> Iterator[LogEvent]:
-    """What happened to the checkout, in causal order."""
+    """The events of a checkout, in causal order."""
     in_use = [o for o in checkout.operations if not _is_of_wait(o, checkout.granted)]
     for operation in checkout.operations:
         if _is_of_wait(operation, checkout.granted):
@@ -208,7 +208,7 @@ def _events(checkout: Checkout) -> Iterator[LogEvent]:
 
 
 def _is_of_wait(operation: Operation, granted: float | None) -> bool:
-    """Opening and pinging a connection come before it is granted, be it by nothing."""
+    """Whether a connection was opened or pinged for the wait: before, or when, it was granted."""
     waits = operation.kind in (OperationKind.CONNECT, OperationKind.PING)
     return waits and (granted is None or operation.started <= granted)
 
@@ -228,7 +228,7 @@ def _told(operation: Operation, checkout: Checkout) -> Iterator[LogEvent]:
 
 
 def _least(checkout: Checkout, until: float) -> float:
-    """The seconds from which on a part of a gap is worth a line."""
+    """The least length in seconds of a part of a gap that is an event."""
     use = end_of(checkout, until) - end_of_wait(checkout, until)
     return min(WORTH_TELLING_S, max(WORTH_TELLING_SHARE * use, LEAST_TOLD_S))
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 _MARGIN = 0.25
-"""The part of a stretch's length that is shown before and after it."""
+"""The part of a stretch's length that is also shown before and after the stretch."""
 
 _LEAST_S = 0.05
 """Seconds that are shown around an instant, if there is room."""
@@ -18,7 +18,7 @@ _HALVINGS = 40
 
 
 class ReasonKind(Enum):
-    """Why a stretch is worth to be shown checkout by checkout."""
+    """Why a stretch is worth being shown checkout by checkout."""
 
     WHOLE_RUN = auto()
     EXAMPLE = auto()
@@ -49,7 +49,7 @@ def choose(
     count: Callable[[float, float], int],
     most: int,
 ) -> tuple[Window, ...]:
-    """Windows around what is ``wanted`` that have at most so many checkouts together, in order.
+    """Windows around what is ``wanted``, in order, with at most ``most`` checkouts together.
 
     ``count`` says how many checkouts are in a stretch. Each of the wanted gets an equal part of
     what is left, the first ones first; a stretch that has too many is cut at its end. What is left
@@ -76,7 +76,7 @@ def _around(one: Window, whole: Window) -> Window:
 
 
 def _fitting(window: Window, count: Callable[[float, float], int], most: int) -> Window | None:
-    """The window, or as much from its start on as has no more checkouts than that."""
+    """The window, cut at its end to at most ``most`` checkouts; ``None`` if not even one fits."""
     started, ended, reasons = window
     for _ in range(_HALVINGS):
         if count(started, ended) <= most:
@@ -88,7 +88,7 @@ def _fitting(window: Window, count: Callable[[float, float], int], most: int) ->
 def _widened(
     found: Sequence[Window], whole: Window, count: Callable[[float, float], int], most: int
 ) -> list[Window]:
-    """All of them as much wider as there is room for."""
+    """The windows, made wider as far as there is room for more checkouts."""
     best = list(found)
     by = _LEAST_S
     for _ in range(_HALVINGS):

@@ -13,7 +13,7 @@ import typer
 from poolhog.cli.dump import ages
 from poolhog.cli.page import read_page, request_counts
 from poolhog.cli.reading import Reading
-from poolhog.cli.target import OfReport, Source, Threshold, read, trace_directory
+from poolhog.cli.target import AsJson, OfReport, Source, Threshold, read, trace_directory
 from poolhog.errors import PoolhogError
 from poolhog.texts import visible
 
@@ -44,7 +44,7 @@ def compare(
             metavar="BEFORE", help="A trace, or a directory of traces: the newest is read."
         ),
     ],
-    after: Annotated[Path, typer.Argument(metavar="AFTER", help="The same, of the other run.")],
+    after: Annotated[Path, typer.Argument(metavar="AFTER", help="The other run, named likewise.")],
     *,
     route: OfReport = None,
     fail_on: Annotated[
@@ -61,7 +61,7 @@ def compare(
         int,
         typer.Option(metavar="N", min=1, help="How many findings and routes are shown."),
     ] = MOST,
-    as_json: Annotated[bool, typer.Option("--json", help="Print it for a program.")] = False,
+    as_json: AsJson = False,
     as_markdown: Annotated[
         bool, typer.Option("--markdown", help="Print it for the comment of a pull request.")
     ] = False,

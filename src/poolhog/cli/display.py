@@ -55,7 +55,7 @@ class Display:
         self._live.stop()
 
     def begin(self, steps: int) -> None:
-        """The lab starts, and will take so many steps."""
+        """The lab starts, and will take this number of steps."""
         self._steps = steps
         self._progress.update(self._task, total=steps)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from poolhog.analysis.dump import Life, process_dump, written_wall
-from poolhog.cli.target import Directory, Pid, read, trace_directory
+from poolhog.cli.target import AsJson, Directory, Pid, read, target_words, trace_directory
 from poolhog.render.losses import loss_lines, losses_json
 from poolhog.render.output import print_lines, wide_console
 from poolhog.render.words import command_of
@@ -35,7 +35,7 @@ def dump(
         bool,
         typer.Option("--all", help="Every frame of a library, and every request that waits."),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print it for a program.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show who holds which connection right now, and who waits for one, with stacks.
 
@@ -97,4 +97,4 @@ def _exists(pid: int) -> bool:
 
 
 def _report(given: Path | None) -> str:
-    return command_of(["poolhog", "report", *([str(given)] if given is not None else [])])
+    return command_of(["poolhog", "report", *target_words(given)])

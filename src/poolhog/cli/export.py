@@ -17,6 +17,7 @@ from poolhog.cli.target import (
     OfRoute,
     Pid,
     Started,
+    check_window,
     processes,
     trace_directory,
 )
@@ -81,8 +82,7 @@ def export(
 
     Of a window, checkouts and requests are written that reach into it, and these are whole.
     """
-    if last is not None and (started is not None or ended is not None):
-        raise PoolhogError("--last says where it starts and ends: leave --from and --to out")
+    check_window(started, ended, last)
     if output == STANDARD_OUTPUT and as_json:
         raise PoolhogError("--json tells about a file: name one with --output")
     from poolhog.analysis.extract import extract

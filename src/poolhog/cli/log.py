@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from poolhog.cli.reading import Reading
-from poolhog.cli.target import Directory, Pid, as_shown, lacking, read, trace_directory
+from poolhog.cli.target import (
+    AsJson,
+    Directory,
+    Pid,
+    as_shown,
+    lacking,
+    read,
+    target_words,
+    trace_directory,
+)
 from poolhog.errors import PoolhogError
 
 if TYPE_CHECKING:
@@ -56,7 +65,7 @@ def log(
     limit: Annotated[
         int, typer.Option(metavar="N", min=0, help="How many lines are printed; 0: all.")
     ] = LINES,
-    as_json: Annotated[bool, typer.Option("--json", help="Print it for a program.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show what one request did with its connections, line by line, and where in the code.
 
@@ -119,7 +128,7 @@ def _find(
 def _hints(told: RequestLog, others: Sequence[Found], directory: Path | None) -> Iterator[Hint]:
     from poolhog.render.output import Hint
 
-    target = [str(directory)] if directory is not None else []
+    target = target_words(directory)
     if others:
         ids = ", ".join(other.id for other in others)
         words = ["log", *target, "--request", others[0].id]

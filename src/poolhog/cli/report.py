@@ -13,6 +13,7 @@ from poolhog.cli.dump import ages
 from poolhog.cli.page import read_page
 from poolhog.cli.reading import Reading
 from poolhog.cli.target import (
+    AsJson,
     Directory,
     OfReport,
     Pid,
@@ -20,6 +21,7 @@ from poolhog.cli.target import (
     Threshold,
     UnusedError,
     read,
+    target_words,
     trace_directory,
 )
 from poolhog.errors import PoolhogError
@@ -52,7 +54,7 @@ def report(
     blame: Annotated[
         bool, typer.Option("--blame", help="Show who made whom wait, as a matrix.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print it for a program.")] = False,
+    as_json: AsJson = False,
     html: Annotated[
         Path | None,
         typer.Option("--html", metavar="FILE", help="Write a page with pictures, for people."),
@@ -87,9 +89,7 @@ def report(
 
         typer.echo(json.dumps(report_json(found), indent=2))
         return
-    target = [] if directory is None else [str(directory)]
-    target += [] if pid is None else ["--pid", str(pid)]
-    _print(found, top, tuple(target), with_blame=blame)
+    _print(found, top, tuple(target_words(directory, pid)), with_blame=blame)
 
 
 def _read(given: Path | None, pid: int | None, options: list[str]) -> Report:

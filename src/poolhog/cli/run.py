@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from poolhog.cli.target import target_words
 from poolhog.errors import PoolhogError
 from poolhog.recording.attach.command import become, check_recordable
 from poolhog.recording.attach.directory import TRACES, default_directory, make_directory
@@ -79,4 +80,4 @@ def run(
 
 def _report(output: Path | None) -> str:
     """The shortest command that reads the trace; without a directory it finds the newest."""
-    return command_of(["poolhog", "report", *([str(output)] if output else [])])
+    return command_of(["poolhog", "report", *target_words(output)])

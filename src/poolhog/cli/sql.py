@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from poolhog.cli.target import Directory, Pid, processes, trace_directory
+from poolhog.cli.target import Directory, Pid, processes, target_words, trace_directory
 from poolhog.errors import PoolhogError
 from poolhog.render.output import console, wide_console
 from poolhog.render.words import command_of
@@ -87,7 +87,7 @@ def _show_schema(database: Database, directory: Path | None, *, as_json: bool) -
         return
     from poolhog.render.output import schema_text
 
-    command = command_of(["poolhog", "sql", *([str(directory)] if directory is not None else [])])
+    command = command_of(["poolhog", "sql", *target_words(directory)])
     console().print(schema_text(columns, questions(), command))
 
 

@@ -9,8 +9,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from poolhog.cli.reading import Reading
-from poolhog.cli.target import Directory, Ended, Last, OfRoute, Pid, Started, read, trace_directory
-from poolhog.errors import PoolhogError
+from poolhog.cli.target import (
+    AsJson,
+    Directory,
+    Ended,
+    Last,
+    OfRoute,
+    Pid,
+    Started,
+    check_window,
+    read,
+    target_words,
+    trace_directory,
+)
 from poolhog.render.losses import loss_lines, losses_json
 from poolhog.render.output import console, print_lines
 from poolhog.render.svg import MOST_LANES, MOST_ROWS
@@ -40,7 +51,7 @@ def timeline(
     ] = None,
     route: OfRoute = None,
     pid: Pid = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print it for a program.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show who held which connection when, what they did with it, and who waited for one.
 
@@ -48,8 +59,7 @@ def timeline(
     were in which state, and how many requests waited. Requests that asked for no connection are
     left out.
     """
-    if last is not None and (started is not None or ended is not None):
-        raise PoolhogError("--last says where it starts and ends: leave --from and --to out")
+    check_window(started, ended, last)
     # A large part of the program, which most other verbs do not need.
     from poolhog.analysis.view import select, view
     from poolhog.render.view import columns_for
@@ -104,7 +114,7 @@ def _hints(shown: View, directory: Path | None) -> Iterator[Hint]:
     from poolhog.render.output import Hint
     from poolhog.render.view import crowded
 
-    target = [str(directory)] if directory is not None else []
+    target = target_words(directory)
     closest = crowded(shown)
     if closest is not None:
         window = f"{closest[0]:.3f}", f"{closest[1]:.3f}"

@@ -57,7 +57,7 @@ PANEL_HEIGHT = 150.0
 
 @dataclass(frozen=True, slots=True)
 class LatencyBar:
-    """One request: ``latency`` is all of it, ``wait`` its part of waiting for connections."""
+    """A request: the seconds of its ``latency``, and of its ``wait`` for connections."""
 
     label: str
     wait: float
@@ -82,7 +82,7 @@ class ExpectedValue:
 
 @dataclass(frozen=True, slots=True)
 class ThroughputBar:
-    """One style: requests per second, and the limit that holds for it alone, if there is one."""
+    """A style: its requests per second, and the limit that holds for this style alone, if any."""
 
     label: str
     value: float
@@ -152,7 +152,7 @@ def throughput_bars_svg(
 def latency_bars_text(
     groups: Sequence[LatencyGroup], *, width: int, marks: Sequence[ExpectedValue] = ()
 ) -> Text:
-    """The latency bars for a terminal of so many columns, and what was expected under them."""
+    """The latency bars for a terminal of ``width`` columns; below them, the expected values."""
     longest = _longest(groups, marks)
     margin = max((len(bar.label) for group in groups for bar in group.bars), default=0) + 2
     columns = max(width - margin - 10, 10)
@@ -175,7 +175,7 @@ def latency_bars_text(
 def throughput_bars_text(
     bars: Sequence[ThroughputBar], limit: ExpectedValue | None, *, width: int
 ) -> Text:
-    """The throughput bars for a terminal of so many columns, the limits as a line through them."""
+    """The throughput bars for a terminal of ``width`` columns, with the limits as lines."""
     highest = _highest(bars, limit)
     margin = max((len(bar.label) for bar in bars), default=0) + 1
     columns = max(width - margin - 10, 10)
@@ -277,7 +277,7 @@ def _latency_row(bar: LatencyBar, margin: int, per_second: float) -> Text:
 
 
 def _eighths(cells: float) -> str:
-    """A bar of so many cells, to an eighth of a cell."""
+    """A bar of ``cells`` cells, to an eighth of a cell."""
     whole, rest = divmod(round(cells * 8), 8)
     return "█" * whole + (_EIGHTHS[rest] if rest else "")
 
@@ -311,7 +311,7 @@ def curve_svg(study: Study, *, width: float = WIDTH) -> str:
     waits = [one.waits.p95 for one in performances]
     panels: Sequence[tuple[str, str, list[float], Callable[[float], str]]] = (
         ("requests per second", "rates", rates, lambda v: f"{v:g}"),
-        ("95 % of checkouts wait no longer than", "waits", waits, seconds),
+        ("p95 wait", "waits", waits, seconds),
     )
     for title, class_, values, told in panels:
         sheet.y += 26
@@ -361,7 +361,7 @@ def panel(
 
 
 def _now(study: Study) -> float | None:
-    """What the run had of it."""
+    """The value that the recorded run had of the range's setting; ``None`` if its pools differ."""
     workload, name = study.replayed.workload, study.range.name if study.range else ""
     if name == "pool_size":
         sizes = {pool.size for pool in workload.pools}

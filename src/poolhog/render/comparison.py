@@ -81,7 +81,7 @@ def both(change: Change) -> str:
 
 
 def change_text(change: Change) -> str:
-    """By how much the second is more or less than the first: as a factor, or in percent."""
+    """How the second value differs from the first: as a factor, or in percent if it is below 2."""
     first, second = change.before.whole, change.after.whole
     if math.isclose(first, second, abs_tol=1e-9):
         return "="
@@ -98,7 +98,7 @@ def change_text(change: Change) -> str:
 
 
 def range_text(measure: Measure, spread: Range | None) -> str:
-    """Between what the parts of a run are."""
+    """The range of the values of a run's parts, such as ``1.2 s to 1.4 s``; "" if it is unknown."""
     if spread is None:
         return ""
     low, high = value_text(measure, spread.low), value_text(measure, spread.high)
@@ -128,14 +128,14 @@ def named(change: FindingChange) -> str:
 
 
 def amount(finding: Finding) -> str:
-    """How much of it there is in its run."""
+    """How much time a finding takes in its run, or how often it occurs if it takes none."""
     if not finding.seconds:
         return count(finding.checkouts, "time")
     return f"{seconds(finding.seconds)} in {count(finding.checkouts, 'checkout')}"
 
 
 def work_text(work: Work) -> str:
-    """How much there was to be compared."""
+    """The size of a run: requests, checkouts and its length."""
     length = max(work.ended - work.began, 0.0) if len(work.rows) else 0.0
     requests = count(work.requests, "request")
     return f"{requests}, {count(len(work.rows), 'checkout')} in {seconds(length)}"
@@ -186,7 +186,7 @@ def _about_measures(comparison: Comparison) -> str:
 def gate_lines(
     results: Sequence[ConditionResult], comparison: Comparison
 ) -> Iterator[tuple[bool, str]]:
-    """What the conditions came to: whether each holds, and the numbers."""
+    """For each condition whether it holds, and a line with its numbers."""
     for result in results:
         yield result.holds, f"{result.condition.text}: {_result_text(result, comparison)}"
 
@@ -207,7 +207,7 @@ def _result_text(result: ConditionResult, comparison: Comparison) -> str:
 
 
 def quiet_routes(comparison: Comparison) -> Iterator[tuple[Verdict, Sequence[RouteChange]]]:
-    """Those without news, by what is said of them."""
+    """The routes without news, by their verdicts."""
     for verdict in (Verdict.NEW, Verdict.GONE, Verdict.SAME, Verdict.TOO_FEW):
         found = [route for route in comparison.routes if route.verdict is verdict]
         if found:

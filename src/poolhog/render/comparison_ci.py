@@ -54,7 +54,7 @@ _BROKEN = "&#8203;"
 """Follows what would begin a mention, or an issue: GitHub looks for these in what is shown."""
 
 _ADDRESS = re.compile(r"\bwww\.|:(?=/)", re.IGNORECASE)
-"""What GitHub begins a link at, unless its last character is a reference."""
+"""GitHub makes a link of this, unless its last character is a reference."""
 
 _PLAIN = frozenset(" .,:;/()+=-%…→÷\N{MULTIPLICATION SIGN}✅❌")
 
@@ -173,7 +173,7 @@ def comparison_markdown(comparison: Comparison, results: Sequence[ConditionResul
 
 
 def _missing(comparison: Comparison) -> Iterator[str]:
-    """What of either run could not be written."""
+    """A line for each run of which something could not be written."""
     for run in (comparison.before, comparison.after):
         report = run.report
         told = missing_told(missing_json(report.processes), report.checkouts)

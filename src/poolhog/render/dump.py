@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 _MOST_WAITING = 5
 
 _INNERMOST = 2
-"""Library frames at the very inside that are shown; what the application called is another."""
+"""Innermost library frames that are shown, besides the one that the application called."""
 
 
 def dump_text(dumps: Sequence[ProcessDump], *, every: bool, width: int, next_command: str) -> Text:
-    """The dump in so many columns; ``every`` frame and waiting request, or those that matter."""
+    """The dump in ``width`` columns, with ``every`` frame and waiting request or only the first."""
     known = [line for told in _known(dumps) for line in paragraph(told, width, TERMINAL_WARNING)]
     blocks = [Text("\n").join([*known, Text(_verdict(dumps), "bold")])]
     shown = [dump for dump in dumps if dump.pools or dump.life is not Life.FINISHED]
@@ -52,7 +52,7 @@ def dump_json(dumps: Iterable[ProcessDump]) -> dict[str, Any]:
 
 
 def _known(dumps: Sequence[ProcessDump]) -> Iterator[str]:
-    """As of when it is known what is lent, where that is not a moment ago."""
+    """Warnings about processes whose last commit is old: they may have lent more since."""
     late = [dump for dump in dumps if dump.is_late]
     if late:
         oldest = max(late, key=lambda dump: dump.age or 0.0)
@@ -239,7 +239,7 @@ def _doing(held: Held) -> Text:
 
 
 def _frames(held: Held, state: State) -> str:
-    """What the frames below are, or why there are none."""
+    """The words that introduce the frames below, or say why there are none."""
     if held.site is None:
         return _UNSEEN_INSTEAD if state is State.READY else _UNSEEN
     if state is State.BUSY and (held.last is None or held.last.ended is not None):

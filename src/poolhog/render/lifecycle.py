@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from poolhog.analysis.lifecycle import Lifecycle, LifeSpan
 
     _Bar = tuple[str, float, float, str]
-    """What a bar is, when it starts and ends, and its class."""
+    """The name of a bar, when it starts and ends, and its class."""
 
 CAPTION = (
     "Stages are drawn equally wide, in the order in which they ran; their durations are printed. "
@@ -225,7 +225,7 @@ class _Panel:
         return [(LIFE_WORDS[span.part], span.started, span.ended, class_) for span in spans]
 
     def row(self, part: LifePart, bars: Sequence[_Bar]) -> None:
-        """What was open, and when; each bar has a tooltip."""
+        """A row of bars on a track; each bar has a tooltip."""
         sheet, label = self.sheet, LIFE_WORDS[part]
         if self.narrow:
             sheet.add(text(self.left, sheet.y + 11, label, "small"))

@@ -1,4 +1,4 @@
-"""What is missing from a trace: told at the top of whatever a verb says of the rest.
+"""What is missing from a trace: every verb says so before it shows anything else.
 
 A file may be unreadable, facts may have been dropped or could not be written, a process may have
 died or may not have written for a while, and something may still be open at the end.
@@ -106,7 +106,7 @@ def end_told(lent: int, waiting: int, *, is_cut_off: bool) -> str:
 
 
 def unseen_lines(processes: Sequence[Process], running: Mapping[int, float]) -> Iterator[Text]:
-    """What the recorder dropped of these processes, or did not see the end of.
+    """Lines about facts that the recorder dropped, and about processes whose end it did not see.
 
     ``running`` are the ages in seconds of the last commits of those that still run, by their ids.
     """

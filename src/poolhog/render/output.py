@@ -1,7 +1,7 @@
 """How results are put out: consoles, progress, blocks, tables, the next command, and files.
 
-A file tells what a trace tells, so as the trace it is for nobody else: until its owner says
-otherwise.
+A file tells what a trace tells: like the trace, it is readable for its owner only, until the owner
+says otherwise.
 """
 
 from __future__ import annotations
@@ -210,9 +210,9 @@ def write_whole(file: Path, content: str) -> None:
 
 @contextmanager
 def whole_file(file: Path) -> Iterator[BinaryIO]:
-    """What is written becomes the file, in the place of one that is there, or nothing does.
+    """Open the file for writing; it replaces one that is there only when all is written.
 
-    Only its owner can read a new file; one in the place of another is for whom that one was.
+    Only its owner can read a new file; one that replaces another keeps its permissions.
 
     Raises ``OutputError`` if that fails. An error of the writer's leaves the file as it was.
     """

@@ -123,7 +123,7 @@ def _accusation(finding: Finding) -> str:
     if finding.share >= _LEAST_SHARE:
         told += f": {percent(finding.share)} of all use"
     if finding.made_wait >= _LEAST_WAIT_S:
-        told += f". {_waiters(finding)} waited {seconds(finding.made_wait)} for it"
+        told += f". {_effect(finding)}"
     return told + "."
 
 
@@ -132,7 +132,7 @@ def _verdict(report: Report, width: int) -> Iterator[Text]:
 
 
 def _unseen(report: Report, layout: Layout) -> Iterator[Text]:
-    """What the recorder lost, and what was not over or cannot be read."""
+    """Lines about lost or unreadable facts, and about requests and processes still going on."""
     yield from loss_lines(report.unreadable, report.processes, layout.width, report.checkouts)
     yield from unseen_lines(report.processes, layout.running)
     lent, waiting = (report.outcomes.get(o, 0) for o in (Outcome.OPEN, Outcome.WAITING))
@@ -158,11 +158,11 @@ def _findings(report: Report, layout: Layout) -> Iterator[tuple[Text, ...]]:
 
 
 def _beside(report: Report, finding: Finding, layout: Layout) -> Sequence[str]:
-    """What would be if it were mended, and the command that says more."""
+    """The predicted effect of fixing the finding, and the command that says more."""
     beside, site = report.whatif, finding.site
     if beside is None or site is None or beside.finding is not finding:
         return ()
-    told = f"if it held no connection: {beside_told(beside)}"
+    told = f"If this line released its connection (estimate): {beside_told(beside)}"
     return told, command_of(["poolhog", *release_words(site, layout.target)])
 
 
@@ -195,7 +195,7 @@ def _evidence(finding: Finding) -> Iterator[str]:
         yield f"in {listed(finding.routes, 2, 'other route')}"
     yield finding.detail
     if finding.made_wait >= _LEAST_WAIT_S:
-        yield f"{_waiters(finding)} waited {seconds(finding.made_wait)} for it"
+        yield _effect(finding)
 
 
 def _indented(text: str, width: int, *, hanging: int = 0) -> Iterator[Text]:
@@ -218,8 +218,9 @@ def _next(report: Report, layout: Layout) -> Text:
     return next_line(words, why, layout.width)
 
 
-def _waiters(finding: Finding) -> str:
-    return listed(finding.waiters, 1, "other route") or "Others"
+def _effect(finding: Finding) -> str:
+    waiters = listed(finding.waiters, 1, "other route") or "others"
+    return f"This made {waiters} wait {seconds(finding.made_wait)}"
 
 
 def report_json(report: Report) -> dict[str, Any]:
@@ -304,7 +305,7 @@ def _route_json(route: RouteUse) -> dict[str, Any]:
 
 
 def finding_json(finding: Finding, whatif: Beside | None = None) -> dict[str, Any]:
-    """One of the report's findings, with the what-if if that is about it."""
+    """A finding as documented in ``docs/report.md``; with the what-if, if that is about it."""
     example = finding.example
     return {
         "kind": finding.kind.value,

@@ -33,7 +33,7 @@ _MUCH = 0.5
 _ROOM_FOR_BLAME = 80
 
 COLUMNS = 3
-"""Routes that waited have columns of their own, up to so many; the others share one."""
+"""Up to this number of routes that waited have columns of their own; the others share one."""
 
 OTHERS = "others"
 _NOT_HELD = {
@@ -74,7 +74,7 @@ def _pool(name: str, use: PoolUse, margin: int, width: int) -> Iterator[Text]:
 
 
 def _bar(share: float | None, cells: int) -> Text:
-    """The share of the time in which all connections were lent; nothing if there is no limit."""
+    """A bar for the share of the time in which the pool was exhausted; empty without a limit."""
     if share is None:
         return Text()
     filled = round(share * cells)
@@ -161,7 +161,7 @@ def _route_columns(routes: Sequence[RouteUse], *, is_wide: bool) -> list[list[st
 
 
 class Doer(NamedTuple):
-    """What made others wait: a route, its state, and the line; no route: no other's doing."""
+    """What made others wait: a route, its state and line. Without a route, nobody held them up."""
 
     route: str | None
     state: str
@@ -186,7 +186,7 @@ class Matrix(NamedTuple):
 
 
 def matrix(blame: Blame) -> Matrix:
-    """The matrix of all pools. What no other did comes last."""
+    """The matrix of all pools; waits that no other request caused come last."""
     cells: Counter[tuple[Doer, str]] = Counter()
     rows: Counter[Doer] = Counter()
     columns: Counter[str] = Counter()
@@ -200,7 +200,7 @@ def matrix(blame: Blame) -> Matrix:
 
 
 def doer_of(charge: Charge) -> Doer:
-    """What made others wait by this charge, whatever pool it was."""
+    """The doer of a charge, without the pool."""
     return Doer(charge.holding, charge.state, line_of(charge.site))
 
 
@@ -237,7 +237,7 @@ def blame_lines(blame: Blame, width: int, most: int) -> Iterator[Text]:
 
 
 def _blame_columns(found: Matrix, most: int, number: int) -> Iterator[list[str]]:
-    """The labels of the rows, all that they made others wait, and each who waited."""
+    """The column of labels, the one of totals, and one for each route that waited."""
     held = [doer for doer in found.doers if doer.route is not None]
     shown, rest = held[:most], held[most:]
     free = [doer for doer in found.doers if doer.route is None]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from poolhog.render.output import Hint
 
 NARROWEST_COLUMN = 38
-"""Characters: logs stand side by side as far as each has so many columns."""
+"""Logs stand side by side as long as each has at least this number of columns."""
 
 _BETWEEN = 3
 _TELLING_S = 0.0005
@@ -40,7 +40,7 @@ _CALLERS = 2
 
 
 def event_text(event: LogEvent) -> str:
-    """What happened, in the words of a log, such as ``Connection checked out from pool``."""
+    """An event in the words of a log, such as ``Connection checked out from pool``."""
     if event.state is not None:
         return event.state.value
     if event.operation is not None and event.checkout is not None:
@@ -130,7 +130,7 @@ def logs_side_by_side(logs: Sequence[tuple[str, Sequence[LogEvent]]], *, width: 
 def request_log_text(
     log: RequestLog, *, width: int, most_lines: int, hints: Sequence[Hint] = ()
 ) -> Group:
-    """The request for the terminal; of more than so many lines the first and the last."""
+    """The request for the terminal; of more than ``most_lines`` lines the first and the last."""
     parts: list[RenderableType] = [*_title(log), Text(), _lines(log.lines, most_lines)]
     if log.total > len(log.checkouts):
         left_out = count(log.total - len(log.checkouts), "later checkout")
@@ -143,7 +143,7 @@ def request_log_text(
 
 
 def request_log_json(log: RequestLog) -> dict[str, Any]:
-    """What ``--json`` prints; all instants are seconds since ``started_s`` of the run's clock."""
+    """The log as documented in ``docs/log.md``; instants are seconds since ``started_s``."""
     request, life = log.request, log.life
     return {
         "id": log.id,
@@ -230,7 +230,7 @@ def _gap_seconds(account: Account) -> dict[State, float]:
 
 
 def _lines(lines: Sequence[LogEvent], most: int) -> Table:
-    """A row for each line, and under it where in the code it was, unless that is as above."""
+    """A row for each line, and under it its line of code, unless the row above has the same one."""
     table = Table.grid(padding=(0, 1))
     table.add_column(justify="right", no_wrap=True)
     table.add_column(width=1)

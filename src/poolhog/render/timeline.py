@@ -129,7 +129,7 @@ def spent(lent: Callable[[State], float]) -> str:
 
 
 def connection_names(lanes: Sequence[PoolLane]) -> list[str]:
-    """What each lane is called."""
+    """The name of each lane."""
     return lane_names([(lane.pool, lane.number) for lane in lanes])
 
 
@@ -140,7 +140,7 @@ def lane_names(lanes: Sequence[tuple[Pool, int]]) -> list[str]:
 
 
 def pool_names(pools: Sequence[Pool]) -> dict[str, str]:
-    """What tells pools apart, by their ids: their names, and of several processes, which one."""
+    """Names that tell pools apart, by their ids; with process ids if there are several."""
     names = {pool.name for pool in pools}
     processes = {pool.process.pid for pool in pools}
     if len({pool.id for pool in pools}) < 2:
@@ -261,7 +261,7 @@ def _spent(parts: Iterable[Interval]) -> str:
 
 
 def add_label(sheet: Sheet, scale: Scale, y: float, content: str) -> None:
-    """What stands left of a lane; its end, if all of it is too long."""
+    """The label left of a lane; of a label that is too long, its end."""
     room = scale.left - 10 - MARGIN / 2
     shown = content
     while len(shown) > 2 and text_width(shown) > room:
@@ -287,13 +287,13 @@ def _notes(timeline: Timeline, scale: Scale) -> Iterator[str]:
     drawn = [part for lane in timeline.requests for part in lane.intervals]
     if any(part.state is State.BUSY and part.duration < narrowest for part in drawn):
         yield (
-            f"An operation shorter than {seconds(narrowest)} is drawn that wide, to be seen at "
-            "all; the numbers above are exact."
+            f"Operations under {seconds(narrowest)} are widened to stay visible; the numbers above "
+            "are exact."
         )
 
 
 def _curtain(scale: Scale, top: float, bottom: float) -> tuple[Element, Element]:
-    """What hides the time to come, and the line at its edge."""
+    """The rectangle that hides the time to come, and the line at its edge."""
     return (
         rect(scale.left, top, scale.width + 1, bottom - top, "curtain"),
         line(scale.left, top, scale.left, bottom, "playhead"),
@@ -345,7 +345,7 @@ def timeline_json(timeline: Timeline) -> dict[str, Any]:
 
 
 def window_json(shown: Timeline | Occupancy, lent: Callable[[State], float]) -> dict[str, Any]:
-    """What the JSON of both pictures begins with: the window, and the sums of what is in it."""
+    """The first keys of either picture's JSON: the window, and the seconds spent in it."""
     return {
         "started_s": exact(shown.started),
         "ended_s": exact(shown.ended),

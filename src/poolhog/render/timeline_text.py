@@ -40,13 +40,13 @@ def timeline_text(
     axis_end: float | None = None,
     zero: float | None = None,
 ) -> Text:
-    """The timeline for a terminal of so many columns, readable without colour.
+    """The timeline for a terminal of ``width`` columns.
 
     ``axis_end`` is the instant at which the axis ends, if that is later than the timeline: it
     keeps the picture still while a run goes on. It counts from ``zero``, by default from where the
     timeline starts.
     """
-    grid = _Grid(timeline, width, max(timeline.ended, axis_end or 0.0))
+    grid = _Columns(timeline, width, max(timeline.ended, axis_end or 0.0))
     counted_from = timeline.started if zero is None else zero
     named = list(zip(connection_names(timeline.connections), timeline.connections, strict=True))
     rows = (
@@ -62,12 +62,12 @@ def timeline_text(
 
 
 def shortened(label: str, width: int) -> str:
-    """A label in so many columns; its end, which tells it apart, if all of it is too long."""
+    """A label in ``width`` columns; of a longer one its end, which tells it apart."""
     cut = label if len(label) <= width else f"…{label[1 - width :]}"
     return f"{cut:>{width}}"
 
 
-class _Grid:
+class _Columns:
     """Columns of equal time to the right of the labels."""
 
     def __init__(self, timeline: Timeline, width: int, ended: float) -> None:
@@ -153,7 +153,7 @@ def cell(share: Mapping[State, float], bucket: float) -> Cell:
 
 
 def legend(states: Collection[State], width: int) -> Iterator[Text]:
-    """What the glyphs mean, in as many rows as they need."""
+    """The meaning of each glyph, in as many rows as needed."""
     entries = [(paint.glyph, paint.label, paint.terminal) for paint in paints_of(states)]
     entries.append((_SLIVER, "held for less than half a column", "none"))
     row = Text()
@@ -173,7 +173,7 @@ def labels_width(pools: Sequence[Pool]) -> int:
 
 
 def occupancy_text(occupancy: Occupancy, *, width: int, zero: float) -> Text:
-    """The picture, readable without colour, a column for each bin.
+    """The occupancy for a terminal, a column for each bin.
 
     ``width`` is that of the terminal; the occupancy has as many bins as fit beside the labels.
     The axis counts from ``zero``.
@@ -209,7 +209,7 @@ def occupancy_text(occupancy: Occupancy, *, width: int, zero: float) -> Text:
 
 
 def _chart(occupancy: Occupancy) -> Iterator[tuple[str, list[Cell]]]:
-    """How many connections were lent, row by row from the top, each of so many connections."""
+    """The chart of lent connections, row by row from the top, with the labels of its axis."""
     upper = ceiling(occupancy)
     rows = min(_CHART_ROWS, math.ceil(upper))
     for index in reversed(range(rows)):
@@ -221,7 +221,7 @@ def _chart(occupancy: Occupancy) -> Iterator[tuple[str, list[Cell]]]:
 
 
 def _level(of: Bin, middle: float) -> Cell:
-    """What the connection does that stands at this height of the stack."""
+    """The glyph of the state that the stack has at this height."""
     height = 0.0
     for state in STACKED:
         height += of.lent[state]

@@ -67,7 +67,7 @@ _CSS = (*CSS, (".capacity", "stroke:var(--ink);stroke-width:1.3;stroke-dasharray
 
 
 def columns_for(selection: Selection) -> int:
-    """How many columns the terminal has beside the labels."""
+    """The number of columns that the terminal has beside the labels."""
     pools = [pool for reader in selection.readers for pool in reader.pools]
     return max(console().width - labels_width(pools), 10)
 
@@ -92,7 +92,7 @@ def view_text(selection: Selection, view: View, *, width: int, hints: Sequence[H
 
 
 def crowded(view: View) -> tuple[float, float] | None:
-    """When the most waited at once, or else when the most connections were lent; of bins only."""
+    """The bin in which the most requests waited, or else held connections; ``None`` of lanes."""
     if isinstance(view.picture, Timeline):
         return None
     most = max(view.picture.bins, key=lambda b: (b.most_waiting, sum(b.lent.values())))
@@ -110,7 +110,7 @@ def view_svg(selection: Selection, view: View) -> str:
 
 
 def view_json(view: View) -> dict[str, Any]:
-    """What ``--json`` prints."""
+    """The window as documented in ``docs/timeline.md``."""
     picture = view.picture
     drawn = timeline_json(picture) if isinstance(picture, Timeline) else occupancy_json(picture)
     totals = {
@@ -144,7 +144,7 @@ _REASONS = {
 
 
 def _who(picture: Timeline | Occupancy) -> Iterator[Text]:
-    """Which lanes are of which route."""
+    """A line for each route, with its lanes."""
     if not isinstance(picture, Timeline):
         return
     lanes: dict[str, list[str]] = {}

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     """Quantities of a performance: their names, and how they are written."""
 
 MUCH_PYTHON = 0.3
-"""From this share of a process's time on, its processor may be the limit: not all is seen."""
+"""If Python takes at least this share of a process's time, its processor may be the limit."""
 
 
 def whatif_lines(study: Study, width: int, target: Sequence[str] = ()) -> Iterator[Text]:
@@ -60,7 +60,7 @@ def _conclusion(study: Study, width: int) -> Iterator[Text]:
 
 
 def conclusion(study: Study) -> str:
-    """What would be, in a sentence."""
+    """The predicted outcome in a sentence."""
     if study.range is not None:
         return _over_range(study)
     if study.prediction is None:
@@ -75,7 +75,7 @@ def conclusion(study: Study) -> str:
 
 
 def change_told(before: Performance, after: Performance) -> str:
-    """What changes, such as ``2.0 → 198 requests/s, p95 wait 4.9 s → 2 ms``."""
+    """The changes, such as ``2.0 → 198 requests/s, p95 wait 4.9 s → 2 ms``."""
     parts = [
         f"p95 wait {seconds(before.waits.p95)} → {seconds(after.waits.p95)}",
         f"{rate(before.throughput)} → {rate(after.throughput)} requests/s",
@@ -88,14 +88,14 @@ def change_told(before: Performance, after: Performance) -> str:
 
 
 def beside_told(beside: Beside) -> str:
-    """What changes if the line of a finding holds no connection, and how good the replay is."""
+    """The changes if a finding's line released its connection, and the error of the replay."""
     change = change_told(beside.prediction.before, beside.prediction.after)
     of_part = ", of a part of the run" if beside.part is not None else ""
     return f"{change} (replay error {_error(beside.replayed.error)}{of_part})"
 
 
 def release_words(site: Site, target: Sequence[str] = ()) -> list[str]:
-    """The command that says more of it."""
+    """The arguments of the verb that predicts the outcome if the site released its connection."""
     return ["whatif", *target, "--release", place(site)]
 
 
@@ -119,7 +119,7 @@ def _over_range(study: Study) -> str:
 
 
 def terms_told(terms: WhatIf, released: Sequence[str]) -> str:
-    """What is otherwise, in words."""
+    """The different settings in words."""
     parts = []
     if released:
         lines = [file_and_line(*name.rsplit(":", 1)) for name in released]
@@ -138,7 +138,7 @@ def terms_told(terms: WhatIf, released: Sequence[str]) -> str:
     if terms.rate != 1.0:
         parts.append(f"{terms.rate:g} times as many requests came")
     if terms.external_latency != 1.0:
-        parts.append(f"what is no database took {terms.external_latency:g} times as long")
+        parts.append(f"all non-database time was scaled by {terms.external_latency:g}")
     return " and ".join(parts)
 
 
@@ -149,7 +149,7 @@ def error_told(replayed: Replay) -> str:
         f"{_error(replayed.throughput_error)} (requests/s), {_error(replayed.wait_error)} "
         f"(p95 wait) and {_error(replayed.response_error)} (p95 response)"
     )
-    return f"{told}: take what it predicts with doubt." if replayed.is_doubtful else f"{told}."
+    return f"{told}: treat this prediction with caution." if replayed.is_doubtful else f"{told}."
 
 
 def _error(share: float) -> str:
@@ -167,9 +167,11 @@ def _warnings(study: Study, width: int) -> Iterator[Text]:
         )
     if replayed.workload.unfinished:
         number = count(replayed.workload.unfinished, "request")
+        is_one = replayed.workload.unfinished == 1
+        verb, them, their = ("was", "it", "its") if is_one else ("were", "them", "their")
         notes.append(
-            f"{number} got no connection or had not ended: with one, they go on as others of their "
-            "route did."
+            f"{number} never got a connection or {verb} unfinished; the replay treats {them} like "
+            f"others on {their} route."
         )
     for note in notes:
         yield from paragraph(note, width, TERMINAL_MUTED)
@@ -258,7 +260,7 @@ def _pool_told(answers: Answers, *, is_closed: bool) -> Iterator[str]:
     if answers.ceiling is not None and answers.ceiling_requests is not None:
         yield (
             f"{count(answers.connections or 0, 'connection')} / {seconds(answers.mean_use)} of "
-            f"mean use = {rate(answers.ceiling)} checkouts/s at the most: "
+            f"mean use = {rate(answers.ceiling)} checkouts/s at most: "
             f"{rate(answers.ceiling_requests)} requests/s"
         )
     wait = seconds(answers.wait)
@@ -293,7 +295,9 @@ def _next(study: Study, target: Sequence[str]) -> Text:
     if study.range is not None:
         return next_line(["report", *target], "which code holds connections")
     if study.prediction is None and parked is not None:
-        return next_line(release_words(parked, target), "as if that line held no connection")
+        return next_line(
+            release_words(parked, target), "if that line released its connection (estimate)"
+        )
     least = min((pool.size for pool in workload.pools if pool.size), default=5)
     released = [word for name in study.released for word in ("--release", file_name(name))]
     sizes = ["--pool-size", f"{max(least // 2, 1)}..{least * 2}"]
@@ -356,7 +360,7 @@ def beside_json(beside: Beside) -> dict[str, Any]:
 
 
 def performance_json(performance: Performance) -> dict[str, Any]:
-    """What a run came to."""
+    """The performance of a run, recorded or replayed."""
     return {
         "answers": performance.answers,
         "makespan_s": performance.makespan,

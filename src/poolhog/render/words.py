@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from poolhog.model import Site
 
 UNSEEN = "code that was not seen"
-"""What stands in the place of a line that no sample or stack tells of."""
+"""Written in the place of a line of code that no sample or stack shows."""
 
 _LEAST_SHARE = 0.005
 _MOST_PIDS = 4

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     """A name, from when to when in whole microseconds, and what else is said of it."""
 
 _LARGEST_PID = 1 << 22
-"""Of Linux: a process whose pid was used before in the run gets a number above it."""
+"""The largest process id of Linux: a process whose id was used before gets a number above it."""
 
 _POOLS_APART = 1_000_000
 """Connections of one pool are sorted together, as long as it has no more."""
@@ -274,12 +274,12 @@ def _at(site: Site | None) -> str | None:
 
 
 def _bind_id(checkout: Checkout) -> str:
-    """What both ends of an arrow have: a number of 64 bits, which no other checkout has."""
+    """The id at both ends of an arrow: a number of 64 bits, which no other checkout has."""
     return f"0x{blake2b(checkout.id.encode(), digest_size=8).hexdigest()}"
 
 
 def microseconds(instant: float) -> int:
-    """Of the run's clock."""
+    """An instant of the run's clock in whole microseconds."""
     return round(instant * 1e6)
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     Rows = Iterator[Sequence[Cell]]
 
 MARKS = frozenset("=+-@\t\r\n'\uff1d\uff0b\uff0d\uff20")
-"""What a formula begins with, as OWASP lists it; and the apostrophe that guards against it."""
+"""The first characters of formulas, as OWASP lists them, and the apostrophe that guards cells."""
 
 
 class CsvTable(NamedTuple):
@@ -58,7 +58,7 @@ def write_csv(extract: Extract, out: BinaryIO) -> int:
 
 
 def cell(value: Cell) -> str:
-    """A value as it stands in a cell."""
+    """A value as it is written in a cell."""
     match value:
         case None:
             return ""
@@ -164,7 +164,7 @@ class Source:
             )
 
     def number(self, site: Site | None) -> int | None:
-        """Of a site; ``None`` of none."""
+        """The number of a site; ``None`` if there is no site."""
         if site is None:
             return None
         found = self.known.get(site)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 MOST_CHARACTERS = 200
-"""Of a text that an export has written in full before."""
+"""The longest beginning of a text that an export has written in full before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def drop_at(address: str) -> Callable[[Path], Hint]:
 
 
 def exporter() -> str:
-    """What wrote the file, and its version."""
+    """The program that wrote the file, and its version."""
     return f"poolhog@{packages.version('poolhog')}"
 
 
@@ -92,7 +92,7 @@ def command(process: Process) -> str:
 
 
 def operation_name(operation: Operation) -> str:
-    """What was done and where it was asked for, such as ``SELECT … FROM notes (notes.py:20)``."""
+    """An operation and its line, such as ``SELECT … FROM notes (notes.py:20)``."""
     statement = operation.statement
     is_told = operation.kind is OperationKind.STATEMENT and statement is not None
     what = abbreviated(statement or "") if is_told else operation.kind.upper()
