@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from factories import make_checkout, make_request, make_site, op
 
-from poolhog.analysis.findings import Example, Finding, FindingKind
+from poolhog.analysis.findings import PARKED_CHECKOUT, Example, Finding
 from poolhog.analysis.lifecycle import lifecycle_of
 from poolhog.analysis.log import log_of
 from poolhog.analysis.timeline import build_timeline
@@ -276,7 +276,7 @@ def test_what_poolhog_names_is_held_against_what_is_true(
 
 def make_finding(source: str | None) -> Finding:
     return Finding(
-        kind=FindingKind.PARKED_CHECKOUT,
+        kind=PARKED_CHECKOUT,
         site=make_site(48, source) if source is not None else None,
         routes=(),
         checkouts=1,
@@ -284,8 +284,7 @@ def make_finding(source: str | None) -> Finding:
         share=0.1,
         made_wait=0.0,
         waiters=(),
-        detail="",
-        advice="",
+        evidence=None,
         awaiting=(),
         example=Example(None, "1.1", 1, 0.0, 1.0),
     )

@@ -8,6 +8,7 @@ from poolhog.model import Site
 from poolhog.render.words import (
     UNSEEN,
     DurationUnit,
+    abbreviated,
     command_of,
     count,
     duration,
@@ -151,3 +152,23 @@ def test_sizes_are_in_thousands_of_bytes() -> None:
         "1,000.0 kB",
         "2.5 MB",
     ]
+
+
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        ("select id\n from notes where id = $1", "SELECT … FROM notes"),
+        ('UPDATE ONLY "my notes" SET data = $1', 'UPDATE "my notes" …'),
+        ("INSERT INTO app.notes VALUES ($1)", "INSERT INTO app.notes …"),
+        ("DELETE FROM notes WHERE id = $1", "DELETE FROM notes …"),
+        ("VACUUM notes", "VACUUM notes"),
+        (
+            "CALL a_procedure_with_a_name_of_some_length($1)",
+            "CALL a_procedure_with_a_name_of_some_l …",
+        ),
+    ],
+)
+def test_a_statement_is_abbreviated_to_what_it_does_to_which_table(
+    statement: str, expected: str
+) -> None:
+    assert abbreviated(statement) == expected

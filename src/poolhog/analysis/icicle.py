@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from poolhog.analysis.accounting import GAPS, State, end_of, told_gaps
 from poolhog.analysis.course import busy_parts
-from poolhog.analysis.findings import route_of
+from poolhog.analysis.routes import route_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -18,14 +18,14 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from poolhog.analysis.accounting import Told
-from poolhog.analysis.findings.lost_writes import suspicion
-from poolhog.analysis.findings.names import owner_of
+from poolhog.analysis.findings.lost_write import suspicion
+from poolhog.analysis.routes import owner_of
 from poolhog.model import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from poolhog.analysis.findings import Finder
+    from poolhog.analysis.findings.finder import Finder
     from poolhog.model import Checkout, Pool, Site
     from poolhog.trace.snapshot import Outline, Snapshot
 

@@ -16,8 +16,9 @@ from poolhog.analysis.accounting import Shares, told, told_gaps
 from poolhog.analysis.blame import NO_BLAME, Blame
 from poolhog.analysis.cells import NOTHING, Cell, joined, peak_of, percentile, time_of, total
 from poolhog.analysis.collector import no_collector
-from poolhog.analysis.findings import Finder, route_of
+from poolhog.analysis.findings.finder import Finder
 from poolhog.analysis.quiet import Passing
+from poolhog.analysis.routes import route_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -106,8 +107,8 @@ class Report:
 
     ``requests`` counts those with a checkout and those without. ``observed`` is the seconds from
     the start of the first process to the end of the trace. ``unreadable`` are the files of the run
-    that it is without. ``faint`` are no findings, but nearly: what another run of the same code may
-    well have as a finding. ``whatif`` is about the first finding.
+    that it is without. ``near`` are nearly findings: another run of the same code may have them as
+    findings. ``whatif`` is about the first finding.
     """
 
     processes: tuple[Process, ...]
@@ -117,7 +118,7 @@ class Report:
     requests: int
     observed: float
     unreadable: tuple[Unreadable, ...] = ()
-    faint: tuple[Finding, ...] = ()
+    near: tuple[Finding, ...] = ()
     blame: Blame = NO_BLAME
     whatif: Beside | None = None
 
@@ -294,7 +295,7 @@ class Books:
             blame=blame,
             requests=self._requests.total(),
             observed=ended - began,
-            faint=self.finder.faint(),
+            near=self.finder.near(),
         )
 
     def _cell(self, pool: Pool, route: str, site: Site | None) -> Cell:

@@ -13,7 +13,7 @@ from itertools import repeat
 from operator import add, sub
 from typing import TYPE_CHECKING
 
-from poolhog.analysis.findings import route_of
+from poolhog.analysis.routes import route_of
 from poolhog.model import Outcome
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from poolhog.analysis.cells import percentile
-from poolhog.analysis.findings.names import owner_of
+from poolhog.analysis.routes import owner_of
 from poolhog.model import OperationKind
 from poolhog.trace.unpacking import packed_operations
 

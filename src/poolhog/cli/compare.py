@@ -13,7 +13,15 @@ import typer
 from poolhog.cli.dump import ages
 from poolhog.cli.page import read_page, request_counts
 from poolhog.cli.reading import Reading
-from poolhog.cli.target import AsJson, OfReport, Source, Threshold, read, trace_directory
+from poolhog.cli.target import (
+    AsJson,
+    OfReport,
+    Source,
+    Threshold,
+    read,
+    thresholds_of,
+    trace_directory,
+)
 from poolhog.errors import PoolhogError
 from poolhog.texts import visible
 
@@ -81,11 +89,10 @@ def compare(
         raise PoolhogError("--json and --markdown are two forms: choose one")
     from poolhog.analysis.comparison import compare as compare_runs
     from poolhog.analysis.conditions import results
-    from poolhog.analysis.thresholds import Thresholds
     from poolhog.cli.conditions import conditions
 
     wanted = conditions(fail_on if fail_on is not None else [GATE])
-    thresholds = Thresholds.from_pyproject(Path.cwd()).with_options(threshold or [])
+    thresholds = thresholds_of(Path.cwd(), threshold or ())
     if html is None:
         with Reading() as reading:
             one, other = (_read(given, thresholds, reading) for given in (before, after))

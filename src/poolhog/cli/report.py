@@ -22,6 +22,7 @@ from poolhog.cli.target import (
     UnusedError,
     read,
     target_words,
+    thresholds_of,
     trace_directory,
 )
 from poolhog.errors import PoolhogError
@@ -96,9 +97,8 @@ def _read(given: Path | None, pid: int | None, options: list[str]) -> Report:
     # A large part of the program, which no other verb needs.
     from poolhog.analysis.replay.beside import with_whatif
     from poolhog.analysis.report import EMPTY, read_report
-    from poolhog.analysis.thresholds import Thresholds
 
-    thresholds = Thresholds.from_pyproject(Path.cwd()).with_options(options)
+    thresholds = thresholds_of(Path.cwd(), options)
     try:
         found = trace_directory(given)
     except UnusedError:
@@ -122,10 +122,9 @@ def _write_page(
     source: Path | None,
 ) -> None:
     from poolhog.analysis.comparison import compare
-    from poolhog.analysis.thresholds import Thresholds
     from poolhog.render.page.summary import summary_lines
 
-    thresholds = Thresholds.from_pyproject(Path.cwd()).with_options(options or [])
+    thresholds = thresholds_of(Path.cwd(), options or ())
     page = read_page(given, thresholds, file, source, pid)
     runs = page.runs
     comparison = compare(runs[0], runs[1]) if len(runs) > 1 else None

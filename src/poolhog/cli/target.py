@@ -21,6 +21,7 @@ from poolhog.trace.reader import find_processes, stream_trace
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from poolhog.analysis.thresholds import Thresholds
     from poolhog.model import Unreadable
     from poolhog.trace.reader import ProcessReader
 
@@ -109,6 +110,18 @@ def target_words(directory: Path | None, pid: int | None = None) -> list[str]:
 
 class UnusedError(TraceError):
     """A run has made the directory, and has not asked for a connection yet."""
+
+
+def thresholds_of(directory: Path, options: Iterable[str] = ()) -> Thresholds:
+    """The thresholds in the pyproject.toml of a directory, changed by options.
+
+    Raises :class:`PoolhogError` if one of them cannot be read, or is no threshold.
+    """
+    # A large part of the program, which most verbs do not need.
+    from poolhog.analysis.findings import known_thresholds
+    from poolhog.analysis.thresholds import Thresholds
+
+    return Thresholds.from_pyproject(directory, known_thresholds()).with_options(options)
 
 
 def trace_directory(given: Path | None) -> Path:

@@ -19,6 +19,7 @@ from poolhog.cli.target import (
     lacking,
     read,
     target_words,
+    thresholds_of,
     trace_directory,
 )
 from poolhog.errors import PoolhogError
@@ -208,9 +209,8 @@ def _released(
 def _line_of_finding(number: int, readers: Sequence[ProcessReader], reading: Reading) -> str:
     """The line of a finding of the report, of which the first is 1."""
     from poolhog.analysis.report import read_report
-    from poolhog.analysis.thresholds import Thresholds
 
-    findings = read_report(readers, Thresholds.from_pyproject(Path.cwd()), reading.tell).findings
+    findings = read_report(readers, thresholds_of(Path.cwd()), reading.tell).findings
     if not 1 <= number <= len(findings):
         raise PoolhogError(f"--release {number}: the report has {len(findings)} findings")
     site = findings[number - 1].site

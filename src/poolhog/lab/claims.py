@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from poolhog.analysis.findings import FindingKind
+from poolhog.analysis.findings import LOST_WRITE
 from poolhog.lab.parameters import HOLDING_STYLES, Experiment, waves
 from poolhog.lab.predicting import EXTERNAL_CALL, MAKESPAN, P95, THROUGHPUT, compared
 from poolhog.lab.results import Claim
@@ -142,10 +142,10 @@ def _about_diagnoses(results: Results) -> Iterator[Claim]:
                 yield _text(slide, text, expected, _named(diagnosis))
     forgotten = results.diagnosis_of(Experiment.LIFECYCLE, Style.IMPLICIT_FORGOTTEN_COMMIT)
     if forgotten is not None:
-        lost = [f for f in forgotten.findings if f.kind is FindingKind.LOST_WRITE]
+        lost = [f for f in forgotten.findings if f.kind is LOST_WRITE]
         measured = str(lost[0].kind) if lost else NOTHING
         text = "implicit, commit forgotten: what poolhog says of it"
-        yield _text("T6", text, str(FindingKind.LOST_WRITE), measured)
+        yield _text("T6", text, str(LOST_WRITE), measured)
 
 
 def _named(diagnosis: Diagnosis) -> str:

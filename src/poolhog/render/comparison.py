@@ -124,7 +124,7 @@ def named(change: FindingChange) -> str:
     """Such as ``parked-checkout at app/notes.py:44 in synchronize``."""
     finding = change.finding
     within = f" in {finding.site.name}" if finding.site is not None else ""
-    return f"{finding.kind.value} at {place(finding)}{within}"
+    return f"{finding.kind.name} at {place(finding)}{within}"
 
 
 def amount(finding: Finding) -> str:
@@ -279,7 +279,7 @@ def _finding(found: FindingChange, comparison: Comparison, width: int) -> Iterat
     site = finding.site
     head = Text.assemble(
         (f"{_short(found.verdict):<{_GUTTER}}", _STYLES.get(found.verdict, TERMINAL_MUTED)),
-        (f"{finding.kind.value}  ", "bold"),
+        (f"{finding.kind.name}  ", "bold"),
         (place(finding), "bold"),
         (f" in {site.name}" if site is not None else "", TERMINAL_MUTED),
     )

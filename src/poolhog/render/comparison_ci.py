@@ -136,7 +136,7 @@ def _finding_json(found: FindingChange) -> dict[str, Any]:
     is_timed = change is not None and change.measure.unit is Unit.SECONDS
     return {
         "verdict": found.verdict.value,
-        "kind": found.finding.kind.value,
+        "kind": found.finding.kind.name,
         "has_moved": found.has_moved,
         "before": _either(found.before),
         "after": _either(found.after),
@@ -202,7 +202,7 @@ def _findings(findings: Sequence[FindingChange]) -> Iterator[str]:
         (
             (
                 _MARKS.get(found.verdict, found.verdict.value),
-                found.finding.kind.value,
+                found.finding.kind.name,
                 _line(found),
                 _wasted(found),
             )

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from poolhog.analysis.accounting import State
-from poolhog.analysis.findings import FindingKind
 from poolhog.model import Outcome
+from poolhog.render.findings import WORDS, advice, detail
 from poolhog.render.losses import end_told, loss_lines, losses_json, missing_json, unseen_lines
 from poolhog.render.output import in_blocks, more_line, next_line, paragraph
 from poolhog.render.palette import PAINTS, TERMINAL_ACCENT, TERMINAL_MUTED
@@ -98,23 +98,8 @@ def verdict(report: Report) -> str:
     return f"{subject} held a connection without need: {told}."
 
 
-_DEEDS = {
-    FindingKind.PARKED_CHECKOUT: "{site} held connections for {seconds} without using them",
-    FindingKind.HELD_AFTER_RESPONSE: "{site} held connections for {seconds} after the response",
-    FindingKind.HELD_WHILE_STREAMING: "{site} held connections for {seconds} while it streamed",
-    FindingKind.NESTED_CHECKOUT: (
-        "{site} asked for a second connection while it held one, for {seconds}"
-    ),
-    FindingKind.NEVER_RETURNED: "{site} did not return its connections for {seconds}",
-    FindingKind.LOST_WRITE: "{site} wrote what was rolled back, because nobody committed it",
-    FindingKind.POOL_TIMEOUT: "{checkouts} timed out waiting for a connection at {site}",
-    FindingKind.CONNECTION_CHURN: "{site} opened connections anew for {seconds}",
-    FindingKind.STARVED_LOOP: "{site} blocked the event loop for {seconds} of held connections",
-}
-
-
 def _accusation(finding: Finding) -> str:
-    deed = _DEEDS[finding.kind].format(
+    deed = WORDS[finding.kind.name].verdict.format(
         site=path_and_line(finding.site),
         seconds=seconds(finding.seconds),
         checkouts=count(finding.checkouts, "request"),
@@ -173,7 +158,7 @@ def _finding(
     wasted = seconds(finding.seconds) if finding.seconds else f"{finding.checkouts:,}x"
     share = percent(finding.share) if finding.share else ""
     head = Text.assemble(
-        (f"{wasted:>{_GUTTER}}  {finding.kind.value}", f"bold {_HELD}"),
+        (f"{wasted:>{_GUTTER}}  {finding.kind.name}", f"bold {_HELD}"),
         (f"  {path_and_line(site)}", "bold"),
         (f" in {site.function}" if site is not None else "", TERMINAL_MUTED),
     )
@@ -181,8 +166,9 @@ def _finding(
     lines = [head, Text.assemble((f"{share:>{_GUTTER}}  ", _HELD), (source, TERMINAL_ACCENT))]
     for line in (*_evidence(finding), *beside[:1]) if in_full else ():
         lines.extend(_indented(line, width))
-    advice = list(_indented(f"→ {finding.advice}", width, hanging=2))
-    lines.extend(advice if in_full else [_shortened(f"→ {finding.advice}")])
+    what_to_do = f"→ {advice(finding)}"
+    in_lines = list(_indented(what_to_do, width, hanging=2))
+    lines.extend(in_lines if in_full else [_shortened(what_to_do)])
     for text in lines:
         text.truncate(width, overflow="ellipsis")
         yield text
@@ -193,7 +179,7 @@ def _finding(
 def _evidence(finding: Finding) -> Iterator[str]:
     if finding.routes:
         yield f"in {listed(finding.routes, 2, 'other route')}"
-    yield finding.detail
+    yield detail(finding)
     if finding.made_wait >= _LEAST_WAIT_S:
         yield _effect(finding)
 
@@ -308,7 +294,7 @@ def finding_json(finding: Finding, whatif: Beside | None = None) -> dict[str, An
     """A finding as documented in ``docs/report.md``; with the what-if, if that is about it."""
     example = finding.example
     return {
-        "kind": finding.kind.value,
+        "kind": finding.kind.name,
         "site": site_json(finding.site),
         "routes": list(finding.routes),
         "checkouts": finding.checkouts,
@@ -316,8 +302,8 @@ def finding_json(finding: Finding, whatif: Beside | None = None) -> dict[str, An
         "share": finding.share,
         "made_wait_s": float(finding.made_wait),
         "waiters": list(finding.waiters),
-        "detail": finding.detail,
-        "advice": finding.advice,
+        "detail": detail(finding),
+        "advice": advice(finding),
         "awaiting": [site_json(site) for site in finding.awaiting],
         "example": {
             "request": example.request,

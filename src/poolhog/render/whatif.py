@@ -295,9 +295,7 @@ def _next(study: Study, target: Sequence[str]) -> Text:
     if study.range is not None:
         return next_line(["report", *target], "which code holds connections")
     if study.prediction is None and parked is not None:
-        return next_line(
-            release_words(parked, target), "if that line released its connection (estimate)"
-        )
+        return next_line(release_words(parked, target), "if that line released its connection")
     least = min((pool.size for pool in workload.pools if pool.size), default=5)
     released = [word for name in study.released for word in ("--release", file_name(name))]
     sizes = ["--pool-size", f"{max(least // 2, 1)}..{least * 2}"]

@@ -6,6 +6,7 @@ table, a picture and a sentence. Nothing here knows colours or terminals.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shlex
@@ -214,6 +215,32 @@ def _quoted(word: str) -> str:
 
 def _bytes(character: str) -> str:
     return "".join(f"\\x{byte:02x}" for byte in os.fsencode(character))
+
+
+@functools.lru_cache(maxsize=10_000)
+def abbreviated(statement: str) -> str:
+    """What a statement does to which table, such as ``UPDATE notes …``; of others the beginning."""
+    text = " ".join(statement.split())
+    for pattern, form in _STATEMENTS:
+        match = pattern.match(text)
+        if match is not None:
+            return form.format(match[1])
+    if len(text) <= _LONGEST_STATEMENT:
+        return text
+    return f"{text[: _LONGEST_STATEMENT - 2].rstrip()} …"
+
+
+_LONGEST_STATEMENT = 40
+_TABLE = r'((?:"[^"]+"|[\w$.])+)'
+_STATEMENTS = tuple(
+    (re.compile(pattern, re.IGNORECASE), form)
+    for pattern, form in (  # what is made of them is shown, not sent
+        (rf"SELECT\b.*?\bFROM {_TABLE}", "SELECT … FROM {}"),
+        (rf"UPDATE (?:ONLY )?{_TABLE}", "UPDATE {} …"),
+        (rf"INSERT INTO {_TABLE}", "INSERT INTO {} …"),
+        (rf"DELETE FROM (?:ONLY )?{_TABLE}", "DELETE FROM {} …"),  # noqa: S608
+    )
+)
 
 
 def shortened(text: str, longest: int) -> str:

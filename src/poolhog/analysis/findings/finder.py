@@ -5,32 +5,32 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from poolhog.analysis.accounting import Shares, told_gaps
 from poolhog.analysis.accounting import told as told_of
-from poolhog.analysis.accounting import told_gaps
 from poolhog.analysis.blaming import Blaming
-from poolhog.analysis.findings.churn import Churning
-from poolhog.analysis.findings.conclusion import Run, conclude, conclude_faint
-from poolhog.analysis.findings.finding import FindingKind
-from poolhog.analysis.findings.held import Holding
-from poolhog.analysis.findings.holders import holder
+from poolhog.analysis.findings.connection_churn import CONNECTION_CHURN
+from poolhog.analysis.findings.entry import PoolCounts, Totals
+from poolhog.analysis.findings.gaps import Holding
+from poolhog.analysis.findings.held_after_response import AFTER_RESPONSE_S
 from poolhog.analysis.findings.lending import Lending, Lent, is_nested
-from poolhog.analysis.findings.lost_writes import lost_writes, may_have_lost_writes
-from poolhog.analysis.findings.moments import Nested, is_lost
-from poolhog.analysis.findings.names import abbreviated, route_of
-from poolhog.analysis.findings.tally import Tally
-from poolhog.analysis.findings.where import Where, departure
+from poolhog.analysis.findings.lines import departure
+from poolhog.analysis.findings.lost_write import LOST_WRITE, may_have_lost_writes
+from poolhog.analysis.findings.meaning import Nested, is_lost
+from poolhog.analysis.findings.pool_timeout import POOL_TIMEOUT
+from poolhog.analysis.findings.tally import FindingTally
+from poolhog.analysis.routes import route_of
 from poolhog.analysis.thresholds import Thresholds
 from poolhog.model import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from poolhog.analysis.accounting import Gap, Shares, Told
+    from poolhog.analysis.accounting import Gap, Told
     from poolhog.analysis.blame import Blame
     from poolhog.analysis.blaming import Observer
     from poolhog.analysis.findings.finding import Finding
     from poolhog.analysis.quiet import Quiet
-    from poolhog.model import Checkout, Pool
+    from poolhog.model import Checkout, Pool, Process, Trace
 
 MOST_EXPLAINED = 2_000
 """Timed-out waits of a pool of which it is told who had its connections; the others count."""
@@ -52,10 +52,11 @@ class Finder:
         thresholds: Thresholds = Thresholds(),  # noqa: B008
         observer: Observer | None = None,
     ) -> None:
-        self.late = thresholds.after_response_s
+        self.late = thresholds[AFTER_RESPONSE_S]
         self._blaming = Blaming(observer)
-        self._run = Run(thresholds, Tally())
-        self._holding = Holding(thresholds, self._run.tally)
+        self._totals = Totals(thresholds)
+        self._tally = FindingTally()
+        self._holding = Holding(thresholds, self._tally)
         self._pools: dict[str, _Pool] = {}
         self._until = 0.0
         self._read: Callable[[int], Checkout] = _read_nothing
@@ -82,11 +83,13 @@ class Finder:
             if checkout.outcome is Outcome.TIMEOUT:
                 pool.lending.watch(checkout)
             return
-        self._run.use += (returned if returned is not None else max(self._until, granted)) - granted
-        pool.churning.granted += 1
+        self._totals.use += (
+            returned if returned is not None else max(self._until, granted)
+        ) - granted
+        pool.counts.granted += 1
         if checkout.connecting:
-            pool.churning.opened += 1
-            if pool.churning.beyond:
+            pool.counts.opened += 1
+            if pool.counts.beyond:
                 self._opened(pool, checkout, granted)
         if is_quick:
             self._holding.miss(checkout.site, parked=told.parked, untold=told.untold)
@@ -101,8 +104,8 @@ class Finder:
 
     def pass_by(self, quiet: Quiet, told: Told) -> None:
         """Count checkouts that were not added: in none of them is anything to be found."""
-        self._run.use += told.busy + told.untold
-        self._pool(quiet.pool).churning.granted += len(quiet)
+        self._totals.use += told.busy + told.untold
+        self._pool(quiet.pool).counts.granted += len(quiet)
         self._holding.miss(quiet.site, untold=told.untold)
         self._blaming.pass_by(quiet)
 
@@ -112,21 +115,21 @@ class Finder:
             pool.lending.end()
         self._holding.settle(shares)
         queues = self._blaming.close(shares)
-        for entry in self._run.tally:
+        for entry in self._tally:
             entry.charge(queues)
 
     def found(self) -> tuple[Finding, ...]:
         """The findings, the one that wastes the most connection-seconds first."""
-        return conclude(self._whole())
+        return self._tally.findings(self._whole())
 
-    def faint(self) -> tuple[Finding, ...]:
+    def near(self) -> tuple[Finding, ...]:
         """What is below the thresholds, and above half of those that are for what was added up."""
-        return conclude_faint(self._whole())
+        return self._tally.near_findings(self._whole())
 
-    def _whole(self) -> Run:
-        self._run.unseen = self._holding.unseen
-        self._run.churning = [pool.churning for pool in self._pools.values()]
-        return self._run
+    def _whole(self) -> Totals:
+        self._totals.unseen = self._holding.unseen
+        self._totals.pools = [pool.counts for pool in self._pools.values()]
+        return self._totals
 
     def blame(self) -> Blame:
         """Who made whom wait: all waiting of all checkouts."""
@@ -166,40 +169,18 @@ class Finder:
             self._holding.look(checkout, pool.until, gaps, nested, **wanted)
 
     def _opened(self, pool: _Pool, checkout: Checkout, granted: float) -> None:
-        self._run.tally.add(
-            FindingKind.CONNECTION_CHURN,
-            checkout,
-            Where(checkout.site),
-            [(granted - checkout.connecting, granted)],
-            key=pool.churning.group,
-        )
+        occurrence = CONNECTION_CHURN.occurrence(checkout, granted, pool.counts)
+        self._tally.add(CONNECTION_CHURN, checkout, occurrence)
 
     def _timed_out(self, pool: _Pool, checkout: Checkout) -> None:
         gave_up = checkout.gave_up if checkout.gave_up is not None else pool.until
-        waited = gave_up - checkout.asked
-        entry = self._run.tally.add(
-            FindingKind.POOL_TIMEOUT,
-            checkout,
-            Where(checkout.site),
-            [(checkout.asked, gave_up)],
-            weight=waited,
-        )
         pool.explained += 1
-        if pool.explained <= MOST_EXPLAINED:
-            for other in pool.lending.at(gave_up):
-                entry.tell(holder(other, gave_up))
+        holding = pool.lending.at(gave_up) if pool.explained <= MOST_EXPLAINED else ()
+        self._tally.add(POOL_TIMEOUT, checkout, POOL_TIMEOUT.occurrence(checkout, gave_up, holding))
 
     def _lost(self, checkout: Checkout) -> None:
-        for write in lost_writes(checkout):
-            ended = write.ended if write.ended is not None else write.started
-            entry = self._run.tally.add(
-                FindingKind.LOST_WRITE,
-                checkout,
-                Where(write.site or checkout.site),
-                [(write.started, ended)],
-                weight=1.0,
-            )
-            entry.tell(abbreviated(write.statement or ""))
+        for occurrence in LOST_WRITE.occurrences(checkout):
+            self._tally.add(LOST_WRITE, checkout, occurrence)
 
 
 class _Pool:
@@ -214,7 +195,7 @@ class _Pool:
     ) -> None:
         self.until = until
         self.lending = Lending(pool.process.began, partial(judge, self), read)
-        self.churning = Churning(pool)
+        self.counts = PoolCounts(pool)
         self.explained = 0
 
 
@@ -234,3 +215,22 @@ def _nested(outer: Lent, until: float) -> list[Nested]:
         for inner in outer.inner
         if is_nested(outer.checkout, inner, until)
     ]
+
+
+def find(trace: Trace, thresholds: Thresholds = Thresholds()) -> tuple[Finding, ...]:  # noqa: B008
+    """The findings of a trace in memory, the one that wastes the most connection-seconds first."""
+    finder = Finder(thresholds)
+    for process in trace.processes:
+        until = process.written
+        checkouts = [c for c in trace.checkouts if _is_of(c, process)]
+        finder.begin(until)
+        for checkout in checkouts:
+            finder.add(checkout, told_of(checkout, until))
+        finder.end(Shares(checkouts, until))
+    return finder.found()
+
+
+def _is_of(checkout: Checkout, process: Process) -> bool:
+    """A pid may be used again."""
+    other = checkout.pool.process
+    return (other.pid, other.began) == (process.pid, process.began)

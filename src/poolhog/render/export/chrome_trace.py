@@ -17,8 +17,8 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from poolhog.analysis.accounting import account, end_of, end_of_wait
-from poolhog.analysis.findings.names import route_of
 from poolhog.analysis.grants import Uses
+from poolhog.analysis.routes import route_of
 from poolhog.analysis.stints import stints
 from poolhog.model import OperationKind
 from poolhog.render.export.format import (

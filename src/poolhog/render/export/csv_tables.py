@@ -14,7 +14,7 @@ import zipfile
 from typing import TYPE_CHECKING, NamedTuple
 
 from poolhog.analysis.accounting import account
-from poolhog.analysis.findings.names import route_of
+from poolhog.analysis.routes import route_of
 from poolhog.render.export.format import Format, iso_time
 from poolhog.render.output import Hint
 from poolhog.render.words import command_of

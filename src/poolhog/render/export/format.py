@@ -9,11 +9,10 @@ from importlib import metadata as packages
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from poolhog.analysis.findings.names import abbreviated
 from poolhog.model import OperationKind
 from poolhog.render.losses import missing_json
 from poolhog.render.output import Hint
-from poolhog.render.words import place
+from poolhog.render.words import abbreviated, place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -12,9 +12,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from poolhog.analysis.accounting import told
-from poolhog.analysis.findings.names import route_of
 from poolhog.analysis.grants import Uses
 from poolhog.analysis.log import application_site
+from poolhog.analysis.routes import route_of
 from poolhog.analysis.stints import stints
 from poolhog.render.export.format import (
     Format,

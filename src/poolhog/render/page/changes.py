@@ -79,7 +79,7 @@ def _finding(found: FindingChange) -> Sequence[Cell]:
     moved = f"was at {place(found.before)}" if found.has_moved and found.before else ""
     return (
         _text(found.verdict.value),
-        _text(found.finding.kind.value),
+        _text(found.finding.kind.name),
         _code(place(found.finding), moved),
         _code(site.name if site is not None else ""),
         _code(site.source if site is not None else ""),

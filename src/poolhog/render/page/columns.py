@@ -13,9 +13,9 @@ from poolhog.analysis.accounting import State, end_of, end_of_wait
 from poolhog.analysis.bins import LENT
 from poolhog.analysis.course import course
 from poolhog.analysis.downsampling import downsampled, level
-from poolhog.analysis.findings import route_of
 from poolhog.analysis.lanes import ConnectionLanes, packed
 from poolhog.analysis.owned import grouped, key_of
+from poolhog.analysis.routes import route_of
 from poolhog.render.page.interning import NONE
 from poolhog.render.page.verdict import base
 from poolhog.render.view import window_reason

@@ -1,4 +1,4 @@
-"""Which line is to change: where a stack left the one of the statement before it."""
+"""The line that a finding names: where a stack leaves that of the statement before it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Where:
+class NamedLine:
     """The line to change, and what was called from there, the innermost last.
 
     If it ``is_dependency``, it is where the dependency is defined that keeps the connection.
@@ -22,23 +22,23 @@ class Where:
     is_dependency: bool = False
 
 
-NOWHERE = Where(None)
+NOWHERE = NamedLine(None)
 
 
 @functools.lru_cache(maxsize=10_000)
-def departure(seen: Site | None, before: Site | None) -> Where:
+def departure(seen: Site | None, before: Site | None) -> NamedLine:
     """The first line of the application in which ``seen`` differs from the stack ``before`` it.
 
-    Both are walked from the outermost frame inwards; what they have in common led to either. So it
-    is the line of the function that did both, or the outermost function that did not do the one.
-    If all lines are the same, it is the innermost line of the application.
+    Both are walked from the outermost frame inwards; the frames that they share led to both. So the
+    line is in the function that did both, or in the outermost one that did only the second. If all
+    lines are the same, it is the innermost line of the application.
     """
     if seen is None:
         return NOWHERE
     frames = seen.stack[::-1]
     lines = [index for index, frame in enumerate(frames) if frame.is_application]
     if not lines:
-        return Where(None, frames)
+        return NamedLine(None, frames)
     common = 0
     known = [frame for frame in before.stack[::-1] if frame.is_application] if before else []
     for index, frame in zip(lines[:-1], known, strict=False):
@@ -46,7 +46,7 @@ def departure(seen: Site | None, before: Site | None) -> Where:
             break
         common += 1
     at = lines[common]
-    return Where(frames[at], frames[at + 1 :])
+    return NamedLine(frames[at], frames[at + 1 :])
 
 
 def same_line(one: Site, other: Site) -> bool:
@@ -55,7 +55,7 @@ def same_line(one: Site, other: Site) -> bool:
 
 
 def innermost_line(site: Site | None) -> Site | None:
-    """The innermost line of the application; if there is none, of whatever it was."""
+    """The innermost line of the application; if there is none, the innermost line."""
     if site is None:
         return None
     return next((frame for frame in site.stack if frame.is_application), site)

@@ -1,17 +1,22 @@
-"""Writes that were undone although nobody asked for that: a commit was forgotten."""
+"""lost-write: a write was rolled back although nobody asked for that: a commit was forgotten."""
 
 from __future__ import annotations
 
 import functools
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from poolhog.analysis.findings.entry import Occurrence
+from poolhog.analysis.findings.finding import FindingKind
+from poolhog.analysis.findings.lines import NamedLine
 from poolhog.model import OperationKind
 from poolhog.trace.unpacking import PackedOperations, has_none
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
+    from poolhog.analysis.findings.entry import Entry, Totals
     from poolhog.model import Checkout, Operation, Request
     from poolhog.trace.unpacking import PackedTexts
 
@@ -22,6 +27,37 @@ _WRITES_WITHIN = re.compile(
     r'|(?<!\bFOR )(?<!\bKEY )\bUPDATE\s+(?:ONLY\s+)?(?:"[^"]+"|[\w$.])+\s(?:.*\s)?SET\b',
     re.IGNORECASE,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class LostWrites:
+    """The statements that were rolled back, and how often each was."""
+
+    statements: Mapping[str, float]
+
+
+class LostWrite(FindingKind[LostWrites]):
+    """The line is that of the write. One occurrence is enough."""
+
+    name = "lost-write"
+
+    def occurrences(self, checkout: Checkout) -> Iterator[Occurrence]:
+        """The writes of a checkout that were lost."""
+        for write in lost_writes(checkout):
+            ended = write.ended if write.ended is not None else write.started
+            yield Occurrence(
+                line=NamedLine(write.site or checkout.site),
+                spans=[(write.started, ended)],
+                notes=(write.statement or "",),
+                weight=1.0,
+            )
+
+    def evidence(self, entry: Entry, totals: Totals) -> LostWrites:
+        """The statements."""
+        return LostWrites(entry.noted(str))
+
+
+LOST_WRITE = LostWrite()
 
 
 @functools.lru_cache(maxsize=10_000)
@@ -37,7 +73,7 @@ def writes(statement: str) -> bool:
 
 
 def may_have_lost_writes(checkout: Checkout) -> bool:
-    """Whether it is worth a look at the checkout's operations, found out without unpacking them."""
+    """Whether the checkout's operations are to be looked at; they are not unpacked for that."""
     operations = checkout.operations
     if not isinstance(operations, PackedOperations):
         return True
@@ -47,9 +83,9 @@ def may_have_lost_writes(checkout: Checkout) -> bool:
 
 
 def suspicion(texts: PackedTexts) -> Callable[[str], bool] | None:
-    """Tells the same of packed operations, if these are all of a checkout.
+    """A test of the packed operations of a checkout: whether they may have lost writes.
 
-    ``None`` if no checkout of the file is suspicious.
+    ``None`` if no checkout of the file may have.
     """
     has_written = texts.has_sent(OperationKind.STATEMENT, writes)
     if has_written is has_none:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from factories import SELECT, UPDATE, make_checkout, make_request, op
 
-from poolhog.analysis.findings.lost_writes import lost_writes, writes
+from poolhog.analysis.findings.lost_write import lost_writes, writes
 from poolhog.model import Cause, Checkout, Operation, OperationKind, Request
 
 KINDS = {kind.value: kind for kind in OperationKind}
