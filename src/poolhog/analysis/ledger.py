@@ -88,7 +88,11 @@ class Requests:
     responded: Numbers
     ended: Numbers
     failed: Flags
-    is_websocket: Flags
+
+    @property
+    def answered(self) -> Numbers:
+        """When the response was sent, or else the request was over."""
+        return np.where(self.responded < NEVER, self.responded, self.ended)
 
 
 class Samples(NamedTuple):
@@ -300,9 +304,7 @@ class _Names:
 
     def requests(self, columns: RequestColumns) -> Requests:
         """The requests, by their names."""
-        texts = self._facts.texts
         status, error = columns.status, columns.error
-        websocket = [number for number, text in texts.items() if text == "websocket"]
         return Requests(
             number=columns.id,
             name=self._of_requests(columns),
@@ -311,7 +313,6 @@ class _Names:
             responded=_later(columns.started, columns.responded),
             ended=_later(columns.started, columns.ended),
             failed=(error != NULL) | (status >= _FAILED),
-            is_websocket=np.isin(columns.kind, websocket),
         )
 
     def _of_requests(self, columns: RequestColumns) -> Numbers:

@@ -359,13 +359,15 @@ class Shares:
         gap = spans.gap[chosen]
         duration = spans.duration[chosen]
         np.add.at(self._every, (site, state), duration)
-        is_short: Flags = np.less_equal(gaps.ended[gap] - gaps.started[gap], self._limit)
-        np.add.at(self._short, (site[is_short], state[is_short]), duration[is_short])
+        is_short: Flags = np.asarray(gaps.ended[gap] - gaps.started[gap] <= self._limit)
+        short = np.flatnonzero(is_short)
+        np.add.at(self._short, (site[short], state[short]), duration[short])
 
     @property
     def of_sites(self) -> Fractions:
         """By site, the parts that are parked, running and ready; they add up to 1."""
-        known = np.where(self._short.any(axis=1)[:, None], self._short, self._every)
+        has_short: Flags = self._short.sum(axis=1) > 0
+        known = np.where(has_short[:, None], self._short, self._every)
         whole = known.sum(axis=1)
         found = np.zeros_like(known)
         found[:, GAPS.index(RUNNING)] = 1.0

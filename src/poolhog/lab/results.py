@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from poolhog.analysis.cells import percentile
+from poolhog.analysis.sums import percentile
 from poolhog.lab.parameters import TALK, Experiment
 from poolhog.lab.predicting import compared
 from poolhog.render.output import write_whole

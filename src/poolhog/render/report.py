@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from poolhog.analysis.blame import Charge
     from poolhog.analysis.findings import Finding
     from poolhog.analysis.replay.beside import Beside
-    from poolhog.analysis.report import PoolUse, Report, RouteUse, Waits
+    from poolhog.analysis.report import PoolUse, Report, RouteUse
+    from poolhog.analysis.sums import Waits
     from poolhog.model import Process
 
 _HELD = PAINTS[State.PARKED].terminal

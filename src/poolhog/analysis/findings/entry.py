@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 from array import array
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from poolhog.analysis.cells import since
+import numpy as np
+
 from poolhog.analysis.routes import route_of
 from poolhog.analysis.thresholds import Thresholds
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping, Sequence
+    from collections.abc import Hashable, Iterable, Mapping, Sequence
 
+    from numpy.typing import NDArray
+
+    from poolhog.analysis.blame.queue import Queue
     from poolhog.analysis.findings.lines import NamedLine
-    from poolhog.analysis.queues import Queue
+    from poolhog.analysis.ledger import Numbers
     from poolhog.model import Checkout, Pool, Site
 
     Span = tuple[float, float]
+    Floats = NDArray[np.float64]
 
 N = TypeVar("N")
 
 MOST_REMEMBERED = 10_000
-"""Durations kept for the median of a line, and different notes kept of its evidence."""
+"""Different notes that are kept of a line's evidence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +54,10 @@ class Occurrences:
     asked: array[float] = field(default_factory=lambda: array("d"))
     seconds: array[float] = field(default_factory=lambda: array("d"))
 
-    def add(self, asked: float, seconds: float) -> None:
-        """Add one."""
-        self.asked.append(asked)
-        self.seconds.append(seconds)
+    def add(self, asked: Iterable[float], seconds: Iterable[float]) -> None:
+        """Add some."""
+        self.asked.extend(asked)
+        self.seconds.extend(seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,25 @@ class Occurrence:
         )
 
 
+class Batch(NamedTuple):
+    """Occurrences of one kind at one site, in checkouts of one pool: what they come to.
+
+    ``checkout``, ``line`` and ``example`` are those of the longest. ``asked`` and ``seconds`` have
+    an entry for each checkout, ``routes``, ``notes`` and ``sites`` (where connections were asked
+    for) the seconds of each. ``wasted`` are starts and ends in microseconds.
+    """
+
+    checkout: Checkout
+    line: NamedLine
+    example: Span
+    asked: Floats
+    seconds: Floats
+    routes: Mapping[str, float]
+    notes: Mapping[Hashable, float]
+    sites: Mapping[Site | None, float]
+    wasted: tuple[Numbers, Numbers]
+
+
 class Spread(NamedTuple):
     """The median and the longest of the seconds in one checkout."""
 
@@ -118,8 +141,8 @@ class Entry:
     notes: dict[Hashable, float] = field(default_factory=dict)
     durations: array[float] = field(default_factory=lambda: array("d"))
     occurrences: Occurrences = field(default_factory=Occurrences)
-    # By pool, in microseconds since the process began: starts and ends, one after the other.
-    wasted: dict[str, array[int]] = field(default_factory=dict)
+    # By pool, starts and ends in microseconds since the process began.
+    wasted: dict[str, tuple[array[int], array[int]]] = field(default_factory=dict)
     made_wait: dict[str, float] = field(default_factory=dict)
     # By where the connection was asked for: gaps without a sample are added in proportion.
     asked_at: dict[Site | None, float] = field(default_factory=dict)
@@ -147,40 +170,56 @@ class Entry:
             self.line = occurrence.line
             self.example = occurrence.example_of(checkout)
         self.checkouts += 1
-        self.occurrences.add(checkout.asked, seconds if weight is None else 0.0)
-        route = route_of(checkout)
-        counts = weight if weight is not None else seconds
-        self.routes[route] = self.routes.get(route, 0.0) + counts
+        self.occurrences.add([checkout.asked], [seconds if weight is None else 0.0])
+        self.durations.append(seconds)
+        _add(self.routes, {route_of(checkout): weight if weight is not None else seconds})
         for note in occurrence.notes:
-            if note in self.notes or len(self.notes) < MOST_REMEMBERED:
-                more = seconds if weight is None else 1.0
-                self.notes[note] = self.notes.get(note, 0.0) + more
-        if len(self.durations) < MOST_REMEMBERED:
-            self.durations.append(seconds)
+            self._note(note, seconds if weight is None else 1.0)
         if weight is None:
-            self._waste(checkout, occurrence.spans, seconds)
+            self.seconds += seconds
+            _add(self.asked_at, {checkout.site: seconds})
+            began = checkout.pool.process.began
+            spans = [[round((at - began) * 1e6) for at in span] for span in occurrence.spans]
+            self._waste(checkout.pool.id, [s for s, _ in spans], [e for _, e in spans])
+
+    def add_batch(self, batch: Batch) -> None:
+        """Add what was found in many checkouts."""
+        longest = float(batch.seconds.max())
+        if not self.checkouts or longest > self.longest:
+            self.longest = longest
+            self.line = batch.line
+            self.example = Occurrence(batch.line, [batch.example]).example_of(batch.checkout)
+        self.checkouts += len(batch.asked)
+        self.occurrences.add(batch.asked.tolist(), batch.seconds.tolist())
+        self.durations.extend(batch.seconds.tolist())
+        _add(self.routes, batch.routes)
+        for note, seconds in batch.notes.items():
+            if note is not None:
+                self._note(note, seconds)
+        self.seconds += float(batch.seconds.sum())
+        _add(self.asked_at, batch.sites)
+        self._waste(batch.checkout.pool.id, *(column.tolist() for column in batch.wasted))
 
     def charge(self, queues: Mapping[str, Queue]) -> None:
         """Add who waited for what was wasted, by the queues of a process's pools."""
         for pool, queue in queues.items():
-            charged: Counter[str] = Counter()
-            spans = iter(self.wasted.pop(pool, ()))
-            for started, ended in zip(spans, spans, strict=True):
-                for route, units in queue.charge(started, ended):
-                    charged[route] += units
-            for route, units in charged.items():
-                seconds = units / (queue.scale * 1_000_000)
-                self.made_wait[route] = self.made_wait.get(route, 0.0) + seconds
+            starts, ends = self.wasted.pop(pool, ((), ()))
+            for route, seconds in queue.charged(np.array(starts), np.array(ends)).items():
+                _add(self.made_wait, {route: seconds})
 
-    def _waste(self, checkout: Checkout, spans: Sequence[Span], seconds: float) -> None:
-        self.seconds += seconds
-        self.asked_at[checkout.site] = self.asked_at.get(checkout.site, 0.0) + seconds
-        wasted = self.wasted.get(checkout.pool.id)
-        if wasted is None:
-            wasted = self.wasted[checkout.pool.id] = array("q")
-        process = checkout.pool.process
-        for span in spans:
-            wasted.extend(since(process, instant) for instant in span)
+    def _note(self, note: Hashable, weight: float) -> None:
+        if note in self.notes or len(self.notes) < MOST_REMEMBERED:
+            _add(self.notes, {note: weight})
+
+    def _waste(self, pool: str, starts: Iterable[int], ends: Iterable[int]) -> None:
+        wasted = self.wasted.setdefault(pool, (array("q"), array("q")))
+        wasted[0].extend(starts)
+        wasted[1].extend(ends)
+
+
+def _add(totals: dict[N, float], more: Mapping[N, float]) -> None:
+    for key, weight in more.items():
+        totals[key] = totals.get(key, 0.0) + weight
 
 
 @dataclass(slots=True)

@@ -85,6 +85,11 @@ class GapKind(FindingKind[E_co]):
     needs_sample: ClassVar[bool] = True
     is_estimated: ClassVar[bool] = False
 
+    @property
+    def is_by_line(self) -> bool:
+        """Whether each line is an occurrence, whatever else was found in its checkout."""
+        return self.least is None and type(self).occurrences is GapKind.occurrences
+
     @abstractmethod
     def claims(self, piece: Piece, lifetime: Lifetime) -> bool:
         """Whether this is what the piece of a gap means; one without a sample may be parked."""

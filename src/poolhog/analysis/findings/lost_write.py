@@ -7,18 +7,20 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from poolhog.analysis.findings.entry import Occurrence
 from poolhog.analysis.findings.finding import FindingKind
 from poolhog.analysis.findings.lines import NamedLine
+from poolhog.analysis.ledger import KINDS
 from poolhog.model import OperationKind
-from poolhog.trace.unpacking import PackedOperations, has_none
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from poolhog.analysis.findings.entry import Entry, Totals
+    from poolhog.analysis.ledger import Ledger, Numbers
     from poolhog.model import Checkout, Operation, Request
-    from poolhog.trace.unpacking import PackedTexts
 
 _WRITES = re.compile(r"(?:INSERT|UPDATE|DELETE|MERGE|REPLACE)\b", re.IGNORECASE)
 _WITH = re.compile(r"WITH\b", re.IGNORECASE)
@@ -72,27 +74,27 @@ def writes(statement: str) -> bool:
     return _WRITES.match(text) is not None
 
 
-def may_have_lost_writes(checkout: Checkout) -> bool:
-    """Whether the checkout's operations are to be looked at; they are not unpacked for that."""
-    operations = checkout.operations
-    if not isinstance(operations, PackedOperations):
-        return True
-    return (
-        operations.has(OperationKind.ROLLBACK) or operations.has_sent(OperationKind.RESET)
-    ) and operations.has_sent(OperationKind.STATEMENT, writes)
+def may_have_lost_writes(ledger: Ledger) -> Numbers:
+    """The rows in which a write was sent, and something was rolled back, without an explanation."""
+    texts = ledger.facts.statements
+    written = [number for number, text in texts.items() if writes(text)]
+    explained = np.zeros(len(ledger), bool)
+    own = np.flatnonzero(ledger.request >= 0)
+    explained[own] = ledger.requests.failed[ledger.request[own]]
+    has_written, is_undone = np.zeros(len(ledger), bool), np.zeros(len(ledger), bool)
+    for operations in ledger.every_operation() if written else ():
+        is_write = (operations.kind == _STATEMENT) & np.isin(operations.statement, written)
+        is_rollback = operations.kind == _ROLLBACK
+        is_rollback |= (operations.kind == _RESET) & (operations.statement >= 0)
+        has_written[operations.row[is_write]] = True
+        is_undone[operations.row[is_rollback]] = True
+    return np.flatnonzero(has_written & is_undone & ~explained)
 
 
-def suspicion(texts: PackedTexts) -> Callable[[str], bool] | None:
-    """A test of the packed operations of a checkout: whether they may have lost writes.
-
-    ``None`` if no checkout of the file may have.
-    """
-    has_written = texts.has_sent(OperationKind.STATEMENT, writes)
-    if has_written is has_none:
-        return None
-    is_rolled_back = texts.has(OperationKind.ROLLBACK)
-    is_reset = texts.has_sent(OperationKind.RESET)
-    return lambda packed: (is_rolled_back(packed) or is_reset(packed)) and has_written(packed)
+_STATEMENT, _ROLLBACK, _RESET = (
+    KINDS.index(kind)
+    for kind in (OperationKind.STATEMENT, OperationKind.ROLLBACK, OperationKind.RESET)
+)
 
 
 def lost_writes(checkout: Checkout) -> Iterator[Operation]:

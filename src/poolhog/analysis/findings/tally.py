@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from poolhog.analysis.findings.entry import Entry
+from poolhog.analysis.findings.entry import Entry, Occurrence
 from poolhog.analysis.findings.finding import Finding, GapKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from poolhog.analysis.findings.entry import Occurrence, Totals
+    from poolhog.analysis.findings.entry import Batch, Totals
     from poolhog.analysis.findings.finding import AnyKind
     from poolhog.model import Checkout, Site
 
@@ -32,13 +32,21 @@ class FindingTally:
 
     def add(self, kind: AnyKind, checkout: Checkout, occurrence: Occurrence) -> None:
         """Add what was found of a kind in a checkout."""
+        self._entry(kind, checkout, occurrence).add(checkout, occurrence)
+
+    def add_batch(self, kind: AnyKind, batch: Batch) -> None:
+        """Add what was found of a kind in many checkouts at one site."""
+        longest = Occurrence(batch.line, [batch.example])
+        self._entry(kind, batch.checkout, longest).add_batch(batch)
+
+    def _entry(self, kind: AnyKind, checkout: Checkout, occurrence: Occurrence) -> Entry:
         place = kind, _place(occurrence.line.site, occurrence.key)
         entry = self._entries.get(place)
         if entry is None:
             example = occurrence.example_of(checkout)
             entry = Entry(occurrence.key, checkout.pool, occurrence.line, example)
             self._entries[place] = entry
-        entry.add(checkout, occurrence)
+        return entry
 
     def findings(self, totals: Totals) -> tuple[Finding, ...]:
         """The findings, the one that wastes the most connection-seconds first."""

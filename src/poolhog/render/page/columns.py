@@ -235,8 +235,8 @@ def differences(values: Iterable[int]) -> list[int]:
 def bins_json(bins: Bins) -> dict[str, Any]:
     """Averages over the bins of the whole run: connections in each state, and who waited."""
 
-    def averages(row: Sequence[float]) -> list[float]:
-        return [round(max(seconds, 0.0) / bins.width, _DIGITS) for seconds in row]
+    def averages(row: Iterable[float]) -> list[float]:
+        return [round(max(float(seconds), 0.0) / bins.width, _DIGITS) for seconds in row]
 
     return {
         "count": bins.count,

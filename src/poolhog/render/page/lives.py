@@ -5,9 +5,8 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from poolhog.analysis.accounting import Interval, account, end_of
+from poolhog.analysis.accounting import Interval, account, end_of, total
 from poolhog.analysis.bins import LENT
-from poolhog.analysis.cells import total
 from poolhog.analysis.course import Part
 from poolhog.analysis.downsampling import downsampled
 from poolhog.analysis.lifecycle import LifeSpan, lifecycle_of
