@@ -26,7 +26,7 @@ from poolhog.render.findings import WORDS
 from poolhog.render.page.sketches import sketch_of
 from poolhog.render.page.unseen import alerts, unseen
 from poolhog.render.page.verdict import called, cause_sentence, numbers, pool_sentence, verdict
-from poolhog.render.report_json import report_json
+from poolhog.render.report import report_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

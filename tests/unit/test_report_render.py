@@ -41,8 +41,9 @@ from poolhog.analysis.findings.starved_loop import InOneGo
 from poolhog.analysis.report import EMPTY, Books, Report
 from poolhog.analysis.thresholds import Thresholds
 from poolhog.model import OperationKind
-from poolhog.render.report import WIDE, Layout, percent, report_lines, verdict
-from poolhog.render.report_json import report_json
+from poolhog.render.output import WIDE
+from poolhog.render.report import Layout, report_json, report_lines, verdict
+from poolhog.render.words import percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -106,7 +107,7 @@ def test_the_verdict_comes_first_and_the_next_command_last() -> None:
     found = lines(burst(finding()))
     assert " ".join(found[:2]) == (
         "/srv/service.py:48 held connections for 50.1 s without using them: 83 % of all use. "
-        "POST /notes/{note_id} and 1 other route waited 25.0 s for it."
+        "This made POST /notes/{note_id} and 1 other route wait 25.0 s."
     )
     assert found[-1] == "Next: poolhog log --route 'POST /notes/{note_id}'  step by step"
 

@@ -17,7 +17,7 @@ from poolhog.analysis.report import Books, read_report
 from poolhog.analysis.statements import Statements
 from poolhog.analysis.thresholds import Thresholds
 from poolhog.analysis.tree import Tree
-from poolhog.analysis.windows import Window, choose
+from poolhog.analysis.windows import Reason, ReasonKind, Window, choose
 from poolhog.trace.lookup import (
     by_id,
     checkouts_within,
@@ -200,7 +200,7 @@ def read_detail(whole: Whole, most: int = MOST_CHECKOUTS, lives: int = 300) -> D
     Raises :class:`poolhog.TraceError` if a process cannot be read.
     """
     bins = whole.bins
-    everything = Window(bins.started, bins.ended, "the whole run")
+    everything = Window(bins.started, bins.ended, (Reason(ReasonKind.WHOLE_RUN),))
     if whole.kept is not None and len(whole.kept) <= most:
         told = list(_lives(whole.kept, whole.report, every=True))[:lives]
         return Detail((everything,), whole.kept, told, is_complete=True)
@@ -274,16 +274,16 @@ def _wanted(whole: Whole, lives: Sequence[Owned]) -> Iterator[Window]:
     """What is most worth to be looked at closely, first things first."""
     for number, finding in enumerate(whole.report.findings[:_EXAMPLES], 1):
         example = finding.example
-        yield Window(example.started, example.ended, f"the example of finding {number}")
+        yield Window(example.started, example.ended, (Reason(ReasonKind.EXAMPLE, number),))
     bins = whole.bins
     lent = [sum(row) for row in zip(*bins.lent.values(), strict=True)]
     busiest = max(range(bins.count), key=lambda index: (bins.peaks[index], lent[index]))
-    why = "where most requests wait" if bins.peaks[busiest] else "where most connections are lent"
-    yield Window(bins.begin(busiest), bins.begin(busiest + 1), why)
+    kind = ReasonKind.MOST_WAITING if bins.peaks[busiest] else ReasonKind.MOST_LENT
+    yield Window(bins.begin(busiest), bins.begin(busiest + 1), (Reason(kind),))
     slowest = sorted(lives, key=lambda owned: owned.started - owned.ended)
     for owned in slowest[:_SLOW_WINDOWS]:
-        yield Window(owned.started, owned.ended, "one of the slowest requests")
-    yield Window(bins.started, bins.started, "the beginning of the run")
+        yield Window(owned.started, owned.ended, (Reason(ReasonKind.SLOWEST),))
+    yield Window(bins.started, bins.started, (Reason(ReasonKind.BEGINNING),))
 
 
 def _count(bins: Bins, started: float, ended: float) -> int:

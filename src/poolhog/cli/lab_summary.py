@@ -11,11 +11,11 @@ from poolhog.lab.pictures import latency_group, latency_marks, throughput
 from poolhog.lab.remedies import table
 from poolhog.lab.service.settings import Style
 from poolhog.lab.talk import conclusion, told
-from poolhog.render.bars import latency_bars_text, throughput_bars_text
-from poolhog.render.console import console, count, seconds
-from poolhog.render.hints import command_of
-from poolhog.render.log import log_text, logs_side_by_side
+from poolhog.render.charts import latency_bars_text, throughput_bars_text
+from poolhog.render.output import console
+from poolhog.render.request_log import log_text, logs_side_by_side
 from poolhog.render.timeline_text import timeline_text
+from poolhog.render.words import command_of, count, seconds
 from poolhog.texts import visible
 
 if TYPE_CHECKING:

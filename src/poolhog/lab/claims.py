@@ -15,7 +15,8 @@ from poolhog.lab.parameters import HOLDING_STYLES, Experiment, waves
 from poolhog.lab.predicting import EXTERNAL_CALL, MAKESPAN, P95, THROUGHPUT, compared
 from poolhog.lab.results import Claim
 from poolhog.lab.service.settings import Style
-from poolhog.render.console import count
+from poolhog.render.request_log import event_text
+from poolhog.render.words import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -191,7 +192,7 @@ def _text(claim: str, text: str, expected: str, measured: str) -> Claim:
 
 
 def _log(claim: str, text: str, result: LifecycleResult) -> Claim:
-    lines = [line.what for line in result.log]
+    lines = [event_text(event) for event in result.log]
     starts = LOGS[result.style]
     holds = len(lines) == len(starts) and all(
         line.startswith(start) for line, start in zip(lines, starts, strict=True)

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 from poolhog.lab.parameters import HOLDING_STYLES, waves
 from poolhog.lab.service.settings import Style
-from poolhog.render.bars import (
+from poolhog.render.charts import (
+    ExpectedValue,
     LatencyBar,
     LatencyGroup,
-    Mark,
     ThroughputBar,
     latency_bars_svg,
     throughput_bars_svg,
 )
-from poolhog.render.console import count, seconds
 from poolhog.render.lifecycle import lifecycle_svg, lifecycles_svg
 from poolhog.render.timeline import timeline_svg
+from poolhog.render.words import count, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,13 +38,13 @@ def draw(results: Results) -> dict[str, str]:
     )
 
 
-def throughput(results: Results) -> tuple[list[ThroughputBar], Mark]:
+def throughput(results: Results) -> tuple[list[ThroughputBar], ExpectedValue]:
     """The bars of the load, and the limit that no style can pass."""
     limit = max(load.limit_per_s for load in results.load)
     bars = [
         ThroughputBar(str(load.style), load.requests_per_s, _own(load)) for load in results.load
     ]
-    return bars, Mark(limit, f"limit: users / latency = {_rate(limit)}")
+    return bars, ExpectedValue(limit, f"limit: users / latency = {_rate(limit)}")
 
 
 def latency_group(burst: BurstResult) -> LatencyGroup:
@@ -63,22 +63,24 @@ def latency_group(burst: BurstResult) -> LatencyGroup:
     )
 
 
-def latency_marks(bursts: list[BurstResult]) -> list[Mark]:
+def latency_marks(bursts: list[BurstResult]) -> list[ExpectedValue]:
     """The latency of the external call, and its multiples that the waves of a burst add up to."""
     latency = bursts[0].external_latency
     most = max(waves(burst.style, burst.requests, burst.connections) for burst in bursts)
-    return [Mark(n * latency, "L" if n == 1 else f"{n} L") for n in range(1, min(most, 4) + 1)]
+    return [
+        ExpectedValue(n * latency, "L" if n == 1 else f"{n} L") for n in range(1, min(most, 4) + 1)
+    ]
 
 
 def _rate(value: float) -> str:
     return f"{value:,.1f}".removesuffix(".0")
 
 
-def _own(load: LoadResult) -> Mark | None:
+def _own(load: LoadResult) -> ExpectedValue | None:
     if load.style not in HOLDING_STYLES:
         return None
     value = load.pool_limit_per_s
-    return Mark(value, f"limit: connections / latency = {_rate(value)}")
+    return ExpectedValue(value, f"limit: connections / latency = {_rate(value)}")
 
 
 def _lifecycles(results: Results) -> Iterator[tuple[str, str]]:

@@ -11,12 +11,12 @@ from pygments.formatters import HtmlFormatter
 from poolhog.lab.pictures import draw
 from poolhog.lab.remedies.table import markdown
 from poolhog.lab.talk import Talk
-from poolhog.render.console import seconds
-from poolhog.render.files import write_whole
+from poolhog.render.output import write_whole
 from poolhog.render.page import PICTURES, styles
 from poolhog.render.page.inline import digest, script
 from poolhog.render.page.texts import embedded
 from poolhog.render.palette import PAINTS, css_variables
+from poolhog.render.words import seconds
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from poolhog.analysis.sums import percentile
 from poolhog.lab.parameters import TALK, Experiment
 from poolhog.lab.predicting import compared
-from poolhog.render.files import write_whole
-from poolhog.render.report_json import finding_json
+from poolhog.render.output import write_whole
+from poolhog.render.report import finding_json
+from poolhog.render.request_log import event_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from poolhog.analysis.findings import Finding
     from poolhog.analysis.lifecycle import Lifecycle
-    from poolhog.analysis.log import LogLine
+    from poolhog.analysis.log import LogEvent
     from poolhog.analysis.timeline import Timeline
     from poolhog.analysis.whole import Whole
     from poolhog.lab.parameters import Parameters
@@ -41,7 +42,7 @@ class LifecycleResult:
     style: Style
     endpoint: str
     status: int
-    log: tuple[LogLine, ...]
+    log: tuple[LogEvent, ...]
     lifecycle: Lifecycle
     written: bool | None
 
@@ -253,7 +254,7 @@ def _lifecycle(result: LifecycleResult) -> dict[str, Any]:
         "style": str(result.style),
         "endpoint": result.endpoint,
         "status": result.status,
-        "events": [{"at_s": round(line.at, 6), "what": line.what} for line in result.log],
+        "events": [{"at_s": round(line.at, 6), "what": event_text(line)} for line in result.log],
         "returned_before_response": result.lifecycle.returned_before_response,
         "ended_with": result.lifecycle.ended_with,
         "written": result.written,

@@ -12,8 +12,8 @@ from poolhog.lab import code
 from poolhog.lab.parameters import Experiment
 from poolhog.lab.remedies import table
 from poolhog.lab.service.settings import Style
-from poolhog.render.console import count, seconds
 from poolhog.render.page.data import page_data
+from poolhog.render.words import count, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -16,8 +16,8 @@ from poolhog.analysis.findings import (
     POOL_TIMEOUT,
     STARVED_LOOP,
 )
-from poolhog.analysis.findings.names import abbreviated, count, duration, place
 from poolhog.model import OperationKind
+from poolhog.render.words import abbreviated, count, duration, place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

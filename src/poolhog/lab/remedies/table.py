@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from poolhog.lab.remedies.names import RemedyName
-from poolhog.render.console import seconds
+from poolhog.render.words import seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

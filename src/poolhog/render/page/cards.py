@@ -8,14 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from poolhog.analysis.course import Part
 from poolhog.analysis.downsampling import downsampled
-from poolhog.analysis.findings.names import abbreviated
 from poolhog.model import OperationKind
-from poolhog.render.console import count, seconds
 from poolhog.render.findings import WORDS
-from poolhog.render.frames import short_name, short_path
 from poolhog.render.page.columns import STATES
 from poolhog.render.page.sketches import Sketch, sketch_of
-from poolhog.render.report import percent
+from poolhog.render.words import abbreviated, count, percent, seconds, short_name, short_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

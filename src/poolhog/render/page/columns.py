@@ -18,6 +18,7 @@ from poolhog.analysis.owned import grouped, key_of
 from poolhog.analysis.routes import route_of
 from poolhog.render.page.interning import NONE
 from poolhog.render.page.verdict import base
+from poolhog.render.view import window_reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -88,7 +89,7 @@ class Columns:
                 "spans": added_up,
             },
             "windows": [
-                [self.us(w.started), self.us(w.ended), self._interned.text(w.why)]
+                [self.us(w.started), self.us(w.ended), self._interned.text(window_reason(w))]
                 for w in detail.windows
             ],
             "bins": {**bins_json(whole.bins), "blame": self._blame()},

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from poolhog.analysis.bins import LENT
-from poolhog.render.blame import OTHERS, matrix, told
-from poolhog.render.frames import short_name
 from poolhog.render.page.columns import Columns
 from poolhog.render.page.interning import Interned
 from poolhog.render.page.lives import lives_json
 from poolhog.render.page.texts import page_text, page_texts
-from poolhog.render.report_json import report_json
+from poolhog.render.report import report_json
+from poolhog.render.report_tables import OTHERS, doer_text, matrix
+from poolhog.render.words import short_name
 
 if TYPE_CHECKING:
     from poolhog.analysis.blame import Blame
@@ -112,7 +112,7 @@ def matrix_json(blame: Blame) -> dict[str, Any]:
     groups = [[route] for route in waiting] + ([others] if others else [])
     kept = [[doer] for doer in found.doers[:MOST_ROWS]]
     rest = found.doers[MOST_ROWS:]
-    rows = [*((told(row[0]), row) for row in kept), *([(OTHERS, rest)] if rest else [])]
+    rows = [*((doer_text(row[0]), row) for row in kept), *([(OTHERS, rest)] if rest else [])]
     table: dict[str, Any] = page_texts(
         {
             "waiting": [*waiting, *([OTHERS] if others else [])],

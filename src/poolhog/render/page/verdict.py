@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from poolhog.analysis.findings import POOL_TIMEOUT
-from poolhog.render.console import count, seconds
 from poolhog.render.findings import WORDS
 from poolhog.render.page.calls import call_of
-from poolhog.render.report import percent
+from poolhog.render.words import count, percent, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Bars: the latency of each request of a burst, and the throughput of each style under load."""
+"""Charts: the latency of each request, the throughput of each style, the curve of a what-if."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from poolhog.analysis.accounting import State
-from poolhog.render.console import count, seconds
 from poolhog.render.palette import PAINTS, TERMINAL_ACCENT, TERMINAL_MUTED
 from poolhog.render.svg import (
     MARGIN,
     MOST_LANES,
     MOST_ROWS,
     WIDTH,
+    Element,
     Scale,
     Sheet,
     element,
@@ -25,26 +25,39 @@ from poolhog.render.svg import (
     text_width,
     ticks,
 )
+from poolhog.render.words import count, seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+
+    from poolhog.analysis.replay.study import Study
 
 
 REST_LABEL = "the rest of the request"
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _WAIT = PAINTS[State.WAITING]
 
-_CSS = (
+_BAR_CSS = (
     (".rest", "fill:var(--plain)"),
     (".value", "fill:var(--accent)"),
     (".dash", "stroke:var(--ink);stroke-width:1.3;stroke-dasharray:4 3"),
     (".bound", "stroke:var(--parked);stroke-width:2.5"),
 )
+_CURVE_CSS = (
+    (".curve", "fill:none;stroke:var(--accent);stroke-width:2"),
+    (".point", "fill:var(--accent)"),
+    (".waits .curve", "stroke:var(--waiting)"),
+    (".waits .point", "fill:var(--waiting)"),
+    (".now", "stroke:var(--muted);stroke-width:1.2;stroke-dasharray:4 3"),
+)
+
+PANEL_HEIGHT = 150.0
+"""Pixels of a panel of a curve."""
 
 
 @dataclass(frozen=True, slots=True)
 class LatencyBar:
-    """One request: ``latency`` is all of it, ``wait`` its part of waiting for connections."""
+    """A request: the seconds of its ``latency``, and of its ``wait`` for connections."""
 
     label: str
     wait: float
@@ -60,7 +73,7 @@ class LatencyGroup:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class ExpectedValue:
     """A value that the arithmetic expects, such as twice the latency of the external call."""
 
     value: float
@@ -69,18 +82,18 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class ThroughputBar:
-    """One style: requests per second, and the limit that holds for it alone, if there is one."""
+    """A style: its requests per second, and the limit that holds for this style alone, if any."""
 
     label: str
     value: float
-    limit: Mark | None = None
+    limit: ExpectedValue | None = None
 
 
 def latency_bars_svg(
     groups: Sequence[LatencyGroup],
     *,
     title: str,
-    marks: Sequence[Mark] = (),
+    marks: Sequence[ExpectedValue] = (),
     subtitle: str = "",
     width: float = WIDTH,
 ) -> str:
@@ -104,12 +117,12 @@ def latency_bars_svg(
     sheet.y += 4
     plot.finish([(at, f"{at:g} s") for at in ticks(scale.upper, int(scale.width / 70))])
     told = (f"{g.title}: {', '.join(seconds(bar.latency) for bar in g.bars)}." for g in groups)
-    return sheet.svg(" ".join(told), _CSS)
+    return sheet.svg(" ".join(told), _BAR_CSS)
 
 
 def throughput_bars_svg(
     bars: Sequence[ThroughputBar],
-    limit: Mark | None,
+    limit: ExpectedValue | None,
     *,
     title: str,
     subtitle: str = "",
@@ -133,13 +146,13 @@ def throughput_bars_svg(
     sheet.add(text((left + scale.right) / 2, sheet.y, "requests per second", "small", "middle"))
     told = [f"{bar.label}: {bar.value:,.1f} requests per second." for bar in bars]
     told += [f"{one.label}." for one in _limits(bars, limit)]
-    return sheet.svg(" ".join(told), _CSS)
+    return sheet.svg(" ".join(told), _BAR_CSS)
 
 
 def latency_bars_text(
-    groups: Sequence[LatencyGroup], *, width: int, marks: Sequence[Mark] = ()
+    groups: Sequence[LatencyGroup], *, width: int, marks: Sequence[ExpectedValue] = ()
 ) -> Text:
-    """The latency bars for a terminal of so many columns, and what was expected under them."""
+    """The latency bars for a terminal of ``width`` columns; below them, the expected values."""
     longest = _longest(groups, marks)
     margin = max((len(bar.label) for group in groups for bar in group.bars), default=0) + 2
     columns = max(width - margin - 10, 10)
@@ -159,8 +172,10 @@ def latency_bars_text(
     return Text("\n", no_wrap=True).join(rows)
 
 
-def throughput_bars_text(bars: Sequence[ThroughputBar], limit: Mark | None, *, width: int) -> Text:
-    """The throughput bars for a terminal of so many columns, the limits as a line through them."""
+def throughput_bars_text(
+    bars: Sequence[ThroughputBar], limit: ExpectedValue | None, *, width: int
+) -> Text:
+    """The throughput bars for a terminal of ``width`` columns, with the limits as lines."""
     highest = _highest(bars, limit)
     margin = max((len(bar.label) for bar in bars), default=0) + 1
     columns = max(width - margin - 10, 10)
@@ -183,7 +198,7 @@ def throughput_bars_text(bars: Sequence[ThroughputBar], limit: Mark | None, *, w
 class _Plot:
     """Bars on an axis, the dashed lines of the marks over them, and words over both."""
 
-    def __init__(self, sheet: Sheet, scale: Scale, marks: Sequence[Mark]) -> None:
+    def __init__(self, sheet: Sheet, scale: Scale, marks: Sequence[ExpectedValue]) -> None:
         self.sheet = sheet
         self.scale = scale
         self.marks = marks
@@ -262,21 +277,98 @@ def _latency_row(bar: LatencyBar, margin: int, per_second: float) -> Text:
 
 
 def _eighths(cells: float) -> str:
-    """A bar of so many cells, to an eighth of a cell."""
+    """A bar of ``cells`` cells, to an eighth of a cell."""
     whole, rest = divmod(round(cells * 8), 8)
     return "█" * whole + (_EIGHTHS[rest] if rest else "")
 
 
-def _limits(bars: Iterable[ThroughputBar], limit: Mark | None) -> list[Mark]:
+def _limits(bars: Iterable[ThroughputBar], limit: ExpectedValue | None) -> list[ExpectedValue]:
     every = (limit, *(bar.limit for bar in bars))
     return [one for one in every if one is not None]
 
 
-def _longest(groups: Iterable[LatencyGroup], marks: Iterable[Mark]) -> float:
+def _longest(groups: Iterable[LatencyGroup], marks: Iterable[ExpectedValue]) -> float:
     values = [bar.latency for group in groups for bar in group.bars]
     return max([*values, *(mark.value for mark in marks)], default=0.0) or 1.0
 
 
-def _highest(bars: Sequence[ThroughputBar], limit: Mark | None) -> float:
+def _highest(bars: Sequence[ThroughputBar], limit: ExpectedValue | None) -> float:
     values = [bar.value for bar in bars]
     return max([*values, *(one.value for one in _limits(bars, limit))], default=0.0) or 1.0
+
+
+def curve_svg(study: Study, *, width: float = WIDTH) -> str:
+    """Two panels, one above the other, over the same range; the run's own size is marked."""
+    over = study.range
+    if over is None or not study.curve:
+        raise ValueError("a curve needs a range")
+    what = over.name.replace("_", " ")
+    sheet = Sheet(f"What if: {what} from {over.values[0]} to {over.values[-1]}", width=width)
+    performances = [one.after for one in study.curve]
+    scale = Scale(over.values[0], over.values[-1], MARGIN + 52, width - MARGIN - 12)
+    now = _now(study)
+    rates = [one.throughput for one in performances]
+    waits = [one.waits.p95 for one in performances]
+    panels: Sequence[tuple[str, str, list[float], Callable[[float], str]]] = (
+        ("requests per second", "rates", rates, lambda v: f"{v:g}"),
+        ("p95 wait", "waits", waits, seconds),
+    )
+    for title, class_, values, told in panels:
+        sheet.y += 26
+        sheet.add(text(MARGIN, sheet.y, title, "strong"))
+        sheet.y += 12
+        top = sheet.y
+        sheet.add(*panel(scale, over.values, values, top, class_, told))
+        sheet.y = top + PANEL_HEIGHT
+        if now is not None and over.values[0] <= now <= over.values[-1]:
+            sheet.add(line(scale.x(now), top, scale.x(now), sheet.y, "now"))
+            sheet.add(text(scale.x(now) + 4, top + 10, "as it was", "small halo"))
+        marks = ticks(scale.upper, int(scale.width / 60), scale.lower)
+        sheet.axis(scale, top, [(at, f"{at:g}") for at in marks if at == int(at)])
+    sheet.y += 12
+    sheet.add(text((scale.left + scale.right) / 2, sheet.y, what, "small", "middle"))
+    rows = (
+        f"{value}: {one.throughput:.1f} requests per second, p95 wait {seconds(one.waits.p95)}."
+        for value, one in zip(over.values, performances, strict=True)
+    )
+    return sheet.svg(" ".join(rows), _CURVE_CSS)
+
+
+def panel(
+    scale: Scale,
+    at: Sequence[int],
+    values: Sequence[float],
+    top: float,
+    class_: str,
+    told: Callable[[float], str],
+) -> list[Element]:
+    """A curve over its grid; ``told`` is how a value is written at the axis."""
+    highest = max(*values, 1e-9)
+    upper = max(ticks(highest * 1.2, 4)[-1], highest)
+    bottom = top + PANEL_HEIGHT
+
+    def y(value: float) -> float:
+        return bottom - PANEL_HEIGHT * value / upper
+
+    made = []
+    for mark in ticks(upper, 3):
+        made.append(line(scale.left, y(mark), scale.right, y(mark), "grid"))
+        made.append(text(scale.left - 6, y(mark) + 4, told(mark), "small", "end"))
+    points = [(scale.x(number), y(value)) for number, value in zip(at, values, strict=True)]
+    path = "M" + " L".join(f"{x:.1f},{height:.1f}" for x, height in points)
+    dots = [element("circle", cx=x, cy=height, r=3, class_="point") for x, height in points]
+    return [*made, element("g", element("path", d=path, class_="curve"), *dots, class_=class_)]
+
+
+def _now(study: Study) -> float | None:
+    """The value that the recorded run had of the range's setting; ``None`` if its pools differ."""
+    workload, name = study.replayed.workload, study.range.name if study.range else ""
+    if name == "pool_size":
+        sizes = {pool.size for pool in workload.pools}
+        return sizes.pop() if len(sizes) == 1 else None
+    if name == "workers":
+        return workload.processes
+    if name == "users":
+        return study.replayed.users
+    overflows = {pool.max_overflow for pool in workload.pools}
+    return overflows.pop() if len(overflows) == 1 else None

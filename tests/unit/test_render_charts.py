@@ -4,10 +4,10 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from poolhog.render.bars import (
+from poolhog.render.charts import (
+    ExpectedValue,
     LatencyBar,
     LatencyGroup,
-    Mark,
     ThroughputBar,
     latency_bars_svg,
     latency_bars_text,
@@ -15,14 +15,14 @@ from poolhog.render.bars import (
     throughput_bars_text,
 )
 
-MARKS = [Mark(5, "L"), Mark(10, "2 L")]
+MARKS = [ExpectedValue(5, "L"), ExpectedValue(10, "2 L")]
 FIRST_WAVE = [LatencyBar(f"#{number}", 0, 5.02) for number in range(1, 6)]
 SECOND_WAVE = [LatencyBar(f"#{number}", 5.0, 10.02) for number in range(6, 11)]
 IMPLICIT = LatencyGroup("implicit", (*FIRST_WAVE, *SECOND_WAVE))
 EXPLICIT = LatencyGroup("explicit", tuple(LatencyBar(f"#{i + 1}", 0, 5.02) for i in range(10)))
-LIMIT = Mark(200, "limit: users / latency = 200")
+LIMIT = ExpectedValue(200, "limit: users / latency = 200")
 LOAD = [
-    ThroughputBar("implicit", 1.9, Mark(2, "limit: pool / latency = 2")),
+    ThroughputBar("implicit", 1.9, ExpectedValue(2, "limit: pool / latency = 2")),
     ThroughputBar("explicit", 197.3),
     ThroughputBar("encode/databases", 199.9),
 ]
@@ -65,7 +65,7 @@ def test_panels_share_an_axis_and_the_expected_values() -> None:
 
 
 def test_labels_of_marks_that_are_close_stand_above_one_another() -> None:
-    marks = [Mark(5.0, "one mark"), Mark(5.01, "another")]
+    marks = [ExpectedValue(5.0, "one mark"), ExpectedValue(5.01, "another")]
     svg = latency_bars_svg([EXPLICIT], title="t", marks=marks)
     heights = [
         node.get("y")
@@ -109,8 +109,12 @@ def test_nothing_measured_is_no_fault() -> None:
 def test_hostile_labels_stay_text() -> None:
     hostile = "</script>&\"'"
     group = LatencyGroup(hostile, (LatencyBar(hostile, 0, 1),))
-    one = latency_bars_svg([group], title=hostile, marks=[Mark(1, hostile)], subtitle=hostile)
-    other = throughput_bars_svg([ThroughputBar(hostile, 1)], Mark(1, hostile), title=hostile)
+    one = latency_bars_svg(
+        [group], title=hostile, marks=[ExpectedValue(1, hostile)], subtitle=hostile
+    )
+    other = throughput_bars_svg(
+        [ThroughputBar(hostile, 1)], ExpectedValue(1, hostile), title=hostile
+    )
     for svg in (one, other):
         assert "</script>" not in svg
         assert words(svg).count(hostile) >= 3

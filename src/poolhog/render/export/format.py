@@ -1,30 +1,60 @@
-"""What every format says of a run: its clock, its processes, the names of pools."""
+"""What a file format of another program declares, and what every format says of a run."""
 
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata as packages
-from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from poolhog.analysis.findings.names import abbreviated, place
 from poolhog.model import OperationKind
-from poolhog.render.missing import missing_json
+from poolhog.render.losses import missing_json
+from poolhog.render.output import Hint
+from poolhog.render.words import abbreviated, place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from poolhog.analysis.extract import Extract
-    from poolhog.model import Operation, Pool, Process
+    from poolhog.model import Operation, Pool, Process, Site
 
 
 MOST_CHARACTERS = 200
-"""Of a text that an export has written in full before."""
+"""The longest beginning of a text that an export has written in full before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A file format of another program.
+
+    ``name`` is what ``--format`` takes, ``purpose`` what the format is for ("" if the name says
+    it), and ``suffix`` what names of its files end with. ``write`` writes an extract into an open
+    file as it is read, since it need not fit into memory; it returns how often a long text was
+    shortened because it had been written in full before. ``hint`` is how to open a file.
+
+    ``binary`` says what the file is if no terminal can show it. ``is_for_browsers``: a browser
+    opens the file, and takes long if it is large.
+    """
+
+    name: str
+    purpose: str
+    suffix: str
+    write: Callable[[Extract, BinaryIO], int]
+    hint: Callable[[Path], Hint]
+    binary: str | None = None
+    is_for_browsers: bool = False
+
+
+def drop_at(address: str) -> Callable[[Path], Hint]:
+    """The hint for a format whose program is a page that takes dropped files."""
+    command = f"python3 -m webbrowser {address}"
+    return lambda _: Hint(command, "drop the file there: it stays in your browser")
 
 
 def exporter() -> str:
-    """What wrote the file, and its version."""
+    """The program that wrote the file, and its version."""
     return f"poolhog@{packages.version('poolhog')}"
 
 
@@ -61,7 +91,7 @@ def command(process: Process) -> str:
 
 
 def operation_name(operation: Operation) -> str:
-    """What was done and where it was asked for, such as ``SELECT … FROM notes (notes.py:20)``."""
+    """An operation and its line, such as ``SELECT … FROM notes (notes.py:20)``."""
     statement = operation.statement
     is_told = operation.kind is OperationKind.STATEMENT and statement is not None
     what = abbreviated(statement or "") if is_told else operation.kind.upper()
@@ -97,3 +127,8 @@ def pool_names(pools: Iterable[Pool]) -> Mapping[str, str]:
         pool.id: f"pool {pool.name}" + (f" ({pool.id})" if counts[pool.name] > 1 else "")
         for pool in every
     }
+
+
+def frame_name(site: Site) -> str:
+    """A function and its line, such as ``add_note (notes.py:20)``."""
+    return f"{site.function} ({place(site)})"

@@ -6,7 +6,7 @@ import pytest
 from factories import make_pool, make_site
 
 from poolhog.analysis.blame import NO_BLAME, Blame, Charge
-from poolhog.render.blame import COLUMNS, Doer, blame_lines, matrix, told
+from poolhog.render.report_tables import COLUMNS, Doer, blame_lines, doer_text, matrix
 
 SITE = make_site(44, file="/srv/notes.py")
 POOL = make_pool()
@@ -40,7 +40,7 @@ def test_it_adds_up_at_any_width(width: int, most: int) -> None:
 
 def test_the_line_comes_first_and_all_pools_are_one() -> None:
     found = matrix(BLAME)
-    assert told(found.doers[0]) == "parked at /srv/notes.py:44, POST /sync"
+    assert doer_text(found.doers[0]) == "parked at /srv/notes.py:44, POST /sync"
     assert found.cells[found.doers[0], ROUTES[0]] == 2_500_000
     assert found.waiting[0] == ROUTES[0]
     assert [doer.route for doer in found.doers[-2:]] == [None, None]
@@ -59,5 +59,5 @@ def test_nobody_waited() -> None:
 
 
 def test_what_no_other_did_has_words() -> None:
-    assert told(Doer(None, "nobody", None)).startswith("nobody")
-    assert told(Doer("GET /", "busy", None)) == "busy, GET /"
+    assert doer_text(Doer(None, "nobody", None)).startswith("nobody")
+    assert doer_text(Doer("GET /", "busy", None)) == "busy, GET /"
