@@ -21,6 +21,7 @@ from factories import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from poolhog.analysis.findings.lending import MOST_INNER
 
 from poolhog.analysis.accounting import Shares, account, told
 from poolhog.analysis.findings import (
@@ -38,7 +39,6 @@ from poolhog.analysis.findings import (
     known_thresholds,
 )
 from poolhog.analysis.findings.finder import Finder, find
-from poolhog.analysis.findings.lending import MOST_INNER
 from poolhog.analysis.findings.nested_checkout import deadlock_from
 from poolhog.analysis.thresholds import Thresholds
 from poolhog.model import Activity, Cause, OperationKind, Outcome, Stage, Trace

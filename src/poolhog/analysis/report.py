@@ -20,7 +20,9 @@ from poolhog.analysis.collector import no_collector
 from poolhog.analysis.findings.finder import Finder
 from poolhog.analysis.ledger import Ledger
 from poolhog.analysis.measured import Measured, measured
+from poolhog.analysis.memory import MemoryFacts
 from poolhog.analysis.sums import Sums, peak_of, sums_of, time_of, waits_of
+from poolhog.analysis.thresholds import Thresholds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,8 +35,7 @@ if TYPE_CHECKING:
     from poolhog.analysis.replay.beside import Beside
     from poolhog.analysis.spans import Cut
     from poolhog.analysis.sums import Waits
-    from poolhog.analysis.thresholds import Thresholds
-    from poolhog.model import Outcome, Pool, Process, Unreadable
+    from poolhog.model import Outcome, Pool, Process, Trace, Unreadable
     from poolhog.trace.reader import ProcessReader
 
     Tell = Callable[[int], None]
@@ -182,6 +183,20 @@ def read_report(
                 done += books.add(snapshot)
                 if tell is not None:
                     tell(done)
+    return books.report()
+
+
+def report_of(
+    trace: Trace,
+    thresholds: Thresholds = Thresholds(),  # noqa: B008
+    *,
+    companions: Sequence[Companion] = (),
+    observer: Observer | None = None,
+) -> Report:
+    """The report of a trace in memory; ``companions`` and ``observer`` as in ``read_report``."""
+    books = Books(thresholds, companions, observer)
+    for process in trace.processes:
+        books.add(MemoryFacts(trace, process))
     return books.report()
 
 

@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING
 from poolhog.analysis.accounting import Share, Shares, end_of
 from poolhog.analysis.bins import MOST_BINS, Bins
 from poolhog.analysis.blame.bins import BlameBins
-from poolhog.analysis.memory import MemoryFacts
 from poolhog.analysis.owned import Owned, grouped, key_of
 from poolhog.analysis.replay.beside import with_whatif
-from poolhog.analysis.report import Books, read_report
+from poolhog.analysis.report import read_report, report_of
 from poolhog.analysis.statements import Statements
-from poolhog.analysis.thresholds import Thresholds
 from poolhog.analysis.tree import Tree
 from poolhog.analysis.windows import Reason, ReasonKind, Window, choose
 from poolhog.trace.lookup import (
@@ -35,6 +33,7 @@ if TYPE_CHECKING:
     from poolhog.analysis.report import Companion, Report
     from poolhog.analysis.spans import Cut
     from poolhog.analysis.statements import StatementUse
+    from poolhog.analysis.thresholds import Thresholds
     from poolhog.model import Checkout, Process, Trace, Unreadable
     from poolhog.trace.reader import ProcessReader
 
@@ -152,11 +151,9 @@ def read_whole(
 def whole_of(trace: Trace, started: float, ended: float) -> Whole:
     """Of a trace in memory, or a part of one, on an axis between two instants."""
     gathered = _Gathered(started, ended, FEW_BINS)
-    books = Books(Thresholds(), gathered.companions, gathered.blamed)
-    for process in trace.processes:
-        books.add(MemoryFacts(trace, process))
+    report = report_of(trace, companions=gathered.companions, observer=gathered.blamed)
     owners = len({key_of(checkout) for checkout in trace.checkouts})
-    return gathered.whole((), books.report(), owners, trace.checkouts)
+    return gathered.whole((), report, owners, trace.checkouts)
 
 
 class _Gathered:
