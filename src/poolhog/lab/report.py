@@ -1,4 +1,4 @@
-"""What a run leaves in its folder for people: pictures, and the talk told with them."""
+"""The files of a run that people read: pictures, tables, and the talk told with them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def publish(results: Results, output: Path) -> None:
-    """Write everything that can be told by now. Raises ``OutputError``."""
+    """Write pictures, tables and the page of all results so far. Raises ``OutputError``."""
     pictures = draw(results)
     for name, svg in pictures.items():
         write_whole(output / f"{name}.svg", svg)
