@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from poolhog.lab.burst import Burst
     from poolhog.lab.fixture import Service, Watcher
+    from poolhog.lab.parameters import Parameters
     from poolhog.lab.predictions import Outlooks
     from poolhog.lab.remedies.catalogue import Remedy
     from poolhog.model import Trace
@@ -136,44 +137,17 @@ class _TalkExperiments:
         service.open_connections(parameters.connections_in(Experiment.BURST))
         for count in parameters.requests:
             self.fixture.watcher.tell(f"{count} requests at once")
-            self._burst(service, style, count)
+            self._one_burst(service, style, count)
 
-    def _burst(self, service: Service, style: Style, count: int) -> None:
+    def _one_burst(self, service: Service, style: Style, count: int) -> None:
         parameters = self.fixture.parameters
         connections = parameters.connections_in(Experiment.BURST)
         expected = waves(style, count, connections) * parameters.external_latency
         live = _LiveTimeline(self.fixture.watcher, service.traces, time.monotonic_ns(), expected)
-        paths = synchronize_paths(count)
-        burst = service.send("POST", paths, live.draw)
+        burst = service.send("POST", synchronize_paths(count), live.draw)
         trace = self._recorded(service, burst)
         part = part_of(trace, burst)
-        began, ended = trace.at(burst.began_ns), trace.at(burst.ended_ns)
-        by_path = dict(zip(paths, burst.responses, strict=True))
-        responses = [by_path[request.path] for request in part.requests]
-        by_request = checkouts_of(part)
-        accounts = [[account(c, trace.until) for c in by_request[r.id]] for r in part.requests]
-        result = BurstResult(
-            style=style,
-            requests=count,
-            pool_size=parameters.pool_size_in(Experiment.BURST),
-            connections=connections,
-            external_latency=parameters.external_latency,
-            makespan=burst.makespan,
-            latencies=tuple(response.latency for response in responses),
-            statuses=tuple(response.status for response in responses),
-            waits=tuple(sum(a.wait for a in each) for each in accounts),
-            uses=tuple(sum(a.use for a in each) for each in accounts),
-            timeline=build_timeline(
-                part.checkouts,
-                part.requests,
-                trace.pools,
-                started=began,
-                ended=ended,
-                shares=_shares(trace),
-            ),
-            whole=whole_of(part, began, ended),
-        )
-        self.results.burst.append(result)
+        self.results.burst.append(_burst(parameters, style, burst, trace, part))
         if style is Style.IMPLICIT:
             self.outlooks.bursts[count] = outlook_of(replay(workload_of(part)))
 
@@ -226,6 +200,39 @@ def _lifecycle(
         log=log_of(request, part.checkouts),
         lifecycle=lifecycle_of(request, part.checkouts, trace.until, _shares(trace)),
         written=written,
+    )
+
+
+def _burst(
+    parameters: Parameters, style: Style, burst: Burst, trace: Trace, part: Trace
+) -> BurstResult:
+    """The result of a burst; ``part`` is its part of the ``trace``."""
+    requests = len(burst.responses)
+    began, ended = trace.at(burst.began_ns), trace.at(burst.ended_ns)
+    by_path = dict(zip(synchronize_paths(requests), burst.responses, strict=True))
+    responses = [by_path[request.path] for request in part.requests]
+    by_request = checkouts_of(part)
+    accounts = [[account(c, trace.until) for c in by_request[r.id]] for r in part.requests]
+    return BurstResult(
+        style=style,
+        requests=requests,
+        pool_size=parameters.pool_size_in(Experiment.BURST),
+        connections=parameters.connections_in(Experiment.BURST),
+        external_latency=parameters.external_latency,
+        makespan=burst.makespan,
+        latencies=tuple(response.latency for response in responses),
+        statuses=tuple(response.status for response in responses),
+        waits=tuple(sum(a.wait for a in each) for each in accounts),
+        uses=tuple(sum(a.use for a in each) for each in accounts),
+        timeline=build_timeline(
+            part.checkouts,
+            part.requests,
+            trace.pools,
+            started=began,
+            ended=ended,
+            shares=_shares(trace),
+        ),
+        whole=whole_of(part, began, ended),
     )
 
 
