@@ -13,6 +13,7 @@ from poolhog.lab.remedies.table import markdown
 from poolhog.lab.talk import Talk
 from poolhog.render.console import seconds
 from poolhog.render.files import write_whole
+from poolhog.render.findings import advice, detail
 from poolhog.render.page import PICTURES, styles
 from poolhog.render.page.inline import digest, script
 from poolhog.render.page.texts import embedded
@@ -44,6 +45,8 @@ def _page(talk: Talk) -> str:
         lstrip_blocks=True,
     )
     environment.filters["seconds"] = seconds
+    environment.filters["detail"] = detail
+    environment.filters["advice"] = advice
     environment.filters["milliseconds"] = lambda at: f"{at * 1000:,.2f} ms"
     css, _, _ = environment.loader.get_source(environment, "talk.css")  # type: ignore[union-attr]  # set above
     template = environment.get_template("talk.html.j2")
