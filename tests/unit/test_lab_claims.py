@@ -12,7 +12,7 @@ from poolhog.analysis.log import log_of
 from poolhog.analysis.timeline import build_timeline
 from poolhog.lab.claims import check
 from poolhog.lab.parameters import Experiment, Parameters
-from poolhog.lab.predicting import EXTERNAL_CALL
+from poolhog.lab.predictions import EXTERNAL_CALL
 from poolhog.lab.results import (
     BurstResult,
     Claim,
@@ -55,6 +55,7 @@ def load(style: Style, rate: float, *, errors: int = 0, recorded: int = 1000) ->
         limit_per_s=200.0,
         pool_limit_per_s=2.0,
         p50=5.0,
+        p95=5.1,
         p99=5.2,
         errors=errors,
         recorded_requests=recorded,
@@ -198,10 +199,10 @@ def get(style: Style, returned: float, ending: OperationKind) -> LifecycleResult
             op(OperationKind.RESET, returned - 0.005, returned - 0.004),
         ),
     )
-    return told(style, request, checkout)
+    return lifecycle(style, request, checkout)
 
 
-def told(style: Style, request: Request, checkout: Checkout) -> LifecycleResult:
+def lifecycle(style: Style, request: Request, checkout: Checkout) -> LifecycleResult:
     return LifecycleResult(
         style=style,
         endpoint="GET /notes/{note_id}",

@@ -1,4 +1,4 @@
-"""What a replay of the implicit service says that each remedy comes to."""
+"""Predicts the result of each remedy from replays of the implicit service."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from poolhog.analysis.replay import predict
 from poolhog.analysis.replay.terms import WhatIf
-from poolhog.lab.predicting import external_call
-from poolhog.lab.remedies.found import Prediction
+from poolhog.lab.predictions import external_call
 from poolhog.lab.remedies.names import RemedyName
+from poolhog.lab.remedies.results import Forecast
 
 if TYPE_CHECKING:
     from poolhog.analysis.replay import Performance, Replay
@@ -26,7 +26,7 @@ RELEASING = frozenset(
         RemedyName.AUTOCOMMIT,
     }
 )
-"""Those that hold no connection through the external call."""
+"""The remedies that hold no connection during the external call."""
 
 NOT_PREDICTED = {
     RemedyName.PGBOUNCER: "the waiting moves into PgBouncer, which the trace knows nothing of",
@@ -37,36 +37,36 @@ UNEVEN = "which worker gets a request of a burst is not for the trace to know"
 
 
 @dataclass(slots=True)
-class Basis:
-    """The implicit service's bursts by their number of requests, and its load, played again."""
+class Baseline:
+    """Replays of the implicit service: of its bursts, by their number of requests, and its load."""
 
     bursts: dict[int, Replay] = field(default_factory=dict)
     load: Replay | None = None
 
-    def burst(self, remedy: Remedy, requests: int) -> Prediction:
-        """The seconds until the last of simultaneous requests is answered."""
+    def burst(self, remedy: Remedy, requests: int) -> Forecast:
+        """Predicts the makespan of simultaneous ``requests`` in seconds."""
         reason = NOT_PREDICTED.get(remedy.name)
         if remedy.workers is not None:
             reason = UNEVEN
         if reason is not None:
-            return Prediction(reason=reason)
-        return Prediction(_after(self.bursts[requests], remedy).makespan)
+            return Forecast(reason=reason)
+        return Forecast(_after(self.bursts[requests], remedy).makespan)
 
-    def answers_per_s(self, remedy: Remedy, connections: int, users: int) -> Prediction:
-        """The answers per second of a closed loop over so many connections in all."""
+    def answers_per_s(self, remedy: Remedy, connections: int, users: int) -> Forecast:
+        """Predicts the answers per second of a closed loop over ``connections`` in all."""
         reason = NOT_PREDICTED.get(remedy.name)
         if reason is not None or self.load is None:
-            return Prediction(reason=reason)
+            return Forecast(reason=reason)
         if remedy.workers is None:
-            return Prediction(_after(self.load, remedy, users=users).throughput)
-        # Some workers have one connection more than others: between pools of these two sizes,
-        # as many more as there are of them.
+            return Forecast(_after(self.load, remedy, users=users).throughput)
+        # Some workers have one connection more than others: interpolate between the two sizes by
+        # the share of those workers.
         size, more = divmod(connections, remedy.workers)
         few, many = (
             _after(self.load, remedy, users=users, pool_size=max(s, 1)).throughput
             for s in (size, size + 1)
         )
-        return Prediction(few + (many - few) * more / remedy.workers)
+        return Forecast(few + (many - few) * more / remedy.workers)
 
 
 def _after(

@@ -1,11 +1,11 @@
-"""What the experiments share: a fresh recorded service, and its trace."""
+"""The experiments' fixture: fresh recorded services, and their traces."""
 
 from __future__ import annotations
 
 import time
 from collections import defaultdict
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import aiohttp
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from poolhog.analysis.timeline import Timeline
     from poolhog.lab.burst import Burst
     from poolhog.lab.parameters import Parameters
-    from poolhog.lab.postgres import Database
+    from poolhog.lab.postgres import LabDatabase
     from poolhog.lab.service.settings import Style
     from poolhog.model import Checkout, Request, Trace
 
@@ -33,27 +33,27 @@ ON_DISK_WITHIN_S = 10.0
 
 
 class Watcher(Protocol):
-    """Whoever looks on while the lab runs."""
+    """Is notified of the progress of the lab."""
 
     def begin(self, steps: int) -> None:
-        """The lab starts, and will take so many steps."""
+        """The lab starts, and will take this number of ``steps``."""
 
     def step(self, what: str) -> None:
         """The next step starts."""
 
     def tell(self, what: str) -> None:
-        """The step goes on; this is how far."""
+        """The step goes on; ``what`` says how far it is."""
 
     def draw(self, timeline: Timeline, expected_end: float) -> None:
-        """A burst is going on; this is it up to now, and when it should end on the same clock."""
+        """A burst is under way: its timeline so far, and its expected end on the same clock."""
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
-    """What all experiments share."""
+class Fixture:
+    """The parameters, database, external API and output folders of one run."""
 
     parameters: Parameters
-    database: Database
+    database: LabDatabase
     external_api_url: str
     logs: Path
     watcher: Watcher
@@ -61,14 +61,14 @@ class Bench:
     @contextmanager
     def service(self, experiment: Experiment, style: Style, notes: int) -> Iterator[Service]:
         """A fresh service over a fresh table, recorded into a directory of its own."""
-        # One request needs one process, and its connection is to be open already.
+        # One request needs one process: its connection must be open already.
         workers = 1 if experiment is Experiment.LIFECYCLE else self.parameters.workers
         settings = self.settings(experiment, style)
         with self.serving(settings, workers, notes, f"{experiment}-{style}") as service:
             yield service
 
     def settings(self, experiment: Experiment, style: Style) -> Settings:
-        """What a service is told, by what was chosen for the run."""
+        """The settings of a service, by the parameters of the run."""
         parameters = self.parameters
         return Settings(
             style=style,
@@ -83,15 +83,15 @@ class Bench:
 
     @contextmanager
     def serving(self, settings: Settings, workers: int, notes: int, name: str) -> Iterator[Service]:
-        """A service as told, over a fresh table, recorded into a directory of this name."""
+        """A service with these settings over a fresh table, recorded into a folder ``name``."""
         self.database.create_notes(notes)
         traces = self.parameters.output / "traces" / name
         port = self.parameters.port or None
         with children.service(settings, port, workers, self.logs, traces) as server:
             yield Service(server, traces)
 
-    def load(self, service: Service, experiment: Experiment) -> load.LoadResult:
-        """Put load on a service, as chosen for the run, and tell how it goes."""
+    def load(self, service: Service, experiment: Experiment) -> load.LoadCount:
+        """Put load on a service, by the parameters of the run, and show the progress."""
         parameters = self.parameters
         plan = load.LoadPlan(
             url=service.server.url,
@@ -124,13 +124,17 @@ class Service:
         except aiohttp.ClientError as error:
             raise self.server.child.failure(f"did not answer ({error})") from error
 
+    def open_connections(self, count: int) -> Trace:
+        """Send ``count`` reads at once, so that connections are open, and wait for the trace."""
+        return self.recorded(self.send("GET", ["/notes/1"] * count))
+
     def recorded(self, burst: Burst) -> Trace:
         """The trace, once all requests of the burst have ended in it."""
         expected = len(burst.responses)
 
         def has_ended(trace: Trace) -> bool:
-            found = requests_of(trace, burst)
-            return len(found) == expected and all(r.ended is not None for r in found)
+            requests = requests_of(trace, burst)
+            return len(requests) == expected and all(r.ended is not None for r in requests)
 
         return self.trace_when(has_ended, f"{expected} requests that were answered")
 
@@ -156,11 +160,18 @@ def requests_of(trace: Trace, burst: Burst) -> tuple[Request, ...]:
     return tuple(r for r in trace.requests if began <= r.started <= ended)
 
 
-def checkouts_of(trace: Trace, requests: tuple[Request, ...]) -> dict[str, list[Checkout]]:
-    """The checkouts of these requests, by the request's id."""
-    found: dict[str, list[Checkout]] = defaultdict(list)
-    wanted = {request.id for request in requests}
+def part_of(trace: Trace, burst: Burst) -> Trace:
+    """The trace of a burst alone: its requests, and their checkouts in the order of these."""
+    requests = requests_of(trace, burst)
+    by_request = checkouts_of(trace)
+    checkouts = tuple(checkout for request in requests for checkout in by_request[request.id])
+    return replace(trace, requests=requests, checkouts=checkouts)
+
+
+def checkouts_of(trace: Trace) -> dict[str, list[Checkout]]:
+    """The checkouts of each request, by the request's id."""
+    by_request: dict[str, list[Checkout]] = defaultdict(list)
     for checkout in trace.checkouts:
-        if checkout.request is not None and checkout.request.id in wanted:
-            found[checkout.request.id].append(checkout)
-    return found
+        if checkout.request is not None:
+            by_request[checkout.request.id].append(checkout)
+    return by_request

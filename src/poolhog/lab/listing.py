@@ -1,4 +1,4 @@
-"""The source of the service's endpoints, as the report shows it."""
+"""Listings: the source of the service's endpoints, as the report shows it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ MODULES = {
     Style.EXPLICIT: "explicit.py",
     Style.PER_QUERY: "per_query.py",
 }
-"""Where each style that the talk shows is written."""
+"""The module of each style that the talk shows."""
 
 
 def endpoint(style: Style, name: str) -> str:
-    """The source of an endpoint with its decorators, as it runs."""
+    """The source of an endpoint with its decorators. Raises ``LookupError`` if there is none."""
     source = (files("poolhog.lab.service") / MODULES[style]).read_text(encoding="utf-8")
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.AsyncFunctionDef) and node.name == name:
@@ -33,5 +33,5 @@ def endpoint(style: Style, name: str) -> str:
 
 
 def highlighted(source: str) -> Markup:
-    """The same as HTML spans."""
+    """Python source as highlighted HTML."""
     return Markup(highlight(source, PythonLexer(), HtmlFormatter(nowrap=True)))  # noqa: S704 - it escapes

@@ -1,4 +1,4 @@
-"""What was measured of the remedies."""
+"""The results of the remedies, and their form in ``results.json``."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Prediction:
-    """What poolhog says of a remedy from the implicit service's trace alone.
+class Forecast:
+    """A number that poolhog predicts of a remedy from the implicit service's trace alone.
 
-    ``value`` is in the unit of what it is compared with; where it is ``None``, ``reason`` says why.
+    ``value`` has the unit of the measurement beside it; if it is ``None``, ``reason`` says why.
     """
 
     value: float | None = None
@@ -25,24 +25,24 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class BurstOutcome:
-    """Simultaneous synchronize requests: seconds until the last was answered.
+    """Simultaneous synchronize requests; ``makespan`` is the seconds until the last answer.
 
-    ``connections`` is how many the server had of the service at its peak.
+    ``connections`` is the peak number of connections that the server had of the service.
     """
 
     requests: int
     makespan: float
     errors: int
     connections: int
-    predicted: Prediction
+    predicted: Forecast
 
 
 @dataclass(frozen=True, slots=True)
 class LoadOutcome:
-    """A closed loop of users, by Locust's count.
+    """A closed loop of users, counted by Locust.
 
-    ``answered_per_s`` counts requests that succeeded, ``written_per_s`` updates in the same time
-    by the trace.
+    ``answered_per_s`` counts requests that succeeded; ``written_per_s`` counts the updates in the
+    trace of that time. ``connections`` is the peak number that the server had of the service.
     """
 
     users: int
@@ -52,16 +52,17 @@ class LoadOutcome:
     p50: float | None
     p95: float | None
     connections: int
-    predicted: Prediction
+    predicted: Forecast
 
 
 @dataclass(frozen=True, slots=True)
 class Race:
     """Two synchronize requests of one note at once.
 
-    Each reads the note's version and writes the next one. ``answered`` got a 200, ``refused`` a
-    409; ``kept`` is the version in the database when all was over. ``kept_after_retry`` is the same
-    after whoever was refused asked again; ``None`` if nobody was.
+    Each reads the note's version and writes the next one. ``answered`` requests got a 200,
+    ``refused`` ones a 409; ``kept`` is the version in the database afterwards.
+    ``kept_after_retry`` is the version after the refused ones tried again; ``None`` if none was
+    refused.
     """
 
     answered: int
@@ -71,12 +72,12 @@ class Race:
 
     @property
     def lost(self) -> int:
-        """How many were told that their note is written, and it is not."""
+        """The number of requests that were answered 200 although their write is lost."""
         return self.answered - self.kept
 
     @property
     def verdict(self) -> str:
-        """What became of the two, in a few words."""
+        """The outcome of both requests in a few words."""
         if self.lost:
             return "one lost" if self.lost == 1 else "both lost"
         if self.refused:
@@ -86,7 +87,7 @@ class Race:
 
 @dataclass(frozen=True, slots=True)
 class RemedyResult:
-    """A remedy: its bursts, its load, and two writers of one note without and with a check."""
+    """A remedy's bursts and load, and its races without and with a version check."""
 
     remedy: Remedy
     bursts: tuple[BurstOutcome, ...]
@@ -96,10 +97,11 @@ class RemedyResult:
 
 
 @dataclass(slots=True)
-class RemediesFound:
-    """All that were measured, and the reasons why others were not.
+class RemediesResults:
+    """The results of all measured remedies, and why others were skipped.
 
-    ``max_connections`` is the server's limit; its connections were counted every ``poll_s``.
+    ``max_connections`` is the server's limit. Its connections were counted every ``poll_s``
+    seconds.
     """
 
     max_connections: int = 0
@@ -108,21 +110,21 @@ class RemediesFound:
     skipped: dict[RemedyName, str] = field(default_factory=dict)
 
     def of(self, name: RemedyName) -> RemedyResult | None:
-        """The result of this name, if it was measured."""
+        """The result of a remedy, if it was measured."""
         return next((r for r in self.measured if r.remedy.name is name), None)
 
     @classmethod
-    def from_dict(cls, told: dict[str, Any]) -> Self:
-        """What ``as_dict`` made. Raises ``KeyError`` if it is of another shape."""
+    def from_dict(cls, stored: dict[str, Any]) -> Self:
+        """Results from what ``as_dict`` returned. Raises ``KeyError`` if a key is missing."""
         return cls(
-            max_connections=told["max_connections"],
-            poll_s=told["poll_interval_s"],
-            measured=[_result_from(each) for each in told["measured"]],
-            skipped={RemedyName(each["name"]): each["reason"] for each in told["skipped"]},
+            max_connections=stored["max_connections"],
+            poll_s=stored["poll_interval_s"],
+            measured=[_result_from(each) for each in stored["measured"]],
+            skipped={RemedyName(each["name"]): each["reason"] for each in stored["skipped"]},
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """The documented form."""
+        """The form in ``results.json``, which docs/results.md describes."""
         return {
             "max_connections": self.max_connections,
             "poll_interval_s": self.poll_s,
@@ -181,12 +183,12 @@ def _race(race: Race) -> dict[str, Any]:
     }
 
 
-def _result_from(told: dict[str, Any]) -> RemedyResult:
-    remedy = REMEDIES[told["number"]]
-    load = told["load"]
+def _result_from(stored: dict[str, Any]) -> RemedyResult:
+    remedy = REMEDIES[stored["number"]]
+    load = stored["load"]
     return RemedyResult(
         remedy,
-        tuple(_burst_from(burst) for burst in told["burst"]),
+        tuple(_burst_from(burst) for burst in stored["burst"]),
         LoadOutcome(
             users=load["users"],
             answered_per_s=load["answered_per_s"],
@@ -195,22 +197,22 @@ def _result_from(told: dict[str, Any]) -> RemedyResult:
             p50=load["p50_s"],
             p95=load["p95_s"],
             connections=load["server_connections"],
-            predicted=Prediction(load["predicted_per_s"], load["not_predicted"]),
+            predicted=Forecast(load["predicted_per_s"], load["not_predicted"]),
         ),
-        _race_from(told["two_at_once"]),
-        _race_from(told["two_at_once_checked"]),
+        _race_from(stored["two_at_once"]),
+        _race_from(stored["two_at_once_checked"]),
     )
 
 
-def _burst_from(told: dict[str, Any]) -> BurstOutcome:
+def _burst_from(stored: dict[str, Any]) -> BurstOutcome:
     return BurstOutcome(
-        requests=told["requests"],
-        makespan=told["makespan_s"],
-        errors=told["errors"],
-        connections=told["server_connections"],
-        predicted=Prediction(told["predicted_s"], told["not_predicted"]),
+        requests=stored["requests"],
+        makespan=stored["makespan_s"],
+        errors=stored["errors"],
+        connections=stored["server_connections"],
+        predicted=Forecast(stored["predicted_s"], stored["not_predicted"]),
     )
 
 
-def _race_from(told: dict[str, Any]) -> Race:
-    return Race(told["answered"], told["refused"], told["kept"], told["kept_after_retry"])
+def _race_from(stored: dict[str, Any]) -> Race:
+    return Race(stored["answered"], stored["refused"], stored["kept"], stored["kept_after_retry"])

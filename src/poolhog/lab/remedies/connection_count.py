@@ -1,4 +1,4 @@
-"""What PostgreSQL itself says of the service while it works, asked from outside."""
+"""The number of connections that PostgreSQL has of the service, polled from outside."""
 
 from __future__ import annotations
 
@@ -16,38 +16,37 @@ from poolhog.lab.service.settings import APPLICATION_NAME
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from poolhog.lab.postgres import Database
+    from poolhog.lab.postgres import LabDatabase
 
 POLL_S = 0.05
-"""How often it is asked: what lasts less may be missed."""
+"""The polling interval: what lasts less may be missed."""
 
 _READY_WITHIN_S = 10.0
-_QUESTION = """
+_COUNT = """
 SELECT count(*) FROM pg_stat_activity
 WHERE datname = current_database() AND application_name = $1
 """
 
 
 @dataclass(frozen=True, slots=True)
-class _Sample:
+class _PolledCount:
     at_ns: int
     connections: int
 
 
-class ServerWatch:
-    """Counts the service's connections as long as its ``with`` block.
+class ConnectionCount:
+    """Counts the service's connections during its ``with`` block.
 
-    Its own connection is open before the service's are, so that it has one also where these use up
-    all that there are.
+    It opens its own connection before the service does, in case the service uses up all of them.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: LabDatabase) -> None:
         self._database = database
-        self._samples: list[_Sample] = []
+        self._samples: list[_PolledCount] = []
         self._failure: Exception | None = None
         self._ready = threading.Event()
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="server-watch", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="connection-count", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -65,7 +64,7 @@ class ServerWatch:
         self._thread.join()
 
     def peak(self, began_ns: int, ended_ns: int) -> int:
-        """The most connections between two readings of ``time.monotonic_ns()``.
+        """The peak between two readings of ``time.monotonic_ns()``.
 
         Raises ``DatabaseError`` if PostgreSQL did not answer.
         """
@@ -78,19 +77,19 @@ class ServerWatch:
 
     def _run(self) -> None:
         try:
-            asyncio.run(self._look())
+            asyncio.run(self._poll())
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             self._failure = error
         finally:
             self._ready.set()
 
-    async def _look(self) -> None:
+    async def _poll(self) -> None:
         connection = await asyncpg.connect(self._database.url)
         try:
-            question = await connection.prepare(_QUESTION)
+            statement = await connection.prepare(_COUNT)
             while not self._over.is_set():
-                connections = await question.fetchval(APPLICATION_NAME)
-                self._samples.append(_Sample(time.monotonic_ns(), connections))
+                connections = await statement.fetchval(APPLICATION_NAME)
+                self._samples.append(_PolledCount(time.monotonic_ns(), connections))
                 self._ready.set()
                 await asyncio.sleep(POLL_S)
         finally:
