@@ -45,10 +45,7 @@ class StarvedLoop(GapKind[InOneGo]):
 
     def line(self, piece: Piece, lifetime: Lifetime) -> NamedLine:
         """The innermost line of the application that ran instead."""
-        line = innermost_line(piece.seen)
-        if line is None:
-            return NamedLine(lifetime.checkout.site)
-        return NamedLine(line, _below(piece.seen, line))
+        return NamedLine(innermost_line(piece.seen) or lifetime.checkout.site)
 
     def occurrences(
         self, claimed: Sequence[Claimed], lifetime: Lifetime, thresholds: Thresholds
@@ -62,7 +59,7 @@ class StarvedLoop(GapKind[InOneGo]):
             if line is None:
                 continue  # a thread, which has no loop, or a loop that could not be seen
             yield Occurrence(
-                line=self.line(longest, lifetime),
+                line=NamedLine(line, _below(longest.seen, line)),
                 spans=[(piece.started, piece.ended) for piece in run],
                 key=f"{line.file}:{line.function}",
             )
