@@ -92,7 +92,13 @@ def _place(site: Site | None, key: str | None) -> Place:
 
 
 def _ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    return tuple(sorted(findings, key=lambda f: (-f.seconds, -f.made_wait, -f.checkouts)))
+    return tuple(sorted(findings, key=_rank))
+
+
+def _rank(finding: Finding) -> tuple[float, float, int, str, Place]:
+    """The costliest first; findings that cost the same are in the order of their kinds and lines."""
+    cost = -finding.seconds, -finding.made_wait, -finding.checkouts
+    return *cost, finding.kind.name, _place(finding.site, None)
 
 
 def _finding(kind: AnyKind, entry: Entry, totals: Totals) -> Finding:
