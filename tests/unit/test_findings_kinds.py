@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from poolhog.render.page.sketches import sketch_of
 from traces import hostile_trace
 from verbs import poolhog
 
@@ -17,7 +18,6 @@ from poolhog.analysis import findings
 from poolhog.analysis.findings import KINDS, AnyKind, GapKind, known_thresholds
 from poolhog.analysis.thresholds import Threshold
 from poolhog.render.findings import WORDS, Words
-from poolhog.render.page.sketches import sketch_of
 
 if TYPE_CHECKING:
     from poolhog.analysis.findings.entry import Entry, Totals

@@ -18,9 +18,9 @@ from poolhog.recording.marker import new_marker
 from poolhog.recording.recorder import Recorder
 from poolhog.recording.records import CheckoutRecord, OperationRecord, SampleRecord
 from poolhog.recording.trace_file import TraceFile
-from poolhog.render.page.columns import MOST_SPANS
 from poolhog.render.page.data import MOST_LINES
-from poolhog.render.page.lives import MOST_BARS
+from poolhog.render.page.requests_data import MOST_BARS
+from poolhog.render.page.run import MOST_SPANS_OF_ONE
 from poolhog.trace.reader import open_trace
 
 if TYPE_CHECKING:
@@ -97,31 +97,33 @@ def test_a_page_is_as_large_whatever_the_number(pages: dict[int, Path]) -> None:
 
 
 def test_the_page_says_what_it_leaves_out_and_counts_it(pages: dict[int, Path]) -> None:
-    side = side_of(pages[MANY])
+    side, page = side_of(pages[MANY]), pages[MANY].read_text()
     timeline = side["timeline"]
-    assert len(timeline["spans"]["start"]) <= MOST_SPANS
+    assert len(timeline["spans"]["start"]) <= MOST_SPANS_OF_ONE
     assert timeline["left_out"]["spans"] > MANY
-    assert f"{timeline['left_out']['spans']:,} short spans are added up" in pages[MANY].read_text()
+    assert f"{timeline['left_out']['spans']:,} short spans are added up" in page
     (life,) = side["lives"]
     assert len(life["log"]) == MOST_LINES
     assert MANY - MOST_LINES <= life["operations_left_out"] < MANY
     for row in ("holding", "transactions", "sessions"):
         assert len(life[row]) <= MOST_BARS
     assert life["transactions"]
-    totals = side["report"]["totals"]
-    assert totals["busy_s"] == pytest.approx(MANY * 0.003)
-    counts = {row["kind"]: row["count"] for row in side["tables"]["statements"]}
-    assert counts["statement"] == len(range(1, MANY, 3))
+    assert side["spent_s"]["busy"] == pytest.approx(MANY * 0.003)
+    sent = re.search(r'<td>statement</td><td class="number" data-value="(\d+)">', page)
+    assert sent is not None
+    assert int(sent[1]) == len(range(1, MANY, 3))
 
 
 def test_the_spans_of_the_page_come_to_the_sums_of_the_report(pages: dict[int, Path]) -> None:
     for number in (FEW, MANY):
         side = side_of(pages[number])
-        spans, totals = side["timeline"]["spans"], side["report"]["totals"]
-        for state, name in enumerate(("wait", "busy", "parked", "running", "ready")):
+        spans, told = side["timeline"]["spans"], side["spent_s"]
+        (wait,) = side["timeline"]["checkouts"]["wait"]
+        expected = [wait / 1e6, *(told[name] for name in ("busy", "parked", "running", "ready"))]
+        for state, in_all in enumerate(expected):
             pairs = zip(spans["state"], spans["length"], strict=True)
             seconds = sum(length for one, length in pairs if one == state) / 1e6
-            assert seconds == pytest.approx(totals[f"{name}_s"], abs=0.01)
+            assert seconds == pytest.approx(in_all, abs=0.01)
 
 
 def test_few_operations_are_all_there(tmp_path: Path) -> None:

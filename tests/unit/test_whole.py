@@ -24,16 +24,16 @@ from scenarios import Scenario
 from poolhog.analysis.accounting import State, end_of, end_of_wait, intervals
 from poolhog.analysis.bins import LENT
 from poolhog.analysis.course import course
-from poolhog.analysis.icicle import ROOT
 from poolhog.analysis.owned import key_of
 from poolhog.analysis.thresholds import Thresholds
+from poolhog.analysis.tree import ROOT
 from poolhog.analysis.whole import read_detail, read_whole, whole_of
 from poolhog.model import Trace
-from poolhog.render.page import side
-from poolhog.render.page.columns import STATES, Columns
-from poolhog.render.page.data import MOST_SPANS
-from poolhog.render.page.interning import Interned
-from poolhog.render.page.side import icicle_json
+from poolhog.render.page import run
+from poolhog.render.page.data import timeline_data
+from poolhog.render.page.run import page_run, tree_of
+from poolhog.render.page.texts import Interned
+from poolhog.render.palette import STATES
 from poolhog.trace.reader import open_trace, stream_trace
 
 if TYPE_CHECKING:
@@ -59,19 +59,21 @@ def by_state(account: Account) -> dict[str, float]:
 
 def check_tree(whole: Whole, precision: float) -> None:
     """The tree's seconds are those of the report, in all, and of each route."""
-    tree = icicle_json(whole.icicle, interned := Interned())
-    top = [index for index, parent in enumerate(tree["parent"]) if parent == 0]
-    named = {interned.texts[tree["name"][index]]: index for index in top}
-    assert interned.texts[tree["name"][0]] == ROOT
+    tree = tree_of(whole.tree)
+    top = [index for index, parent in enumerate(tree.parents) if parent == 0]
+    named = {tree.names[index]: index for index in top}
+    assert tree.names[0] == ROOT
     assert set(named) == {route.name for route in whole.report.routes if route.checkouts}
     for state, seconds in by_state(whole.report.spent).items():
-        assert tree[state][0] / 1e6 == pytest.approx(seconds, abs=precision)
+        assert tree.spent[State(state)][0] / 1e6 == pytest.approx(seconds, abs=precision)
     for route in whole.report.routes:
         if route.checkouts:
             index = named[route.name]
-            assert tree["checkouts"][index] == route.checkouts
+            assert tree.checkouts[index] == route.checkouts
             for state, seconds in by_state(route.spent).items():
-                assert tree[state][index] / 1e6 == pytest.approx(seconds, abs=precision)
+                assert tree.spent[State(state)][index] / 1e6 == pytest.approx(
+                    seconds, abs=precision
+                )
 
 
 def check_bins(whole: Whole) -> None:
@@ -94,7 +96,7 @@ def test_sums_are_those_of_the_report(data: st.DataObject) -> None:
             assert (whole.kept is None) == (most == 0)
             check_tree(whole, precision=5e-5)
             check_bins(whole)
-            lines = whole.icicle.lines()
+            lines = whole.tree.lines()
             told = sum(sum(use.seconds) for use in lines)
             assert told <= whole.report.spent.use + 1e-5
 
@@ -108,7 +110,7 @@ def test_spans_cover_every_checkout(data: st.DataObject) -> None:
         directory = written(data, Path(temporary))
         whole = read_whole(stream_trace(directory), Thresholds())
         detail = read_detail(whole)
-        timeline = Columns(whole, detail, Interned(), MOST_SPANS).timeline()
+        timeline = timeline_data(page_run("run", whole), Interned())
         assert timeline["complete"]
         assert timeline["left_out"] == {"checkouts": 0, "requests": 0, "spans": 0}
         checkouts, spans = timeline["checkouts"], timeline["spans"]
@@ -190,7 +192,7 @@ def test_a_part_of_a_trace_in_memory_is_whole_too() -> None:
     assert len(detail.lives) == whole.requests == len(requests)
     parked = whole.report.spent.parked
     assert parked > 0.9 * whole.report.spent.use
-    (line,) = (use for use in whole.icicle.lines() if use.site is EXTERNAL_CALL)
+    (line,) = (use for use in whole.tree.lines() if use.site is EXTERNAL_CALL)
     assert line.seconds[1] == pytest.approx(parked)
     assert line.checkouts == len(checkouts)
     few = read_detail(whole, most=4, lives=2)
@@ -212,8 +214,9 @@ def test_a_tree_that_is_too_large_keeps_its_largest_parts_and_all_sums(
     ]
     trace = Trace((PROCESS,), (pool,), (), tuple(checkouts), 60.0)
     whole = whole_of(trace, 0.0, 60.0)
-    monkeypatch.setattr(side, "MOST_NODES", 20)
-    tree = icicle_json(whole.icicle, Interned())
-    assert len(tree["parent"]) == 20
-    assert all(parent < index for index, parent in enumerate(tree["parent"]))
-    assert tree["running"][0] == pytest.approx(50_000_000)
+    monkeypatch.setattr(run, "MOST_NODES", 20)
+    tree = tree_of(whole.tree)
+    assert len(tree.parents) == 20
+    assert tree.left_out == 1 + 3 * 50 - 20
+    assert all(parent < index for index, parent in enumerate(tree.parents))
+    assert tree.spent[State.RUNNING][0] == pytest.approx(50_000_000)

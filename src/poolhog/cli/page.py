@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from poolhog.cli.reading import Reading
 from poolhog.cli.target import UnusedError, read, trace_directory
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from poolhog.analysis.thresholds import Thresholds
     from poolhog.analysis.whole import Whole
     from poolhog.model import Unreadable
+    from poolhog.render.page.data import PageData
     from poolhog.trace.reader import ProcessReader
 
 
@@ -46,7 +47,7 @@ class Page:
             for label, whole, series in self.sides
         )
 
-    def write(self, comparison: Comparison | None = None) -> tuple[Mapping[str, Any], int]:
+    def write(self, comparison: Comparison | None = None) -> tuple[PageData, int]:
         """Write it, whole or not at all; the data that is in it, and how many bytes it has.
 
         Raises :class:`poolhog.PoolhogError` if it cannot be written.

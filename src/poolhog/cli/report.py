@@ -122,7 +122,7 @@ def _write_page(
     source: Path | None,
 ) -> None:
     from poolhog.analysis.comparison import compare
-    from poolhog.render.page.summary import summary_lines
+    from poolhog.render.page.verdict import summary_lines
 
     thresholds = thresholds_of(Path.cwd(), options or ())
     page = read_page(given, thresholds, file, source, pid)

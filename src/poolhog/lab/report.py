@@ -13,9 +13,8 @@ from poolhog.lab.remedies.table import markdown
 from poolhog.lab.talk import Talk
 from poolhog.render.findings import advice, detail
 from poolhog.render.output import write_whole
-from poolhog.render.page import PICTURES, styles
-from poolhog.render.page.inline import digest, script
-from poolhog.render.page.texts import embedded
+from poolhog.render.page import PICTURES
+from poolhog.render.page.inline import digest, script, styles
 from poolhog.render.palette import PAINTS, css_variables
 from poolhog.render.request_log import event_text
 from poolhog.render.words import seconds
@@ -59,7 +58,7 @@ def _page(talk: Talk) -> str:
         style=Markup(css + _colours() + styles(PICTURES)),  # noqa: S704 - our own files
         digest=digest(code),
         script=Markup(code),  # noqa: S704 - our own modules
-        data=Markup(embedded(talk.data)),  # noqa: S704 - escaped there
+        data=Markup(talk.data.encoded),  # noqa: S704 - escaped there
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from poolhog.analysis.findings import Finding
     from poolhog.lab.results import BurstResult, Claim, LifecycleResult, LoadResult, Results
+    from poolhog.render.page.data import PageData
 
 MEANINGS = {
     "waiting": "The request asked for a connection and has none yet.",
@@ -68,7 +69,7 @@ class Talk:
         ]
 
     @property
-    def data(self) -> dict[str, Any]:
+    def data(self) -> PageData:
         """The data of the interactive pictures: the largest burst of each style."""
         sides = [(str(burst.style), burst.whole) for burst in self._movable if burst.whole]
         return page_data(sides, version=metadata.version("poolhog"))

@@ -15,7 +15,8 @@ from traces import accuse, hostile_trace
 from verbs import poolhog
 
 import poolhog as package
-from poolhog.render.page.sources import AROUND, LARGEST, Sources
+from poolhog.model import Site
+from poolhog.render.page.source import AROUND, LARGEST, SourceFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +51,10 @@ def page_of(trace: Path, file: str | Path, source: Path, line: int = LINE, text:
     command = [sys.executable, "-m", "poolhog", "report", str(trace), "--html", str(page)]
     subprocess.run([*command, "--source", str(source)], check=True, timeout=DEADLINE_S)
     return page.read_text()
+
+
+def site_of(file: str | Path, line: int = LINE, text: str = TEXT) -> Site:
+    return Site(str(file), line, "read", text, is_application=True)
 
 
 def shown(page: str) -> int:
@@ -146,7 +151,7 @@ REFUSED: dict[str, Callable[[Path], str | Path]] = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_nothing_of_what_has_no_claim_to_be_shown(name: str, code: Path) -> None:
     file = str(REFUSED[name](code))
-    found = Sources(code).lines_around({"file": file, "line": LINE, "source": TEXT})
+    found = SourceFiles(code).lines_around(site_of(file))
     assert [(line.number, line.text) for line in found] == [(LINE, TEXT)]
 
 
@@ -167,30 +172,26 @@ def test_users_of_this_machine_are_not_on_the_page(trace: Path, code: Path) -> N
     [(LINE, "something = else_"), (LINE + 1, TEXT), (LINE, ""), (0, TEXT), (-1, TEXT), (99, TEXT)],
 )
 def test_a_line_that_is_not_what_was_recorded(line: int, text: str, code: Path) -> None:
-    site = {"file": str(code / "app.py"), "line": line, "source": text}
-    found = Sources(code).lines_around(site)
+    site = site_of(code / "app.py", line, text)
+    found = SourceFiles(code).lines_around(site)
     assert [one.text for one in found] == ([text] if text else [])
 
 
 def test_without_a_directory_nothing_is_read(code: Path) -> None:
-    site = {"file": str(code / "app.py"), "line": LINE, "source": TEXT}
-    assert len(Sources(None).lines_around(site)) == 1
+    site = site_of(code / "app.py")
+    assert len(SourceFiles(None).lines_around(site)) == 1
 
 
 def test_a_form_feed_ends_no_line(code: Path) -> None:
     (code / "old.py").write_text("one = 1\n\f\ntwo = 2\nthree = 3\n")
-    found = Sources(code).lines_around(
-        {"file": str(code / "old.py"), "line": 3, "source": "two = 2"}
-    )
+    found = SourceFiles(code).lines_around(site_of(code / "old.py", 3, "two = 2"))
     assert [line.number for line in found] == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("encoding", ["no-such-encoding", "rot13", "zip"])
 def test_an_encoding_that_is_none(encoding: str, code: Path) -> None:
     (code / "odd.py").write_text(f"# coding: {encoding}\n{CODE}")
-    found = Sources(code).lines_around(
-        {"file": str(code / "odd.py"), "line": LINE + 1, "source": TEXT}
-    )
+    found = SourceFiles(code).lines_around(site_of(code / "odd.py", LINE + 1))
     assert len(found) == 1
 
 

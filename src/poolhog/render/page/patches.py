@@ -1,4 +1,4 @@
-"""Advice as code: a sketch of the change, made of the line that a finding names."""
+"""Advice as code: a patch to the line that a finding names, as a sketch."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
-class SketchLine(NamedTuple):
-    """A line of a change: ``sign`` is "-" if it goes, "+" if it comes, " " if it stays."""
+class PatchLine(NamedTuple):
+    """A line of a change: ``sign`` is "-" if it is removed, "+" if added, " " if it stays."""
 
     sign: str
     text: str
 
 
-Sketch = tuple[SketchLine, ...]
+Patch = tuple[PatchLine, ...]
 
 
-def sketch_of(kind: str, source: str) -> Sketch:
-    """The change for a finding of a kind, by its name; nothing without the line's text."""
+def patch_of(kind: str, source: str) -> Patch:
+    """Return the change for a finding of a kind, by its name; without the line's text, none."""
     if not source:
         return ()
-    make = WORDS[kind].patch or _SKETCHES[kind]
+    make = WORDS[kind].patch or _PATCHES[kind]
     return _of(make(source))
 
 
-def _of(text: str) -> Sketch:
-    """Lines whose first character is their sign."""
-    return tuple(SketchLine(line[0], line[1:]) for line in text.split("\n"))
+def _of(text: str) -> Patch:
+    """Make a patch of lines whose first character is their sign."""
+    return tuple(PatchLine(line[0], line[1:]) for line in text.split("\n"))
 
 
 def _with(source: str) -> str:
-    """How a block begins where such a line stands."""
+    """Return how a block begins in code that has such a line."""
     return "async with" if "await " in source or "async " in source else "with"
 
 
@@ -104,7 +104,7 @@ def _starved(source: str) -> str:
     return f"-{source}\n+await asyncio.to_thread(work)  # where work() does: {source}"
 
 
-_SKETCHES: Mapping[str, Callable[[str], str]] = {
+_PATCHES: Mapping[str, Callable[[str], str]] = {
     PARKED_CHECKOUT.name: _parked,
     HELD_AFTER_RESPONSE.name: _after_response,
     HELD_WHILE_STREAMING.name: _streaming,
