@@ -210,6 +210,11 @@ class Ledger:
         """The rows of the checkouts with these numbers, negative where there is none."""
         return self._rows.of(numbers)
 
+    def request_counts(self) -> Mapping[str, int]:
+        """How many requests of each name there were, with a checkout or without."""
+        counts = np.bincount(self.requests.name, minlength=len(self.routes)).tolist()
+        return {name: count for name, count in zip(self.routes, counts, strict=True) if count}
+
     def sent(self) -> Sent:
         """What was sent, by row; ``kind`` is an index of ``KINDS``."""
         found = self.facts.columns().sent

@@ -28,10 +28,8 @@ from poolhog.trace.lookup import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from poolhog.analysis.ledger import Numbers
     from poolhog.analysis.measured import Measured
     from poolhog.analysis.report import Companion, Report
-    from poolhog.analysis.spans import Cut
     from poolhog.analysis.statements import StatementUse
     from poolhog.analysis.thresholds import Thresholds
     from poolhog.model import Checkout, Process, Trace, Unreadable
@@ -105,9 +103,6 @@ class _SharesOf:
 
     def __init__(self) -> None:
         self.found: dict[tuple[int, float], Shares] = {}
-
-    def see(self, found: Measured, rows: Numbers, parts: Cut) -> None:
-        """Nothing is looked for in the spans of checkouts."""
 
     def close(self, found: Measured) -> None:
         process = found.ledger.process

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -15,7 +14,7 @@ from poolhog.recording.attach.directory import TRACES
 from poolhog.texts import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Sequence
 
     from poolhog.analysis.comparison import Comparison, Run
     from poolhog.analysis.series import Series
@@ -42,10 +41,7 @@ class Page:
         """The runs, to be compared."""
         from poolhog.analysis.comparison import Run
 
-        return tuple(
-            Run(label, whole.report, series, request_counts(whole.readers))
-            for label, whole, series in self.sides
-        )
+        return tuple(Run(label, whole.report, series) for label, whole, series in self.sides)
 
     def write(self, comparison: Comparison | None = None) -> tuple[PageData, int]:
         """Write it, whole or not at all; the data that is in it, and how many bytes it has.
@@ -97,14 +93,6 @@ def read_page(
             whole = whole.with_whatif()
             sides.append((label, whole.without(unreadable), series))
     return Page(file, Path.cwd() if source is None else source, sides)
-
-
-def request_counts(readers: Iterable[ProcessReader]) -> Mapping[str, int]:
-    """How many requests of each name there are, with a checkout or without."""
-    counts: Counter[str] = Counter()
-    for reader in readers:
-        counts.update(reader.request_counts())
-    return counts
 
 
 def _readers(
