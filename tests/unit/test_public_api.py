@@ -175,7 +175,7 @@ print(json.dumps(sorted(set(sys.modules) - before)))
     tops = {name.partition(".")[0] for name in loaded}
     assert tops - {"poolhog"} <= sys.stdlib_module_names
     ours = {name.split(".")[1] for name in loaded if name.startswith("poolhog.")}
-    assert ours == {"checksum", "errors", "model", "probes", "recording", "texts"}
+    assert ours == {"checksum", "errors", "layout", "model", "probes", "recording", "texts"}
     assert not (tmp_path / "trace").exists()
 
 

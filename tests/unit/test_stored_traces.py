@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from verbs import poolhog
 
+from poolhog import layout
 from poolhog.model import Operation, Pool, Process, Request, Sample, Site, Stage
-from poolhog.recording import description
 from poolhog.trace.reader import open_trace
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def same(found: Any, stored: Any, at: str = "$") -> None:
 
 
 def test_every_schema_has_a_stored_trace() -> None:
-    assert f"schema-{description.SCHEMA_VERSION}" in STORED
+    assert f"schema-{layout.SCHEMA_VERSION}" in STORED
 
 
 def test_the_facts_are_what_they_were(trace: Path) -> None:

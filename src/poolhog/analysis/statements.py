@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from poolhog.analysis.cells import percentile
 from poolhog.analysis.findings.names import owner_of
+from poolhog.layout import packed_operations
 from poolhog.model import OperationKind
-from poolhog.trace.unpacking import packed_operations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from poolhog.layout import PackedOperation
     from poolhog.trace.reader import ProcessReader
     from poolhog.trace.snapshot import Snapshot
-    from poolhog.trace.unpacking import PackedOperation
 
 _SENT_NOTHING = (OperationKind.BEGIN, OperationKind.RESET)
 """Without a statement, these are no round trip."""

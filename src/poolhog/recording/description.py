@@ -10,12 +10,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from poolhog.layout import SCHEMA_VERSION
 from poolhog.recording.arguments import kept_arguments
 
 if TYPE_CHECKING:
     from poolhog.recording.recorder import Recorder
 
-SCHEMA_VERSION = 2
 _WATCHED = (
     *("sqlalchemy", "asyncpg", "psycopg", "psycopg_pool", "psycopg2", "aiosqlite"),
     *("fastapi", "starlette", "litestar", "uvicorn", "gunicorn", "celery", "pytest"),

@@ -13,6 +13,18 @@ import linecache
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from poolhog.layout import (
+    CheckoutRow,
+    OperationsRow,
+    PoolRow,
+    RequestRow,
+    SampleRow,
+    SiteRow,
+    pack_list,
+    pack_operation,
+    pack_stage,
+    row_maker,
+)
 from poolhog.model import OperationKind, Outcome
 from poolhog.recording.lengths import (
     LONGEST_NAME,
@@ -60,6 +72,13 @@ _ROWS_LEARNT = 5
 """Rows of earlier operations whose statements are looked up together."""
 
 Row = tuple[Any, ...]
+
+_pool_row = row_maker(PoolRow)
+_site_row = row_maker(SiteRow)
+_request_row = row_maker(RequestRow)
+_checkout_row = row_maker(CheckoutRow)
+_operations_row = row_maker(OperationsRow)
+_sample_row = row_maker(SampleRow)
 
 
 class Texts(Protocol):
@@ -151,8 +170,15 @@ class PoolRecord(Record):
         return True
 
     def row(self, texts: Texts) -> Row:
-        limits = self.size, self.max_overflow, self.timeout_s
-        return self.id, self.library, self.kind, self.name, *limits
+        return _pool_row(
+            id=self.id,
+            library=self.library,
+            kind=self.kind,
+            name=self.name,
+            size=self.size,
+            max_overflow=self.max_overflow,
+            timeout_s=self.timeout_s,
+        )
 
 
 class SiteRecord(Record):
@@ -194,14 +220,14 @@ class SiteRecord(Record):
         return shortened(line, LONGEST_SOURCE)
 
     def row(self, texts: Texts) -> Row:
-        return (
-            self.id,
-            self.caller.id if self.caller is not None else None,
-            shortened(self.code.co_filename, LONGEST_PATH),
-            self.line,
-            shortened(self.code.co_qualname, LONGEST_PATH),
-            texts.source_of(self),
-            int(self.is_application),
+        return _site_row(
+            id=self.id,
+            caller_id=self.caller.id if self.caller is not None else None,
+            file=shortened(self.code.co_filename, LONGEST_PATH),
+            line=self.line,
+            function=shortened(self.code.co_qualname, LONGEST_PATH),
+            source=texts.source_of(self),
+            is_application=int(self.is_application),
         )
 
 
@@ -246,19 +272,20 @@ class RequestRecord(Record):
     def row(self, texts: Texts) -> Row:
         numbers = texts.numbers
         started_us = self.started_ns // 1000
-        return (
-            self.id,
-            numbers[self.kind],
-            numbers[shortened(self.method, LONGEST_NAME)],
-            numbers[shortened(self.route, LONGEST_PATH)] if self.route is not None else None,
-            shortened(self.path, LONGEST_PATH),
-            _status(self.status),
-            numbers[shortened(self.error, LONGEST_NAME)] if self.error is not None else None,
-            started_us - texts.began_ns // 1000,
-            _since(started_us, self.responding_ns),
-            _since(started_us, self.responded_ns),
-            _since(started_us, self.ended_ns),
-            _packed([stage.packed(started_us, numbers) for stage in tuple(self.stages)]),
+        route, error = self.route, self.error
+        return _request_row(
+            id=self.id,
+            kind=numbers[self.kind],
+            method=numbers[shortened(self.method, LONGEST_NAME)],
+            route=numbers[shortened(route, LONGEST_PATH)] if route is not None else None,
+            path=shortened(self.path, LONGEST_PATH),
+            status=_status(self.status),
+            error=numbers[shortened(error, LONGEST_NAME)] if error is not None else None,
+            started=started_us - texts.began_ns // 1000,
+            responding=_since(started_us, self.responding_ns),
+            responded=_since(started_us, self.responded_ns),
+            ended=_since(started_us, self.ended_ns),
+            stages=pack_list([stage.packed(started_us, numbers) for stage in tuple(self.stages)]),
         )
 
     def begin_stage(self, name: str) -> StageRecord:
@@ -294,9 +321,12 @@ class StageRecord:
         """The stage as the row of its request has it."""
         started_us = self.started_ns // 1000
         ended_ns = self.ended_ns
-        duration = "null" if ended_ns is None else ended_ns // 1000 - started_us
-        packed = f"[{numbers[self.name]},{started_us - request_started_us},{duration}"
-        return f"{packed}]" if self.site is None else f"{packed},{self.site.id}]"
+        return pack_stage(
+            numbers[self.name],
+            started_us - request_started_us,
+            None if ended_ns is None else ended_ns // 1000 - started_us,
+            self.site.id if self.site is not None else None,
+        )
 
 
 class CheckoutRecord(Record):
@@ -401,8 +431,11 @@ class CheckoutRecord(Record):
             if number % _ROWS_LEARNT == 0:
                 texts.learn(self.operations[first : first + _ROWS_LEARNT * OPERATIONS_PER_ROW])
             some = self.operations[first : first + OPERATIONS_PER_ROW]
-            packed = _packed([o.packed(self.asked_ns // 1000, texts) for o in some])
-            rows.append((self.id, self.earlier + number, packed))
+            packed = pack_list([o.packed(self.asked_ns // 1000, texts) for o in some]) or "[]"
+            made = _operations_row(
+                checkout_id=self.id, number=self.earlier + number, operations=packed
+            )
+            rows.append(made)
         return rows
 
     def forget(self) -> None:
@@ -423,22 +456,22 @@ class CheckoutRecord(Record):
         # next time: otherwise a busy checkout would have ever longer rows, and take ever longer.
         first = self.parting * OPERATIONS_PER_ROW
         operations = self.operations[first : first + MOST_IN_ROW]
-        return (
-            self.id,
-            self.pool.id,
-            self.request.id if self.request is not None else None,
-            shortened(self.owner, LONGEST_NAME),
-            self.connection,
-            self.site.id if self.site is not None else None,
-            texts.numbers[self.outcome._value_],
-            asked_us - texts.began_ns // 1000,
-            granted,
-            gave_up,
-            returned,
-            self.connecting_us or None,
-            self.pinging_us or None,
-            self.busy_us or None,
-            _packed([operation.packed(asked_us, texts) for operation in operations]),
+        return _checkout_row(
+            id=self.id,
+            pool_id=self.pool.id,
+            request_id=self.request.id if self.request is not None else None,
+            owner=shortened(self.owner, LONGEST_NAME),
+            connection=self.connection,
+            site_id=self.site.id if self.site is not None else None,
+            outcome=texts.numbers[self.outcome._value_],
+            asked=asked_us - texts.began_ns // 1000,
+            granted=granted,
+            gave_up=gave_up,
+            returned=returned,
+            connecting=self.connecting_us or None,
+            pinging=self.pinging_us or None,
+            busy=self.busy_us or None,
+            operations=pack_list([operation.packed(asked_us, texts) for operation in operations]),
         )
 
 
@@ -494,27 +527,17 @@ class OperationRecord:
     def packed(self, asked_us: int, texts: Texts) -> str:
         """The operation as the row of its checkout has it, without what is missing at its end."""
         numbers = texts.numbers
-        started_us = self.started_ns // 1000
-        ended_ns = self.ended_ns
-        packed = f"[{numbers[self.kind._value_]},{started_us - asked_us}"
-        duration = "null" if ended_ns is None else ended_ns // 1000 - started_us
+        started_us, ended_ns = self.started_ns // 1000, self.ended_ns
         site, statement, error, cause = self.site, self.statement, self.error, self.cause
-        if error is None and cause is None:
-            # Nearly all of them: written without a detour.
-            if statement is not None:
-                at = "null" if site is None else site.id
-                return f"{packed},{duration},{at},{self._number(statement, texts)}]"
-            if site is None:
-                return f"{packed}]" if ended_ns is None else f"{packed},{duration}]"
-            return f"{packed},{duration},{site.id}]"
-        numbered = (
+        return pack_operation(
+            numbers[self.kind._value_],
+            started_us - asked_us,
+            None if ended_ns is None else ended_ns // 1000 - started_us,
             None if site is None else site.id,
             None if statement is None else self._number(statement, texts),
             None if error is None else numbers[shortened(error, LONGEST_NAME)],
             None if cause is None else numbers[cause._value_],
         )
-        told = ",".join("null" if number is None else str(number) for number in numbered)
-        return f"{packed},{duration},{told.removesuffix(',null')}]"
 
     def _number(self, statement: str, texts: Texts) -> int:
         return texts.statements[self.checkout.pool.dialect][statement]
@@ -549,13 +572,13 @@ class SampleRecord(Record):
         return self.ended_ns is not None
 
     def row(self, texts: Texts) -> Row:
-        return (
-            self.id,
-            self.checkout.id,
-            texts.numbers[self.activity._value_],
-            self.site.id if self.site is not None else None,
-            self.started_ns // 1000 - texts.began_ns // 1000,
-            _since(self.started_ns // 1000, self.ended_ns),
+        return _sample_row(
+            id=self.id,
+            checkout_id=self.checkout.id,
+            activity=texts.numbers[self.activity._value_],
+            site_id=self.site.id if self.site is not None else None,
+            started=self.started_ns // 1000 - texts.began_ns // 1000,
+            ended=_since(self.started_ns // 1000, self.ended_ns),
         )
 
 
@@ -586,8 +609,3 @@ def bytes_of(records: Iterable[Record]) -> int:
 def _since(start_us: int, instant_ns: int | None) -> int | None:
     """Microseconds between two instants of a clock of microseconds, so that sums come out even."""
     return None if instant_ns is None else instant_ns // 1000 - start_us
-
-
-def _packed(parts: list[str]) -> str | None:
-    """JSON, which is put together by hand: these are nothing but lists of numbers."""
-    return f"[{','.join(parts)}]" if parts else None

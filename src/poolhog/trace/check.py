@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from poolhog.checksum import KEY, MODULUS, PRIME, WEIGHTS, row_checksum
+from poolhog.layout import TABLES
 from poolhog.model import Activity, Outcome
 from poolhog.trace.packed import DamagedError, Packed
 
@@ -250,7 +251,7 @@ def _checked_sum(
     database: sqlite3.Connection, table: str, rules: Mapping[str, _Rule], packed: Packed
 ) -> int:
     """The sum of a table's checksums. Raises :class:`DamagedError` if a row breaks a rule."""
-    weights = dict(zip(rules, WEIGHTS, strict=False))
+    weights = dict(zip(TABLES[table], WEIGHTS, strict=False))
     numbers = [
         f"{weights[column]} * coalesce({column}, -1)"
         if rule.is_integer
