@@ -18,7 +18,6 @@ from recorders import eventually, meta, pool_record, request_record, rows, the_f
 import poolhog
 from poolhog.model import Cause, OperationKind, Outcome
 from poolhog.recording import sites, writer
-from poolhog.recording.arguments import kept_arguments
 from poolhog.recording.recorder import Recorder, current_request
 from poolhog.recording.records import (
     CHECKOUT_BYTES,
@@ -27,6 +26,7 @@ from poolhog.recording.records import (
     OPERATIONS_PER_ROW,
     RequestRecord,
 )
+from poolhog.recording.secrets.arguments import kept_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from poolhog.model import Cause, OperationKind
 from poolhog.probes.causes import asked, cause_of, handled, left, noting_async, noting_in_task
-from poolhog.probes.exposed import exposed
 from poolhog.probes.guard import guard, recording_async
+from poolhog.probes.raw_connections import exposed
 from poolhog.probes.statements import kind_of
 from poolhog.probes.waits import Waits, waiting
 from poolhog.recording.records import PoolRecord

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from poolhog.model import Cause, OperationKind
 from poolhog.probes.causes import asked, cause_of, noting, noting_async
-from poolhog.probes.exposed import exposed
 from poolhog.probes.guard import guard
+from poolhog.probes.raw_connections import exposed
 from poolhog.probes.statements import kind_of
 
 if TYPE_CHECKING:

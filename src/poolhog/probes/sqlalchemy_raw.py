@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from poolhog.model import Cause, OperationKind
 from poolhog.probes.causes import is_library
-from poolhog.probes.exposed import expose
 from poolhog.probes.guard import guard, recording
+from poolhog.probes.raw_connections import expose
 from poolhog.probes.sqlalchemy_operations import CHECKOUT
 from poolhog.probes.statements import kind_of
 

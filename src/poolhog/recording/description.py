@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from poolhog.layout import SCHEMA_VERSION
-from poolhog.recording.arguments import kept_arguments
+from poolhog.recording.secrets.arguments import kept_arguments
 
 if TYPE_CHECKING:
     from poolhog.recording.recorder import Recorder

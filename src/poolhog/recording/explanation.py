@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from poolhog.model import Activity, OperationKind, Outcome
 from poolhog.recording.lengths import shortened
 from poolhog.recording.owners import Owners
-from poolhog.recording.sql import without_literals
+from poolhog.recording.secrets.sql import without_literals
 from poolhog.texts import visible
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from poolhog.checksum import row_checksum
 from poolhog.layout import TextRow, row_maker
-from poolhog.recording.sql import kept_of
+from poolhog.recording.secrets.sql import kept_of
 
 if TYPE_CHECKING:
     import sqlite3
