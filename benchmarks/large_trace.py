@@ -82,7 +82,7 @@ class Service:
     def __init__(self, recorder: Recorder, seed: int) -> None:
         self.recorder = recorder
         self.random = random.Random(seed)
-        self.now_ns = recorder.began_ns
+        self.now_ns = recorder.journal.began_ns
         self.pool = PoolRecord(
             library="sqlalchemy",
             kind="AsyncAdaptedQueuePool",
@@ -109,7 +109,7 @@ class Service:
     def facts(self, checkouts: int) -> Iterator[Record]:
         """Requests with their checkouts and samples, in the order of their start."""
         yield self.pool
-        yield from self.recorder.learned
+        yield from self.recorder.journal.learned
         for number in range(checkouts):
             self.now_ns += int(self.random.expovariate(REQUESTS_PER_S) * 1e9)
             route = self.random.choices(ROUTES, self.weights)[0]
@@ -182,18 +182,18 @@ class Service:
 def make_trace(directory: Path, checkouts: int, seed: int = 1) -> None:
     """Write a trace of so many checkouts, as a process that exited normally would have left it."""
     recorder = Recorder(directory)
-    recorder.began_ns -= int(checkouts / REQUESTS_PER_S * 1.1 * 1e9)
+    recorder.journal.began_ns -= int(checkouts / REQUESTS_PER_S * 1.1 * 1e9)
     facts = Service(recorder, seed).facts(checkouts)
     marker = new_marker(directory)
-    file = TraceFile(recorder, marker.file)
+    file = TraceFile(recorder.journal, marker.file)
     batch: list[Record] = []
     for fact in facts:
         batch.append(fact)
         if len(batch) >= BATCH:
-            assert not file.write(batch, recorder), "all of it is over"
+            assert not file.write(batch), "all of it is over"
             batch.clear()
-    file.write(batch, recorder)
-    file.finish(recorder)
+    file.write(batch)
+    file.finish()
     file.abandon()
     marker.remove()
 

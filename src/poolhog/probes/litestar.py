@@ -11,6 +11,7 @@ from poolhog.probes.asgi import (
     watch_background,
     watch_routes,
 )
+from poolhog.probes.probe import Probe
 
 if TYPE_CHECKING:
     from poolhog.probes.asgi import Message
@@ -36,3 +37,10 @@ def _learn_route(request: RequestRecord, route: Any, scope: Message) -> None:
         enter_mount(request, route.path_format.rstrip("/"))
     else:
         learn_route(request, route, scope)
+
+
+PROBE = Probe(
+    watches=(("litestar.app", watch_requests),),
+    infrastructure=("litestar",),
+    distributions=("litestar",),
+)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import linecache
+import weakref
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -38,7 +39,6 @@ from poolhog.recording.lengths import (
 
 if TYPE_CHECKING:
     import asyncio
-    import weakref
     from collections.abc import Iterable, Mapping
     from types import CodeType
 
@@ -418,6 +418,12 @@ class CheckoutRecord(Record):
     def done(self) -> bool:
         return self.returned_ns is not None or self.gave_up_ns is not None
 
+    @property
+    def owner_id(self) -> tuple[int, int]:
+        """What is the same for all checkouts of one owner, and of no other that is alive."""
+        # A task has one weak reference, which its checkouts keep; a dead one may not be hashed.
+        return (id(self.task), 0) if self.task is not None else (0, self.thread)
+
     def earlier_rows(self, texts: Texts) -> list[Row]:
         """Rows of the oldest operations if there are many; once committed, ``forget`` them.
 
@@ -580,6 +586,11 @@ class SampleRecord(Record):
             started=self.started_ns // 1000 - texts.began_ns // 1000,
             ended=_since(self.started_ns // 1000, self.ended_ns),
         )
+
+
+def id_of(task: asyncio.Task[Any]) -> tuple[int, int]:
+    """The ``owner_id`` of the checkouts of a task."""
+    return id(weakref.ref(task)), 0
 
 
 def _status(status: Any) -> int | None:

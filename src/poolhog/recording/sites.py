@@ -18,12 +18,14 @@ from operator import attrgetter, call
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from poolhog.recording.libraries import OURS, STANDARD_LIBRARY, inside_packages, top_package
 from poolhog.recording.records import SiteRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import CodeType, FrameType
 
+    from poolhog.recording.libraries import Libraries
     from poolhog.recording.options import Options
 
 MOST_SITES = 50_000
@@ -39,33 +41,14 @@ must not leave statements without theirs."""
 DEEPEST = 200
 """Frames that are looked at, from the innermost on."""
 
-INFRASTRUCTURE = frozenset(
-    [
-        *("aiohttp", "aiosqlite", "anyio", "asgiref", "asyncpg", "billiard", "celery", "databases"),
-        *("fastapi", "greenlet", "gunicorn", "h11", "httpcore", "httptools", "httpx", "kombu"),
-        *("litestar", "pluggy", "psycopg", "psycopg2", "psycopg_pool", "pydantic", "pymysql"),
-        *("_pytest", "pytest", "pytest_asyncio", "requests", "sqlalchemy", "sqlmodel", "starlette"),
-        *("typer", "click", "urllib3", "uvicorn", "uvicorn_worker", "uvloop", "vine"),
-    ]
-)
-"""Packages that are never the application, also if all of it is installed in site-packages."""
-
 # An interpreter inside of another program has no executable.
 _SCRIPTS = os.path.dirname(sys.executable or __file__) + os.sep  # noqa: PTH120 - compared with files
-_SITE_PACKAGES = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
-_STANDARD_LIBRARY = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120
-_POOLHOG = os.path.dirname(os.path.dirname(__file__)) + os.sep  # noqa: PTH120
-_OURS = tuple(_POOLHOG + part for part in ("probes", "recording", "__init__"))
 _LOOPS = tuple(
-    _STANDARD_LIBRARY + os.path.join(*parts)  # noqa: PTH118
+    STANDARD_LIBRARY + os.path.join(*parts)  # noqa: PTH118
     for parts in (
         *(("asyncio", "events.py"), ("asyncio", "runners.py"), ("asyncio", "base_events.py")),
         *(("threading.py",), ("concurrent", "futures", "thread.py")),
     )
-)
-_DISPATCHERS = tuple(
-    os.path.join("", package, "routing.py")  # noqa: PTH118
-    for package in ("fastapi", "starlette")
 )
 
 
@@ -92,12 +75,16 @@ class Sites:
     """
 
     def __init__(
-        self, options: Options, announce: Callable[[SiteRecord], None], lose: Callable[[], None]
+        self,
+        options: Options,
+        libraries: Libraries,
+        announce: Callable[[SiteRecord], None],
+        lose: Callable[[], None],
     ) -> None:
         self.unseen = 0
         self._announce = announce
         self._lose = lose
-        self._ranks = _Ranks(options)
+        self._ranks = _Ranks(options, libraries)
         self._stacks: dict[tuple[int, ...], SiteRecord] = {}
         self._nodes: dict[tuple[int, int, int], SiteRecord] = {}
 
@@ -194,9 +181,9 @@ class Sites:
                 frame = within.gr_frame if within is not None else None
                 if frame is None:
                     break
-            rank = ranks[frame.f_code.co_filename]
-            # Nearly all of them: this runs at every checkout and statement.
-            if rank is not infrastructure:
+            # Nearly all frames are: this runs at every checkout and statement, and is not kept.
+            if ranks[frame.f_code.co_filename] is not infrastructure:
+                rank = ranks[frame.f_code.co_filename]
                 if rank <= most:
                     code = frame.f_code
                     codes.append(code)
@@ -235,13 +222,14 @@ class Sites:
 class _Ranks(dict[str, Rank]):
     """The ranks of files, found out when they are first asked for."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, libraries: Libraries) -> None:
         self._options = options
+        self._libraries = libraries
 
     def __missing__(self, file: str) -> Rank:
         if len(self) >= MOST_FILES:
             self.clear()
-        rank = self[file] = _rank(file, self._options)
+        rank = self[file] = _rank(file, self._options, self._libraries)
         return rank
 
 
@@ -277,30 +265,29 @@ def _outer_greenlet(greenlet: Any) -> Any:
     return greenlet.parent
 
 
-def _rank(file: str, options: Options) -> Rank:
+def _rank(file: str, options: Options, libraries: Libraries) -> Rank:
     path = file if file.startswith("<") else os.path.abspath(file)  # noqa: PTH100
     if path in _LOOPS:
         return Rank.ROOT
     if _matches(path, options.exclude):
         return Rank.LIBRARY
-    if path.startswith(_OURS):
+    if path.startswith(OURS):
         return Rank.INFRASTRUCTURE
     if _matches(path, options.include) or path == "<stdin>":
         return Rank.APPLICATION
-    for mark in _SITE_PACKAGES:
-        if mark in path:
-            inside = path.rpartition(mark)[2]
-            if inside in _DISPATCHERS:
-                return Rank.ROOT
-            package = inside.partition(os.sep)[0].removesuffix(".py")
-            return Rank.INFRASTRUCTURE if package in INFRASTRUCTURE else Rank.LIBRARY
-    # What pip makes to start a package, such as `bin/gunicorn`.
-    if os.path.basename(path) in INFRASTRUCTURE:  # noqa: PTH119
+    inside = inside_packages(path)
+    if inside is not None:
+        if inside in libraries.roots:
+            return Rank.ROOT
+        is_known = top_package(inside) in libraries.infrastructure
+        return Rank.INFRASTRUCTURE if is_known else Rank.LIBRARY
+    # What pip makes to start a package: a script of that name.
+    if os.path.basename(path) in libraries.infrastructure:  # noqa: PTH119
         return Rank.INFRASTRUCTURE
     if path.startswith(_SCRIPTS):
         return Rank.LIBRARY
-    # What has no file was made by a library, such as SQLAlchemy's decorators.
-    if path.startswith((_STANDARD_LIBRARY, "<")):
+    # What has no file was made by a library, such as a decorator of its.
+    if path.startswith((STANDARD_LIBRARY, "<")):
         return Rank.INFRASTRUCTURE
     return Rank.APPLICATION
 

@@ -22,7 +22,7 @@ from poolhog.recording.records import MOST_IN_ROW, CheckoutRecord, PoolRecord
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
-    from poolhog.recording.recorder import Recorder
+    from poolhog.recording.journal import Journal
     from poolhog.recording.records import OperationRecord, Record, Row, SiteRecord
 
 LOCKED_S = 0.1
@@ -39,17 +39,18 @@ _SCHEMA = Path(__file__).parent.parent / "trace" / "schema.sql"
 class TraceFile:
     """One process's SQLite file in a trace directory, at a path where there is none yet."""
 
-    def __init__(self, recorder: Recorder, path: Path) -> None:
-        self.began_ns = recorder.began_ns
-        self._has_source = recorder.options.source
-        self._descriptors = recorder.descriptors
+    def __init__(self, journal: Journal, path: Path) -> None:
+        self.began_ns = journal.began_ns
+        self._journal = journal
+        self._has_source = journal.options.source
+        self._descriptors = journal.descriptors
         self._path = path
         # Of what was committed: the sum of all rows but those of meta, and these.
         self._checksum = 0
         self._meta: dict[str, str] = {}
         with self._descriptors.lent():
             schema = _SCHEMA.read_text(encoding="utf-8")
-            described = description(recorder)
+            described = description(journal)
         with self._descriptors.lent(TAKEN):
             # A file that only its owner can read.
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
@@ -85,7 +86,7 @@ class TraceFile:
         for dialect, statements in sent.items():
             self.statements[dialect].learn(statements)
 
-    def write(self, records: Collection[Record], recorder: Recorder) -> list[Record]:
+    def write(self, records: Collection[Record]) -> list[Record]:
         """Commit the rows that are new or changed, or none; returns the records that may change.
 
         A pool is written with the first checkout that names it.
@@ -110,7 +111,7 @@ class TraceFile:
                     rows.setdefault("packed_operations", []).extend(earlier)
                     checksum += sum(map(row_checksum, earlier))
                     parted.append(record)
-                row, row_sum = self._row(record, recorder)
+                row, row_sum = self._row(record)
                 # A site may come twice when a file is begun, and a pool.
                 written, written_sum = changed.get(record, (record.written, record.checksum))
                 if row is not None and row != written:
@@ -120,7 +121,7 @@ class TraceFile:
             for table, new in rows.items():
                 self._replace(table, new)
             checksum += self.numbers.checksum
-            told = {**progress(recorder), **({"finished": "0"} if changed else {})}
+            told = {**progress(self._journal), **({"finished": "0"} if changed else {})}
             meta = self._tell(told, checksum)
             self._database.execute("COMMIT")
         except BaseException:
@@ -160,14 +161,14 @@ class TraceFile:
         self.numbers.forget()
         self.statements.clear()
 
-    def finish(self, recorder: Recorder) -> None:
+    def finish(self) -> None:
         """Say that nothing is missing, and fold the log into the file."""
         try:
-            told = {**progress(recorder), "finished": "1"}
+            told = {**progress(self._journal), "finished": "1"}
             self._meta = self._tell(told, self._checksum)
             self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error:
-            recorder.failed()
+            self._journal.failed()
 
     def _describe(self, schema: str, described: dict[str, str]) -> None:
         # Half of SQLite's own: most files are small, and each table begins with a page.
@@ -182,7 +183,7 @@ class TraceFile:
         self._meta = self._tell(described, 0)
         self._database.execute("COMMIT")
 
-    def _row(self, record: Record, recorder: Recorder) -> tuple[Row | None, int]:
+    def _row(self, record: Record) -> tuple[Row | None, int]:
         """The record's row now, and its checksum.
 
         If it makes none, they are what they were, so that it does not stop others.
@@ -192,7 +193,7 @@ class TraceFile:
         except sqlite3.Error:
             raise
         except Exception:
-            recorder.failed()
+            self._journal.failed()
             return record.written, record.checksum
 
     def _replace(self, table: str, rows: list[Row]) -> None:
