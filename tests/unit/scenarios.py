@@ -11,20 +11,17 @@ from recorders import pool_record
 from poolhog.model import Activity, Cause, OperationKind, Outcome
 from poolhog.recording.marker import new_marker
 from poolhog.recording.recorder import Recorder
-from poolhog.recording.records import (
-    MOST_IN_ROW,
-    CheckoutRecord,
-    OperationRecord,
-    RequestRecord,
-    SampleRecord,
-)
+from poolhog.recording.records import MOST_IN_ROW, CheckoutRecord, OperationRecord, SampleRecord
+from poolhog.recording.requests import RequestRecord
 from poolhog.recording.trace_file import TraceFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from poolhog.recording.records import PoolRecord, Record, SiteRecord
+    from poolhog.recording.record import Record
+    from poolhog.recording.records import PoolRecord
+    from poolhog.recording.sites import SiteRecord
 
 SELECT, UPDATE = "SELECT data FROM notes", "UPDATE notes SET data = $1"
 ENDS = (

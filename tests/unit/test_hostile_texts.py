@@ -26,7 +26,8 @@ from poolhog import PoolhogError, open_trace
 from poolhog.model import Activity, Outcome
 from poolhog.recording.explanation import Explainer
 from poolhog.recording.recorder import Recorder
-from poolhog.recording.records import CheckoutRecord, PoolRecord, RequestRecord
+from poolhog.recording.records import CheckoutRecord, PoolRecord
+from poolhog.recording.requests import RequestRecord
 from poolhog.render.hints import command_of
 from poolhog.texts import LINES, visible
 from poolhog.trace.lookup import by_id, counts_within, longest, names_like, requests_within

@@ -15,17 +15,14 @@ from hypothesis import strategies as st
 import poolhog
 from poolhog import layout
 from poolhog.checksum import WEIGHTS
-from poolhog.recording.records import (
-    CheckoutRecord,
-    PoolRecord,
-    Record,
-    RequestRecord,
-    SampleRecord,
-    SiteRecord,
-)
+from poolhog.recording.records import CheckoutRecord, PoolRecord, SampleRecord
+from poolhog.recording.requests import RequestRecord
+from poolhog.recording.sites import SiteRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from poolhog.recording.record import Record
 
 SCHEMA = Path(poolhog.__file__).parent / "trace" / "schema.sql"
 ROWS = (

@@ -29,7 +29,8 @@ from poolhog.trace.reader import ProcessReader, stream_trace
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from poolhog.recording.records import CheckoutRecord, PoolRecord, RequestRecord
+    from poolhog.recording.records import CheckoutRecord, PoolRecord
+    from poolhog.recording.requests import RequestRecord
 
 MS = 1_000_000
 

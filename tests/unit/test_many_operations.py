@@ -26,7 +26,7 @@ from poolhog.trace.reader import open_trace
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from poolhog.recording.records import Record
+    from poolhog.recording.record import Record
 
 FEW, MANY = 8_000, 32_000
 SQL = "SELECT notes.id FROM notes WHERE notes.id = $1"

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from poolhog.recording.records import PoolRecord, Record, RequestRecord, SiteRecord
+    from poolhog.recording.record import Record
+    from poolhog.recording.records import PoolRecord
+    from poolhog.recording.requests import RequestRecord
+    from poolhog.recording.sites import SiteRecord
 
 SQL = "SELECT notes.id FROM notes WHERE notes.id = $1"
 OF_WAIT = (OperationKind.CONNECT, OperationKind.PING)

@@ -24,8 +24,8 @@ from poolhog.recording.records import (
     FIRST_ROOM,
     OPERATION_BYTES,
     OPERATIONS_PER_ROW,
-    RequestRecord,
 )
+from poolhog.recording.requests import RequestRecord
 from poolhog.recording.secrets.arguments import kept_arguments
 
 if TYPE_CHECKING:

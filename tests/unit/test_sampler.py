@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
     from types import FunctionType
 
-    from poolhog.recording.records import CheckoutRecord, SiteRecord
+    from poolhog.recording.records import CheckoutRecord
+    from poolhog.recording.sites import SiteRecord
 
     Through = FunctionType
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
-    from poolhog.recording.records import SiteRecord
+    from poolhog.recording.sites import SiteRecord
 
 SITE_PACKAGES = "/usr/lib/python3/site-packages"
 

@@ -9,19 +9,15 @@ from typing import TYPE_CHECKING
 from poolhog.model import Activity, OperationKind, Outcome
 from poolhog.recording.marker import new_marker
 from poolhog.recording.recorder import Recorder
-from poolhog.recording.records import (
-    CheckoutRecord,
-    OperationRecord,
-    PoolRecord,
-    RequestRecord,
-    SampleRecord,
-)
+from poolhog.recording.records import CheckoutRecord, OperationRecord, PoolRecord, SampleRecord
+from poolhog.recording.requests import RequestRecord
 from poolhog.recording.trace_file import TraceFile
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from poolhog.recording.records import Record, SiteRecord
+    from poolhog.recording.record import Record
+    from poolhog.recording.sites import SiteRecord
 
 HOSTILE = (
     "</script><script>alert(1)</script>",

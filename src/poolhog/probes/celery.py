@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from poolhog.probes.guard import guard
 from poolhog.probes.probe import Probe
 from poolhog.recording.recorder import current_request
-from poolhog.recording.records import RequestRecord
+from poolhog.recording.requests import RequestRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from poolhog.probes.asgi import Message
     from poolhog.probes.patching import Patches
     from poolhog.recording.recorder import Recorder
-    from poolhog.recording.records import RequestRecord, SiteRecord, StageRecord
+    from poolhog.recording.requests import RequestRecord, StageRecord
+    from poolhog.recording.sites import SiteRecord
 
     Step = Callable[..., Awaitable[Any]]
     _Callbacks = deque[tuple[bool, Callable[..., object]]]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from poolhog.probes.asgi import Message
     from poolhog.probes.patching import Patches
     from poolhog.recording.recorder import Recorder
-    from poolhog.recording.records import RequestRecord
+    from poolhog.recording.requests import RequestRecord
 
 
 def watch_requests(recorder: Recorder, patches: Patches) -> None:

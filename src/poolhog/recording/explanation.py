@@ -19,7 +19,8 @@ from poolhog.texts import visible
 
 if TYPE_CHECKING:
     from poolhog.recording.journal import Journal
-    from poolhog.recording.records import CheckoutRecord, PoolRecord, SiteRecord
+    from poolhog.recording.records import CheckoutRecord, PoolRecord
+    from poolhog.recording.sites import SiteRecord
 
 MOST_LINES = 20
 """Connections that a note names."""

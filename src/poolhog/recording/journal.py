@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
     from poolhog.recording.libraries import Libraries
     from poolhog.recording.options import Options
-    from poolhog.recording.records import CheckoutRecord, Record, SiteRecord
+    from poolhog.recording.record import Record
+    from poolhog.recording.records import CheckoutRecord
+    from poolhog.recording.sites import SiteRecord
 
 logger = logging.getLogger("poolhog")
 

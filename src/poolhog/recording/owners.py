@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from poolhog.recording.awaiting import Chain, Places
     from poolhog.recording.journal import Journal
-    from poolhog.recording.records import CheckoutRecord, SiteRecord
+    from poolhog.recording.records import CheckoutRecord
+    from poolhog.recording.sites import SiteRecord
 
     Task = asyncio.Task[Any]
     Seen = tuple[Activity, SiteRecord | None]

@@ -24,7 +24,6 @@ from poolhog.recording.records import (
     CheckoutRecord,
     OperationRecord,
     PoolRecord,
-    RequestRecord,
 )
 from poolhog.recording.sampler import Sampler
 from poolhog.recording.threads import carrier, current_task
@@ -32,6 +31,8 @@ from poolhog.recording.writer import Writer
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from poolhog.recording.requests import RequestRecord
 
 current_request: ContextVar[RequestRecord | None] = ContextVar("poolhog_request", default=None)
 """The request that this task or thread works for."""

@@ -2,60 +2,49 @@
 
 A record is handed to the writer once, when it is made. The application then only sets attributes;
 the writer looks at unfinished records again until they are ``done``. So the last attribute that
-is set must be the one that makes a record done, and an instant is never changed once set. Stages
-and operations are parts of a request's and a checkout's record: they are written with it.
+is set must be the one that makes a record done, and an instant is never changed once set.
+Operations are parts of a checkout's record: they are written with it.
 """
 
 from __future__ import annotations
 
 import itertools
-import linecache
 import weakref
 from time import monotonic_ns
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any
 
 from poolhog.layout import (
     CheckoutRow,
     OperationsRow,
     PoolRow,
-    RequestRow,
     SampleRow,
-    SiteRow,
     pack_list,
     pack_operation,
-    pack_stage,
     row_maker,
 )
 from poolhog.model import OperationKind, Outcome
 from poolhog.recording.lengths import (
     LONGEST_NAME,
-    LONGEST_PATH,
-    LONGEST_SOURCE,
     NAME,
-    PATH,
     SHORT_STATEMENT,
     shortened,
 )
+from poolhog.recording.record import Record, ids, since
+from poolhog.recording.requests import RequestRecord
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Iterable, Mapping
-    from types import CodeType
+    from collections.abc import Iterable, Iterator
 
     from poolhog.model import Activity, Cause
-
-# One sequence for all records of the process: an id is never used twice, whatever is reinstalled.
-_ids = itertools.count(1)
+    from poolhog.recording.record import Row, Texts
+    from poolhog.recording.sites import SiteRecord
 
 OPERATIONS_PER_ROW = 100
 """Operations in the row of a checkout; of more, the earlier ones go into rows of their own."""
 
 MOST_IN_ROW = 2 * OPERATIONS_PER_ROW
 """Operations of a checkout that are written anew while it goes on."""
-
-MOST_STAGES = 100
-"""Stages of a request that are kept, the first ones: a websocket may open sessions for days, and
-while it lasts, all of its stages are looked at again and again."""
 
 REQUEST_BYTES = 1_300
 CHECKOUT_BYTES = 1_500
@@ -71,57 +60,10 @@ FIRST_ROOM = 5
 _ROWS_LEARNT = 5
 """Rows of earlier operations whose statements are looked up together."""
 
-Row = tuple[Any, ...]
-
 _pool_row = row_maker(PoolRow)
-_site_row = row_maker(SiteRow)
-_request_row = row_maker(RequestRow)
 _checkout_row = row_maker(CheckoutRow)
 _operations_row = row_maker(OperationsRow)
 _sample_row = row_maker(SampleRow)
-
-
-class Texts(Protocol):
-    """Where a record learns the numbers of its texts, and from where instants are counted."""
-
-    began_ns: int
-
-    @property
-    def numbers(self) -> Mapping[str, int]:
-        """The row of every text, which is written when it is first looked up."""
-
-    @property
-    def statements(self) -> Mapping[str | None, Mapping[str, int]]:
-        """The row of every statement, without its literals, by the dialect and the text."""
-
-    def source_of(self, site: SiteRecord) -> str:
-        """The text of a site's line, if it is wanted."""
-
-    def learn(self, operations: Iterable[OperationRecord]) -> None:
-        """Look up the statements of many operations at once."""
-
-
-class Record:
-    """What the writer needs of a fact: its table, its row, and whether it can still change.
-
-    ``written`` is the row as it is in the file, and ``checksum`` that row's; ``None`` and 0 if it
-    is not there.
-    """
-
-    __slots__ = ("checksum", "id", "written")
-    table: ClassVar[str]
-    id: int
-    written: Row | None
-    checksum: int
-
-    @property
-    def done(self) -> bool:
-        """Whether the row is final."""
-        raise NotImplementedError
-
-    def row(self, texts: Texts) -> Row:
-        """The columns of the table, in order."""
-        raise NotImplementedError
 
 
 class PoolRecord(Record):
@@ -132,8 +74,7 @@ class PoolRecord(Record):
 
     __slots__ = (
         *("__weakref__", "connections", "dialect", "file", "kind", "library", "max_overflow"),
-        *("name", "size"),
-        "timeout_s",
+        *("name", "size", "timeout_s"),
     )
     table = "pools"
 
@@ -148,7 +89,7 @@ class PoolRecord(Record):
         timeout_s: float | None,
         dialect: str | None = None,
     ) -> None:
-        self.id = next(_ids)
+        self.id = next(ids)
         self.written = None
         self.checksum = 0
         # Not of the row: the trace file that it was written into, with the first checkout that
@@ -181,154 +122,6 @@ class PoolRecord(Record):
         )
 
 
-class SiteRecord(Record):
-    """A place in the code, called from another; its line is looked up when it is written."""
-
-    __slots__ = ("caller", "code", "instruction", "is_application")
-    table = "sites"
-
-    def __init__(
-        self, code: CodeType, instruction: int, caller: SiteRecord | None, *, is_application: bool
-    ) -> None:
-        self.id = next(_ids)
-        self.written = None
-        self.checksum = 0
-        self.code = code
-        self.instruction = instruction
-        self.caller = caller
-        self.is_application = is_application
-
-    @property
-    def done(self) -> bool:
-        return True
-
-    @property
-    def line(self) -> int:
-        """The number of the line that was being executed."""
-        for first, last, line in self.code.co_lines():
-            if line is not None and first <= self.instruction < last:
-                return line
-        return self.code.co_firstlineno
-
-    @property
-    def source(self) -> str:
-        """The text of the line, as it is on disk when it is first asked for."""
-        # What ``python -c`` runs is a part of the command line, which newer Pythons remember.
-        if self.code.co_filename == "<string>":
-            return ""
-        line = linecache.getline(self.code.co_filename, self.line).strip()
-        return shortened(line, LONGEST_SOURCE)
-
-    def row(self, texts: Texts) -> Row:
-        return _site_row(
-            id=self.id,
-            caller_id=self.caller.id if self.caller is not None else None,
-            file=shortened(self.code.co_filename, LONGEST_PATH),
-            line=self.line,
-            function=shortened(self.code.co_qualname, LONGEST_PATH),
-            source=texts.source_of(self),
-            is_application=int(self.is_application),
-        )
-
-
-class RequestRecord(Record):
-    """A request that an application is answering, or another unit of work."""
-
-    __slots__ = (
-        *("ended_ns", "error", "kind", "method", "mounted", "path", "queued", "responded_ns"),
-        *("responding_ns", "route", "stages", "started_ns", "status"),
-    )
-    table = "packed_requests"
-
-    def __init__(self, kind: str, method: str, path: str) -> None:
-        self.id = next(_ids)
-        self.written = None
-        self.checksum = 0
-        # Not of the row: whether the writer was told of it, and the mounts that its route is below.
-        self.queued = False
-        self.mounted = ""
-        self.kind = kind
-        self.method = method[NAME]
-        self.path = path[PATH]
-        self.route: str | None = None
-        self.status: int | None = None
-        self.error: str | None = None
-        self.stages: list[StageRecord] = []
-        self.responding_ns: int | None = None
-        self.responded_ns: int | None = None
-        self.ended_ns: int | None = None
-        self.started_ns = monotonic_ns()
-
-    def end(self, error: BaseException | None = None) -> None:
-        """The application returned, or let an exception out."""
-        if error is not None:
-            self.error = type(error).__name__[NAME]
-        self.ended_ns = monotonic_ns()
-
-    @property
-    def done(self) -> bool:
-        return self.ended_ns is not None
-
-    def row(self, texts: Texts) -> Row:
-        numbers = texts.numbers
-        started_us = self.started_ns // 1000
-        route, error = self.route, self.error
-        return _request_row(
-            id=self.id,
-            kind=numbers[self.kind],
-            method=numbers[shortened(self.method, LONGEST_NAME)],
-            route=numbers[shortened(route, LONGEST_PATH)] if route is not None else None,
-            path=shortened(self.path, LONGEST_PATH),
-            status=_status(self.status),
-            error=numbers[shortened(error, LONGEST_NAME)] if error is not None else None,
-            started=started_us - texts.began_ns // 1000,
-            responding=_since(started_us, self.responding_ns),
-            responded=_since(started_us, self.responded_ns),
-            ended=_since(started_us, self.ended_ns),
-            stages=pack_list([stage.packed(started_us, numbers) for stage in tuple(self.stages)]),
-        )
-
-    def begin_stage(self, name: str) -> StageRecord:
-        """A part of the request's life begins."""
-        stage = StageRecord(name)
-        if len(self.stages) < MOST_STAGES:
-            self.stages.append(stage)
-        return stage
-
-    @property
-    def name(self) -> str:
-        """What a person calls it, such as ``GET /notes/{note_id}``."""
-        return f"{self.method} {self.route or self.path}".strip()
-
-
-class StageRecord:
-    """A named part of a request's life; ``site`` is what is closed in it, if it is known."""
-
-    __slots__ = ("ended_ns", "name", "site", "started_ns")
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.site: SiteRecord | None = None
-        self.ended_ns: int | None = None
-        self.started_ns = monotonic_ns()
-
-    def end(self, error: BaseException | None = None) -> None:
-        """The stage is over; a second end changes nothing."""
-        if self.ended_ns is None:
-            self.ended_ns = monotonic_ns()
-
-    def packed(self, request_started_us: int, numbers: Mapping[str, int]) -> str:
-        """The stage as the row of its request has it."""
-        started_us = self.started_ns // 1000
-        ended_ns = self.ended_ns
-        return pack_stage(
-            numbers[self.name],
-            started_us - request_started_us,
-            None if ended_ns is None else ended_ns // 1000 - started_us,
-            self.site.id if self.site is not None else None,
-        )
-
-
 class CheckoutRecord(Record):
     """A connection asked for, and then lent, or not.
 
@@ -339,27 +132,15 @@ class CheckoutRecord(Record):
     __slots__ = (
         *("asked_ns", "busy_us", "connecting_us", "connection", "earlier", "gave_up_ns"),
         *("granted_ns", "handled", "in_thread", "in_transaction", "looks", "operation"),
-        *(
-            "operations",
-            "outcome",
-            "owner",
-            "parting",
-            "pinging_us",
-            "pool",
-            "request",
-            "returned_ns",
-            "room",
-            "sample",
-            "site",
-        ),
-        *("task", "thread", "thread_id"),
+        *("operations", "outcome", "owner", "parting", "pinging_us", "pool", "request"),
+        *("returned_ns", "room", "sample", "site", "task", "thread", "thread_id"),
     )
     table = "packed_checkouts"
 
     def __init__(
         self, pool: PoolRecord, request: RequestRecord | None, owner: str, site: SiteRecord | None
     ) -> None:
-        self.id = next(_ids)
+        self.id = next(ids)
         self.written = None
         self.checksum = 0
         self.pool = pool
@@ -435,7 +216,8 @@ class CheckoutRecord(Record):
         for number in range(self.parting):
             first = number * OPERATIONS_PER_ROW
             if number % _ROWS_LEARNT == 0:
-                texts.learn(self.operations[first : first + _ROWS_LEARNT * OPERATIONS_PER_ROW])
+                last = first + _ROWS_LEARNT * OPERATIONS_PER_ROW
+                texts.learn(statements_of(self.operations[first:last]))
             some = self.operations[first : first + OPERATIONS_PER_ROW]
             packed = pack_list([o.packed(self.asked_ns // 1000, texts) for o in some]) or "[]"
             made = _operations_row(
@@ -455,9 +237,9 @@ class CheckoutRecord(Record):
     def row(self, texts: Texts) -> Row:
         asked_us = self.asked_ns // 1000
         # What comes last is asked first: a row never says that something came back unlent.
-        returned = _since(asked_us, self.returned_ns)
-        gave_up = _since(asked_us, self.gave_up_ns)
-        granted = _since(asked_us, self.granted_ns)
+        returned = since(asked_us, self.returned_ns)
+        gave_up = since(asked_us, self.gave_up_ns)
+        granted = since(asked_us, self.granted_ns)
         # Those that are not in rows of their own. What comes while these are made waits for the
         # next time: otherwise a busy checkout would have ever longer rows, and take ever longer.
         first = self.parting * OPERATIONS_PER_ROW
@@ -485,13 +267,7 @@ class OperationRecord:
     """Something that the driver is doing for a checkout."""
 
     __slots__ = (
-        "cause",
-        "checkout",
-        "ended_ns",
-        "error",
-        "kind",
-        "site",
-        "started_ns",
+        *("cause", "checkout", "ended_ns", "error", "kind", "site", "started_ns"),
         "statement",
     )
 
@@ -558,7 +334,7 @@ class SampleRecord(Record):
     def __init__(
         self, checkout: CheckoutRecord, activity: Activity, site: SiteRecord | None, now_ns: int
     ) -> None:
-        self.id = next(_ids)
+        self.id = next(ids)
         self.written = None
         self.checksum = 0
         self.checkout = checkout
@@ -584,18 +360,20 @@ class SampleRecord(Record):
             activity=texts.numbers[self.activity._value_],
             site_id=self.site.id if self.site is not None else None,
             started=self.started_ns // 1000 - texts.began_ns // 1000,
-            ended=_since(self.started_ns // 1000, self.ended_ns),
+            ended=since(self.started_ns // 1000, self.ended_ns),
         )
+
+
+def statements_of(operations: Iterable[OperationRecord]) -> Iterator[tuple[str | None, str]]:
+    """The statements that operations sent, each with its dialect."""
+    for operation in operations:
+        if operation.statement is not None:
+            yield operation.checkout.pool.dialect, operation.statement
 
 
 def id_of(task: asyncio.Task[Any]) -> tuple[int, int]:
     """The ``owner_id`` of the checkouts of a task."""
     return id(weakref.ref(task)), 0
-
-
-def _status(status: Any) -> int | None:
-    """A status as the trace has it: an application may send anything."""
-    return int(status) if isinstance(status, int) and 0 <= status < 2**31 else None
 
 
 def bytes_of(records: Iterable[Record]) -> int:
@@ -615,8 +393,3 @@ def bytes_of(records: Iterable[Record]) -> int:
         else:
             total += SAMPLE_BYTES
     return total + sum(statements.values())
-
-
-def _since(start_us: int, instant_ns: int | None) -> int | None:
-    """Microseconds between two instants of a clock of microseconds, so that sums come out even."""
-    return None if instant_ns is None else instant_ns // 1000 - start_us

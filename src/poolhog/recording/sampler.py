@@ -18,7 +18,8 @@ from poolhog.recording.records import OPERATIONS_PER_ROW, SAMPLE_BYTES, SampleRe
 if TYPE_CHECKING:
     from poolhog.model import Activity
     from poolhog.recording.journal import Journal
-    from poolhog.recording.records import CheckoutRecord, SiteRecord
+    from poolhog.recording.records import CheckoutRecord
+    from poolhog.recording.sites import SiteRecord
 
 MOST_SHARE = 0.02
 """The sampler's share of a core at the most: it then looks less often."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import gc
 import inspect
+import linecache
 import os
 import sys
 from enum import IntEnum
@@ -18,8 +19,10 @@ from operator import attrgetter, call
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from poolhog.layout import SiteRow, row_maker
+from poolhog.recording.lengths import LONGEST_PATH, LONGEST_SOURCE, shortened
 from poolhog.recording.libraries import OURS, STANDARD_LIBRARY, inside_packages, top_package
-from poolhog.recording.records import SiteRecord
+from poolhog.recording.record import Record, ids
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
     from poolhog.recording.libraries import Libraries
     from poolhog.recording.options import Options
+    from poolhog.recording.record import Row, Texts
 
 MOST_SITES = 50_000
 """Sites that are remembered; code that makes code for ever would otherwise fill the memory."""
@@ -65,6 +69,57 @@ _COLLECTS_ANYWHERE = sys.version_info < (3, 12)
 _PLACE = attrgetter("f_code", "f_lasti")
 _INFRASTRUCTURE = Rank.INFRASTRUCTURE
 _ROOT = Rank.ROOT
+_site_row = row_maker(SiteRow)
+
+
+class SiteRecord(Record):
+    """A place in the code, called from another; its line is looked up when it is written."""
+
+    __slots__ = ("caller", "code", "instruction", "is_application")
+    table = "sites"
+
+    def __init__(
+        self, code: CodeType, instruction: int, caller: SiteRecord | None, *, is_application: bool
+    ) -> None:
+        self.id = next(ids)
+        self.written = None
+        self.checksum = 0
+        self.code = code
+        self.instruction = instruction
+        self.caller = caller
+        self.is_application = is_application
+
+    @property
+    def done(self) -> bool:
+        return True
+
+    @property
+    def line(self) -> int:
+        """The number of the line that was being executed."""
+        for first, last, line in self.code.co_lines():
+            if line is not None and first <= self.instruction < last:
+                return line
+        return self.code.co_firstlineno
+
+    @property
+    def source(self) -> str:
+        """The text of the line, as it is on disk when it is first asked for."""
+        # What ``python -c`` runs is a part of the command line, which newer Pythons remember.
+        if self.code.co_filename == "<string>":
+            return ""
+        line = linecache.getline(self.code.co_filename, self.line).strip()
+        return shortened(line, LONGEST_SOURCE)
+
+    def row(self, texts: Texts) -> Row:
+        return _site_row(
+            id=self.id,
+            caller_id=self.caller.id if self.caller is not None else None,
+            file=shortened(self.code.co_filename, LONGEST_PATH),
+            line=self.line,
+            function=shortened(self.code.co_qualname, LONGEST_PATH),
+            source=texts.source_of(self),
+            is_application=int(self.is_application),
+        )
 
 
 class Sites:

@@ -17,13 +17,14 @@ from poolhog.checksum import KEY, MODULUS, row_checksum
 from poolhog.recording.description import description, progress
 from poolhog.recording.descriptors import OF_FILE, TAKEN
 from poolhog.recording.numbers import Dialects, Numbers, encodable
-from poolhog.recording.records import MOST_IN_ROW, CheckoutRecord, PoolRecord
+from poolhog.recording.records import MOST_IN_ROW, CheckoutRecord, PoolRecord, statements_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
     from poolhog.recording.journal import Journal
-    from poolhog.recording.records import OperationRecord, Record, Row, SiteRecord
+    from poolhog.recording.record import Line, Record, Row
+    from poolhog.recording.records import OperationRecord
 
 LOCKED_S = 0.1
 """How long the writer waits for a file that somebody has locked; then it tries again later. At the
@@ -69,21 +70,19 @@ class TraceFile:
                     path.with_name(path.name + suffix).unlink(missing_ok=True)
                 raise
 
-    def source_of(self, site: SiteRecord) -> str:
-        """The text of a site's line, if it is wanted."""
+    def source_of(self, line: Line) -> str:
+        """The text of a line of code, if it is wanted."""
         if not self._has_source:
             return ""
         with self._descriptors.lent():
-            return site.source
+            return line.source
 
-    def learn(self, operations: Iterable[OperationRecord]) -> None:
-        """Look up the statements of many operations at once."""
-        sent: dict[str | None, set[str]] = {}
-        for operation in operations:
-            if operation.statement is not None:
-                dialect = operation.checkout.pool.dialect
-                sent.setdefault(dialect, set()).add(operation.statement)
-        for dialect, statements in sent.items():
+    def learn(self, sent: Iterable[tuple[str | None, str]]) -> None:
+        """Look up many statements at once, each with its dialect."""
+        known: dict[str | None, set[str]] = {}
+        for dialect, statement in sent:
+            known.setdefault(dialect, set()).add(statement)
+        for dialect, statements in known.items():
             self.statements[dialect].learn(statements)
 
     def write(self, records: Collection[Record]) -> list[Record]:
@@ -101,7 +100,7 @@ class TraceFile:
         # If somebody has locked the file, this fails before all is put into rows.
         self._database.execute("BEGIN IMMEDIATE")
         try:
-            self.learn(_latest_operations(records))
+            self.learn(statements_of(_latest_operations(records)))
             for record in (*pools, *records):
                 # Asked before the row is taken: what is done by now does not change any more.
                 if not record.done:

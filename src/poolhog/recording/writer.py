@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from poolhog.recording.journal import Journal
     from poolhog.recording.marker import Marker
-    from poolhog.recording.records import Record
+    from poolhog.recording.record import Record
 
 COMMIT_INTERVAL_S = 0.1
 HEARTBEAT_NS = 500_000_000

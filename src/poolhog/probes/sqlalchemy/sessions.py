@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from poolhog.probes.patching import Patches
     from poolhog.recording.recorder import Recorder
-    from poolhog.recording.records import StageRecord
+    from poolhog.recording.requests import StageRecord
 
     Method = Callable[..., Any]
 
