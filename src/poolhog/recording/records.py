@@ -34,7 +34,7 @@ from poolhog.recording.requests import RequestRecord
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from poolhog.model import Activity, Cause
     from poolhog.recording.record import Row, Texts
@@ -311,18 +311,18 @@ class OperationRecord:
         numbers = texts.numbers
         started_us, ended_ns = self.started_ns // 1000, self.ended_ns
         site, statement, error, cause = self.site, self.statement, self.error, self.cause
+        sent: int | None = None
+        if statement is not None:
+            sent = texts.statements[self.checkout.pool.dialect][statement]
         return pack_operation(
             numbers[self.kind._value_],
             started_us - asked_us,
             None if ended_ns is None else ended_ns // 1000 - started_us,
             None if site is None else site.id,
-            None if statement is None else self._number(statement, texts),
+            sent,
             None if error is None else numbers[shortened(error, LONGEST_NAME)],
             None if cause is None else numbers[cause._value_],
         )
-
-    def _number(self, statement: str, texts: Texts) -> int:
-        return texts.statements[self.checkout.pool.dialect][statement]
 
 
 class SampleRecord(Record):
@@ -364,11 +364,13 @@ class SampleRecord(Record):
         )
 
 
-def statements_of(operations: Iterable[OperationRecord]) -> Iterator[tuple[str | None, str]]:
+def statements_of(operations: Iterable[OperationRecord]) -> list[tuple[str | None, str]]:
     """The statements that operations sent, each with its dialect."""
-    for operation in operations:
-        if operation.statement is not None:
-            yield operation.checkout.pool.dialect, operation.statement
+    return [
+        (operation.checkout.pool.dialect, operation.statement)
+        for operation in operations
+        if operation.statement is not None
+    ]
 
 
 def id_of(task: asyncio.Task[Any]) -> tuple[int, int]:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from poolhog.recording.journal import Journal
     from poolhog.recording.record import Line, Record, Row
-    from poolhog.recording.records import OperationRecord
 
 LOCKED_S = 0.1
 """How long the writer waits for a file that somebody has locked; then it tries again later. At the
@@ -91,7 +90,7 @@ class TraceFile:
         A pool is written with the first checkout that names it.
         """
         rows: dict[str, list[Row]] = {}
-        changed: dict[Record, tuple[Row, int]] = {}
+        changed: dict[Record, tuple[Row | None, int]] = {}
         unfinished = []
         parted = []
         pools = self._new_pools(records)
@@ -100,7 +99,7 @@ class TraceFile:
         # If somebody has locked the file, this fails before all is put into rows.
         self._database.execute("BEGIN IMMEDIATE")
         try:
-            self.learn(statements_of(_latest_operations(records)))
+            self.learn(_latest_statements(records))
             for record in (*pools, *records):
                 # Asked before the row is taken: what is done by now does not change any more.
                 if not record.done:
@@ -110,15 +109,15 @@ class TraceFile:
                     rows.setdefault("packed_operations", []).extend(earlier)
                     checksum += sum(map(row_checksum, earlier))
                     parted.append(record)
-                row, row_sum = self._row(record)
                 # A site may come twice when a file is begun, and a pool.
                 written, written_sum = changed.get(record, (record.written, record.checksum))
-                if row is not None and row != written:
-                    rows.setdefault(record.table, []).append(row)
-                    changed[record] = row, row_sum
-                    checksum += row_sum - written_sum
-            for table, new in rows.items():
-                self._replace(table, new)
+                new = self._new_row(record, written)
+                if new is not None:
+                    rows.setdefault(record.table, []).append(new[0])
+                    changed[record] = new
+                    checksum += new[1] - written_sum
+            for table, some in rows.items():
+                self._replace(table, some)
             checksum += self.numbers.checksum
             told = {**progress(self._journal), **({"finished": "0"} if changed else {})}
             meta = self._tell(told, checksum)
@@ -182,18 +181,25 @@ class TraceFile:
         self._meta = self._tell(described, 0)
         self._database.execute("COMMIT")
 
-    def _row(self, record: Record) -> tuple[Row | None, int]:
-        """The record's row now, and its checksum.
+    def _new_row(self, record: Record, written: Row | None) -> tuple[Row, int] | None:
+        """The record's row now and its checksum; ``None`` if it is what was written.
 
-        If it makes none, they are what they were, so that it does not stop others.
+        If it makes none, it is as if it had not changed, so that it does not stop others.
         """
         try:
-            return _with_checksum(record.row(self))
+            row = record.row(self)
+            if row == written:
+                return None
+            try:
+                return row, row_checksum(row)
+            except (TypeError, UnicodeEncodeError):
+                row = _storable(row)
+                return (row, row_checksum(row)) if row != written else None
         except sqlite3.Error:
             raise
         except Exception:
             self._journal.failed()
-            return record.written, record.checksum
+            return None
 
     def _replace(self, table: str, rows: list[Row]) -> None:
         at = 0
@@ -216,20 +222,11 @@ class TraceFile:
         return meta
 
 
-def _latest_operations(records: Iterable[Record]) -> Iterator[OperationRecord]:
-    """The operations that are in their checkouts' rows."""
+def _latest_statements(records: Iterable[Record]) -> Iterator[tuple[str | None, str]]:
+    """The statements that are in their checkouts' rows, each with its dialect."""
     for record in records:
         if isinstance(record, CheckoutRecord):
-            yield from record.operations[-MOST_IN_ROW:]
-
-
-def _with_checksum(row: Row) -> tuple[Row, int]:
-    """The row as it can be stored, and its checksum."""
-    try:
-        return row, row_checksum(row)
-    except (TypeError, UnicodeEncodeError):
-        row = _storable(row)
-        return row, row_checksum(row)
+            yield from statements_of(record.operations[-MOST_IN_ROW:])
 
 
 def _storable(row: Row) -> Row:
