@@ -95,5 +95,9 @@ def test_the_facts_are_what_they_were(trace: Path) -> None:
 
 def test_the_report_is_what_it_was(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     poolhog("report", "--json", trace)
-    said = capsys.readouterr().out.replace(str(trace), "TRACE")
-    same(json.loads(said), expected(trace, "report"))
+    said = json.loads(capsys.readouterr().out.replace(str(trace), "TRACE"))
+    stored = expected(trace, "report")
+    for finding in (*said["findings"], *stored["findings"]):
+        # In words, which may become plainer.
+        assert finding.pop("advice")
+    same(said, stored)
