@@ -1,6 +1,7 @@
 """What a report of a large trace costs: seconds and memory of `poolhog report`.
 
-    python benchmarks/large_trace.py [--checkouts 1000000] [--rounds 3] [--keep DIRECTORY]
+    python benchmarks/large_trace.py [--checkouts 1000000] [--seed 1] [--rounds 3]
+        [--keep DIRECTORY]
 
 The trace is made by the recorder's own records and file, of a service that is invented: eight
 routes, Poisson arrivals, a pool of 20 that lends its connections first come, first served, and two
@@ -224,6 +225,7 @@ def main() -> None:
     """Make the trace, and report it a few times."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--checkouts", type=int, default=1_000_000)
+    parser.add_argument("--seed", type=int, default=1, help="another one is another run")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--keep", type=Path, help="where the trace goes, and stays")
     given = parser.parse_args()
@@ -231,7 +233,7 @@ def main() -> None:
         directory = given.keep or Path(temporary)
         if not list(directory.glob("*.sqlite")):
             started = time.monotonic()
-            make_trace(directory, given.checkouts)
+            make_trace(directory, given.checkouts, given.seed)
             took = time.monotonic() - started
             size = f"{size_mb(directory):,.0f} MB"
             print(f"made {given.checkouts:,} checkouts in {took:.0f} s: {size}")

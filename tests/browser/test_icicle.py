@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 
 from browser.conftest import PHONE
 from browser.looking import totals
-from poolhog.render.console import seconds
+from poolhog.render.words import seconds
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

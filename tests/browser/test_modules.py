@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from poolhog.render.console import count, seconds
 from poolhog.render.palette import PAINTS
+from poolhog.render.words import count, seconds
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -24,7 +24,7 @@ from poolhog.analysis.accounting import State, intervals
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from poolhog.lab.postgres import Database
+    from poolhog.lab.postgres import LabDatabase
 
 
 class Service:
@@ -62,7 +62,7 @@ class Service:
 
 
 @pytest.fixture
-def service(database: Database, tmp_path: Path) -> Iterator[Service]:
+def service(database: LabDatabase, tmp_path: Path) -> Iterator[Service]:
     service = Service(tmp_path / "trace", database.url)
     with service.process:
         yield service

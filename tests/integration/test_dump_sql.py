@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from poolhog.lab.postgres import Database
+    from poolhog.lab.postgres import LabDatabase
 
 ON_DISK_S = 0.25
 """What happened is on disk so much later, as the recorder promises."""
@@ -66,7 +66,7 @@ class Service:
 
 
 @pytest.fixture
-def service(database: Database, tmp_path: Path) -> Iterator[Service]:
+def service(database: LabDatabase, tmp_path: Path) -> Iterator[Service]:
     service = Service(tmp_path / "trace", database.url)
     with service.process:
         yield service

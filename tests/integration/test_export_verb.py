@@ -11,13 +11,11 @@ from typing import Any
 
 import pytest
 
+from poolhog.render.export import FORMATS
+
 ORDERS = Path(__file__).parents[2] / "examples" / "orders.py"
 DEADLINE_S = 60.0
-SUFFIXES = {
-    "speedscope": ".speedscope.json",
-    "chrome-trace": ".trace.json",
-    "csv": ".csv.zip",
-}
+SUFFIXES = {form.name: form.suffix for form in FORMATS}
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import time
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,11 +22,25 @@ from sqlalchemy.pool import NullPool
 from starlette.middleware import Middleware
 
 from poolhog import open_trace
-from poolhog.analysis.findings import Finding, FindingKind, find
+from poolhog.analysis.findings import (
+    CONNECTION_CHURN,
+    HELD_AFTER_RESPONSE,
+    HELD_WHILE_STREAMING,
+    LOST_WRITE,
+    NESTED_CHECKOUT,
+    NEVER_RETURNED,
+    PARKED_CHECKOUT,
+    POOL_TIMEOUT,
+    STARVED_LOOP,
+    AnyKind,
+    Finding,
+)
+from poolhog.analysis.findings.finder import find
 from poolhog.analysis.thresholds import Thresholds
 from poolhog.lab import children
-from poolhog.lab.postgres import Database
+from poolhog.lab.postgres import LabDatabase
 from poolhog.lab.service.settings import Settings, Style
+from poolhog.render.findings import advice, detail
 
 SELECT = sa.text("SELECT id, data FROM notes WHERE id = 1")
 UPDATE = sa.text("UPDATE notes SET data = data || '!' WHERE id = 1")
@@ -233,7 +246,7 @@ def make_app(url: str) -> FastAPI:
 class Findings:
     """Runs a scenario in a recording of its own, and finds."""
 
-    def __init__(self, database: Database, directory: Path) -> None:
+    def __init__(self, database: LabDatabase, directory: Path) -> None:
         self._url = database.url
         self._schema = database.schema
         self._directory = directory
@@ -269,11 +282,11 @@ class Findings:
 
 
 @pytest.fixture
-def findings(database: Database, tmp_path: Path) -> Findings:
+def findings(database: LabDatabase, tmp_path: Path) -> Findings:
     return Findings(database, tmp_path / "trace")
 
 
-def only(found: tuple[Finding, ...], kind: FindingKind, mark: str) -> Finding:
+def only(found: tuple[Finding, ...], kind: AnyKind, mark: str) -> Finding:
     """The one finding that there is: it is at the marked line."""
     assert [finding.kind for finding in found] == [kind], found
     (finding,) = found
@@ -288,7 +301,7 @@ def test_what_is_fine_is_not_found(findings: Findings) -> None:
 
 
 def test_parked_through_two_functions(findings: Findings) -> None:
-    found = only(findings.of("/parked"), FindingKind.PARKED_CHECKOUT, "parked")
+    found = only(findings.of("/parked"), PARKED_CHECKOUT, "parked")
     assert [(s.function, s.line) for s in found.awaiting[:2]] == [
         ("call_an_api", line_of("helper")),
         ("connect_to_it", line_of("helper's helper")),
@@ -298,25 +311,25 @@ def test_parked_through_two_functions(findings: Findings) -> None:
     assert 2 * LONG_S * 0.9 < found.seconds < 2 * LONG_S * 2
     assert found.share > 0.5
     select, update = line_of("select"), line_of("update")
-    assert f"`SELECT … FROM notes` (test_findings.py:{select})" in found.detail
-    assert f"`UPDATE notes …` (test_findings.py:{update})" in found.detail
+    assert f"`SELECT … FROM notes` (test_findings.py:{select})" in detail(found)
+    assert f"`UPDATE notes …` (test_findings.py:{update})" in detail(found)
     assert found.example.ended - found.example.started > LONG_S * 0.9
 
 
 def test_parked_in_an_endpoint_while_a_dependency_has_the_session(findings: Findings) -> None:
     mark = "parked by a dependency"
-    only(findings.of("/authenticated"), FindingKind.PARKED_CHECKOUT, mark)
+    only(findings.of("/authenticated"), PARKED_CHECKOUT, mark)
 
 
 def test_parked_in_a_thread(findings: Findings) -> None:
-    found = only(findings.of("/parked-thread"), FindingKind.PARKED_CHECKOUT, "parked in a thread")
+    found = only(findings.of("/parked-thread"), PARKED_CHECKOUT, "parked in a thread")
     assert found.awaiting[0].line == line_of("blocking call")
 
 
 def test_held_after_the_response_by_a_background_task(findings: Findings) -> None:
-    found = only(findings.of("/background"), FindingKind.HELD_AFTER_RESPONSE, "dependency")
-    assert '`Depends(open_session, scope="function")`' in found.advice
-    assert "by the dependency `open_session`, while background tasks ran, asked" in found.detail
+    found = only(findings.of("/background"), HELD_AFTER_RESPONSE, "dependency")
+    assert '`Depends(open_session, scope="function")`' in advice(found)
+    assert "by the dependency `open_session`, while background tasks ran, asked" in detail(found)
     assert found.awaiting[0].line == line_of("background")
 
 
@@ -325,9 +338,7 @@ def test_held_while_a_client_reads_slowly(findings: Findings) -> None:
         # Like a server's: no code of the application.
         await app(_scope("http", "/stream"), _never, lambda message: asyncio.sleep(LONG_S / 3))
 
-    found = only(
-        findings.about(read_slowly), FindingKind.HELD_WHILE_STREAMING, "statement of the stream"
-    )
+    found = only(findings.about(read_slowly), HELD_WHILE_STREAMING, "statement of the stream")
     assert found.routes == ("GET /stream",)
 
 
@@ -346,20 +357,20 @@ def test_held_while_a_websocket_waits(findings: Findings) -> None:
 
         await app(_scope("websocket", "/socket"), receive, send)
 
-    only(findings.about(say_something_late), FindingKind.HELD_WHILE_STREAMING, "receive")
+    only(findings.about(say_something_late), HELD_WHILE_STREAMING, "receive")
 
 
 def test_nested(findings: Findings) -> None:
-    found = only(findings.of("/nested"), FindingKind.NESTED_CHECKOUT, "nested")
+    found = only(findings.of("/nested"), NESTED_CHECKOUT, "nested")
     assert found.checkouts == 2
-    assert "With 5 connections in the pool, 5 requests at the same time" in found.detail
+    assert "With 5 connections in the pool, 5 requests at the same time" in detail(found)
     # The parked seconds of the outer one are told here, and nowhere else.
     assert found.seconds > 0.1
 
 
 def test_never_returned(findings: Findings) -> None:
-    found = only(findings.of("/kept", times=1), FindingKind.NEVER_RETURNED, "kept")
-    assert "1 connection did not come back" in found.detail
+    found = only(findings.of("/kept", times=1), NEVER_RETURNED, "kept")
+    assert "1 connection did not come back" in detail(found)
 
 
 def test_returned_by_the_garbage_collector(findings: Findings) -> None:
@@ -369,14 +380,14 @@ def test_returned_by_the_garbage_collector(findings: Findings) -> None:
         await asyncio.sleep(0)
 
     with warnings.catch_warnings(category=sa.exc.SAWarning, action="ignore"):
-        found = only(findings.about(forget), FindingKind.NEVER_RETURNED, "forgotten")
-    assert "by the garbage collector" in found.detail
+        found = only(findings.about(forget), NEVER_RETURNED, "forgotten")
+    assert "by the garbage collector" in detail(found)
 
 
 def test_lost_write(findings: Findings) -> None:
-    found = only(findings.of("/lost"), FindingKind.LOST_WRITE, "lost")
+    found = only(findings.of("/lost"), LOST_WRITE, "lost")
     assert found.checkouts == 2
-    assert "`UPDATE notes …`" in found.detail
+    assert "`UPDATE notes …`" in detail(found)
 
 
 def test_pool_timeout(findings: Findings) -> None:
@@ -387,19 +398,19 @@ def test_pool_timeout(findings: Findings) -> None:
         assert [type(a) for a in answers if isinstance(a, Exception)] == [PoolTimeout]
 
     parked, timeout = findings.about(ask_twice)
-    assert parked.kind is FindingKind.PARKED_CHECKOUT
+    assert parked.kind is PARKED_CHECKOUT
     assert parked.waiters == ("GET /small",)
     assert 0 < parked.made_wait < parked.seconds
-    assert timeout.kind is FindingKind.POOL_TIMEOUT
+    assert timeout.kind is POOL_TIMEOUT
     assert timeout.site is not None
     assert timeout.site.line == line_of("timeout")
     holder = f"GET /small, parked at test_findings.py:{line_of('holder')} (100%)"
-    assert holder in timeout.detail
+    assert holder in detail(timeout)
 
 
 def test_connection_churn(findings: Findings) -> None:
-    found = only(findings.of("/no-pool", times=25), FindingKind.CONNECTION_CHURN, "churn")
-    assert "25 connections were opened for 25 checkouts of the NullPool" in found.detail
+    found = only(findings.of("/no-pool", times=25), CONNECTION_CHURN, "churn")
+    assert "25 connections were opened for 25 checkouts of the NullPool" in detail(found)
 
 
 def test_starved_loop(findings: Findings) -> None:
@@ -410,7 +421,7 @@ def test_starved_loop(findings: Findings) -> None:
         await ask(app, "/blocking")
         await starved
 
-    found = only(findings.about(block), FindingKind.STARVED_LOOP, "blocked loop")
+    found = only(findings.about(block), STARVED_LOOP, "blocked loop")
     assert found.routes == ("GET /starved",)
     assert found.seconds > LONG_S * 0.9
 
@@ -445,7 +456,7 @@ def external_api(log_directory: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("style", Style)
 def test_styles_of_the_lab(
-    style: Style, database: Database, external_api: str, log_directory: Path, tmp_path: Path
+    style: Style, database: LabDatabase, external_api: str, log_directory: Path, tmp_path: Path
 ) -> None:
     settings = Settings(style, database.url, external_api, database.schema, pool_size=4)
     trace = tmp_path / "trace"
@@ -456,16 +467,16 @@ def test_styles_of_the_lab(
         for note in range(1, 9):
             assert httpx.get(f"{service.url}/notes/{note}").status_code == 200
     # A busy machine may keep the loop from running for long, which is no matter of style.
-    thresholds = replace(Thresholds(), starved_s=60.0)
+    thresholds = Thresholds({"starved_s": 60.0})
     found = {finding.kind: finding for finding in find(open_trace(trace), thresholds)}
-    wanted = {FindingKind.PARKED_CHECKOUT} if style.value.startswith("implicit") else set()
+    wanted: set[AnyKind] = {PARKED_CHECKOUT} if style.value.startswith("implicit") else set()
     if style is Style.IMPLICIT_FORGOTTEN_COMMIT:
-        wanted.add(FindingKind.LOST_WRITE)
-        lost = found[FindingKind.LOST_WRITE]
+        wanted.add(LOST_WRITE)
+        lost = found[LOST_WRITE]
         assert (lost.checkouts, lost.routes) == (8, ("POST /notes/{note_id}/synchronize",))
     assert found.keys() == wanted
     if wanted:
-        parked = found[FindingKind.PARKED_CHECKOUT]
+        parked = found[PARKED_CHECKOUT]
         assert parked.site is not None
         call = "updated_note_data = await external_api.sync_note(note_id)"
         assert (Path(parked.site.file).name, parked.site.source) == ("implicit.py", call)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from poolhog import Checkout
-    from poolhog.lab.postgres import Database
+    from poolhog.lab.postgres import LabDatabase
 
 ONE = sa.text("SELECT 1")
 SLEEP = sa.text("SELECT pg_sleep(:seconds)")
@@ -76,7 +76,7 @@ def ended_in_order(checkout: Checkout) -> bool:
 
 
 def test_an_implicit_transaction_ends_with_a_rollback(
-    database: Database, recording: Recording
+    database: LabDatabase, recording: Recording
 ) -> None:
     async def work() -> None:
         async with async_engine(database.url) as engine, AsyncSession(engine) as session:
@@ -95,7 +95,7 @@ def test_an_implicit_transaction_ends_with_a_rollback(
 
 
 def test_an_explicit_transaction_returns_its_connection_at_its_end(
-    database: Database, recording: Recording
+    database: LabDatabase, recording: Recording
 ) -> None:
     async def work() -> None:
         async with (
@@ -116,7 +116,7 @@ def test_an_explicit_transaction_returns_its_connection_at_its_end(
     assert all(o.statement is None for o in second.operations if o.kind is OperationKind.RESET)
 
 
-def test_a_commit_ends_after_its_round_trip(database: Database, recording: Recording) -> None:
+def test_a_commit_ends_after_its_round_trip(database: LabDatabase, recording: Recording) -> None:
     """A deferred trigger sleeps in the commit, and only there."""
     setup = (
         "CREATE TABLE slow (id integer)",
@@ -142,7 +142,7 @@ def test_a_commit_ends_after_its_round_trip(database: Database, recording: Recor
 
 
 def test_a_statement_that_fails_names_its_exception(
-    database: Database, recording: Recording
+    database: LabDatabase, recording: Recording
 ) -> None:
     async def work() -> None:
         async with async_engine(database.url) as engine:
@@ -159,7 +159,7 @@ def test_a_statement_that_fails_names_its_exception(
 
 
 def test_a_cancelled_statement_ends_and_so_does_its_checkout(
-    database: Database, recording: Recording
+    database: LabDatabase, recording: Recording
 ) -> None:
     async def work() -> None:
         async with async_engine(database.url, pool_size=1) as engine:
@@ -181,7 +181,7 @@ def test_a_cancelled_statement_ends_and_so_does_its_checkout(
     assert kinds(second)[:2] == ["connect", "begin"]
 
 
-def test_a_pool_timeout_is_a_wait_that_gave_up(database: Database, recording: Recording) -> None:
+def test_a_pool_timeout_is_a_wait_that_gave_up(database: LabDatabase, recording: Recording) -> None:
     async def work() -> None:
         options = {"pool_size": 1, "pool_timeout": 0.2}
         async with async_engine(database.url, **options) as engine, engine.connect():
@@ -201,7 +201,7 @@ def test_a_pool_timeout_is_a_wait_that_gave_up(database: Database, recording: Re
 
 
 def test_a_cancelled_wait_is_told_from_one_that_timed_out(
-    database: Database, recording: Recording
+    database: LabDatabase, recording: Recording
 ) -> None:
     async def work() -> None:
         async with async_engine(database.url, pool_size=1) as engine, engine.connect():
@@ -229,7 +229,7 @@ def test_a_connect_that_fails_is_an_error(recording: Recording, tmp_path: Path) 
     assert account(checkout, 0.0).connecting > 0
 
 
-def test_a_ping_is_part_of_the_wait(database: Database, recording: Recording) -> None:
+def test_a_ping_is_part_of_the_wait(database: LabDatabase, recording: Recording) -> None:
     async def work() -> None:
         async with async_engine(database.url, pool_size=1, pool_pre_ping=True) as engine:
             for _ in range(2):
@@ -249,7 +249,7 @@ def test_a_ping_is_part_of_the_wait(database: Database, recording: Recording) ->
 
 
 def test_a_connection_that_is_dead_when_pinged_is_replaced_within_the_wait(
-    database: Database, recording: Recording
+    database: LabDatabase, recording: Recording
 ) -> None:
     async def work() -> None:
         async with async_engine(database.url, pool_size=1, pool_pre_ping=True) as engine:
@@ -265,7 +265,7 @@ def test_a_connection_that_is_dead_when_pinged_is_replaced_within_the_wait(
 
 
 def test_never_more_than_size_and_overflow_and_first_come_first_served(
-    database: Database, recording: Recording
+    database: LabDatabase, recording: Recording
 ) -> None:
     async def work() -> None:
         async with async_engine(database.url, pool_size=2, max_overflow=1) as engine:
@@ -288,7 +288,7 @@ def test_never_more_than_size_and_overflow_and_first_come_first_served(
 
 
 def test_a_savepoint_is_a_statement_and_ends_no_transaction(
-    database: Database, recording: Recording
+    database: LabDatabase, recording: Recording
 ) -> None:
     async def work() -> None:
         async with (
@@ -312,7 +312,7 @@ def test_a_savepoint_is_a_statement_and_ends_no_transaction(
     assert transaction.ended_with is OperationKind.COMMIT
 
 
-def test_pools_are_told_apart(database: Database, recording: Recording) -> None:
+def test_pools_are_told_apart(database: LabDatabase, recording: Recording) -> None:
     async def work() -> None:
         async with (
             async_engine(database.url, pool_logging_name="reads", pool_size=3) as one,
@@ -333,7 +333,7 @@ def test_pools_are_told_apart(database: Database, recording: Recording) -> None:
 
 
 def test_a_detached_connection_is_the_pools_no_longer(
-    database: Database, recording: Recording
+    database: LabDatabase, recording: Recording
 ) -> None:
     async def work() -> None:
         async with (
@@ -353,7 +353,7 @@ def test_a_detached_connection_is_the_pools_no_longer(
     assert other.outcome is Outcome.RETURNED
 
 
-def test_disposing_makes_another_pool(database: Database, recording: Recording) -> None:
+def test_disposing_makes_another_pool(database: LabDatabase, recording: Recording) -> None:
     async def work() -> None:
         async with async_engine(database.url, pool_size=1) as engine:
             for _ in range(2):
@@ -367,7 +367,7 @@ def test_disposing_makes_another_pool(database: Database, recording: Recording) 
     assert [kinds(checkout)[0] for checkout in trace.checkouts] == ["connect", "connect"]
 
 
-def test_autocommit_has_no_transaction(database: Database, recording: Recording) -> None:
+def test_autocommit_has_no_transaction(database: LabDatabase, recording: Recording) -> None:
     async def work() -> None:
         async with (
             async_engine(database.url, isolation_level="AUTOCOMMIT") as engine,
@@ -390,7 +390,7 @@ def test_autocommit_has_no_transaction(database: Database, recording: Recording)
 
 
 def test_rows_that_are_streamed_are_fetched_while_busy(
-    database: Database, recording: Recording
+    database: LabDatabase, recording: Recording
 ) -> None:
     async def work() -> None:
         async with async_engine(database.url) as engine, AsyncSession(engine) as session:
@@ -408,7 +408,7 @@ def test_rows_that_are_streamed_are_fetched_while_busy(
     assert ended_in_order(checkout)
 
 
-def test_a_pool_that_keeps_no_connections(database: Database, recording: Recording) -> None:
+def test_a_pool_that_keeps_no_connections(database: LabDatabase, recording: Recording) -> None:
     async def work() -> None:
         engine = create_async_engine(
             database.url.replace("postgresql:", "postgresql+asyncpg:"), poolclass=NullPool
@@ -428,7 +428,7 @@ def test_a_pool_that_keeps_no_connections(database: Database, recording: Recordi
 
 
 def test_a_connection_that_is_forgotten_ends_when_it_is_collected(
-    database: Database, recording: Recording
+    database: LabDatabase, recording: Recording
 ) -> None:
     async def work() -> None:
         async with async_engine(database.url, pool_size=1) as engine:

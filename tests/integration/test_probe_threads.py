@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from poolhog import Checkout
-    from poolhog.lab.postgres import Database
+    from poolhog.lab.postgres import LabDatabase
 
 ONE = sa.text("SELECT 1")
 _engines: list[sa.Engine] = []
@@ -42,7 +42,7 @@ def recording(tmp_path: Path) -> Iterator[Recording]:
 
 
 @pytest.fixture(params=["postgresql+psycopg2", "sqlite"])
-def engine(request: Any, database: Database, tmp_path: Path) -> Iterator[sa.Engine]:
+def engine(request: Any, database: LabDatabase, tmp_path: Path) -> Iterator[sa.Engine]:
     url: Any = f"sqlite:///{tmp_path / 'data'}"
     if request.param != "sqlite":
         url = sa.make_url(database.url).set(drivername=request.param)

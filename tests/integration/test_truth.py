@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from poolhog import Checkout, Operation, Trace
-    from poolhog.lab.postgres import Database
+    from poolhog.lab.postgres import LabDatabase
 
     Style = Callable[[AsyncEngine], Awaitable[None]]
 
@@ -67,7 +67,7 @@ class Counted:
 class FreshDatabase:
     """A database of its own, counted from another, so that the reader does not count itself."""
 
-    def __init__(self, server: Database) -> None:
+    def __init__(self, server: LabDatabase) -> None:
         self._server = server
         self.name = f"truth_{secrets.token_hex(4)}"
         self.url = sa.make_url(server.url).set(database=self.name).render_as_string(False)
@@ -109,7 +109,7 @@ STATISTICS = (
 
 
 @pytest.fixture
-def fresh(database: Database) -> Iterator[FreshDatabase]:
+def fresh(database: LabDatabase) -> Iterator[FreshDatabase]:
     fresh = FreshDatabase(database)
     yield fresh
     fresh.drop()
@@ -425,7 +425,7 @@ class Truth:
 
 
 @pytest.fixture(scope="module")
-def truth(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Truth]:
+def truth(database: LabDatabase, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Truth]:
     fresh = FreshDatabase(database)
     recording = Recording(tmp_path_factory.mktemp("truth") / "trace")
     before = fresh.count()

@@ -15,7 +15,7 @@ from runs import CALL, POOL, Costs, checkout, run_of, steady
 from test_report_numbers import checkouts as any_checkout
 
 from poolhog.analysis.comparison import EVERY_ROUTE, Comparison, Verdict, compare
-from poolhog.analysis.findings import FindingKind
+from poolhog.analysis.findings import POOL_TIMEOUT
 from poolhog.model import Outcome
 
 if TYPE_CHECKING:
@@ -247,7 +247,7 @@ def test_a_finding_that_happens_more_often_is_worse() -> None:
         ]
 
     (found,) = compare(run_of(refused(40)), run_of(refused(5))).findings
-    assert (found.finding.kind, found.verdict) == (FindingKind.POOL_TIMEOUT, Verdict.WORSE)
+    assert (found.finding.kind, found.verdict) == (POOL_TIMEOUT, Verdict.WORSE)
     assert found.change is not None
     assert found.change.after.whole == pytest.approx(1 / 5)
 

@@ -15,13 +15,12 @@ from test_report_render import keys
 from traces import HOSTILE
 
 from poolhog.analysis.comparison import Comparison, compare
-from poolhog.analysis.conditions import answers, conditions
-from poolhog.render.changes import change_text, conclusion
-from poolhog.render.comparison import Layout, comparison_lines
-from poolhog.render.comparison_json import comparison_json
-from poolhog.render.comparison_markdown import comparison_markdown
+from poolhog.analysis.conditions import results
+from poolhog.cli.conditions import conditions
+from poolhog.render.comparison import ComparisonLayout, change_text, comparison_lines, conclusion
+from poolhog.render.comparison_ci import comparison_json, comparison_markdown
+from poolhog.render.output import WIDE
 from poolhog.render.page.changes import changes
-from poolhog.render.report import WIDE
 
 if TYPE_CHECKING:
     from poolhog.analysis.comparison import Run
@@ -34,8 +33,8 @@ NOTHING = run_of([], label="nothing")
 
 
 def lines(comparison: Comparison, *given: str, width: int = 80, most: int = 5) -> list[str]:
-    found = tuple(answers(comparison, conditions(given or ["new-findings"])))
-    layout = Layout(width, most, ("one", "two"))
+    found = tuple(results(comparison, conditions(given or ["new-findings"])))
+    layout = ComparisonLayout(width, most, ("one", "two"))
     return [line.plain for line in comparison_lines(comparison, found, layout)]
 
 
@@ -145,7 +144,7 @@ def test_no_text_of_a_trace_is_markdown_or_html(text: str) -> None:
 def test_markdown_begins_with_the_conclusion_and_has_the_conditions() -> None:
     comparison = compare(FREE, PARKED)
     written = comparison_markdown(
-        comparison, tuple(answers(comparison, conditions(["new-findings"])))
+        comparison, tuple(results(comparison, conditions(["new-findings"])))
     )
     first, _, second, *_ = written.splitlines()
     assert first.startswith("### poolhog: new: parked-checkout at app/notes.py:48 in synchronize")
@@ -156,7 +155,7 @@ def test_markdown_begins_with_the_conclusion_and_has_the_conditions() -> None:
 def test_every_key_of_the_json_is_documented_and_of_json() -> None:
     comparison = compare(FREE, PARKED)
     found = comparison_json(
-        comparison, tuple(answers(comparison, conditions(["new-findings,parked>+1%"])))
+        comparison, tuple(results(comparison, conditions(["new-findings,parked>+1%"])))
     )
     page = PAGE.read_text() + (PAGE.parent / "report.md").read_text()
     assert {key for key in keys(found) if f"`{key}`" not in page} == set()

@@ -6,7 +6,8 @@ import pytest
 from runs import Costs, run_of, steady
 
 from poolhog.analysis.comparison import compare
-from poolhog.analysis.conditions import answers, conditions
+from poolhog.analysis.conditions import results
+from poolhog.cli.conditions import conditions
 from poolhog.errors import PoolhogError
 
 PLAIN = run_of(steady(1))
@@ -32,7 +33,11 @@ def test_measures_limits_and_changes(
     text: str, measure: str, is_less: bool, is_relative: bool, limit: float
 ) -> None:
     (found,) = conditions([text])
-    assert (found.measure, found.is_less, found.is_relative) == (measure, is_less, is_relative)
+    assert (found.measure and found.measure.name, found.is_less, found.is_relative) == (
+        measure,
+        is_less,
+        is_relative,
+    )
     assert found.limit == pytest.approx(limit)
 
 
@@ -78,14 +83,14 @@ def test_a_mistake_says_what_there_is(text: str, told: str) -> None:
     ],
 )
 def test_parked_time_that_doubled(text: str, holds: bool) -> None:
-    (answer,) = answers(compare(PLAIN, WORSE), conditions([text]))
-    assert (answer.holds, answer.is_uncertain) == (holds, False)
+    (result,) = results(compare(PLAIN, WORSE), conditions([text]))
+    assert (result.holds, result.is_uncertain) == (holds, False)
 
 
 def test_a_new_finding() -> None:
     (wanted,) = conditions(["new-findings"])
-    assert [o.holds for o in answers(compare(CLEAN, PLAIN), [wanted])] == [True]
-    assert [o.holds for o in answers(compare(PLAIN, CLEAN), [wanted])] == [False]
+    assert [o.holds for o in results(compare(CLEAN, PLAIN), [wanted])] == [True]
+    assert [o.holds for o in results(compare(PLAIN, CLEAN), [wanted])] == [False]
 
 
 def test_a_change_within_the_spread_does_not_hold_and_is_told() -> None:
@@ -94,11 +99,11 @@ def test_a_change_within_the_spread_does_not_hold_and_is_told() -> None:
     change = comparison.total.change("parked")
     assert abs(change.relative) > 0.01, "the two have the same by chance: take another seed"
     sign = ">+" if change.relative > 0 else "<-"
-    (answer,) = answers(comparison, conditions([f"parked{sign}1%"]))
-    assert (answer.holds, answer.is_uncertain) == (False, True)
+    (result,) = results(comparison, conditions([f"parked{sign}1%"]))
+    assert (result.holds, result.is_uncertain) == (False, True)
 
 
 def test_where_there_is_nothing_only_limits_hold_of_what_there_is() -> None:
     wanted = conditions(["parked>+1%", "parked>100ms", "parked<100ms"])
-    assert [o.holds for o in answers(compare(NOTHING, PLAIN), wanted)] == [False, True, False]
-    assert not any(o.holds for o in answers(compare(PLAIN, NOTHING), wanted))
+    assert [o.holds for o in results(compare(NOTHING, PLAIN), wanted)] == [False, True, False]
+    assert not any(o.holds for o in results(compare(PLAIN, NOTHING), wanted))

@@ -25,17 +25,17 @@ from poolhog.analysis.view import select
 from poolhog.errors import PoolhogError
 from poolhog.model import Outcome
 from poolhog.recording.recorder import Recorder, current_request
-from poolhog.render.export import Format, write
-from poolhog.render.export.csv_tables import MARKS, cell
-from poolhog.render.export.speedscope import LENT, WAITED
-from poolhog.render.export.tracks import nesting
+from poolhog.render.export.chrome_trace import CHROME_TRACE, nesting
+from poolhog.render.export.csv_tables import CSV, MARKS, cell
+from poolhog.render.export.speedscope import LENT, SPEEDSCOPE, WAITED
 from poolhog.trace.reader import stream_trace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from poolhog.analysis.view import Selection
-    from poolhog.render.export.tracks import Span
+    from poolhog.render.export.chrome_trace import TraceSpan
+    from poolhog.render.export.format import Format
 
 STATES = (State.BUSY, *GAPS)
 MS = 1_000_000
@@ -44,7 +44,7 @@ MS = 1_000_000
 def written(chosen: Selection, form: Format) -> bytes:
     out = io.BytesIO()
     with extract(chosen) as found:
-        write(found, form, out)
+        form.write(found, out)
     return out.getvalue()
 
 
@@ -114,13 +114,13 @@ def test_whatever_happened(data: st.DataObject) -> None:
         for _ in range(data.draw(st.integers(1, 2))):
             Scenario(data.draw, directory).write(data.draw(st.integers(1, 8)))
         report = read_report(stream_trace(directory), Thresholds())
-        trace = json.loads(all_of(directory, Format.CHROME_TRACE))
+        trace = json.loads(all_of(directory, CHROME_TRACE))
         check_chrome_trace(trace)
         agrees_chrome_trace(trace, report)
-        profiles = json.loads(all_of(directory, Format.SPEEDSCOPE))
+        profiles = json.loads(all_of(directory, SPEEDSCOPE))
         check_speedscope(profiles)
         agrees_speedscope(profiles, report)
-        agrees_csv(tables(all_of(directory, Format.CSV), directory), report)
+        agrees_csv(tables(all_of(directory, CSV), directory), report)
 
 
 @given(
@@ -130,7 +130,7 @@ def test_whatever_happened(data: st.DataObject) -> None:
         )
     )
 )
-def test_spans_nest_on_their_tracks(spans: list[Span]) -> None:
+def test_spans_nest_on_their_tracks(spans: list[TraceSpan]) -> None:
     tracks = nesting(spans)
     assert sorted(span for track in tracks for span in track) == sorted(spans)
     for track in tracks:
@@ -224,7 +224,7 @@ def named(content: bytes, category: str) -> list[str]:
 
 
 def test_a_wait_leads_to_the_use_that_it_ended_with(directory: Path) -> None:
-    content = all_of(directory, Format.CHROME_TRACE)
+    content = all_of(directory, CHROME_TRACE)
     events = json.loads(content)["traceEvents"]
     assert lanes(content) == [
         ("GET /first", 10, 40),
@@ -241,10 +241,10 @@ def test_a_wait_leads_to_the_use_that_it_ended_with(directory: Path) -> None:
 
 def test_a_window_has_what_reaches_into_it_and_that_whole(directory: Path) -> None:
     chosen = select(stream_trace(directory), started=0.05, ended=0.09)
-    content = written(chosen, Format.CHROME_TRACE)
+    content = written(chosen, CHROME_TRACE)
     assert lanes(content) == [("GET /second", 40, 60)]
     assert named(content, "request") == ["GET /second"]
-    profiles = json.loads(written(chosen, Format.SPEEDSCOPE))
+    profiles = json.loads(written(chosen, SPEEDSCOPE))
     check_speedscope(profiles)
     (connection,) = [p for p in profiles["profiles"] if p["type"] == "evented"]
     assert connection["startValue"] == pytest.approx(0.04)
@@ -252,15 +252,15 @@ def test_a_window_has_what_reaches_into_it_and_that_whole(directory: Path) -> No
 
 
 def test_requests_without_a_checkout_are_exported_too(directory: Path, tmp_path: Path) -> None:
-    assert named(all_of(directory, Format.CHROME_TRACE), "request")[0] == "GET /health"
-    found = tables(all_of(directory, Format.CSV), tmp_path)
+    assert named(all_of(directory, CHROME_TRACE), "request")[0] == "GET /health"
+    found = tables(all_of(directory, CSV), tmp_path)
     assert [row["route"] for row in found["requests"]] == ["/health", "/first", "/second", "/third"]
     assert found["requests"][0]["started_s"] == "0.005"
 
 
 def test_ids_are_not_taken_for_numbers(directory: Path, tmp_path: Path) -> None:
     """As such, 4711.10 and 4711.1 would be one."""
-    for rows in tables(all_of(directory, Format.CSV), tmp_path).values():
+    for rows in tables(all_of(directory, CSV), tmp_path).values():
         for row in rows:
             for column, value in row.items():
                 if (column == "id" or column.endswith("_id")) and value and "file" not in row:
@@ -269,7 +269,7 @@ def test_ids_are_not_taken_for_numbers(directory: Path, tmp_path: Path) -> None:
 
 def test_only_one_route(directory: Path, tmp_path: Path) -> None:
     chosen = select(stream_trace(directory), route="third")
-    found = tables(written(chosen, Format.CSV), tmp_path)
+    found = tables(written(chosen, CSV), tmp_path)
     assert [row["route"] for row in found["checkouts"]] == ["GET /third"]
     assert [row["name"] for row in found["requests"]] == ["GET /third"]
 
@@ -277,7 +277,7 @@ def test_only_one_route(directory: Path, tmp_path: Path) -> None:
 def test_nothing_in_the_window_is_told(directory: Path) -> None:
     chosen = select(stream_trace(directory), started=0.07, ended=0.09)
     with pytest.raises(PoolhogError, match="no connection was asked for in this window"):
-        written(chosen, Format.CSV)
+        written(chosen, CSV)
 
 
 def test_an_export_is_of_one_moment_also_while_the_process_goes_on(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from recorders import pool_record
 
 from poolhog import open_trace
-from poolhog.analysis.findings.lost_writes import lost_writes, may_have_lost_writes, writes
+from poolhog.analysis.findings.lost_write import lost_writes, may_have_lost_writes, writes
 from poolhog.model import Cause, OperationKind
 from poolhog.recording.recorder import Recorder
 from poolhog.trace.unpacking import PackedOperations

@@ -28,7 +28,7 @@ from poolhog.recording.explanation import Explainer
 from poolhog.recording.recorder import Recorder
 from poolhog.recording.records import CheckoutRecord, PoolRecord
 from poolhog.recording.requests import RequestRecord
-from poolhog.render.hints import command_of
+from poolhog.render.words import command_of
 from poolhog.texts import LINES, visible
 from poolhog.trace.lookup import by_id, counts_within, longest, names_like, requests_within
 from poolhog.trace.reader import stream_trace

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from factories import make_checkout, make_request, make_site, op
 
-from poolhog.analysis.findings import Example, Finding, FindingKind
+from poolhog.analysis.findings import PARKED_CHECKOUT, Example, Finding
 from poolhog.analysis.lifecycle import lifecycle_of
 from poolhog.analysis.log import log_of
 from poolhog.analysis.timeline import build_timeline
 from poolhog.lab.claims import check
 from poolhog.lab.parameters import Experiment, Parameters
-from poolhog.lab.predicting import EXTERNAL_CALL
+from poolhog.lab.predictions import EXTERNAL_CALL
 from poolhog.lab.results import (
     BurstResult,
     Claim,
@@ -55,6 +55,7 @@ def load(style: Style, rate: float, *, errors: int = 0, recorded: int = 1000) ->
         limit_per_s=200.0,
         pool_limit_per_s=2.0,
         p50=5.0,
+        p95=5.1,
         p99=5.2,
         errors=errors,
         recorded_requests=recorded,
@@ -198,10 +199,10 @@ def get(style: Style, returned: float, ending: OperationKind) -> LifecycleResult
             op(OperationKind.RESET, returned - 0.005, returned - 0.004),
         ),
     )
-    return told(style, request, checkout)
+    return lifecycle(style, request, checkout)
 
 
-def told(style: Style, request: Request, checkout: Checkout) -> LifecycleResult:
+def lifecycle(style: Style, request: Request, checkout: Checkout) -> LifecycleResult:
     return LifecycleResult(
         style=style,
         endpoint="GET /notes/{note_id}",
@@ -276,7 +277,7 @@ def test_what_poolhog_names_is_held_against_what_is_true(
 
 def make_finding(source: str | None) -> Finding:
     return Finding(
-        kind=FindingKind.PARKED_CHECKOUT,
+        kind=PARKED_CHECKOUT,
         site=make_site(48, source) if source is not None else None,
         routes=(),
         checkouts=1,
@@ -284,8 +285,7 @@ def make_finding(source: str | None) -> Finding:
         share=0.1,
         made_wait=0.0,
         waiters=(),
-        detail="",
-        advice="",
+        evidence=None,
         awaiting=(),
         example=Example(None, "1.1", 1, 0.0, 1.0),
     )

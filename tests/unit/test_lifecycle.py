@@ -8,8 +8,10 @@ from factories import SELECT, make_checkout, make_pool, make_request, one_get, o
 
 from poolhog.analysis.accounting import State
 from poolhog.analysis.lifecycle import lifecycle_of
-from poolhog.analysis.log import log_of, response_line
+from poolhog.analysis.log import log_of
 from poolhog.model import OperationKind, Outcome
+from poolhog.render.lifecycle import LIFE_WORDS
+from poolhog.render.request_log import event_text, response_text
 
 IMPLICIT_LOG = [
     "Connection checked out from pool",
@@ -35,8 +37,10 @@ EXPLICIT_LOG = [
 def test_the_log_of_a_get(*, explicit: bool, expected: list[str]) -> None:
     request, checkout = one_get(explicit=explicit)
     lines = log_of(request, [checkout])
-    assert [line.what for line in lines] == expected
-    assert [line.what for line in lines if line.is_response] == ['"GET /notes/1 HTTP/1.1" 200 OK']
+    assert [event_text(line) for line in lines] == expected
+    assert [event_text(line) for line in lines if line.is_response] == [
+        '"GET /notes/1 HTTP/1.1" 200 OK'
+    ]
     assert all(line.at <= after.at for line, after in pairwise(lines))
     assert lines[0].at == pytest.approx(0.00101)
 
@@ -56,7 +60,7 @@ def test_a_clock_too_coarse_to_order_them_leaves_the_causal_order(
         operations=operations,
     )
     lines = log_of(replace(request, responding=100.0), [checkout])
-    assert [line.what for line in lines] == expected
+    assert [event_text(line) for line in lines] == expected
 
 
 def test_what_is_known_of_the_wait_comes_before_the_checkout() -> None:
@@ -69,7 +73,7 @@ def test_what_is_known_of_the_wait_comes_before_the_checkout() -> None:
         op(OperationKind.FETCH, 1.4, 1.5),
     ]
     checkout = make_checkout(asked=1.05, granted=1.2, request=request, operations=operations)
-    assert [line.what for line in log_of(request, [checkout])] == [
+    assert [event_text(line) for line in log_of(request, [checkout])] == [
         "Connection opened",
         "Connection pinged",
         "Connection checked out from pool",
@@ -86,14 +90,16 @@ def test_a_wait_without_end_or_without_a_connection() -> None:
     )
     refused = make_checkout("b", 2.0, gave_up=32.0, request=request)
     lines = log_of(request, [hung, refused])
-    assert [(line.at, line.what) for line in lines] == [(32.0, "No connection from pool: timeout")]
+    assert [(line.at, event_text(line)) for line in lines] == [
+        (32.0, "No connection from pool: timeout")
+    ]
 
 
 def test_how_a_connection_leaves_without_a_reset() -> None:
     request = make_request()
     plain = make_checkout("a", 0, 1, 2, request=request)
     detached = replace(make_checkout("b", 3, 4, 5, request=request), outcome=Outcome.DETACHED)
-    assert [line.what for line in log_of(request, [detached, plain])] == [
+    assert [event_text(line) for line in log_of(request, [detached, plain])] == [
         "Connection checked out from pool",
         "Connection being returned to pool",
         "Connection checked out from pool",
@@ -111,7 +117,7 @@ def test_asyncpg_resets_on_return() -> None:
         request=request,
         operations=[op(OperationKind.RESET, 1, 2, "SELECT pg_advisory_unlock_all()")],
     )
-    assert log_of(request, [checkout])[-1].what == "Connection reset on return"
+    assert event_text(log_of(request, [checkout])[-1]) == "Connection reset on return"
 
 
 @pytest.mark.parametrize(
@@ -123,13 +129,13 @@ def test_asyncpg_resets_on_return() -> None:
     ],
 )
 def test_the_line_of_the_response(status: int | None, expected: str) -> None:
-    assert response_line(make_request(status=status)) == expected
+    assert response_text(make_request(status=status)) == expected
 
 
 def test_the_stages_of_a_get() -> None:
     request, checkout = one_get()
     life = lifecycle_of(request, [checkout], until=200.0)
-    assert [(stage.name, round(stage.duration * 1e6)) for stage in life.stages] == [
+    assert [(LIFE_WORDS[stage.part], round(stage.duration * 1e6)) for stage in life.stages] == [
         ("middleware, routing", 210),
         ("dependency injection, validation", 420),
         ("request execution", 3460),
@@ -149,7 +155,7 @@ def test_what_was_open_in_an_implicit_get() -> None:
     assert not life.returned_before_response
     assert life.ended_with == "ROLLBACK"
     assert life.returned == pytest.approx(0.00547)
-    assert [(s.name, round(s.ended, 6)) for s in (*life.sessions, *life.checkouts)] == [
+    assert [(LIFE_WORDS[s.part], round(s.ended, 6)) for s in (*life.sessions, *life.checkouts)] == [
         ("session open", 0.0059),
         ("connection checked out", 0.00547),
     ]
@@ -180,7 +186,7 @@ def test_a_function_scoped_exit_stack_comes_before_the_response() -> None:
         ],
     )
     life = lifecycle_of(request, [], until=9)
-    assert [(s.name, s.started, s.ended) for s in life.stages[3:]] == [
+    assert [(LIFE_WORDS[s.part], s.started, s.ended) for s in life.stages[3:]] == [
         ("response validation, serialization", 3, 4),
         ("async exit stack before the response", 4, 5),
         ("middleware", 5, 6),
@@ -198,14 +204,16 @@ def test_two_exit_stacks_that_unwind_for_an_error_are_one_stage() -> None:
         responded=7,
         stages=[("endpoint", 2, 3), ("exit stack", 3, 4), ("exit stack", 4, 5)],
     )
-    names = [(s.name, s.started, s.ended) for s in lifecycle_of(request, [], until=9).stages]
+    names = [
+        (LIFE_WORDS[s.part], s.started, s.ended) for s in lifecycle_of(request, [], until=9).stages
+    ]
     assert names[2] == ("async exit stack before the response", 3, 5)
     assert names[-1] == ("async exit stack", 7, 9)
 
 
 def test_a_request_whose_stages_were_not_recorded() -> None:
     request = make_request(started=0, ended=9, responding=6, responded=7)
-    assert [s.name for s in lifecycle_of(request, [], until=9).stages] == [
+    assert [LIFE_WORDS[s.part] for s in lifecycle_of(request, [], until=9).stages] == [
         "middleware, routing, request execution",
         "return response",
         "async exit stack",
@@ -220,7 +228,7 @@ def test_a_request_in_flight_lasts_until_now() -> None:
         asked=2, granted=3, request=request, operations=[op(OperationKind.BEGIN, 3, 3)]
     )
     life = lifecycle_of(request, [open_checkout], until=5)
-    assert [(s.name, s.ended) for s in life.stages] == [
+    assert [(LIFE_WORDS[s.part], s.ended) for s in life.stages] == [
         ("middleware, routing", 1),
         ("request execution", 4),
     ]
@@ -256,7 +264,7 @@ def test_autocommit_ends_with_nothing() -> None:
 def test_background_tasks_are_a_stage_between_the_response_and_the_unwinding() -> None:
     stages = [("endpoint", 2, 3), ("background", 5, 6), ("background", 6, 8), ("exit stack", 8, 9)]
     request = make_request(ended=9.0, responding=4.0, responded=4.5, stages=stages)
-    told = [(s.name, s.started, s.ended) for s in lifecycle_of(request, (), 9.0).stages]
+    told = [(LIFE_WORDS[s.part], s.started, s.ended) for s in lifecycle_of(request, (), 9.0).stages]
     assert told[-3:] == [
         ("return response", 4, 4.5),
         ("background tasks", 5, 8),
@@ -266,5 +274,5 @@ def test_background_tasks_are_a_stage_between_the_response_and_the_unwinding() -
 
 def test_what_follows_background_tasks_without_a_stage_is_the_unwinding() -> None:
     request = make_request(ended=9.0, responding=4.0, responded=4.5, stages=[("background", 5, 8)])
-    told = [(s.name, s.started, s.ended) for s in lifecycle_of(request, (), 9.0).stages]
+    told = [(LIFE_WORDS[s.part], s.started, s.ended) for s in lifecycle_of(request, (), 9.0).stages]
     assert told[-2:] == [("background tasks", 5, 8), ("async exit stack", 8, 9)]

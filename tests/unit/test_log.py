@@ -6,14 +6,14 @@ import pytest
 from factories import EXTERNAL_CALL, make_checkout, make_request, make_site, one_get, op, sample
 
 from poolhog.analysis.accounting import State
-from poolhog.analysis.log import LogLine, application_site, log_of, log_with_gaps
+from poolhog.analysis.log import EventKind, LogEvent, application_site, log_of, log_with_gaps
 from poolhog.model import Activity, OperationKind, Site
 
 ENDPOINT = make_site(41, "note = await session.scalar(find)")
 LIBRARY = Site("/lib/asyncio/tasks.py", 605, "sleep", "return await future", False, EXTERNAL_CALL)
 
 
-def lines(samples: list[tuple[Activity, float, float, Site | None]]) -> list[LogLine]:
+def lines(samples: list[tuple[Activity, float, float, Site | None]]) -> list[LogEvent]:
     """The waits and gaps of a checkout that was asked for at 1 and used from 2 to 12."""
     request = make_request(started=1.0, ended=13.0, responding=12.5)
     checkout = make_checkout(
@@ -34,9 +34,11 @@ def lines(samples: list[tuple[Activity, float, float, Site | None]]) -> list[Log
 
 
 def test_a_gap_stands_where_it_was_in_the_applications_code() -> None:
-    assert lines([(Activity.PARKED, 3.5, 10.5, LIBRARY)]) == [
-        LogLine(0.0, "waiting", duration=1.0, site=ENDPOINT, state=State.WAITING),
-        LogLine(2.0, "parked", duration=8.0, site=EXTERNAL_CALL, state=State.PARKED),
+    found = lines([(Activity.PARKED, 3.5, 10.5, LIBRARY)])
+    assert {event.kind for event in found} == {EventKind.SPENT}
+    assert [(event.at, event.state, event.duration, event.site) for event in found] == [
+        (0.0, State.WAITING, 1.0, ENDPOINT),
+        (2.0, State.PARKED, 8.0, EXTERNAL_CALL),
     ]
 
 
@@ -51,16 +53,16 @@ def test_parts_of_a_gap_on_the_same_line_are_one() -> None:
             (Activity.RUNNING, 10.0, 10.0, None),
         ]
     )
-    assert [(line.what, line.duration, line.site) for line in found] == [
-        ("parked", 4.0, EXTERNAL_CALL),
-        ("running", 2.0, other),
-        ("running", 2.0, None),
+    assert [(line.state, line.duration, line.site) for line in found] == [
+        (State.PARKED, 4.0, EXTERNAL_CALL),
+        (State.RUNNING, 2.0, other),
+        (State.RUNNING, 2.0, None),
     ]
 
 
 def test_a_gap_that_nobody_looked_at_is_told_without_a_place() -> None:
     _, found = lines([])
-    assert (found.what, found.duration, found.site) == ("running", 8.0, None)
+    assert (found.state, found.duration, found.site) == (State.RUNNING, 8.0, None)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +85,9 @@ def test_work_without_a_request_counts_from_its_first_line() -> None:
 
 def test_the_lines_of_a_get_have_sites_and_durations() -> None:
     request, checkout = one_get()
-    select = next(line for line in log_of(request, [checkout]) if line.what.startswith("SELECT"))
+    select = next(
+        line for line in log_of(request, [checkout]) if line.operation == checkout.operations[1]
+    )
     assert select.duration == pytest.approx(0.00133)
     response = next(line for line in log_of(request, [checkout]) if line.is_response)
     assert response.duration is None

@@ -19,7 +19,7 @@ from poolhog.cli.page import request_counts
 from poolhog.render.page import page_html
 from poolhog.render.page.data import page_data
 from poolhog.render.page.inline import digest
-from poolhog.render.report_json import report_json
+from poolhog.render.report import report_json
 from poolhog.trace.reader import stream_trace
 
 if TYPE_CHECKING:

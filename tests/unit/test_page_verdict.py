@@ -18,15 +18,15 @@ from factories import (
     op,
 )
 
-from poolhog.analysis.findings import FindingKind
+from poolhog.analysis.findings import KINDS, LOST_WRITE, POOL_TIMEOUT, AnyKind
 from poolhog.analysis.report import Books
 from poolhog.analysis.thresholds import Thresholds
 from poolhog.model import OperationKind
-from poolhog.render.page.cards import TITLES
+from poolhog.render.findings import WORDS
 from poolhog.render.page.sketches import sketch_of
 from poolhog.render.page.unseen import alerts, unseen
 from poolhog.render.page.verdict import called, cause_sentence, numbers, pool_sentence, verdict
-from poolhog.render.report_json import report_json
+from poolhog.render.report import report_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,11 +44,11 @@ def reported(checkouts: Iterable[Checkout], requests: int = 0) -> dict[str, Any]
     return report_json(books.report())
 
 
-def found(kind: FindingKind, share: float, source: str = "rows = load(x)") -> dict[str, Any]:
+def found(kind: AnyKind, share: float, source: str = "rows = load(x)") -> dict[str, Any]:
     """A report with one finding of this kind."""
     report = reported(implicit_burst()[0])
     site = {"file": "/app/a.py", "line": 7, "function": "f", "source": source}
-    changed = {"kind": kind.value, "share": share, "site": site, "checkouts": 3}
+    changed = {"kind": kind.name, "share": share, "site": site, "checkouts": 3}
     return {**report, "findings": [{**report["findings"][0], **changed}]}
 
 
@@ -101,27 +101,27 @@ def test_nothing_was_asked_for() -> None:
     assert [number.name for number in numbers(reported([]))] == ["requests", "checkouts"]
 
 
-@pytest.mark.parametrize("kind", FindingKind)
+@pytest.mark.parametrize("kind", KINDS, ids=str)
 @pytest.mark.parametrize("share", [0.0, 0.25])
-def test_every_kind_of_finding_is_a_sentence(kind: FindingKind, share: float) -> None:
+def test_every_kind_of_finding_is_a_sentence(kind: AnyKind, share: float) -> None:
     told = cause_sentence(found(kind, share))
     assert told[0].isupper() or told[0].isdigit()
     assert told.endswith(".")
     assert "{" not in told
-    if share and kind not in (FindingKind.LOST_WRITE, FindingKind.POOL_TIMEOUT):
+    if share and kind not in (LOST_WRITE, POOL_TIMEOUT):
         assert told.startswith("25 % of connection time ")
     elif "times" in told or "connection" not in told.split()[1]:
         assert "3" in told or "s of connection time" in told
 
 
-@pytest.mark.parametrize("kind", FindingKind)
-def test_every_kind_of_finding_has_a_title_and_a_sketch_with_its_line(kind: FindingKind) -> None:
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_every_kind_of_finding_has_a_title_and_a_sketch_with_its_line(kind: AnyKind) -> None:
     source = "row = await client.post(url)"
-    assert TITLES[kind]
-    sketch = sketch_of(kind, source)
+    assert WORDS[kind.name].title
+    sketch = sketch_of(kind.name, source)
     assert any(source in line.text for line in sketch)
     assert {line.sign for line in sketch} <= {" ", "+", "-"}
-    assert sketch_of(kind, "") == ()
+    assert sketch_of(kind.name, "") == ()
 
 
 @pytest.mark.parametrize(

@@ -12,14 +12,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scenarios import Scenario
 
+from poolhog.analysis.findings import Finding, known_thresholds
 from poolhog.analysis.report import Books, Report, read_report
 from poolhog.analysis.thresholds import Thresholds
+from poolhog.render.findings import advice, detail
 from poolhog.trace.reader import stream_trace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-NOTHING = Thresholds(*[0.0] * len(dataclasses.fields(Thresholds)))
+NOTHING = Thresholds({threshold.name: 0.0 for threshold in known_thresholds()})
 """All that is something is a finding."""
 
 
@@ -38,8 +40,13 @@ def looked_at_one_by_one(directory: Path, thresholds: Thresholds) -> Report:
 def differences(one: Any, other: Any, path: str = "report") -> Iterator[str]:
     """Where two reports differ by more than a rounding error."""
     if dataclasses.is_dataclass(one) and type(one).__name__ not in ("Site", "Process"):
+        if isinstance(one, Finding):
+            for words in (detail, advice):  # evidence names sites, which are another's objects
+                yield from differences(words(one), words(other), f"{path}.{words.__name__}")
         for field in dataclasses.fields(one):
             name = field.name
+            if isinstance(one, Finding) and name == "evidence":
+                continue
             yield from differences(getattr(one, name), getattr(other, name), f"{path}.{name}")
     elif isinstance(one, float):
         if not math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-6):

@@ -7,8 +7,8 @@ from itertools import pairwise
 import pytest
 from factories import make_checkout, make_request, one_get
 
-from poolhog.analysis.lifecycle import Lifecycle, lifecycle_of
-from poolhog.render.lifecycle import lifecycle_svg, lifecycles_svg, verdict
+from poolhog.analysis.lifecycle import Lifecycle, LifePart, lifecycle_of
+from poolhog.render.lifecycle import LIFE_WORDS, lifecycle_svg, lifecycles_svg, verdict
 
 
 def life(*, explicit: bool = False) -> Lifecycle:
@@ -141,3 +141,7 @@ def test_hostile_titles_stay_text() -> None:
     svg = lifecycles_svg([("</svg><script>", life())], title="</title>&'\"")
     assert "<script>" not in svg
     assert "</svg><script>" in words(svg)
+
+
+def test_every_part_of_a_life_has_a_name() -> None:
+    assert set(LIFE_WORDS) == set(LifePart)

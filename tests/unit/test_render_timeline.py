@@ -59,13 +59,13 @@ def test_an_operation_is_never_too_thin_to_be_seen_and_the_rule_is_told() -> Non
     svg = timeline_svg(explicit(), title="t")
     busy = [float(bar.get("width", "0")) for bar in bars(svg) if bar.get("class") == "busy"]
     assert min(busy) >= NARROWEST
-    assert "drawn that wide" in " ".join(words(svg))
+    assert "widened to stay visible" in " ".join(words(svg))
 
 
 def test_the_rule_is_not_told_where_nothing_was_widened() -> None:
     timeline = build_timeline([], [make_request(ended=5)], [], started=0, ended=5)
     svg = timeline_svg(timeline, title="t")
-    assert "drawn that wide" not in svg
+    assert "widened to stay visible" not in svg
     assert "no request waited" in words(svg)
 
 

@@ -9,13 +9,12 @@ from factories import implicit_burst, make_pool
 
 from poolhog.analysis.accounting import Shares
 from poolhog.analysis.occupancy import Occupancy, occupancy_of
+from poolhog.analysis.windows import Reason, ReasonKind, Window
 from poolhog.errors import OutputError
-from poolhog.render.files import write_whole
-from poolhog.render.hints import Hint
-from poolhog.render.occupancy import occupancy_summary, occupancy_svg
-from poolhog.render.occupancy_text import labels_width, occupancy_text
+from poolhog.render.output import Hint, write_whole
 from poolhog.render.svg import time_marks
-from poolhog.render.timeline_json import occupancy_json
+from poolhog.render.timeline_text import labels_width, occupancy_text
+from poolhog.render.view import occupancy_json, occupancy_summary, occupancy_svg, window_reason
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -151,3 +150,11 @@ def test_a_place_that_cannot_be_written_is_told_in_a_line(tmp_path: Path) -> Non
         with pytest.raises(OutputError, match="name another place"):
             write_whole(place, "content")
     assert sorted(tmp_path.iterdir()) == [link, pipe]
+
+
+def test_every_window_says_why_it_is_shown() -> None:
+    for kind in ReasonKind:
+        assert window_reason(Window(0.0, 1.0, (Reason(kind, 3),)))
+    both = (Reason(ReasonKind.EXAMPLE, 3), Reason(ReasonKind.SLOWEST))
+    told = window_reason(Window(0.0, 1.0, both))
+    assert told == "the example of finding 3; one of the slowest requests"

@@ -25,8 +25,8 @@ from recorders import pool_record, request_record
 
 import poolhog
 from poolhog.analysis.accounting import Account, Shares, account, end_of, end_of_wait
-from poolhog.analysis.findings.names import OTHER
 from poolhog.analysis.report import NO_CONNECTION, Books, Report, read_report
+from poolhog.analysis.routes import OTHER
 from poolhog.analysis.thresholds import Thresholds
 from poolhog.model import Activity, OperationKind, Outcome
 from poolhog.recording.recorder import Recorder, current_request

@@ -8,23 +8,68 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from factories import PROCESS, implicit_burst, make_checkout, make_pool, make_request, make_site
+from factories import (
+    PROCESS,
+    SELECT,
+    UPDATE,
+    implicit_burst,
+    make_checkout,
+    make_pool,
+    make_request,
+    make_site,
+)
 
-from poolhog.analysis.findings import Example, Finding, FindingKind
+from poolhog.analysis.findings import (
+    KINDS,
+    LOST_WRITE,
+    PARKED_CHECKOUT,
+    POOL_TIMEOUT,
+    AnyKind,
+    Example,
+    Finding,
+)
+from poolhog.analysis.findings.connection_churn import Churn
+from poolhog.analysis.findings.entry import Spread
+from poolhog.analysis.findings.held_after_response import AfterResponse, Kept
+from poolhog.analysis.findings.held_while_streaming import AskedAt, WhileStreaming
+from poolhog.analysis.findings.lost_write import LostWrites
+from poolhog.analysis.findings.nested_checkout import NestedCheckouts
+from poolhog.analysis.findings.never_returned import Fate, NotReturned
+from poolhog.analysis.findings.parked_checkout import Asked, Between, ParkedGaps
+from poolhog.analysis.findings.pool_timeout import Holder, TimedOut
+from poolhog.analysis.findings.starved_loop import InOneGo
 from poolhog.analysis.report import EMPTY, Books, Report
 from poolhog.analysis.thresholds import Thresholds
-from poolhog.render.report import WIDE, Layout, percent, report_lines, verdict
-from poolhog.render.report_json import report_json
+from poolhog.model import OperationKind
+from poolhog.render.output import WIDE
+from poolhog.render.report import Layout, report_json, report_lines, verdict
+from poolhog.render.words import percent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 PAGE = Path(__file__).parents[2] / "docs" / "report.md"
 LAYOUT = Layout(width=80, findings=3, routes=4, in_full=False)
 SYNCHRONIZE = "POST /notes/{note_id}"
 
 
-def finding(kind: FindingKind = FindingKind.PARKED_CHECKOUT, **changes: Any) -> Finding:
+SPREAD = Spread(5.01, 5.02)
+SELECTED = Asked(OperationKind.STATEMENT, SELECT, make_site(45))
+UPDATED = Asked(OperationKind.STATEMENT, UPDATE, make_site(55))
+EVIDENCE: dict[str, object] = {
+    "parked-checkout": ParkedGaps(SPREAD, {Between(SELECTED, UPDATED): 50.1}),
+    "held-after-response": AfterResponse(SPREAD, {Kept("get_db", True, make_site(45)): 50.1}, None),
+    "held-while-streaming": WhileStreaming(SPREAD, {AskedAt(make_site(45)): 50.1}),
+    "nested-checkout": NestedCheckouts(2, 5, 5),
+    "never-returned": NotReturned({Fate(is_collected=True): 50.1}),
+    "lost-write": LostWrites({UPDATE: 10}),
+    "pool-timeout": TimedOut(30.0, {Holder("GET /notes", busy_with=UPDATED): 10}),
+    "connection-churn": Churn("NullPool", 10, 10),
+    "starved-loop": InOneGo(5.02),
+}
+
+
+def finding(kind: AnyKind = PARKED_CHECKOUT, **changes: Any) -> Finding:
     site = make_site(48, "data = await external_api.sync_note(note_id)", file="/srv/service.py")
     made = Finding(
         kind=kind,
@@ -35,10 +80,7 @@ def finding(kind: FindingKind = FindingKind.PARKED_CHECKOUT, **changes: Any) -> 
         share=0.83,
         made_wait=25.0,
         waiters=(SYNCHRONIZE, "GET /notes"),
-        detail="held 50.1 s in 10 checkouts (median 5.01 s, longest 5.02 s) between "
-        "`SELECT … FROM notes` (service.py:45) and `UPDATE notes …` (service.py:55)",
-        advice="End the transaction before this line and begin another after it "
-        "(`async with session.begin():` around each part), or do this first.",
+        evidence=EVIDENCE[kind.name],
         awaiting=(make_site(7, file="/lib/http.py", is_application=False),),
         example=Example("100.4", "100.5", 100, 1.0, 6.0),
     )
@@ -65,13 +107,13 @@ def test_the_verdict_comes_first_and_the_next_command_last() -> None:
     found = lines(burst(finding()))
     assert " ".join(found[:2]) == (
         "/srv/service.py:48 held connections for 50.1 s without using them: 83 % of all use. "
-        "POST /notes/{note_id} and 1 other route waited 25.0 s for it."
+        "This made POST /notes/{note_id} and 1 other route wait 25.0 s."
     )
     assert found[-1] == "Next: poolhog log --route 'POST /notes/{note_id}'  step by step"
 
 
-@pytest.mark.parametrize("kind", FindingKind)
-def test_every_kind_has_a_verdict_with_its_line(kind: FindingKind) -> None:
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_every_kind_has_a_verdict_with_its_line(kind: AnyKind) -> None:
     told = verdict(burst(finding(kind)))
     assert "/srv/service.py:48" in told
     assert "{" not in told.replace("{note_id}", "")
@@ -79,7 +121,7 @@ def test_every_kind_has_a_verdict_with_its_line(kind: FindingKind) -> None:
 
 
 def test_what_wasted_nothing_has_no_share() -> None:
-    one = finding(FindingKind.POOL_TIMEOUT, seconds=0.0, share=0.0, made_wait=0.0, checkouts=6)
+    one = finding(POOL_TIMEOUT, seconds=0.0, share=0.0, made_wait=0.0, checkouts=6)
     found = lines(burst(one))
     assert found[0] == "6 requests timed out waiting for a connection at /srv/service.py:48."
     assert any(line.startswith("    6x  pool-timeout") for line in found)
@@ -103,11 +145,17 @@ def test_lines_keep_to_the_width_and_use_it(width: int) -> None:
     assert wide <= set(heading.split()) if width >= WIDE else wide.isdisjoint(heading.split())
 
 
+def told(found: Sequence[str], beginning: str) -> int:
+    """How many lines begin so."""
+    return sum(line.strip().startswith(beginning) for line in found)
+
+
 def test_all_evidence_is_shown_on_demand() -> None:
-    two = burst(finding(), finding(FindingKind.LOST_WRITE))
-    assert sum(line.strip().startswith("held 50.1 s") for line in lines(two)) == 1
+    two = burst(finding(), finding(LOST_WRITE))
+    evidence = ("held 50.1 s", "10 writes were silently")
+    assert [told(lines(two), text) for text in evidence] == [1, 0]
     full = lines(two, in_full=True)
-    assert sum(line.strip().startswith("held 50.1 s") for line in full) == 2
+    assert [told(full, text) for text in evidence] == [1, 1]
     assert not any(line.endswith("…") for line in full)
 
 

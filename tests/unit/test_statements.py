@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from scenarios import Scenario
 
-from poolhog.analysis.findings import route_of
+from poolhog.analysis.routes import route_of
 from poolhog.analysis.statements import read_statements
 from poolhog.trace.reader import open_trace, stream_trace
 

@@ -131,7 +131,7 @@ def test_the_report_has_it_beside_its_first_finding(
 ) -> None:
     poolhog("report", trace)
     out = capsys.readouterr().out
-    assert "if it held no connection: p95 wait" in out
+    assert "If this line released its connection (estimate): p95 wait" in out
     command = next(line.strip() for line in out.splitlines() if "poolhog whatif" in line)
     assert command.endswith("--release app.py:2")
     poolhog("report", trace, "--json")

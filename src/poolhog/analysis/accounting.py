@@ -10,6 +10,7 @@ A sample may also say that the database was waited for: what it tells about is b
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from dataclasses import dataclass
 from enum import StrEnum
@@ -111,6 +112,14 @@ class Account(NamedTuple):
         return self.busy + self.gap
 
 
+def total(accounts: Iterable[Account]) -> Account:
+    """The sum of some accounts."""
+    return Account(*map(math.fsum, zip(NOTHING, *accounts, strict=True)))
+
+
+NOTHING = Account(*[0.0] * len(Account._fields))
+
+
 class Told(NamedTuple):
     """The seconds of a checkout as far as it tells itself.
 
@@ -178,6 +187,13 @@ class Shares:
                         seconds = table[site] = dict.fromkeys(GAPS, 0.0)
                     seconds[stretch.state] += stretch.duration
         self._shares.pop(site, None)
+
+    @classmethod
+    def known(cls, shares: Mapping[Site | None, Share]) -> Shares:
+        """Those that are known already, by site."""
+        found = cls((), 0.0)
+        found._shares = dict(shares)
+        return found
 
     def of(self, checkout: Checkout) -> Share:
         """How a gap of this checkout is split."""

@@ -1,185 +1,143 @@
-"""How many connections were in which state, and how many requests waited, over a whole run.
+"""Bins: what happened to connections and requests in equal stretches of a run.
 
-Filled as a companion of the report, so it takes no reading of its own. Of quiet checkouts the busy
-part is told by their sum: within a bin, it is that of the average one. What is in the bins adds up
-to what the report says.
+What is in the bins adds up to what the report says.
 """
 
 from __future__ import annotations
 
-from array import array
-from bisect import bisect_left
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from poolhog.analysis.accounting import GAPS, State, end_of, end_of_wait, gaps
+import numpy as np
+
+from poolhog.analysis.accounting import State
+from poolhog.analysis.spans import GAPS, STATES, UNSAMPLED
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable
 
-    from poolhog.analysis.accounting import Gap, Shares, Told
-    from poolhog.analysis.quiet import Quiet
-    from poolhog.model import Checkout, Process, Site
+    from numpy.typing import NDArray
 
-LENT = (State.BUSY, *GAPS)
+    from poolhog.analysis.ledger import Numbers
+    from poolhog.analysis.measured import Measured
+    from poolhog.analysis.spans import Cut
+    from poolhog.model import Process
+
+    Floats = NDArray[np.float64]
+
+LENT = (State.BUSY, State.PARKED, State.RUNNING, State.READY)
 """The states of a connection that is lent."""
 
 MOST_BINS = 2_000
 
 
-class Bins:
-    """Equal bins between two instants of the run's clock. Rows are seconds, bin by bin."""
+class Grid:
+    """Equal bins between two instants of the run's clock, of a ``width`` in seconds."""
 
-    def __init__(self, started: float, ended: float, count: int = MOST_BINS) -> None:
+    def __init__(self, started: float, ended: float, count: int) -> None:
         self.started = started
         self.ended = max(ended, started + 1e-6)
         self.count = count
         self.width = (self.ended - started) / count
-        self.lent = {state: self._row() for state in LENT}
-        self.waited = self._row()
-        # Microseconds since ``started``: when each was asked for, got or given up, and over.
-        self.asked = array("q")
-        self.answered = array("q")
-        self.over = array("q")
-        self._untold: dict[Site | None, list[float]] = {}
-        self._quiet: list[tuple[Quiet, Told]] = []
-
-    def add(self, checkout: Checkout, told: Told, parts: Sequence[Gap] | None) -> None:
-        """Add a checkout."""
-        until = checkout.pool.process.written
-        granted, end = end_of_wait(checkout, until), end_of(checkout, until)
-        self._note(checkout.asked, granted, end)
-        if checkout.granted is None:
-            return
-        first = self._bin(granted)
-        if parts is None and end <= self.begin(first + 1):
-            self.lent[State.BUSY][first] += told.busy
-            self._untold_at(checkout.site)[first] += told.untold
-            return
-        busy = self.lent[State.BUSY]
-        self._spread(busy, granted, end)
-        if parts is None:
-            untold = self._untold_at(checkout.site)
-            for started, ended in gaps(checkout, until):
-                self._spread(busy, started, ended, -1.0)
-                self._spread(untold, started, ended)
-        for gap in parts or ():
-            self._spread(busy, gap.started, gap.ended, -1.0)
-            for stretch in gap.stretches:
-                self._spread(self.lent[stretch.state], stretch.started, stretch.ended)
-            if not gap.stretches:
-                self._spread(self._untold_at(checkout.site), gap.started, gap.ended)
-
-    def pass_by(self, quiet: Quiet, told: Told) -> None:
-        """Add quiet checkouts, when their process is known."""
-        self._quiet.append((quiet, told))
-
-    def close(self, process: Process, shares: Shares) -> None:
-        """Split what no sample told about."""
-        for quiet, told in self._quiet:
-            self._pass_by(quiet, told, process.began)
-        self._quiet.clear()
-        for site, row in self._untold.items():
-            share = shares.at(site)
-            for state, part in zip(GAPS, share, strict=True):
-                if part:
-                    into = self.lent[state]
-                    for index, seconds in enumerate(row):
-                        into[index] += seconds * part
-        self._untold.clear()
 
     def begin(self, index: int) -> float:
         """When a bin begins; the one after the last, when the last ends."""
         return self.started + index * self.width if index < self.count else self.ended
 
-    def most_waiting(self) -> list[int]:
-        """How many waited at one instant of each bin, at the most."""
-        waits = [(a, b) for a, b in zip(self.asked, self.answered, strict=True) if b > a]
-        starts, ends = sorted(a for a, _ in waits), sorted(b for _, b in waits)
-        most = [0] * self.count
-        over = begun = 0
-        for index in range(self.count):
-            begin, end = self._us(self.begin(index)), self._us(self.begin(index + 1))
-            while over < len(ends) and ends[over] <= begin:
-                over += 1
-            peak = max(begun - over, 0)
-            while begun < len(starts) and (starts[begun] < end or index == self.count - 1):
-                at = starts[begun]
-                begun += 1
-                while over < len(ends) and ends[over] <= at:
-                    over += 1
-                peak = max(peak, begun - over)
-            most[index] = peak
-        return most
+    def spread(
+        self,
+        process: Process,
+        starts: Numbers,
+        ends: Numbers,
+        passed: Callable[[Any], Floats] = lambda instants: instants / 1e6,
+        weights: Floats | None = None,
+    ) -> Floats:
+        """The seconds of some intervals by the bins that they lie in, added up.
 
-    def overlapping(self, from_us: int, to_us: int) -> int:
-        """How many checkouts were asked for before the one instant and over after the other.
-
-        Only once all were added, and put in order by ``settle``.
+        Instants are microseconds since the process began. ``passed`` is the clock by which seconds
+        are counted; ``weights`` are factors for the intervals.
         """
-        return bisect_left(self.asked, to_us) - bisect_left(self.over, from_us)
+        zero = (self.started - process.began) * 1e6
+        edges = zero + np.arange(self.count + 1) * (self.width * 1e6)
+        edges[-1] = (self.ended - process.began) * 1e6
+        some = np.flatnonzero((ends > starts) & (ends > edges[0]) & (starts < edges[-1]))
+        starts, ends = (np.clip(at[some], edges[0], edges[-1]) for at in (starts, ends))
+        factors = np.ones(len(some)) if weights is None else weights[some]
+        at_edges = passed(edges)
+        first = np.clip(np.searchsorted(edges, starts, side="right") - 1, 0, self.count - 1)
+        last = np.clip(np.searchsorted(edges, ends, side="left") - 1, 0, self.count - 1)
+        begun, over = passed(starts), passed(ends)
+        beyond = np.flatnonzero(last > first)
+        seconds = np.where(last > first, at_edges[first + 1], over) - begun
+        found: Floats = np.zeros(self.count)
+        np.add.at(found, first, factors * seconds)
+        np.add.at(found, last[beyond], factors[beyond] * (over - at_edges[last])[beyond])
+        covered: Floats = np.zeros(self.count)
+        np.add.at(covered, first[beyond] + 1, factors[beyond])
+        np.add.at(covered, last[beyond], -factors[beyond])
+        return found + np.cumsum(covered) * np.diff(at_edges)
+
+
+class Bins(Grid):
+    """How many connections were in which state, and how many requests waited, over a whole run.
+
+    ``lent`` are seconds by state and bin, ``waited`` those of waits. ``peaks`` are the most
+    requests that waited at one instant of each bin, once the bins are settled.
+    """
+
+    def __init__(self, started: float, ended: float, count: int = MOST_BINS) -> None:
+        super().__init__(started, ended, count)
+        self.lent = {state: np.zeros(count) for state in LENT}
+        self.waited = np.zeros(count)
+        self.peaks = [0] * count
+        # Microseconds since ``started``: when each was asked for, got or given up, and over.
+        self._asked: list[Numbers] = []
+        self._left: list[Numbers] = []
+        self._over: list[Numbers] = []
+
+    def see(self, found: Measured, rows: Numbers, parts: Cut) -> None:
+        """Add what some checkouts did while they were lent."""
+        process, spans = found.ledger.process, parts.spans
+        for code, state in enumerate(STATES):
+            if state in self.lent:
+                own = spans.where(spans.state == code)
+                self.lent[state] += self.spread(process, own.started, own.ended)
+        unsampled = spans.where(spans.state == UNSAMPLED)
+        site = found.ledger.site[unsampled.row]
+        for place, code in enumerate(GAPS):
+            weights = found.shares[site, place]
+            seconds = self.spread(process, unsampled.started, unsampled.ended, weights=weights)
+            self.lent[STATES[code]] += seconds
+
+    def close(self, found: Measured) -> None:
+        """Add the waits of a process."""
+        ledger = found.ledger
+        self.waited += self.spread(ledger.process, ledger.asked, ledger.left)
+        since = round((ledger.process.began - self.started) * 1e6)
+        self._asked.append(ledger.asked + since)
+        self._left.append(ledger.left + since)
+        self._over.append(ledger.over + since)
 
     def settle(self) -> None:
-        """All processes were added: what ``overlapping`` and ``most_waiting`` need is put in order.
+        """All processes were added: find the peaks, and prepare for :meth:`overlapping`."""
+        asked, left, over = (
+            np.concatenate(parts) if parts else np.array([], np.int64)
+            for parts in (self._asked, self._left, self._over)
+        )
+        self.peaks = self._most_waiting(asked, left)
+        self._sorted = np.sort(asked), np.sort(over)
 
-        The instants of one checkout are no longer at the same place after that.
-        """
-        self.peaks = self.most_waiting()
-        self.asked = array("q", sorted(self.asked))
-        self.over = array("q", sorted(self.over))
+    def overlapping(self, from_us: int, to_us: int) -> int:
+        """The number of checkouts asked for before ``to_us`` that were not over at ``from_us``."""
+        asked, over = self._sorted
+        return int(np.searchsorted(asked, to_us) - np.searchsorted(over, from_us))
 
-    def _pass_by(self, quiet: Quiet, told: Told, began: float) -> None:
-        since = round((began - self.started) * 1e6)
-        self.asked.extend(since + at for at in quiet.asked)
-        self.answered.extend(since + at for at in quiet.granted)
-        self.over.extend(since + at for at in quiet.returned)
-        use = self._row()
-        width_us = self.width * 1e6
-        for asked, granted, returned in zip(
-            quiet.asked, quiet.granted, quiet.returned, strict=True
-        ):
-            for row, start, end in ((self.waited, asked, granted), (use, granted, returned)):
-                first = int((since + start) / width_us)
-                if end > start and first == int((since + end) / width_us) < self.count:
-                    row[first] += (end - start) / 1e6
-                else:
-                    self._spread(row, began + start / 1e6, began + end / 1e6)
-        whole = told.busy + told.untold
-        share = told.busy / whole if whole else 0.0
-        busy, untold = self.lent[State.BUSY], self._untold_at(quiet.site)
-        for index, seconds in enumerate(use):
-            busy[index] += seconds * share
-            untold[index] += seconds * (1 - share)
-
-    def _note(self, asked: float, answered: float, over: float) -> None:
-        self.asked.append(self._us(asked))
-        self.answered.append(self._us(answered))
-        self.over.append(self._us(over))
-        self._spread(self.waited, asked, answered)
-
-    def _us(self, at: float) -> int:
-        return round((at - self.started) * 1e6)
-
-    def _bin(self, at: float) -> int:
-        return min(max(int((at - self.started) / self.width), 0), self.count - 1)
-
-    def _row(self) -> list[float]:
-        return [0.0] * self.count
-
-    def _untold_at(self, site: Site | None) -> list[float]:
-        found = self._untold.get(site)
-        if found is None:
-            found = self._untold[site] = self._row()
+    def _most_waiting(self, asked: Numbers, left: Numbers) -> list[int]:
+        waits = left > asked
+        starts, ends = np.sort(asked[waits]), np.sort(left[waits])
+        edges = np.round(np.arange(self.count) * self.width * 1e6)
+        most = np.searchsorted(starts, edges) - np.searchsorted(ends, edges, side="right")
+        counts = np.arange(1, len(starts) + 1) - np.searchsorted(ends, starts, side="right")
+        at = np.clip(np.searchsorted(edges, starts, side="right") - 1, 0, self.count - 1)
+        np.maximum.at(most, at, counts)
+        found: list[int] = most.tolist()
         return found
-
-    def _spread(self, row: list[float], started: float, ended: float, sign: float = 1.0) -> None:
-        """Add the part of the interval that lies in each bin."""
-        if ended <= started:
-            return
-        first, last = self._bin(started), self._bin(ended)
-        if first == last:
-            row[first] += sign * (ended - started)
-            return
-        for index in range(first, last + 1):
-            overlap = min(ended, self.begin(index + 1)) - max(started, self.begin(index))
-            if overlap > 0:
-                row[index] += sign * overlap

@@ -275,8 +275,8 @@ def _pairs(
 
     Also what is no finding there, but nearly: thresholds would be crossed by chance else.
     """
-    ones = (*before.report.findings, *before.report.faint)
-    others = (*after.report.findings, *after.report.faint)
+    ones = (*before.report.findings, *before.report.near)
+    others = (*after.report.findings, *after.report.near)
     told = {id(f) for run in (before, after) for f in run.report.findings}
     for one, other in pairs(ones, others):
         both = [finding for finding in (one, other) if finding is not None]

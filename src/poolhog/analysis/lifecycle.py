@@ -1,4 +1,4 @@
-"""One request's life: the stages it went through, and what was open meanwhile.
+"""The life of a request: the stages it went through, and what was open meanwhile.
 
 All instants here are seconds since the request started.
 """
@@ -6,6 +6,7 @@ All instants here are seconds since the request started.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum, auto
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -25,46 +26,45 @@ if TYPE_CHECKING:
     from poolhog.analysis.accounting import Shares
     from poolhog.model import Checkout, Request, Stage
 
-ROUTING = "middleware, routing"
-UNTOLD = "middleware, routing, request execution"
-DEPENDENCIES = "dependency injection, validation"
-EXECUTION = "request execution"
-SERIALIZATION = "response validation, serialization"
-EARLY_EXIT = "async exit stack before the response"
-MIDDLEWARE = "middleware"
-RESPONSE = "return response"
-BACKGROUND = "background tasks"
-EXIT = "async exit stack"
 
-# The order in which a request can go through them; none has all.
-STAGE_ORDER = (
-    UNTOLD,
-    ROUTING,
-    DEPENDENCIES,
-    EXECUTION,
-    SERIALIZATION,
-    EARLY_EXIT,
-    MIDDLEWARE,
-    RESPONSE,
-    BACKGROUND,
-    EXIT,
-)
+class LifePart(Enum):
+    """A stage of a request's life, or something that was open while the stages ran.
+
+    Stages stand in the order in which a request can go through them; no request has all of them.
+    ``UNTOLD`` is a stage in which routing, dependencies and execution could not be told apart.
+    ``EARLY_EXIT`` is the exit of dependencies before the response, ``EXIT`` the one after it.
+    """
+
+    UNTOLD = auto()
+    ROUTING = auto()
+    DEPENDENCIES = auto()
+    EXECUTION = auto()
+    SERIALIZATION = auto()
+    EARLY_EXIT = auto()
+    MIDDLEWARE = auto()
+    RESPONSE = auto()
+    BACKGROUND = auto()
+    EXIT = auto()
+    SESSION = auto()
+    CHECKOUT = auto()
+    TRANSACTION = auto()
+
 
 _SESSION = "session"
 _EXIT_STACK = "exit stack"
 _BACKGROUND = "background"
 _RECORDED = {
-    "dependencies": DEPENDENCIES,
-    "endpoint": EXECUTION,
-    "serialization": SERIALIZATION,
+    "dependencies": LifePart.DEPENDENCIES,
+    "endpoint": LifePart.EXECUTION,
+    "serialization": LifePart.SERIALIZATION,
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """A named stretch of a request's life."""
+class LifeSpan:
+    """A stretch of a request's life: a stage, or the time that something was open."""
 
-    name: str
+    part: LifePart
     started: float
     ended: float
 
@@ -87,10 +87,10 @@ class Lifecycle:
     request: Request
     ended: float
     responding: float | None
-    stages: tuple[Span, ...]
-    sessions: tuple[Span, ...]
-    checkouts: tuple[Span, ...]
-    transactions: tuple[Span, ...]
+    stages: tuple[LifeSpan, ...]
+    sessions: tuple[LifeSpan, ...]
+    checkouts: tuple[LifeSpan, ...]
+    transactions: tuple[LifeSpan, ...]
     holding: tuple[Interval, ...]
     returned: float | None
     returned_before_response: bool
@@ -127,14 +127,14 @@ def lifecycle_of(
         responding=None if request.responding is None else since(request.responding),
         stages=since.spans(_stages(request, until)),
         sessions=since.spans(
-            Span("session open", stage.started, _end(stage, until))
+            LifeSpan(LifePart.SESSION, stage.started, _end(stage, until))
             for stage in request.stages
             if stage.name == _SESSION
         ),
         checkouts=since.spans(
-            Span("connection checked out", end_of_wait(c, until), end_of(c, until)) for c in lent
+            LifeSpan(LifePart.CHECKOUT, end_of_wait(c, until), end_of(c, until)) for c in lent
         ),
-        transactions=since.spans(Span("transaction open", t.started, t.ended) for t in found),
+        transactions=since.spans(LifeSpan(LifePart.TRANSACTION, t.started, t.ended) for t in found),
         holding=since.intervals(holding),
         returned=None if returned is None else since(returned),
         returned_before_response=bool(lent)
@@ -152,14 +152,14 @@ class _Since:
     def __call__(self, at: float) -> float:
         return at - self.zero
 
-    def spans(self, spans: Iterable[Span]) -> tuple[Span, ...]:
-        return tuple(Span(s.name, self(s.started), self(s.ended)) for s in spans)
+    def spans(self, spans: Iterable[LifeSpan]) -> tuple[LifeSpan, ...]:
+        return tuple(LifeSpan(s.part, self(s.started), self(s.ended)) for s in spans)
 
     def intervals(self, parts: Iterable[Interval]) -> tuple[Interval, ...]:
         return tuple(Interval(p.state, self(p.started), self(p.ended)) for p in parts)
 
 
-def _stages(request: Request, until: float) -> Iterator[Span]:
+def _stages(request: Request, until: float) -> Iterator[LifeSpan]:
     """The recorded stages by their names here, and between them what the ASGI layer knows."""
     ended = until if request.ended is None else request.ended
     responding = ended if request.responding is None else request.responding
@@ -168,32 +168,37 @@ def _stages(request: Request, until: float) -> Iterator[Span]:
         key=lambda stage: stage.started,
     )
     early = [s for s in recorded if s.name in _RECORDED or s.started < responding]
-    spans = [Span(_RECORDED.get(s.name, EARLY_EXIT), s.started, _end(s, until)) for s in early]
+    spans = [
+        LifeSpan(_RECORDED.get(s.name, LifePart.EARLY_EXIT), s.started, _end(s, until))
+        for s in early
+    ]
     if spans:
-        spans.insert(0, Span(ROUTING, request.started, spans[0].started))
-        spans.append(Span(MIDDLEWARE, spans[-1].ended, responding))
+        spans.insert(0, LifeSpan(LifePart.ROUTING, request.started, spans[0].started))
+        spans.append(LifeSpan(LifePart.MIDDLEWARE, spans[-1].ended, responding))
     else:
-        spans.append(Span(UNTOLD, request.started, responding))
+        spans.append(LifeSpan(LifePart.UNTOLD, request.started, responding))
     if request.responding is not None:
         responded = ended if request.responded is None else request.responded
-        spans.append(Span(RESPONSE, responding, responded))
-        late = [Span(EXIT, s.started, _end(s, until)) for s in recorded if s not in early]
+        spans.append(LifeSpan(LifePart.RESPONSE, responding, responded))
+        late = [
+            LifeSpan(LifePart.EXIT, s.started, _end(s, until)) for s in recorded if s not in early
+        ]
         tasks = [
-            Span(BACKGROUND, s.started, _end(s, until))
+            LifeSpan(LifePart.BACKGROUND, s.started, _end(s, until))
             for s in request.stages
             if s.name == _BACKGROUND and s.started >= responding
         ]
         over = max([responded, *(task.ended for task in tasks)])
-        late = late or [Span(EXIT, over, ended)]
+        late = late or [LifeSpan(LifePart.EXIT, over, ended)]
         spans += sorted((*tasks, *late), key=lambda span: span.started)
     return (span for span in _joined(spans) if span.ended > span.started)
 
 
-def _joined(spans: Iterable[Span]) -> Iterator[Span]:
-    """Neighbours of one name as one: a failed request unwinds two exit stacks in a row."""
-    for _, group in groupby(spans, key=lambda span: span.name):
+def _joined(spans: Iterable[LifeSpan]) -> Iterator[LifeSpan]:
+    """Neighbours of one part as one: a failed request unwinds two exit stacks in a row."""
+    for _, group in groupby(spans, key=lambda span: span.part):
         same = list(group)
-        yield Span(same[0].name, same[0].started, same[-1].ended)
+        yield LifeSpan(same[0].part, same[0].started, same[-1].ended)
 
 
 def _end(stage: Stage, until: float) -> float:

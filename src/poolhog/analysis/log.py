@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from http import HTTPStatus
+from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from poolhog.analysis.accounting import (
@@ -29,53 +29,76 @@ if TYPE_CHECKING:
     from poolhog.model import Checkout, Operation, Request, Site
 
 WORTH_TELLING_S = 0.01
-"""A part of a gap that is as long as this has a line of its own, whatever its part of the use."""
+"""A part of a gap of at least this length is an event of its own, whatever its share of the use."""
 
 WORTH_TELLING_SHARE = 0.05
-"""One that is this share of the use has as well."""
+"""A shorter part is an event as well if it is at least this share of the use."""
 
 LEAST_TOLD_S = 0.001
-"""But none that is shorter than this; and a wait has one if it is not."""
+"""No part shorter than this is an event. A wait is one if it is at least as long."""
+
+
+class EventKind(Enum):
+    """The kind of an event of a log.
+
+    ``OPERATION`` is the start of one, of which the operation says the kind; ``OPENED`` the end of
+    a connect. ``SPENT`` is a wait or a part of a gap, which lasts. ``GRANTED``, ``GAVE_UP``,
+    ``RETURNING`` and ``DETACHED`` are about a checkout, ``RESPONSE`` is about the request.
+    """
+
+    SPENT = auto()
+    OPENED = auto()
+    GRANTED = auto()
+    GAVE_UP = auto()
+    OPERATION = auto()
+    RETURNING = auto()
+    DETACHED = auto()
+    RESPONSE = auto()
 
 
 @dataclass(frozen=True, slots=True)
-class LogLine:
-    """What happened, in the words of a log; ``is_response`` marks the line of the response.
+class LogEvent:
+    """Something that happened to a request or one of its checkouts.
 
     ``duration`` is how long an operation or a part of a gap lasted, ``None`` for what takes no
     time or was not over. ``state`` is that of a wait or a part of a gap. ``site`` is the line of
     the application that asked for the operation, or that the owner was in; in a part of a gap that
-    is ready, what ran instead.
+    is ready, what ran instead. ``checkout`` is ``None`` for the response only, of which there is
+    the ``request``.
     """
 
     at: float
-    what: str
-    is_response: bool = False
+    kind: EventKind
+    checkout: Checkout | None = None
+    operation: Operation | None = None
+    request: Request | None = None
     duration: float | None = None
     site: Site | None = None
     state: State | None = None
 
+    @property
+    def is_response(self) -> bool:
+        """Whether it is the response."""
+        return self.kind is EventKind.RESPONSE
 
-@dataclass(frozen=True, slots=True)
-class _Event:
-    """A line at an instant of the run's clock; ``gives_back``: it is part of the return."""
-
-    at: float
-    what: str
-    gives_back: bool = False
-    ended: float | None = None
-    site: Site | None = None
-    state: State | None = None
-
-
-_Entry = tuple[float, int, _Event]
-"""An event at its instant; where instants are equal, the lower number comes first."""
+    @property
+    def gives_back(self) -> bool:
+        """Whether it is a part of the return of a connection, or its reason."""
+        if self.operation is None:
+            return self.kind in (EventKind.RETURNING, EventKind.DETACHED)
+        return self.operation.kind in _ENDINGS
 
 
-def log_of(request: Request | None, checkouts: Iterable[Checkout]) -> tuple[LogLine, ...]:
-    """The log, in order; of what happened at the same instant, the cause comes first."""
+_ENDINGS = (OperationKind.COMMIT, OperationKind.ROLLBACK, OperationKind.RESET)
+
+_Entry = tuple[float, int, LogEvent]
+"""An event of the run's clock at its instant; of equal instants, the lower number comes first."""
+
+
+def log_of(request: Request | None, checkouts: Iterable[Checkout]) -> tuple[LogEvent, ...]:
+    """The events, in order; of those at the same instant, the cause comes first."""
     told = [(checkout, _events(checkout)) for checkout in checkouts]
-    return _lines(request, _entries(request, told))
+    return _since(request, _entries(request, told))
 
 
 def log_with_gaps(
@@ -83,10 +106,10 @@ def log_with_gaps(
     checkouts: Iterable[Checkout],
     until: float,
     shares: Shares = NO_SHARES,
-) -> tuple[LogLine, ...]:
-    """The log, and in it waits, and where the gaps went, if they are long enough to matter."""
+) -> tuple[LogEvent, ...]:
+    """The events, and among them waits and parts of gaps that are long enough to matter."""
     told = [(c, [*_events(c), *_gap_events(c, until, shares, _least(c, until))]) for c in checkouts]
-    return _lines(request, _entries(request, told))
+    return _since(request, _entries(request, told))
 
 
 def beginning_of_log(
@@ -96,20 +119,22 @@ def beginning_of_log(
     shares: Shares = NO_SHARES,
     *,
     most: int,
-) -> tuple[Sequence[LogLine], int, int]:
-    """The first lines of the log with gaps; how many more there are, or more operations.
+) -> tuple[Sequence[LogEvent], int, int]:
+    """The first ``most`` events of the log with gaps; how many more events or operations follow.
 
-    Of a checkout with more operations than ``most``, no line after these is made: then it is
-    operations that are counted.
+    Of a checkout with more than ``most`` operations, no event is made after these. Then the
+    remaining operations are counted instead of the remaining events.
     """
     told = []
     for checkout in checkouts:
         head, ended = _head(checkout, until, most)
-        gaps = _gap_events(head, ended, shares, _least(checkout, until))
-        told.append((checkout, [*_events(head), *gaps]))
+        events = [*_events(head), *_gap_events(head, ended, shares, _least(checkout, until))]
+        if head is not checkout:
+            events = [replace(event, checkout=checkout) for event in events]
+        told.append((checkout, events))
     entries = _entries(request, told)
     shown = entries[:most]
-    lines = _lines(request, shown)
+    lines = _since(request, shown)
     if all(len(checkout.operations) <= most for checkout in checkouts):
         return lines, len(entries) - len(shown), 0
     last = max((at for at, *_ in shown), default=-math.inf)
@@ -117,25 +142,12 @@ def beginning_of_log(
 
 
 def _head(checkout: Checkout, until: float, most: int) -> tuple[Checkout, float]:
-    """The checkout as if it had not gone on after so many operations, and when that was."""
+    """The checkout as if it had gone on no further than ``most`` operations, and when that was."""
     if len(checkout.operations) <= most:
         return checkout, until
     ended = checkout.operations[most].started
     head = replace(checkout, operations=checkout.operations[:most], returned=None, gave_up=None)
     return head, ended
-
-
-def response_line(request: Request) -> str:
-    """The response as servers log it, such as ``"GET /notes/1 HTTP/1.1" 200 OK``."""
-    return f'"{request.method} {request.path} HTTP/1.1" {status_text(request)}'.rstrip()
-
-
-def status_text(request: Request) -> str:
-    """Such as ``200 OK``; "" if there was no response."""
-    if request.status is None:
-        return ""
-    known = {status.value: status.phrase for status in HTTPStatus}
-    return f"{request.status} {known.get(request.status, '')}".rstrip()
 
 
 def returned_after(checkout: Checkout, responding: float | None) -> bool:
@@ -151,9 +163,9 @@ def application_site(site: Site | None) -> Site | None:
 
 
 def _entries(
-    request: Request | None, told: Sequence[tuple[Checkout, Iterable[_Event]]]
+    request: Request | None, told: Sequence[tuple[Checkout, Iterable[LogEvent]]]
 ) -> list[_Entry]:
-    """What happened, in order."""
+    """All events, in order."""
     responding = request.responding if request is not None else None
     entries: list[_Entry] = []
     for checkout, events in sorted(told, key=lambda one: one[0].asked):
@@ -163,103 +175,86 @@ def _entries(
             rank = 2 if late and event.gives_back and event.at == responding else 0
             entries.append((event.at, rank, event))
     if request is not None and responding is not None:
-        entries.append((responding, 1, _Event(responding, response_line(request))))
+        response = LogEvent(responding, EventKind.RESPONSE, request=request)
+        entries.append((responding, 1, response))
     entries.sort(key=lambda entry: entry[:2])
     return entries
 
 
-def _lines(request: Request | None, entries: Sequence[_Entry]) -> tuple[LogLine, ...]:
+def _since(request: Request | None, entries: Sequence[_Entry]) -> tuple[LogEvent, ...]:
+    """The events, with seconds since the request started, or since the first of them."""
     zero = request.started if request is not None else min((at for at, *_ in entries), default=0.0)
-    return tuple(
-        LogLine(
-            at - zero,
-            event.what,
-            is_response=rank == 1,
-            duration=None if event.ended is None else event.ended - at,
-            site=event.site,
-            state=event.state,
-        )
-        for at, rank, event in entries
-    )
+    return tuple(replace(event, at=at - zero) for at, _, event in entries)
 
 
-def _events(checkout: Checkout) -> Iterator[_Event]:
-    """What happened to the checkout, in causal order."""
+def _events(checkout: Checkout) -> Iterator[LogEvent]:
+    """The events of a checkout, in causal order."""
     in_use = [o for o in checkout.operations if not _is_of_wait(o, checkout.granted)]
     for operation in checkout.operations:
         if _is_of_wait(operation, checkout.granted):
             yield from _told(operation, checkout)
     if checkout.gave_up is not None:
-        what = f"No connection from pool: {checkout.outcome}"
-        yield _Event(checkout.gave_up, what, site=checkout.site)
+        yield LogEvent(checkout.gave_up, EventKind.GAVE_UP, checkout, site=checkout.site)
     if checkout.granted is not None:
-        yield _Event(checkout.granted, "Connection checked out from pool", site=checkout.site)
+        yield LogEvent(checkout.granted, EventKind.GRANTED, checkout, site=checkout.site)
     for operation in in_use:
         yield from _told(operation, checkout)
     if checkout.returned is None:
         return
     if checkout.outcome is Outcome.DETACHED:
-        yield _Event(checkout.returned, "Connection detached from pool", gives_back=True)
+        yield LogEvent(checkout.returned, EventKind.DETACHED, checkout)
     elif not any(operation.kind is OperationKind.RESET for operation in in_use):
-        yield _Event(checkout.returned, "Connection being returned to pool", gives_back=True)
+        yield LogEvent(checkout.returned, EventKind.RETURNING, checkout)
 
 
 def _is_of_wait(operation: Operation, granted: float | None) -> bool:
-    """Opening and pinging a connection come before it is granted, be it by nothing."""
+    """Whether a connection was opened or pinged for the wait: before, or when, it was granted."""
     waits = operation.kind in (OperationKind.CONNECT, OperationKind.PING)
     return waits and (granted is None or operation.started <= granted)
 
 
-def _told(operation: Operation, checkout: Checkout) -> Iterator[_Event]:
-    failed = f" (failed: {operation.error})" if operation.error else ""
-    statement = " ".join((operation.statement or "").split())
-
-    def event(what: str, *, at: float = operation.started, gives_back: bool = False) -> _Event:
-        ended = operation.ended if at == operation.started else None
-        return _Event(at, f"{what}{failed}", gives_back, ended, operation.site)
-
-    match operation.kind:
-        case OperationKind.CONNECT:
-            if operation.ended is not None:
-                yield event("Connection opened", at=operation.ended)
-        case OperationKind.PING:
-            yield event("Connection pinged")
-        case OperationKind.BEGIN:
-            yield event(statement or "BEGIN (implicit)")
-        case OperationKind.RESET:
-            yield _Event(operation.started, "Connection being returned to pool", gives_back=True)
-            asyncpg = checkout.pool.library == "asyncpg"
-            what = "Connection reset on return" if asyncpg else "Connection rollback-on-return"
-            nothing = "" if operation.statement else " (already reset, nothing to do)"
-            yield event(f"{what}{nothing}", gives_back=True)
-        case OperationKind.COMMIT | OperationKind.ROLLBACK:
-            yield event(operation.kind.name, gives_back=True)
-        case OperationKind.STATEMENT | OperationKind.FETCH:
-            yield event(statement or operation.kind.name)
+def _told(operation: Operation, checkout: Checkout) -> Iterator[LogEvent]:
+    """The events of an operation: a connect is told by its end, the others by their start."""
+    kind, at = EventKind.OPERATION, operation.started
+    if operation.kind is OperationKind.CONNECT:
+        if operation.ended is None:
+            return
+        kind, at = EventKind.OPENED, operation.ended
+    if operation.kind is OperationKind.RESET:
+        yield LogEvent(at, EventKind.RETURNING, checkout)
+    ended = operation.ended if at == operation.started else None
+    lasted = None if ended is None else ended - at
+    yield LogEvent(at, kind, checkout, operation, duration=lasted, site=operation.site)
 
 
 def _least(checkout: Checkout, until: float) -> float:
-    """The seconds from which on a part of a gap is worth a line."""
+    """The least length in seconds of a part of a gap that is an event."""
     use = end_of(checkout, until) - end_of_wait(checkout, until)
     return min(WORTH_TELLING_S, max(WORTH_TELLING_SHARE * use, LEAST_TOLD_S))
 
 
-def _gap_events(checkout: Checkout, until: float, shares: Shares, least: float) -> Iterator[_Event]:
+def _gap_events(
+    checkout: Checkout, until: float, shares: Shares, least: float
+) -> Iterator[LogEvent]:
     """The wait, and the parts of gaps that are worth a line: not shorter than ``least`` seconds.
 
     Parts that follow one another on the same line of code are one.
     """
-    waited_until = end_of_wait(checkout, until)
-    if waited_until - checkout.asked >= LEAST_TOLD_S:
-        state = State.WAITING
-        yield _Event(checkout.asked, state, False, waited_until, checkout.site, state)
+    waited = end_of_wait(checkout, until) - checkout.asked
+    if waited >= LEAST_TOLD_S:
+        yield _spent(checkout, checkout.asked, waited, State.WAITING, checkout.site)
     if checkout.granted is None:
         return
     for part in _joined(_parts(checkout, until, shares)):
         if part.ended - part.started >= least:
-            yield _Event(
-                part.started, part.state, ended=part.ended, site=part.site, state=part.state
-            )
+            lasted = part.ended - part.started
+            yield _spent(checkout, part.started, lasted, part.state, part.site)
+
+
+def _spent(
+    checkout: Checkout, at: float, duration: float, state: State, site: Site | None
+) -> LogEvent:
+    return LogEvent(at, EventKind.SPENT, checkout, duration=duration, site=site, state=state)
 
 
 @dataclass(frozen=True, slots=True)

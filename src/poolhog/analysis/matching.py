@@ -11,8 +11,6 @@ from collections import defaultdict
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
-from poolhog.analysis.findings import FindingKind
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
@@ -58,10 +56,9 @@ def _without(findings: Sequence[Finding], taken: set[int]) -> Iterable[Finding]:
 
 def _identity(finding: Finding) -> tuple[str, ...]:
     site = finding.site
-    # Where the costliest connections are opened is a matter of chance: the pool is to be changed.
-    if site is None or finding.kind is FindingKind.CONNECTION_CHURN:
-        return (finding.kind.value,)
-    return finding.kind.value, site.name, " ".join(site.source.split())
+    if site is None or finding.kind.is_placeless:
+        return (finding.kind.name,)
+    return finding.kind.name, site.name, " ".join(site.source.split())
 
 
 def _is_same_file(one: Finding, other: Finding) -> bool:
@@ -72,7 +69,7 @@ def _is_same_file(one: Finding, other: Finding) -> bool:
 
 def _is_placeless(finding: Finding) -> bool:
     """Whether its line says nothing of what it is about."""
-    return finding.site is None or finding.kind is FindingKind.CONNECTION_CHURN
+    return finding.site is None or finding.kind.is_placeless
 
 
 def _distance(one: Finding, other: Finding) -> tuple[int, int]:

@@ -7,20 +7,25 @@ requests), and requests are counted by the second.
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from poolhog.analysis.spread import PARTS, bounds
+from poolhog.analysis.sums import percentile
 
 if TYPE_CHECKING:
-    from array import array
     from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
 
     from poolhog.analysis.findings import Finding
     from poolhog.analysis.series import Rows
+
+    Floats = NDArray[np.float64]
 
 _P50, _P95 = 0.50, 0.95
 
@@ -81,16 +86,16 @@ class Measure:
     is_less_better: bool = True
 
 
-def _by_unit(column: Callable[[Rows], array[float]]) -> Callable[[Work], Value]:
+def _by_unit(column: Callable[[Rows], Floats]) -> Callable[[Work], Value]:
     """The mean of a column of the checkouts, for each request."""
 
     def value(work: Work) -> Value:
         values, scale = column(work.rows), work.per_unit
-        if not values:
+        if not len(values):
             # Whoever asked for no connection spent nothing on one.
             return Value(0.0, [0.0] * min(work.requests, PARTS))
-        parts = [scale * math.fsum(values[a:b]) / (b - a) for a, b in bounds(len(values))]
-        return Value(math.fsum(values) / work.units, parts)
+        parts = [scale * float(values[a:b].mean()) for a, b in bounds(len(values))]
+        return Value(float(values.sum()) / work.units, parts)
 
     return value
 
@@ -98,7 +103,7 @@ def _by_unit(column: Callable[[Rows], array[float]]) -> Callable[[Work], Value]:
 def _wait_at(share: float) -> Callable[[Work], Value]:
     def value(work: Work) -> Value:
         waits = work.rows.wait
-        if not waits:
+        if not len(waits):
             return Value(0.0, [0.0] * min(work.requests, PARTS))
         return Value(
             _nearest(waits, share), [_nearest(waits[a:b], share) for a, b in bounds(len(waits))]
@@ -107,13 +112,12 @@ def _wait_at(share: float) -> Callable[[Work], Value]:
     return value
 
 
-def _nearest(values: Sequence[float], share: float) -> float:
-    """The smallest value that so large a share of them does not exceed (nearest rank)."""
-    return sorted(values)[max(math.ceil(share * len(values)) - 1, 0)]
+def _nearest(values: Floats, share: float) -> float:
+    return percentile(np.sort(values), share)
 
 
 def _longest_wait(work: Work) -> Value:
-    return Value(max(work.rows.wait, default=0.0))
+    return Value(float(work.rows.wait.max(initial=0.0)))
 
 
 def _idle(work: Work) -> Value:
@@ -122,16 +126,16 @@ def _idle(work: Work) -> Value:
     return Value(_idle_share(busy, use), parts)
 
 
-def _idle_share(busy: Sequence[float], use: Sequence[float]) -> float:
-    used = math.fsum(use)
-    return max(1.0 - math.fsum(busy) / used, 0.0) if used else 0.0
+def _idle_share(busy: Floats, use: Floats) -> float:
+    used = float(use.sum())
+    return max(1.0 - float(busy.sum()) / used, 0.0) if used else 0.0
 
 
 def _timeouts(work: Work) -> Value:
     """Of the checkouts."""
     ended = work.rows.timed_out
-    share = math.fsum(ended) / len(ended) if ended else 0.0
-    return Value(share, [math.fsum(ended[a:b]) / (b - a) for a, b in bounds(len(ended))])
+    share = float(ended.mean()) if len(ended) else 0.0
+    return Value(share, [float(ended[a:b].mean()) for a, b in bounds(len(ended))])
 
 
 def _rate(work: Work) -> Value:
@@ -140,10 +144,10 @@ def _rate(work: Work) -> Value:
     if seconds <= 0.0:
         return Value(0.0)
     asked = work.rows.asked
-    edges = [work.began + seconds * part / PARTS for part in range(1, PARTS)]
-    cuts = [0, *(bisect_left(asked, edge) for edge in edges), len(asked)]
+    edges = work.began + seconds * np.arange(1, PARTS) / PARTS
+    cuts = [0, *np.searchsorted(asked, edges).tolist(), len(asked)]
     scale = PARTS / seconds / work.per_unit if work.per_unit else 0.0
-    parts = [(b - a) * scale for a, b in pairwise(cuts)] if asked else []
+    parts = [(b - a) * scale for a, b in pairwise(cuts)] if len(asked) else []
     return Value(work.units / seconds, parts)
 
 
@@ -166,10 +170,10 @@ MEASURES = (
 
 def measure_of(finding: Finding, *, is_wasteful: bool) -> Measure:
     """How much of it there is in a request of its routes: seconds, or times if it wastes none."""
-    asked, seconds = finding.occurrences.asked, finding.occurrences.seconds
-    order = sorted(range(len(asked)), key=asked.__getitem__)
-    instants = [asked[index] for index in order]
-    weights = [seconds[index] if is_wasteful else 1.0 for index in order]
+    asked = np.array(finding.occurrences.asked)
+    order = np.argsort(asked, kind="stable")
+    instants = asked[order]
+    weights = np.array(finding.occurrences.seconds)[order] if is_wasteful else np.ones(len(asked))
     whole = finding.seconds if is_wasteful else float(finding.checkouts)
 
     def value(work: Work) -> Value:
@@ -187,7 +191,6 @@ def measure_of(finding: Finding, *, is_wasteful: bool) -> Measure:
     return Measure("seen", "seen", Unit.TIMES, value)
 
 
-def _sum_within(
-    instants: Sequence[float], weights: Sequence[float], started: float, ended: float
-) -> float:
-    return math.fsum(weights[bisect_left(instants, started) : bisect_left(instants, ended)])
+def _sum_within(instants: Floats, weights: Floats, started: float, ended: float) -> float:
+    first, last = np.searchsorted(instants, (started, ended))
+    return float(weights[first:last].sum())

@@ -1,50 +1,47 @@
-"""What `poolhog report` tells, built from a trace in one pass over its checkouts.
+"""What `poolhog report` says, computed from the ledgers of a run's processes.
 
-Every checkout is counted once, in the cell of its pool and its route: routes, pools and totals are
-sums of the same cells, and so agree. What is kept of a checkout is eleven numbers, so a trace of
-millions fits into memory.
+Every checkout is counted once, for its pool and its route: routes, pools and totals are sums of the
+same numbers, and so agree.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
-from itertools import chain
 from typing import TYPE_CHECKING, Protocol
 
-from poolhog.analysis.accounting import Shares, told, told_gaps
+import numpy as np
+
+from poolhog.analysis.accounting import NOTHING, total
 from poolhog.analysis.blame import NO_BLAME, Blame
-from poolhog.analysis.cells import NOTHING, Cell, joined, peak_of, percentile, time_of, total
+from poolhog.analysis.blame.blaming import blame_of
+from poolhog.analysis.blame.charges import most_first
 from poolhog.analysis.collector import no_collector
-from poolhog.analysis.findings import Finder, route_of
-from poolhog.analysis.quiet import Passing
+from poolhog.analysis.findings.finder import Finder
+from poolhog.analysis.ledger import Ledger
+from poolhog.analysis.measured import Measured, measured
+from poolhog.analysis.memory import MemoryFacts
+from poolhog.analysis.sums import Sums, peak_of, sums_of, time_of, waits_of
+from poolhog.analysis.thresholds import Thresholds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from poolhog.analysis.accounting import Account, Gap, Told
-    from poolhog.analysis.blaming import Observer
-    from poolhog.analysis.cells import Counted
-    from poolhog.analysis.findings import Finding
-    from poolhog.analysis.quiet import Quiet
+    from poolhog.analysis.accounting import Account
+    from poolhog.analysis.blame.blaming import Observer
+    from poolhog.analysis.blame.charges import Charge
+    from poolhog.analysis.findings.finding import Finding
+    from poolhog.analysis.ledger import Facts, Numbers
     from poolhog.analysis.replay.beside import Beside
-    from poolhog.analysis.thresholds import Thresholds
-    from poolhog.model import Checkout, Outcome, Pool, Process, Site, Unreadable
+    from poolhog.analysis.spans import Cut
+    from poolhog.analysis.sums import Waits
+    from poolhog.model import Outcome, Pool, Process, Trace, Unreadable
     from poolhog.trace.reader import ProcessReader
 
     Tell = Callable[[int], None]
 
 NO_CONNECTION = "without a connection"
 """The route of all requests whose route never asked for one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Waits:
-    """How long checkouts waited: the median, the 95th percentile (nearest rank), the longest."""
-
-    p50: float = 0.0
-    p95: float = 0.0
-    longest: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +103,8 @@ class Report:
 
     ``requests`` counts those with a checkout and those without. ``observed`` is the seconds from
     the start of the first process to the end of the trace. ``unreadable`` are the files of the run
-    that it is without. ``faint`` are no findings, but nearly: what another run of the same code may
-    well have as a finding. ``whatif`` is about the first finding.
+    that it is without. ``near`` are nearly findings: another run of the same code may have them as
+    findings. ``whatif`` is about the first finding.
     """
 
     processes: tuple[Process, ...]
@@ -117,7 +114,7 @@ class Report:
     requests: int
     observed: float
     unreadable: tuple[Unreadable, ...] = ()
-    faint: tuple[Finding, ...] = ()
+    near: tuple[Finding, ...] = ()
     blame: Blame = NO_BLAME
     whatif: Beside | None = None
 
@@ -156,19 +153,13 @@ EMPTY = Report((), (), (), (), 0, 0.0)
 
 
 class Companion(Protocol):
-    """Whoever wants to see the checkouts of a process as they are counted, to count other things.
+    """Whoever wants to see the checkouts of each process, to count other things."""
 
-    Instants of a process are on the run's clock, but for those of quiet checkouts.
-    """
+    def see(self, found: Measured, rows: Numbers, spans: Cut) -> None:
+        """Some rows of the process, cut into spans; all of them come by, part by part."""
 
-    def add(self, checkout: Checkout, told: Told, gaps: Sequence[Gap] | None) -> None:
-        """A checkout, how it spent its seconds, and its gaps if it has samples."""
-
-    def pass_by(self, quiet: Quiet, told: Told) -> None:
-        """Checkouts that are not worth a look, and how they spent their seconds."""
-
-    def close(self, process: Process, shares: Shares) -> None:
-        """All checkouts of the process were counted: gaps without a sample are split like this."""
+    def close(self, found: Measured) -> None:
+        """All rows of the process came by."""
 
 
 def read_report(
@@ -178,43 +169,39 @@ def read_report(
     *,
     companions: Sequence[Companion] = (),
     observer: Observer | None = None,
-    every: bool = False,
 ) -> Report:
     """The report of some processes of a run; ``tell`` learns how many checkouts were read.
 
-    ``companions`` see all of them, the ``observer`` who held up others; with ``every``, none is
-    quiet. Raises :class:`poolhog.TraceError` if a process cannot be read.
+    ``companions`` see all of them cut into spans, the ``observer`` who held up others. Raises
+    :class:`poolhog.TraceError` if a process cannot be read.
     """
     books = Books(thresholds, companions, observer)
     done = 0
-
-    def count(some: int) -> None:
-        nonlocal done
-        done += some
-        if tell is not None:
-            tell(done)
-
     with no_collector():
         for reader in readers:
             with reader.snapshot() as snapshot:
-                books.open(snapshot.process, snapshot.pools.values(), snapshot.checkout)
-                if every:
-                    for checkout in snapshot.checkouts():
-                        books.add(checkout)
-                        count(1)
-                else:
-                    passing = Passing(snapshot, books.finder)
-                    for checkout in passing.others(count):
-                        books.add(checkout)
-                    for quiet in passing.quiet:
-                        books.pass_by(quiet)
-                books.close()
-                books.count(snapshot.request_counts())
+                done += books.add(snapshot)
+                if tell is not None:
+                    tell(done)
+    return books.report()
+
+
+def report_of(
+    trace: Trace,
+    thresholds: Thresholds = Thresholds(),  # noqa: B008
+    *,
+    companions: Sequence[Companion] = (),
+    observer: Observer | None = None,
+) -> Report:
+    """The report of a trace in memory; ``companions`` and ``observer`` as in ``read_report``."""
+    books = Books(thresholds, companions, observer)
+    for process in trace.processes:
+        books.add(MemoryFacts(trace, process))
     return books.report()
 
 
 class Books:
-    """Adds up checkouts, of one process after the other."""
+    """Adds up one process after the other."""
 
     def __init__(
         self,
@@ -222,100 +209,65 @@ class Books:
         companions: Sequence[Companion] = (),
         observer: Observer | None = None,
     ) -> None:
-        self.finder = Finder(thresholds, observer)
+        self._finder = Finder(thresholds)
         self._companions = companions
+        self._observer = observer
         self._processes: list[Process] = []
         self._pool_uses: list[PoolUse] = []
-        self._routes: dict[str, list[Counted]] = {}
+        self._routes: dict[str, list[Sums]] = {}
         self._requests: Counter[str] = Counter()
-        self._pools: dict[str, Pool] = {}
-        self._cells: dict[tuple[str, str, Site | None], Cell] = {}
-        self._shares = Shares((), 0.0)
+        self._charges: list[Charge] = []
 
-    def open(
-        self, process: Process, pools: Iterable[Pool], read: Callable[[int], Checkout] | None = None
-    ) -> None:
-        """Checkouts of this process come next; ``read`` is for the finder."""
-        self._processes.append(process)
-        self._pools = {pool.id: pool for pool in pools}
-        self._cells = {}
-        self._shares = Shares((), 0.0)
-        self.finder.begin(process.written, read)
-
-    def add(self, checkout: Checkout) -> None:
-        """Count one checkout of the process; they come in the order of their asking."""
-        process = self._processes[-1]
-        gaps = told_gaps(checkout, process.written) if checkout.samples else None
-        spent = told(checkout, process.written, gaps)
-        if gaps is not None:
-            self._shares.add(checkout, gaps)
-        self._cell(checkout.pool, route_of(checkout), checkout.site).add(checkout, spent, process)
-        self.finder.add(checkout, spent, gaps)
+    def add(self, facts: Facts) -> int:
+        """Count a process: the number of its checkouts."""
+        ledger = Ledger(facts)
+        self._processes.append(ledger.process)
+        wanted = self._finder.open(ledger)
+        found = measured(ledger, wanted, self._finder.see, self._companions)
+        is_seen, answered = self._finder.close(found.split, found.shares)
+        charges, queues = blame_of(
+            ledger, found.split, found.shares, is_seen, answered, self._observer
+        )
+        self._charges += charges
+        self._finder.charge(queues)
         for companion in self._companions:
-            companion.add(checkout, spent, gaps)
-
-    def pass_by(self, quiet: Quiet) -> None:
-        """Count checkouts that are not worth a look."""
-        spent = quiet.told()
-        self._cell(quiet.pool, quiet.route, quiet.site).pass_by(quiet, spent)
-        self.finder.pass_by(quiet, spent)
-        for companion in self._companions:
-            companion.pass_by(quiet, spent)
-
-    def close(self) -> None:
-        """All checkouts of the process were counted."""
-        self.finder.end(self._shares)
-        for companion in self._companions:
-            companion.close(self._processes[-1], self._shares)
-        sums: dict[str, list[Counted]] = {key: [] for key in self._pools}
-        for (key, route, site), cell in self._cells.items():
-            part = cell.counted(self._shares.at(site))
-            sums[key].append(part)
-            self._routes.setdefault(route, []).append(part)
-        for pool in self._pools.values():
-            cells = [cell for (key, _, _), cell in self._cells.items() if key == pool.id]
-            self._pool_uses.append(_pool_use(pool, joined(sums[pool.id]), cells))
-        self._cells = {}
-
-    def count(self, requests: Mapping[str, int]) -> None:
-        """Count requests by name, with a checkout or without."""
-        self._requests.update(requests)
+            companion.close(found)
+        for number, pool in enumerate(ledger.pools):
+            rows = np.flatnonzero(ledger.pool == number)
+            self._pool_uses.append(_pool_use(pool, found, rows))
+        for code in np.unique(ledger.route).tolist():
+            rows = np.flatnonzero(ledger.route == code)
+            self._routes.setdefault(ledger.routes[code], []).append(sums_of(found, rows))
+        counts = np.bincount(ledger.requests.name, minlength=len(ledger.routes)).tolist()
+        self._requests.update(dict(zip(ledger.routes, counts, strict=True)))
+        return len(ledger)
 
     def report(self) -> Report:
-        """What it all comes to."""
-        blame = self.finder.blame()
+        """The report of all processes."""
+        blame = Blame(tuple(sorted(self._charges, key=most_first)))
         began = min((process.began for process in self._processes), default=0.0)
         ended = max((process.written for process in self._processes), default=0.0)
         return Report(
             processes=tuple(self._processes),
             pools=tuple(sorted(self._pool_uses, key=_most_parked)),
             routes=tuple(sorted(self._route_uses(blame.made_wait()), key=_most_parked)),
-            findings=self.finder.found(),
+            findings=self._finder.found(),
             blame=blame,
             requests=self._requests.total(),
             observed=ended - began,
-            faint=self.finder.faint(),
+            near=self._finder.near(),
         )
-
-    def _cell(self, pool: Pool, route: str, site: Site | None) -> Cell:
-        key = pool.id, route, site
-        cell = self._cells.get(key)
-        if cell is None:
-            self._pools.setdefault(pool.id, pool)
-            cell = self._cells[key] = Cell()
-        return cell
 
     def _route_uses(self, made_wait: Mapping[str, float]) -> Iterator[RouteUse]:
         for name, parts in self._routes.items():
-            whole = joined(parts)
-            requests = self._requests[name]
+            whole = Sums.joined(parts)
             yield RouteUse(
-                *(name, requests, len(whole.waits), whole.spent, _waits(whole.waits)),
-                *(whole.outcomes, made_wait.get(name, 0.0)),
+                *(name, self._requests[name], len(whole.waits), whole.spent),
+                *(waits_of(whole.waits), whole.outcomes, made_wait.get(name, 0.0)),
             )
         rest = sum(number for name, number in self._requests.items() if name not in self._routes)
         if rest:
-            yield RouteUse(NO_CONNECTION, rest, 0, NOTHING, Waits(), {})
+            yield RouteUse(NO_CONNECTION, rest, 0, NOTHING, waits_of(np.array([])), {})
 
 
 def _most_parked(use: PoolUse | RouteUse) -> tuple[float, float, int, str]:
@@ -324,32 +276,26 @@ def _most_parked(use: PoolUse | RouteUse) -> tuple[float, float, int, str]:
     return -parked, -used, -use.checkouts, use.pool.id if isinstance(use, PoolUse) else use.name
 
 
-def _pool_use(pool: Pool, whole: Counted, cells: Sequence[Cell]) -> PoolUse:
-    granted = sorted(chain.from_iterable(cell.granted for cell in cells))
-    returned = sorted(chain.from_iterable(cell.returned for cell in cells))
-    asked = sorted(chain.from_iterable(chain(cell.asked, cell.refused) for cell in cells))
-    waited = sorted(chain(granted, *(cell.ended for cell in cells)))
-    ended = max((*waited[-1:], *returned[-1:]), default=0)
+def _pool_use(pool: Pool, found: Measured, rows: Numbers) -> PoolUse:
+    ledger = found.ledger
+    lent = rows[ledger.is_granted[rows]]
+    asked, left = np.sort(ledger.asked[rows]), np.sort(ledger.left[rows])
+    granted, over = np.sort(ledger.left[lent]), np.sort(ledger.over[lent])
+    whole = sums_of(found, rows)
+    ended = int(ledger.over[rows].max(initial=0))
     capacity = pool.capacity
     return PoolUse(
         pool=pool,
-        checkouts=len(asked),
+        checkouts=len(rows),
         spent=whole.spent,
-        waits=_waits(whole.waits),
+        waits=waits_of(whole.waits),
         outcomes=whole.outcomes,
-        observed=(ended - asked[0]) / 1e6 if asked else 0.0,
-        saturated=time_of(capacity, granted, returned) / 1e6 if capacity else None,
-        awaited=time_of(1, asked, waited) / 1e6,
-        peak_lent=peak_of(granted, returned),
-        peak_waiting=peak_of(asked, waited),
+        observed=(ended - int(asked[0])) / 1e6 if len(rows) else 0.0,
+        saturated=time_of(capacity, granted, over) / 1e6 if capacity else None,
+        awaited=time_of(1, asked, left) / 1e6,
+        peak_lent=peak_of(granted, over),
+        peak_waiting=peak_of(asked, left),
     )
-
-
-def _waits(waits: Sequence[int]) -> Waits:
-    """Of all who asked, also those who gave up or still wait."""
-    if not waits:
-        return Waits()
-    return Waits(percentile(waits, 0.50) / 1e6, percentile(waits, 0.95) / 1e6, waits[-1] / 1e6)
 
 
 def _share(part: float, whole: float) -> float:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from poolhog.analysis.accounting import Account, Shares, account, end_of
 from poolhog.analysis.lifecycle import Lifecycle, lifecycle_of
-from poolhog.analysis.log import LogLine, log_with_gaps
+from poolhog.analysis.log import LogEvent, log_with_gaps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +35,7 @@ class RequestLog:
     started: float
     ended: float
     until: float
-    lines: tuple[LogLine, ...]
+    lines: tuple[LogEvent, ...]
 
     @property
     def spent(self) -> Account:

@@ -1,130 +1,91 @@
-"""Every checkout of a run by its route, in the order of asking: its wait, its use, what that was.
-
-Filled as a companion of the report, so it takes no reading of its own; 48 bytes of memory are kept
-of a checkout. Of quiet ones the busy part is told by their sum: it is divided by their use.
-"""
+"""Every checkout of a run by its route, in the order of asking: its wait, its use, its parts."""
 
 from __future__ import annotations
 
-import math
-from array import array
-from dataclasses import dataclass, field
-from itertools import repeat
-from operator import add, sub
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from poolhog.analysis.findings import route_of
+import numpy as np
+
+from poolhog.analysis.ledger import OUTCOMES
 from poolhog.model import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
-    from poolhog.analysis.accounting import Gap, Shares, Told
-    from poolhog.analysis.quiet import Quiet
-    from poolhog.model import Checkout, Process, Site
+    from numpy.typing import NDArray
+
+    from poolhog.analysis.ledger import Numbers
+    from poolhog.analysis.measured import Measured
+    from poolhog.analysis.spans import Cut
+
+    Floats = NDArray[np.float64]
+
+_TIMEOUT = OUTCOMES.index(Outcome.TIMEOUT)
 
 
-def _numbers() -> array[float]:
-    return array("d")
-
-
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Rows:
     """Checkouts, one column for each fact. Instants are on the run's clock, all else is seconds.
 
     ``timed_out`` is 1 for a wait that the pool ended, else 0.
     """
 
-    asked: array[float] = field(default_factory=_numbers)
-    wait: array[float] = field(default_factory=_numbers)
-    use: array[float] = field(default_factory=_numbers)
-    busy: array[float] = field(default_factory=_numbers)
-    parked: array[float] = field(default_factory=_numbers)
-    timed_out: array[float] = field(default_factory=_numbers)
+    asked: Floats
+    wait: Floats
+    use: Floats
+    busy: Floats
+    parked: Floats
+    timed_out: Floats
 
     def __len__(self) -> int:
         return len(self.asked)
 
+    @classmethod
+    def together(cls, parts: Iterable[Rows]) -> Rows:
+        """Those of several parts, in the order of asking."""
+        nothing = np.array([], float)
+        every = [part.columns for part in parts] or [(nothing,) * 6]
+        columns = [np.concatenate(column) for column in zip(*every, strict=True)]
+        order = np.argsort(columns[0], kind="stable")
+        return cls(*(column[order] for column in columns))
+
     @property
-    def ended(self) -> float:
-        """When the last of them was over."""
-        rows = zip(self.asked, self.wait, self.use, strict=True)
-        return max((sum(row) for row in rows), default=0.0)
-
-    def extend(self, other: Rows) -> None:
-        """Add others."""
-        for own, more in zip(self._columns(), other._columns(), strict=True):
-            own.extend(more)
-
-    def in_order(self) -> Rows:
-        """The same, in the order of asking."""
-        order = sorted(range(len(self)), key=self.asked.__getitem__)
-        return Rows(*(array("d", map(column.__getitem__, order)) for column in self._columns()))
-
-    def _columns(self) -> tuple[array[float], ...]:
+    def columns(self) -> tuple[Floats, ...]:
+        """All of the columns, in their order."""
         return self.asked, self.wait, self.use, self.busy, self.parked, self.timed_out
 
 
-class _Open(Rows):
-    """Rows of a process that is not counted to its end; ``untold`` as in ``Told``."""
-
-    __slots__ = ("untold",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.untold = _numbers()
-
-
 class Series:
-    """The checkouts of a run by route.
+    """The checkouts of a run by route, as a companion of the report.
 
     ``began`` is the first time that one was asked for, ``ended`` when the last one was over.
     """
 
     def __init__(self) -> None:
-        self.began = math.inf
+        self.began = np.inf
         self.ended = 0.0
-        self._routes: dict[str, Rows] = {}
-        self._open: dict[tuple[str, Site | None], _Open] = {}
+        self._routes: dict[str, list[Rows]] = {}
 
-    def add(self, checkout: Checkout, told: Told, gaps: Sequence[Gap] | None) -> None:
-        """Add a checkout."""
-        rows = self._opened(route_of(checkout), checkout.site)
-        rows.asked.append(checkout.asked)
-        rows.wait.append(told.queueing + told.connecting + told.pinging)
-        rows.use.append(told.busy + told.parked + told.running + told.ready + told.untold)
-        rows.busy.append(told.busy)
-        rows.parked.append(told.parked)
-        rows.untold.append(told.untold)
-        rows.timed_out.append(checkout.outcome is Outcome.TIMEOUT)
+    def see(self, found: Measured, rows: Numbers, parts: Cut) -> None:
+        """Nothing is looked for in the spans of checkouts."""
 
-    def pass_by(self, quiet: Quiet, told: Told) -> None:
-        """Add quiet checkouts."""
-        rows = self._opened(quiet.route, quiet.site)
-        began = quiet.pool.process.began
-        used = told.busy + told.untold
-        share = told.busy / used if used else 0.0
-        waits = map(sub, quiet.granted, quiet.asked)
-        uses = array("d", map(_seconds, map(sub, quiet.returned, quiet.granted)))
-        rows.asked.extend(map(add, repeat(began), map(_seconds, quiet.asked)))
-        rows.wait.extend(map(_seconds, waits))
-        rows.use.extend(uses)
-        rows.busy.extend(use * share for use in uses)
-        rows.parked.extend(repeat(0.0, len(quiet)))
-        rows.untold.extend(use * (1.0 - share) for use in uses)
-        rows.timed_out.extend(repeat(0.0, len(quiet)))
-
-    def close(self, process: Process, shares: Shares) -> None:
-        """All checkouts of the process were added."""
-        for (route, site), rows in self._open.items():
-            parked = shares.at(site).parked
-            if parked:
-                seconds = zip(rows.parked, rows.untold, strict=True)
-                rows.parked = array("d", (told + parked * untold for told, untold in seconds))
-            self.began = min(self.began, min(rows.asked))
-            self.ended = max(self.ended, rows.ended)
-            self._routes.setdefault(route, Rows()).extend(rows)
-        self._open = {}
+    def close(self, found: Measured) -> None:
+        """Add the checkouts of a process."""
+        ledger, split, shares = found
+        if not len(ledger):
+            return
+        parked = split.parked + shares[ledger.site, 0] * split.unsampled
+        use = np.where(ledger.is_granted, ledger.over - ledger.left, 0)
+        columns = [ledger.left - ledger.asked, use, split.busy, parked]
+        columns = [ledger.process.began + ledger.asked / 1e6, *(c / 1e6 for c in columns)]
+        columns.append((ledger.outcome == _TIMEOUT).astype(float))
+        self.began = min(self.began, float(columns[0].min()))
+        self.ended = max(self.ended, ledger.seconds(int(ledger.over.max())))
+        for code in np.unique(ledger.route).tolist():
+            own = ledger.route == code
+            part = Rows(*(column[own] for column in columns))
+            self._routes.setdefault(ledger.routes[code], []).append(part)
 
     def routes(self) -> Iterable[str]:
         """Those that asked for a connection."""
@@ -132,17 +93,4 @@ class Series:
 
     def of(self, routes: Iterable[str]) -> Rows:
         """The checkouts of these routes, in the order of asking."""
-        found = Rows()
-        for route in routes:
-            found.extend(self._routes.get(route, Rows()))
-        return found.in_order()
-
-    def _opened(self, route: str, site: Site | None) -> _Open:
-        found = self._open.get((route, site))
-        if found is None:
-            found = self._open[route, site] = _Open()
-        return found
-
-
-def _seconds(microseconds: int) -> float:
-    return microseconds / 1e6
+        return Rows.together(part for name in routes for part in self._routes.get(name, ()))

@@ -1,27 +1,24 @@
-"""What was sent to the database, statement by statement, added up without unpacking checkouts."""
+"""What was sent to the database, statement by statement."""
 
 from __future__ import annotations
 
-from array import array
+from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from poolhog.analysis.cells import percentile
-from poolhog.analysis.findings.names import owner_of
-from poolhog.layout import packed_operations
+import numpy as np
+
+from poolhog.analysis.ledger import KINDS, NEVER
+from poolhog.analysis.sums import percentile
 from poolhog.model import OperationKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from poolhog.analysis.ledger import Numbers
+    from poolhog.analysis.measured import Measured
+    from poolhog.analysis.spans import Cut
 
-    from poolhog.layout import PackedOperation
-    from poolhog.trace.reader import ProcessReader
-    from poolhog.trace.snapshot import Snapshot
-
-_SENT_NOTHING = (OperationKind.BEGIN, OperationKind.RESET)
+_SENT_NOTHING = np.isin(np.array(KINDS), (OperationKind.BEGIN, OperationKind.RESET))
 """Without a statement, these are no round trip."""
-
-_TELL_EVERY = 5_000
 
 
 @dataclass(slots=True)
@@ -37,82 +34,58 @@ class StatementUse:
     statement: str | None
     count: int = 0
     errors: int = 0
-    durations: array[int] = field(default_factory=lambda: array("q"))
+    durations: Numbers = field(default_factory=lambda: np.array([], np.int64))
     routes: dict[str, int] = field(default_factory=dict)
 
     @property
     def total(self) -> float:
         """Seconds in flight."""
-        return sum(self.durations) / 1e6
+        return float(self.durations.sum()) / 1e6
 
     def at(self, share: float) -> float:
         """The seconds that so large a share of them does not exceed."""
-        return percentile(self.durations, share) / 1e6 if self.durations else 0.0
+        return percentile(self.durations, share) / 1e6 if len(self.durations) else 0.0
 
 
-def read_statements(
-    readers: Iterable[ProcessReader], tell: Callable[[int], None] = lambda _: None
-) -> tuple[StatementUse, ...]:
-    """What was sent, the one with the most seconds in flight first; ``tell`` learns how far it is.
+class Statements:
+    """Counts what was sent, as a companion of the report."""
 
-    Raises :class:`poolhog.TraceError` if a process cannot be read.
-    """
-    found: dict[tuple[OperationKind, str | None], StatementUse] = {}
-    for reader in readers:
-        with reader.snapshot() as snapshot:
-            _read(snapshot, found, tell)
-    for use in found.values():
-        use.durations = array("q", sorted(use.durations))
-        use.routes = dict(sorted(use.routes.items(), key=lambda item: (-item[1], item[0])))
-    return tuple(sorted(found.values(), key=lambda use: (-use.total, -use.count, use.kind)))
+    def __init__(self) -> None:
+        self._uses: dict[tuple[OperationKind, str | None], StatementUse] = {}
+        self._durations: dict[tuple[OperationKind, str | None], list[Numbers]] = {}
 
+    def see(self, found: Measured, rows: Numbers, parts: Cut) -> None:
+        """Count the operations of some checkouts."""
+        operations, ledger = parts.operations, found.ledger
+        statement = np.maximum(operations.statement, -1)
+        is_sent = np.flatnonzero(~(_SENT_NOTHING[operations.kind] & (statement < 0)))
+        kind, statement = operations.kind[is_sent], statement[is_sent]
+        duration = (operations.ended - operations.started)[is_sent]
+        is_over, has_failed = operations.ended[is_sent] < NEVER, operations.error[is_sent] >= 0
+        route = ledger.route[operations.row[is_sent]]
+        known, places = np.unique(statement * len(KINDS) + kind, return_inverse=True)
+        for place, code in enumerate(known.tolist()):
+            own = places == place
+            text, number = divmod(code, len(KINDS))
+            key = KINDS[number], ledger.facts.statements.get(text)
+            use = self._uses.setdefault(key, StatementUse(*key))
+            use.count += int(own.sum())
+            use.errors += int((own & has_failed).sum())
+            self._durations.setdefault(key, []).append(duration[own & is_over])
+            times = Counter(use.routes)
+            for at, number in enumerate(np.bincount(route[own]).tolist()):
+                if number:
+                    times[ledger.routes[at]] += number
+            use.routes = dict(times)
 
-def _read(
-    snapshot: Snapshot,
-    found: dict[tuple[OperationKind, str | None], StatementUse],
-    tell: Callable[[int], None],
-) -> None:
-    unpack = snapshot.unpack
-    names: dict[tuple[Any, ...], str] = {}
-    uses: dict[tuple[int, int | None], StatementUse | None] = {}
-    for number, (*key, packed) in enumerate(snapshot.packed_operations()):
-        if number % _TELL_EVERY == 0:
-            tell(number)
-        place = tuple(key)
-        name = names.get(place)
-        if name is None:
-            method, route, path, site = place
-            name = names[place] = (
-                owner_of(unpack.sites.get(site))
-                if method is None
-                else unpack.request_name(method, route, path)
-            )
-        for operation in packed_operations(packed):
-            sent = operation.kind, operation.statement
-            if sent in uses:
-                use = uses[sent]
-            else:
-                use = uses[sent] = _use(
-                    unpack.kinds[sent[0]], unpack.statements.get(sent[1]), found
-                )
-            if use is not None:
-                _add(use, operation, name)
+    def close(self, found: Measured) -> None:
+        """Nothing is known better at the end of a process."""
 
-
-def _use(
-    kind: OperationKind,
-    statement: str | None,
-    found: dict[tuple[OperationKind, str | None], StatementUse],
-) -> StatementUse | None:
-    if statement is None and kind in _SENT_NOTHING:
-        return None
-    return found.setdefault((kind, statement), StatementUse(kind, statement))
-
-
-def _add(use: StatementUse, operation: PackedOperation, name: str) -> None:
-    use.count += 1
-    use.routes[name] = use.routes.get(name, 0) + 1
-    if operation.duration is not None:
-        use.durations.append(operation.duration)
-    if operation.error is not None:
-        use.errors += 1
+    def uses(self) -> tuple[StatementUse, ...]:
+        """All that was sent, the one with the most seconds in flight first."""
+        for key, use in self._uses.items():
+            use.durations = np.sort(np.concatenate(self._durations[key]))
+            use.routes = dict(sorted(use.routes.items(), key=lambda item: (-item[1], item[0])))
+        return tuple(
+            sorted(self._uses.values(), key=lambda use: (-use.total, -use.count, use.kind))
+        )

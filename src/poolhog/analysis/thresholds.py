@@ -1,10 +1,10 @@
-"""From when on something is a finding: the defaults, and what a user sets instead."""
+"""The minimum values for reporting findings: their defaults, and what a user sets instead."""
 
 from __future__ import annotations
 
 import math
 import tomllib
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,56 +15,48 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 
-def _threshold(default: float, meaning: str) -> float:
-    made: float = field(default=default, metadata={"meaning": meaning})
-    return made
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """A minimum value for reporting a finding; in seconds if the name ends in ``_s``.
+
+    A kind's thresholds are in its file, their meaning in its words (``render/findings.py``).
+    """
+
+    name: str
+    default: float
 
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """From when on something is a finding; names that end in ``_s`` are seconds.
+    """The minimum values for reporting findings: the defaults, except for the ``changed`` ones.
 
-    Each is a key of ``[tool.poolhog]`` in pyproject.toml. Hyphens will do for underscores. What
-    each of them means is in the field's metadata, and from there in ``docs/findings.md``.
+    Each of the ``known`` thresholds is a key of ``[tool.poolhog]`` in pyproject.toml, with
+    underscores or hyphens.
     """
 
-    least_share: float = _threshold(
-        0.01, "the part of all use seconds of the run that is wasted at one line"
-    )
-    parked_s: float = _threshold(
-        0.05, "`parked-checkout`: the longest stretch at the line in one checkout"
-    )
-    after_response_s: float = _threshold(
-        0.05, "`held-after-response`: held after the response in one checkout"
-    )
-    streaming_s: float = _threshold(
-        0.05, "`held-while-streaming`: parked while the response is sent, in one checkout"
-    )
-    starved_s: float = _threshold(
-        0.1, "`starved-loop`: what ran in one go while a checkout was ready"
-    )
-    churn_share: float = _threshold(
-        0.2, "`connection-churn`: the part of the pool's checkouts that opened a connection"
-    )
-    churn_connects: float = _threshold(
-        20, "`connection-churn`: connections opened beyond the pool's size, in one process"
-    )
+    changed: Mapping[str, float] = field(default_factory=dict)
+    known: tuple[Threshold, ...] = field(default=(), compare=False, repr=False)
+
+    def __getitem__(self, threshold: Threshold) -> float:
+        return self.changed.get(threshold.name, threshold.default)
 
     @classmethod
-    def from_pyproject(cls, directory: str | os.PathLike[str]) -> Self:
+    def from_pyproject(cls, directory: str | os.PathLike[str], known: Iterable[Threshold]) -> Self:
         """The thresholds in the nearest pyproject.toml, in ``directory`` or above it.
 
-        Raises :class:`PoolhogError` if it cannot be read, or sets something that is no threshold.
+        Raises :class:`PoolhogError` if it cannot be read, or sets what is none of the ``known``
+        thresholds.
         """
+        defaults = cls(known=tuple(known))
         start = Path(directory).absolute()
         for place in (start, *start.parents):
             file = place / "pyproject.toml"
             if file.is_file():
-                return cls()._changed(_table(file), f"[tool.poolhog] in {file}")
-        return cls()
+                return defaults._with(_table(file), f"[tool.poolhog] in {file}")
+        return defaults
 
     def with_options(self, options: Iterable[str]) -> Self:
-        """These thresholds with some set anew, each as ``name=value``.
+        """These thresholds with changes, each of them written as ``name=value``.
 
         Raises :class:`PoolhogError` for what is no threshold.
         """
@@ -77,10 +69,10 @@ class Thresholds:
                 raise PoolhogError(
                     f"--threshold {option}: expected name=number, such as parked_s=0.1"
                 ) from None
-        return self._changed(changes, "--threshold")
+        return self._with(changes, "--threshold")
 
-    def _changed(self, changes: Mapping[str, Any], where: str) -> Self:
-        known = [f.name for f in fields(self)]
+    def _with(self, changes: Mapping[str, Any], where: str) -> Self:
+        known = [threshold.name for threshold in self.known]
         values: dict[str, float] = {}
         for key, value in changes.items():
             name = key.replace("-", "_")
@@ -89,14 +81,14 @@ class Thresholds:
             if not _is_threshold(value):
                 raise PoolhogError(f"{where}: {key} is a number of at least 0, not {value!r}")
             values[name] = float(value)
-        return replace(self, **values)
+        return replace(self, changed={**self.changed, **values})
 
 
 def _table(file: Path) -> Mapping[str, Any]:
     try:
         tool = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {})
     except (OSError, ValueError) as error:
-        raise PoolhogError(f"{file} cannot be read ({error}): mend it, or remove it") from error
+        raise PoolhogError(f"{file} cannot be read ({error}): fix it, or remove it") from error
     table = tool.get("poolhog", {}) if isinstance(tool, dict) else {}
     if not isinstance(table, dict):
         raise PoolhogError(f"{file}: tool.poolhog is a table of thresholds, not {table!r}")

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from heapq import nlargest
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from poolhog.analysis.accounting import end_of
+from poolhog.analysis.accounting import Share, Shares, end_of
 from poolhog.analysis.bins import MOST_BINS, Bins
-from poolhog.analysis.blame_bins import BlameBins
-from poolhog.analysis.icicle import Icicle
+from poolhog.analysis.blame.bins import BlameBins
 from poolhog.analysis.owned import Owned, grouped, key_of
 from poolhog.analysis.replay.beside import with_whatif
-from poolhog.analysis.report import Books, read_report
-from poolhog.analysis.statements import read_statements
-from poolhog.analysis.thresholds import Thresholds
-from poolhog.analysis.windows import Window, choose
+from poolhog.analysis.report import read_report, report_of
+from poolhog.analysis.statements import Statements
+from poolhog.analysis.tree import Tree
+from poolhog.analysis.windows import Reason, ReasonKind, Window, choose
 from poolhog.trace.lookup import (
     by_id,
     checkouts_within,
@@ -28,12 +26,14 @@ from poolhog.trace.lookup import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from poolhog.analysis.accounting import Gap, Shares, Told
-    from poolhog.analysis.quiet import Quiet
+    from poolhog.analysis.ledger import Numbers
+    from poolhog.analysis.measured import Measured
     from poolhog.analysis.report import Companion, Report
+    from poolhog.analysis.spans import Cut
     from poolhog.analysis.statements import StatementUse
+    from poolhog.analysis.thresholds import Thresholds
     from poolhog.model import Checkout, Process, Trace, Unreadable
     from poolhog.trace.reader import ProcessReader
 
@@ -65,7 +65,7 @@ class Whole:
     report: Report
     bins: Bins
     blamed: BlameBins
-    icicle: Icicle
+    tree: Tree
     statements: Sequence[StatementUse]
     requests: int
     kept: Sequence[Checkout] | None
@@ -100,23 +100,20 @@ class Detail:
     is_complete: bool
 
 
-@dataclass(slots=True)
-class _Keeper:
-    """A companion of the report that keeps checkouts, and how their processes' gaps are split."""
+class _SharesOf:
+    """A companion of the report that keeps how the gaps of each process are split."""
 
-    checkouts: list[Checkout] = field(default_factory=list)
-    shares: dict[tuple[int, float], Shares] = field(default_factory=dict)
-    is_keeping: bool = True
+    def __init__(self) -> None:
+        self.found: dict[tuple[int, float], Shares] = {}
 
-    def add(self, checkout: Checkout, told: Told, gaps: Sequence[Gap] | None) -> None:
-        if self.is_keeping:
-            self.checkouts.append(checkout)
+    def see(self, found: Measured, rows: Numbers, parts: Cut) -> None:
+        """Nothing is looked for in the spans of checkouts."""
 
-    def pass_by(self, quiet: Quiet, told: Told) -> None:
-        """There is nothing to keep of them."""
-
-    def close(self, process: Process, shares: Shares) -> None:
-        self.shares[process.pid, process.began] = shares
+    def close(self, found: Measured) -> None:
+        process = found.ledger.process
+        pairs = zip(found.ledger.sites, found.shares.tolist(), strict=True)
+        shares = Shares.known({site: Share(*parts) for site, parts in pairs})
+        self.found[process.pid, process.began] = shares
 
 
 def read_whole(
@@ -139,42 +136,56 @@ def read_whole(
     ended = max((last for _, last in spans), default=started)
     requests, owners, checkouts = counts_within(readers, started, ended + 1.0)
     is_small = checkouts <= most
-    bins = Bins(started, ended, FEW_BINS if is_small else MOST_BINS)
-    icicle, keeper, blamed = Icicle(), _Keeper(is_keeping=is_small), BlameBins(bins)
-    all_companions: tuple[Companion, ...] = (bins, icicle, keeper, *companions)
+    gathered = _Gathered(started, ended, FEW_BINS if is_small else MOST_BINS)
     report = read_report(
-        readers, thresholds, tell, companions=all_companions, observer=blamed, every=is_small
+        readers,
+        thresholds,
+        tell,
+        companions=(*gathered.companions, *companions),
+        observer=gathered.blamed,
     )
-    bins.settle()
-    return Whole(
-        readers=readers,
-        report=report,
-        bins=bins,
-        blamed=blamed,
-        icicle=icicle,
-        statements=read_statements(readers, tell),
-        requests=requests + owners,
-        kept=sorted(keeper.checkouts, key=_IN_ORDER) if is_small else None,
-        shares=keeper.shares,
-    )
+    kept = [c for reader in readers for c in reader.checkouts()] if is_small else None
+    return gathered.whole(readers, report, requests + owners, kept)
 
 
 def whole_of(trace: Trace, started: float, ended: float) -> Whole:
     """Of a trace in memory, or a part of one, on an axis between two instants."""
-    bins, icicle, keeper = Bins(started, ended, FEW_BINS), Icicle(), _Keeper()
-    blamed = BlameBins(bins)
-    books = Books(Thresholds(), (bins, icicle, keeper), blamed)
-    for process in trace.processes:
-        own = [c for c in trace.checkouts if c.pool.process == process]
-        books.open(process, [pool for pool in trace.pools if pool.process == process])
-        for checkout in sorted(own, key=_IN_ORDER):
-            books.add(checkout)
-        books.close()
-    books.count(Counter(request.name for request in trace.requests))
-    bins.settle()
-    kept = sorted(keeper.checkouts, key=_IN_ORDER)
-    owners = len({key_of(checkout) for checkout in kept})
-    return Whole((), books.report(), bins, blamed, icicle, (), owners, kept, keeper.shares)
+    gathered = _Gathered(started, ended, FEW_BINS)
+    report = report_of(trace, companions=gathered.companions, observer=gathered.blamed)
+    owners = len({key_of(checkout) for checkout in trace.checkouts})
+    return gathered.whole((), report, owners, trace.checkouts)
+
+
+class _Gathered:
+    """What is gathered of a run besides its report."""
+
+    def __init__(self, started: float, ended: float, bins: int) -> None:
+        self._bins = Bins(started, ended, bins)
+        self._tree, self._statements, self._shares = Tree(), Statements(), _SharesOf()
+        self.blamed = BlameBins(self._bins)
+        self.companions: tuple[Companion, ...] = (
+            *(self._bins, self._tree, self._statements, self._shares),
+        )
+
+    def whole(
+        self,
+        readers: Sequence[ProcessReader],
+        report: Report,
+        requests: int,
+        kept: Iterable[Checkout] | None,
+    ) -> Whole:
+        self._bins.settle()
+        return Whole(
+            readers=readers,
+            report=report,
+            bins=self._bins,
+            blamed=self.blamed,
+            tree=self._tree,
+            statements=self._statements.uses(),
+            requests=requests,
+            kept=None if kept is None else sorted(kept, key=_IN_ORDER),
+            shares=self._shares.found,
+        )
 
 
 _IN_ORDER = attrgetter("asked", "id")
@@ -186,7 +197,7 @@ def read_detail(whole: Whole, most: int = MOST_CHECKOUTS, lives: int = 300) -> D
     Raises :class:`poolhog.TraceError` if a process cannot be read.
     """
     bins = whole.bins
-    everything = Window(bins.started, bins.ended, "the whole run")
+    everything = Window(bins.started, bins.ended, (Reason(ReasonKind.WHOLE_RUN),))
     if whole.kept is not None and len(whole.kept) <= most:
         told = list(_lives(whole.kept, whole.report, every=True))[:lives]
         return Detail((everything,), whole.kept, told, is_complete=True)
@@ -260,16 +271,16 @@ def _wanted(whole: Whole, lives: Sequence[Owned]) -> Iterator[Window]:
     """What is most worth to be looked at closely, first things first."""
     for number, finding in enumerate(whole.report.findings[:_EXAMPLES], 1):
         example = finding.example
-        yield Window(example.started, example.ended, f"the example of finding {number}")
+        yield Window(example.started, example.ended, (Reason(ReasonKind.EXAMPLE, number),))
     bins = whole.bins
     lent = [sum(row) for row in zip(*bins.lent.values(), strict=True)]
     busiest = max(range(bins.count), key=lambda index: (bins.peaks[index], lent[index]))
-    why = "where most requests wait" if bins.peaks[busiest] else "where most connections are lent"
-    yield Window(bins.begin(busiest), bins.begin(busiest + 1), why)
+    kind = ReasonKind.MOST_WAITING if bins.peaks[busiest] else ReasonKind.MOST_LENT
+    yield Window(bins.begin(busiest), bins.begin(busiest + 1), (Reason(kind),))
     slowest = sorted(lives, key=lambda owned: owned.started - owned.ended)
     for owned in slowest[:_SLOW_WINDOWS]:
-        yield Window(owned.started, owned.ended, "one of the slowest requests")
-    yield Window(bins.started, bins.started, "the beginning of the run")
+        yield Window(owned.started, owned.ended, (Reason(ReasonKind.SLOWEST),))
+    yield Window(bins.started, bins.started, (Reason(ReasonKind.BEGINNING),))
 
 
 def _count(bins: Bins, started: float, ended: float) -> int:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from enum import Enum, auto
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 _MARGIN = 0.25
-"""The part of a stretch's length that is shown before and after it."""
+"""The part of a stretch's length that is also shown before and after the stretch."""
 
 _LEAST_S = 0.05
 """Seconds that are shown around an instant, if there is room."""
@@ -16,12 +17,30 @@ _LEAST_S = 0.05
 _HALVINGS = 40
 
 
+class ReasonKind(Enum):
+    """Why a stretch is worth being shown checkout by checkout."""
+
+    WHOLE_RUN = auto()
+    EXAMPLE = auto()
+    MOST_WAITING = auto()
+    MOST_LENT = auto()
+    SLOWEST = auto()
+    BEGINNING = auto()
+
+
+class Reason(NamedTuple):
+    """Why a stretch is shown; an example is that of a ``finding``, of which the first is 1."""
+
+    kind: ReasonKind
+    finding: int | None = None
+
+
 class Window(NamedTuple):
     """A stretch in which everything is shown one by one, in seconds on the run's clock."""
 
     started: float
     ended: float
-    why: str
+    reasons: tuple[Reason, ...]
 
 
 def choose(
@@ -30,7 +49,7 @@ def choose(
     count: Callable[[float, float], int],
     most: int,
 ) -> tuple[Window, ...]:
-    """Windows around what is ``wanted`` that have at most so many checkouts together, in order.
+    """Windows around what is ``wanted``, in order, with at most ``most`` checkouts together.
 
     ``count`` says how many checkouts are in a stretch. Each of the wanted gets an equal part of
     what is left, the first ones first; a stretch that has too many is cut at its end. What is left
@@ -53,15 +72,15 @@ def choose(
 def _around(one: Window, whole: Window) -> Window:
     margin = max((one.ended - one.started) * _MARGIN, _LEAST_S)
     started = max(one.started - margin, whole.started)
-    return Window(started, min(one.ended + margin, whole.ended), one.why)
+    return Window(started, min(one.ended + margin, whole.ended), one.reasons)
 
 
 def _fitting(window: Window, count: Callable[[float, float], int], most: int) -> Window | None:
-    """The window, or as much from its start on as has no more checkouts than that."""
-    started, ended, why = window
+    """The window, cut at its end to at most ``most`` checkouts; ``None`` if not even one fits."""
+    started, ended, reasons = window
     for _ in range(_HALVINGS):
         if count(started, ended) <= most:
-            return Window(started, ended, why)
+            return Window(started, ended, reasons)
         ended = started + (ended - started) / 2
     return None
 
@@ -69,12 +88,14 @@ def _fitting(window: Window, count: Callable[[float, float], int], most: int) ->
 def _widened(
     found: Sequence[Window], whole: Window, count: Callable[[float, float], int], most: int
 ) -> list[Window]:
-    """All of them as much wider as there is room for."""
+    """The windows, made wider as far as there is room for more checkouts."""
     best = list(found)
     by = _LEAST_S
     for _ in range(_HALVINGS):
         wider = [
-            Window(max(w.started - by / 4, whole.started), min(w.ended + by, whole.ended), w.why)
+            Window(
+                max(w.started - by / 4, whole.started), min(w.ended + by, whole.ended), w.reasons
+            )
             for w in found
         ]
         if sum(count(w.started, w.ended) for w in _merged(wider)) > most or wider == best:
@@ -85,14 +106,13 @@ def _widened(
 
 
 def _merged(windows: Iterable[Window]) -> tuple[Window, ...]:
-    """Those that overlap or meet as one."""
+    """The windows in order; those that overlap or meet are one, which has all their reasons."""
     found: list[Window] = []
-    for window in sorted(windows):
+    for window in sorted(windows, key=lambda window: (window.started, window.ended)):
         if found and window.started <= found[-1].ended:
             last = found[-1]
-            known = last.why.split("; ")
-            why = last.why if window.why in known else f"{last.why}; {window.why}"
-            found[-1] = Window(last.started, max(last.ended, window.ended), why)
+            reasons = tuple(dict.fromkeys((*last.reasons, *window.reasons)))
+            found[-1] = Window(last.started, max(last.ended, window.ended), reasons)
         else:
             found.append(window)
     return tuple(found)

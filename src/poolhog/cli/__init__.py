@@ -23,7 +23,7 @@ from poolhog.cli.sql import sql
 from poolhog.cli.timeline import timeline
 from poolhog.cli.whatif import whatif
 from poolhog.errors import Interrupted, PoolhogError
-from poolhog.render.console import note
+from poolhog.render.output import note
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -105,7 +105,7 @@ def _print_what_can_be_printed() -> None:
 
 
 def _give_up_output() -> None:
-    """What is left to be written would fail again when Python ends."""
+    """Discard unwritten output: writing it would fail again when Python ends."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -13,7 +13,15 @@ import typer
 from poolhog.cli.dump import ages
 from poolhog.cli.page import read_page, request_counts
 from poolhog.cli.reading import Reading
-from poolhog.cli.target import OfReport, Source, Threshold, read, trace_directory
+from poolhog.cli.target import (
+    AsJson,
+    OfReport,
+    Source,
+    Threshold,
+    read,
+    thresholds_of,
+    trace_directory,
+)
 from poolhog.errors import PoolhogError
 from poolhog.texts import visible
 
@@ -21,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from poolhog.analysis.comparison import Comparison, Run
-    from poolhog.analysis.conditions import Answer
+    from poolhog.analysis.conditions import ConditionResult
     from poolhog.analysis.thresholds import Thresholds
     from poolhog.trace.reader import ProcessReader
 
@@ -44,7 +52,7 @@ def compare(
             metavar="BEFORE", help="A trace, or a directory of traces: the newest is read."
         ),
     ],
-    after: Annotated[Path, typer.Argument(metavar="AFTER", help="The same, of the other run.")],
+    after: Annotated[Path, typer.Argument(metavar="AFTER", help="The other run, named likewise.")],
     *,
     route: OfReport = None,
     fail_on: Annotated[
@@ -61,7 +69,7 @@ def compare(
         int,
         typer.Option(metavar="N", min=1, help="How many findings and routes are shown."),
     ] = MOST,
-    as_json: Annotated[bool, typer.Option("--json", help="Print it for a program.")] = False,
+    as_json: AsJson = False,
     as_markdown: Annotated[
         bool, typer.Option("--markdown", help="Print it for the comment of a pull request.")
     ] = False,
@@ -80,11 +88,11 @@ def compare(
     if as_json and as_markdown:
         raise PoolhogError("--json and --markdown are two forms: choose one")
     from poolhog.analysis.comparison import compare as compare_runs
-    from poolhog.analysis.conditions import answers, conditions
-    from poolhog.analysis.thresholds import Thresholds
+    from poolhog.analysis.conditions import results
+    from poolhog.cli.conditions import conditions
 
     wanted = conditions(fail_on if fail_on is not None else [GATE])
-    thresholds = Thresholds.from_pyproject(Path.cwd()).with_options(threshold or [])
+    thresholds = thresholds_of(Path.cwd(), threshold or ())
     if html is None:
         with Reading() as reading:
             one, other = (_read(given, thresholds, reading) for given in (before, after))
@@ -96,10 +104,10 @@ def compare(
         one, other = page.runs
         comparison = _checked(compare_runs(one, other, route), route)
         page.write(comparison)
-    found = tuple(answers(comparison, wanted))
+    found = tuple(results(comparison, wanted))
     form = Form.JSON if as_json else Form.MARKDOWN if as_markdown else Form.TEXT
     _print(comparison, found, form, top, (str(before), str(after)))
-    if any(answer.holds for answer in found):
+    if any(result.holds for result in found):
         raise typer.Exit(1)
 
 
@@ -128,27 +136,26 @@ def _checked(comparison: Comparison, text: str | None) -> Comparison:
 
 def _print(
     comparison: Comparison,
-    found: Sequence[Answer],
+    found: Sequence[ConditionResult],
     form: Form,
     top: int,
     targets: tuple[str, str],
 ) -> None:
     if form is Form.JSON:
-        from poolhog.render.comparison_json import comparison_json
+        from poolhog.render.comparison_ci import comparison_json
 
         typer.echo(json.dumps(comparison_json(comparison, found), indent=2))
         return
     if form is Form.MARKDOWN:
-        from poolhog.render.comparison_markdown import comparison_markdown
+        from poolhog.render.comparison_ci import comparison_markdown
 
         typer.echo(comparison_markdown(comparison, found), nl=False)
         return
-    from poolhog.render.comparison import Layout, comparison_lines
-    from poolhog.render.console import wide_console
+    from poolhog.render.comparison import ComparisonLayout, comparison_lines
+    from poolhog.render.output import print_lines, wide_console
 
     out = wide_console()
     sides = (comparison.before.report, comparison.after.report)
     recorded = [process for side in sides for process in side.processes]
-    layout = Layout(out.width, top, targets, ages(recorded))
-    for line in comparison_lines(comparison, found, layout):
-        out.print(line, soft_wrap=True)
+    layout = ComparisonLayout(out.width, top, targets, ages(recorded))
+    print_lines(out, comparison_lines(comparison, found, layout))

@@ -8,7 +8,7 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from poolhog.render.console import console, progress
+from poolhog.render.output import console, progress
 from poolhog.render.timeline_text import timeline_text
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ REFRESHES_PER_S = 8
 
 
 class Display:
-    """A :class:`poolhog.lab.bench.Watcher` on standard error.
+    """A :class:`poolhog.lab.fixture.Watcher` on standard error.
 
     Where that is no terminal, each step is a line.
     """
@@ -55,7 +55,7 @@ class Display:
         self._live.stop()
 
     def begin(self, steps: int) -> None:
-        """The lab starts, and will take so many steps."""
+        """The lab starts, and will take this number of steps."""
         self._steps = steps
         self._progress.update(self._task, total=steps)
 

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from poolhog.analysis.dump import Life, process_dump, written_wall
-from poolhog.cli.target import Directory, Pid, read, trace_directory
-from poolhog.render.console import wide_console
-from poolhog.render.hints import command_of
-from poolhog.render.missing import missing_json, missing_lines
-from poolhog.render.unreadable import unreadable_json, unreadable_lines
+from poolhog.cli.target import AsJson, Directory, Pid, read, target_words, trace_directory
+from poolhog.render.losses import loss_lines, losses_json
+from poolhog.render.output import print_lines, wide_console
+from poolhog.render.words import command_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,7 +35,7 @@ def dump(
         bool,
         typer.Option("--all", help="Every frame of a library, and every request that waits."),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print it for a program.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show who holds which connection right now, and who waits for one, with stacks.
 
@@ -49,20 +48,13 @@ def dump(
     dumps, unreadable = read(
         found, pid, lambda readers: [_dump(reader) for reader in readers], is_urgent=True
     )
+    recorded = [dump.process for dump in dumps]
     if as_json:
-        lacking = missing_json(dump.process for dump in dumps)
-        told = {
-            "unreadable": unreadable_json(unreadable),
-            "missing": lacking,
-            **dump_json(dumps),
-        }
+        told = {**losses_json(unreadable, recorded), **dump_json(dumps)}
         typer.echo(json.dumps(told, indent=2))
         return
     out = wide_console()
-    for line in unreadable_lines(unreadable, out.width):
-        out.print(line, soft_wrap=True)
-    for line in missing_lines((dump.process for dump in dumps), out.width):
-        out.print(line, soft_wrap=True)
+    print_lines(out, loss_lines(unreadable, recorded, out.width))
     out.print(dump_text(dumps, every=every, width=out.width, next_command=_report(directory)))
 
 
@@ -105,4 +97,4 @@ def _exists(pid: int) -> bool:
 
 
 def _report(given: Path | None) -> str:
-    return command_of(["poolhog", "report", *([str(given)] if given is not None else [])])
+    return command_of(["poolhog", "report", *target_words(given)])

@@ -17,20 +17,38 @@ from poolhog.cli.target import (
     OfRoute,
     Pid,
     Started,
+    check_window,
     processes,
     trace_directory,
 )
 from poolhog.errors import PoolhogError
-from poolhog.render.export import Format, write
+from poolhog.render import export as exports
+from poolhog.render.export.format import Format  # noqa: TC001 - Typer looks the annotation up
+from poolhog.render.output import print_lines
+from poolhog.render.words import file_size
 from poolhog.texts import visible
 
 if TYPE_CHECKING:
     from poolhog.analysis.extract import Extract
-    from poolhog.render.hints import Hint
 
 STANDARD_OUTPUT = Path("-")
 LARGE_MB = 100
 """From this size on, a browser takes long to open a file."""
+
+
+def _format(name: str) -> Format:
+    """The format that is typed."""
+    try:
+        return exports.format_named(name)
+    except LookupError:
+        known = ", ".join(repr(form.name) for form in exports.FORMATS)
+        raise typer.BadParameter(f"{name!r} is not one of {known}") from None
+
+
+def _formats() -> str:
+    """All formats and what they are for, in a sentence."""
+    parts = (", ".join(filter(None, (form.name, form.purpose))) for form in exports.FORMATS)
+    return "; ".join(parts) + "."
 
 
 def export(
@@ -38,12 +56,7 @@ def export(
     *,
     form: Annotated[
         Format,
-        typer.Option(
-            "--format",
-            metavar="FORMAT",
-            help="speedscope; chrome-trace, for Perfetto and chrome://tracing; csv, for "
-            "spreadsheets and data frames.",
-        ),
+        typer.Option("--format", metavar="FORMAT", parser=_format, help=_formats()),
     ],
     output: Annotated[
         Path | None,
@@ -65,12 +78,11 @@ def export(
         bool, typer.Option("--json", help="Print what was written for a program.")
     ] = False,
 ) -> None:
-    """Write a trace for speedscope, Perfetto, or spreadsheets and data frames.
+    """Write a trace into a file that another program opens.
 
     Of a window, checkouts and requests are written that reach into it, and these are whole.
     """
-    if last is not None and (started is not None or ended is not None):
-        raise PoolhogError("--last says where it starts and ends: leave --from and --to out")
+    check_window(started, ended, last)
     if output == STANDARD_OUTPUT and as_json:
         raise PoolhogError("--json tells about a file: name one with --output")
     from poolhog.analysis.extract import extract
@@ -97,14 +109,16 @@ def _shortened(times: int) -> str:
 
 
 def _write(found: Extract, form: Format, file: Path) -> int:
-    from poolhog.render.files import whole_file
+    from poolhog.render.output import whole_file
 
     if file != STANDARD_OUTPUT:
         with whole_file(file) as out:
-            return write(found, form, out)
-    if form is Format.CSV and sys.stdout.isatty():
-        raise PoolhogError("csv is a zip of tables, which no terminal shows: name a file with -o")
-    shortened = write(found, form, sys.stdout.buffer)
+            return form.write(found, out)
+    if form.binary is not None and sys.stdout.isatty():
+        raise PoolhogError(
+            f"{form.name} is {form.binary}, which no terminal shows: name a file with -o"
+        )
+    shortened = form.write(found, sys.stdout.buffer)
     sys.stdout.buffer.flush()
     return shortened
 
@@ -114,7 +128,7 @@ def _tell(found: Extract, form: Format, file: Path, *, as_json: bool) -> None:
     if as_json:
         written = {
             "file": str(file),
-            "format": form.value,
+            "format": form.name,
             "bytes": size,
             "processes": [part.process.pid for part in found.parts],
             "checkouts": found.checkouts,
@@ -122,38 +136,17 @@ def _tell(found: Extract, form: Format, file: Path, *, as_json: bool) -> None:
         typer.echo(json.dumps(written, indent=2))
         return
     from poolhog.cli.dump import ages
-    from poolhog.render.console import count, folded_lines, wide_console
-    from poolhog.render.report import unseen
+    from poolhog.render.losses import unseen_lines
+    from poolhog.render.output import wide_console
+    from poolhog.render.words import count, folded_lines
 
     out = wide_console()
     recorded = [part.process for part in found.parts]
-    for note in unseen(recorded, ages(recorded)):
-        out.print(note, soft_wrap=True)
-    number = len(recorded)
-    of = "1 process" if number == 1 else f"{number} processes"
-    told = f"{file}: {count(found.checkouts, 'checkout')} of {of}, {_size(size)}."
-    if form is not Format.CSV and size > LARGE_MB * 1e6:
+    print_lines(out, unseen_lines(recorded, ages(recorded)))
+    of = count(len(recorded), "process")
+    told = f"{file}: {count(found.checkouts, 'checkout')} of {of}, {file_size(size)}."
+    if form.is_for_browsers and size > LARGE_MB * 1e6:
         told += " That is much for a browser: --from, --to and --route take a part."
     for line in folded_lines(visible(told), out.width):
         out.print(line)
-    out.print(_hint(form, file).text(out.width))
-
-
-def _size(size: int) -> str:
-    return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:,.1f} kB"
-
-
-def _hint(form: Format, file: Path) -> Hint:
-    """How to open it."""
-    from poolhog.render.hints import Hint, command_of
-
-    match form:
-        case Format.SPEEDSCOPE:
-            command = "python3 -m webbrowser https://www.speedscope.app"
-            return Hint(command, "drop the file there: it stays in your browser")
-        case Format.CHROME_TRACE:
-            command = "python3 -m webbrowser https://ui.perfetto.dev"
-            return Hint(command, "drop the file there: it stays in your browser")
-    name = file.name.removesuffix(".zip").removesuffix(".csv")
-    command = command_of(["python3", "-m", "zipfile", "-e", str(file), f"{name}-csv"])
-    return Hint(command, "the tables, for a spreadsheet, pandas or DuckDB")
+    out.print(form.hint(file).text(out.width))

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from poolhog.cli.reading import Reading
-from poolhog.cli.target import Directory, Pid, as_shown, lacking, read, trace_directory
+from poolhog.cli.target import (
+    AsJson,
+    Directory,
+    Pid,
+    as_shown,
+    lacking,
+    read,
+    target_words,
+    trace_directory,
+)
 from poolhog.errors import PoolhogError
 
 if TYPE_CHECKING:
@@ -17,7 +26,7 @@ if TYPE_CHECKING:
 
     from poolhog.analysis.request_log import RequestLog
     from poolhog.model import Process
-    from poolhog.render.hints import Hint
+    from poolhog.render.output import Hint
     from poolhog.trace.lookup import Found
     from poolhog.trace.reader import ProcessReader
 
@@ -56,7 +65,7 @@ def log(
     limit: Annotated[
         int, typer.Option(metavar="N", min=0, help="How many lines are printed; 0: all.")
     ] = LINES,
-    as_json: Annotated[bool, typer.Option("--json", help="Print it for a program.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show what one request did with its connections, line by line, and where in the code.
 
@@ -66,9 +75,8 @@ def log(
     if request is not None and (slowest or route is not None):
         raise PoolhogError("--request names one request: leave --slowest and --route out")
     from poolhog.analysis.request_log import request_log
-    from poolhog.render.missing import missing_json, missing_lines
+    from poolhog.render.losses import loss_lines, losses_json
     from poolhog.render.request_log import request_log_json, request_log_text
-    from poolhog.render.unreadable import unreadable_json, unreadable_lines
 
     def look(
         readers: Sequence[ProcessReader],
@@ -79,20 +87,13 @@ def log(
     with Reading():
         (told, others, recorded), unreadable = read(trace_directory(directory), pid, look)
     if as_json:
-        made = {
-            "unreadable": unreadable_json(unreadable),
-            "missing": missing_json(recorded),
-            **request_log_json(told),
-        }
+        made = {**losses_json(unreadable, recorded), **request_log_json(told)}
         typer.echo(json.dumps(made, indent=2))
         return
-    from poolhog.render.console import wide_console
+    from poolhog.render.output import print_lines, wide_console
 
     out = wide_console()
-    for line in unreadable_lines(unreadable, out.width):
-        out.print(line, soft_wrap=True)
-    for line in missing_lines(recorded, out.width):
-        out.print(line, soft_wrap=True)
+    print_lines(out, loss_lines(unreadable, recorded, out.width))
     hints = list(_hints(told, others, directory))
     out.print(request_log_text(told, width=out.width, most_lines=limit, hints=hints))
 
@@ -125,9 +126,9 @@ def _find(
 
 
 def _hints(told: RequestLog, others: Sequence[Found], directory: Path | None) -> Iterator[Hint]:
-    from poolhog.render.hints import Hint
+    from poolhog.render.output import Hint
 
-    target = [str(directory)] if directory is not None else []
+    target = target_words(directory)
     if others:
         ids = ", ".join(other.id for other in others)
         words = ["log", *target, "--request", others[0].id]

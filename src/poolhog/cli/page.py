@@ -51,7 +51,7 @@ class Page:
 
         Raises :class:`poolhog.PoolhogError` if it cannot be written.
         """
-        from poolhog.render.files import write_whole
+        from poolhog.render.output import write_whole
         from poolhog.render.page import page_html
         from poolhog.render.page.data import page_data
 
@@ -80,7 +80,7 @@ def read_page(
     """
     from poolhog.analysis.series import Series
     from poolhog.analysis.whole import read_whole
-    from poolhog.render.files import check_place
+    from poolhog.render.output import check_place
 
     check_place(file)
     if source is not None and not source.is_dir():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from rich.text import Text
 
-from poolhog.render.console import console
+from poolhog.render.output import console
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -46,18 +46,18 @@ class Reading:
             self._status.stop()
 
     def counted(self, items: Iterable[Item]) -> Iterator[Item]:
-        """The same items; how many there were is told."""
+        """Pass the items on, and show how many there were."""
         for number, item in enumerate(items):
             if number % _EVERY == 0:
                 self.tell(number)
             yield item
 
     def tell(self, done: int) -> None:
-        """So many checkouts were read."""
+        """Show that ``done`` checkouts were read."""
         self.say(f"reading the trace: {done:,} checkouts")
 
     def say(self, what: str) -> None:
-        """What is being done now."""
+        """Show what is being done now."""
         self._told = what
         if self._status is not None:
             self._status.update(Text(self._told))

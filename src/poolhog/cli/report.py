@@ -13,6 +13,7 @@ from poolhog.cli.dump import ages
 from poolhog.cli.page import read_page
 from poolhog.cli.reading import Reading
 from poolhog.cli.target import (
+    AsJson,
     Directory,
     OfReport,
     Pid,
@@ -20,6 +21,8 @@ from poolhog.cli.target import (
     Threshold,
     UnusedError,
     read,
+    target_words,
+    thresholds_of,
     trace_directory,
 )
 from poolhog.errors import PoolhogError
@@ -52,7 +55,7 @@ def report(
     blame: Annotated[
         bool, typer.Option("--blame", help="Show who made whom wait, as a matrix.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print it for a program.")] = False,
+    as_json: AsJson = False,
     html: Annotated[
         Path | None,
         typer.Option("--html", metavar="FILE", help="Write a page with pictures, for people."),
@@ -83,22 +86,19 @@ def report(
     if route is not None:
         found = _about(found, route)
     if as_json:
-        from poolhog.render.report_json import report_json
+        from poolhog.render.report import report_json
 
         typer.echo(json.dumps(report_json(found), indent=2))
         return
-    target = [] if directory is None else [str(directory)]
-    target += [] if pid is None else ["--pid", str(pid)]
-    _print(found, top, tuple(target), with_blame=blame)
+    _print(found, top, tuple(target_words(directory, pid)), with_blame=blame)
 
 
 def _read(given: Path | None, pid: int | None, options: list[str]) -> Report:
     # A large part of the program, which no other verb needs.
     from poolhog.analysis.replay.beside import with_whatif
     from poolhog.analysis.report import EMPTY, read_report
-    from poolhog.analysis.thresholds import Thresholds
 
-    thresholds = Thresholds.from_pyproject(Path.cwd()).with_options(options)
+    thresholds = thresholds_of(Path.cwd(), options)
     try:
         found = trace_directory(given)
     except UnusedError:
@@ -122,10 +122,9 @@ def _write_page(
     source: Path | None,
 ) -> None:
     from poolhog.analysis.comparison import compare
-    from poolhog.analysis.thresholds import Thresholds
     from poolhog.render.page.summary import summary_lines
 
-    thresholds = Thresholds.from_pyproject(Path.cwd()).with_options(options or [])
+    thresholds = thresholds_of(Path.cwd(), options or ())
     page = read_page(given, thresholds, file, source, pid)
     runs = page.runs
     comparison = compare(runs[0], runs[1]) if len(runs) > 1 else None
@@ -143,7 +142,7 @@ def _about(whole: Report, text: str) -> Report:
 
 
 def _print(found: Report, top: int | None, target: tuple[str, ...], *, with_blame: bool) -> None:
-    from poolhog.render.console import wide_console
+    from poolhog.render.output import print_lines, wide_console
     from poolhog.render.report import Layout, report_lines
 
     out = wide_console()
@@ -156,5 +155,4 @@ def _print(found: Report, top: int | None, target: tuple[str, ...], *, with_blam
         with_blame=with_blame,
         running=ages(found.processes),
     )
-    for line in report_lines(found, layout):
-        out.print(line, soft_wrap=True)
+    print_lines(out, report_lines(found, layout))

@@ -8,14 +8,15 @@ from typing import Annotated
 
 import typer
 
+from poolhog.cli.target import target_words
 from poolhog.errors import PoolhogError
 from poolhog.probes import watched_packages
 from poolhog.recording.attach.command import become, check_recordable
 from poolhog.recording.attach.directory import TRACES, default_directory, make_directory
 from poolhog.recording.attach.environment import environment
 from poolhog.recording.options import SAMPLING_INTERVAL_S, Options
-from poolhog.render.console import note
-from poolhog.render.hints import command_of
+from poolhog.render.output import note
+from poolhog.render.words import command_of
 
 
 def run(
@@ -80,4 +81,4 @@ def run(
 
 def _report(output: Path | None) -> str:
     """The shortest command that reads the trace; without a directory it finds the newest."""
-    return command_of(["poolhog", "report", *([str(output)] if output else [])])
+    return command_of(["poolhog", "report", *target_words(output)])

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from poolhog.cli.target import Directory, Pid, processes, trace_directory
+from poolhog.cli.target import Directory, Pid, processes, target_words, trace_directory
 from poolhog.errors import PoolhogError
-from poolhog.render.console import console, wide_console
-from poolhog.render.hints import command_of
+from poolhog.render.output import console, wide_console
+from poolhog.render.words import command_of
 from poolhog.trace.query import Database, questions
 
 if TYPE_CHECKING:
@@ -85,9 +85,9 @@ def _show_schema(database: Database, directory: Path | None, *, as_json: bool) -
         asked = [{"name": q.name, "title": q.title, "sql": q.sql} for q in questions()]
         typer.echo(json.dumps({"views": columns, "questions": asked}, indent=2))
         return
-    from poolhog.render.query import schema_text
+    from poolhog.render.output import schema_text
 
-    command = command_of(["poolhog", "sql", *([str(directory)] if directory is not None else [])])
+    command = command_of(["poolhog", "sql", *target_words(directory)])
     console().print(schema_text(columns, questions(), command))
 
 
@@ -105,7 +105,7 @@ def _object(answer: Answer, row: tuple[Any, ...]) -> dict[str, Any]:
 
 
 def _print_table(answer: Answer, question: Question | None) -> None:
-    from poolhog.render.query import answer_table
+    from poolhog.render.output import answer_table
 
     out = wide_console()
     rows = list(islice(answer.rows, MOST_ROWS + 1))

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from poolhog.analysis.dump import written_wall
 from poolhog.errors import PoolhogError, TraceError
 from poolhog.recording.attach.directory import TRACES
-from poolhog.render.console import note
-from poolhog.render.missing import missing_json, missing_told
+from poolhog.render.losses import missing_json, missing_told
+from poolhog.render.output import note
 from poolhog.texts import visible
 from poolhog.trace.files import UnreadableError
 from poolhog.trace.missing import SUFFIX, unwritten
@@ -20,6 +21,7 @@ from poolhog.trace.reader import find_processes, stream_trace
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from poolhog.analysis.thresholds import Thresholds
     from poolhog.model import Unreadable
     from poolhog.trace.reader import ProcessReader
 
@@ -29,7 +31,7 @@ T = TypeVar("T")
 
 
 def as_shown(value: str | list[str] | None) -> str | list[str] | None:
-    """What is looked for, as the trace's texts are shown: a raw text finds what it is shown as."""
+    """A search text, made visible as texts of the trace are: a raw text finds its visible form."""
     if isinstance(value, list):
         return [visible(text) for text in value]
     return value if value is None else visible(value)
@@ -65,6 +67,8 @@ OfRoute = Annotated[
     ),
 ]
 
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
 OfReport = Annotated[
     str | None,
     typer.Option(metavar="TEXT", help="Only routes whose name contains this.", callback=as_shown),
@@ -73,7 +77,7 @@ Threshold = Annotated[
     list[str] | None,
     typer.Option(
         metavar="NAME=VALUE",
-        help="From when on something is a finding. May be given repeatedly.",
+        help="Minimum value for reporting a finding. May be given repeatedly.",
     ),
 ]
 
@@ -92,8 +96,32 @@ _RECORD_ONE = "record one with: poolhog run -- COMMAND"
 _LET_IT_WORK = "let the application ask for a connection, and ask again"
 
 
+def check_window(started: float | None, ended: float | None, last: float | None) -> None:
+    """Raise ``PoolhogError`` if two ways to choose a window contradict each other."""
+    if last is not None and (started is not None or ended is not None):
+        raise PoolhogError("--last says where it starts and ends: leave --from and --to out")
+
+
+def target_words(directory: Path | None, pid: int | None = None) -> list[str]:
+    """The arguments with which another verb reads what this one read; none if it finds it alone."""
+    words = [] if directory is None else [str(directory)]
+    return words if pid is None else [*words, "--pid", str(pid)]
+
+
 class UnusedError(TraceError):
     """A run has made the directory, and has not asked for a connection yet."""
+
+
+def thresholds_of(directory: Path, options: Iterable[str] = ()) -> Thresholds:
+    """The thresholds in the pyproject.toml of a directory, changed by options.
+
+    Raises :class:`PoolhogError` if one of them cannot be read, or is no threshold.
+    """
+    # A large part of the program, which most verbs do not need.
+    from poolhog.analysis.findings import known_thresholds
+    from poolhog.analysis.thresholds import Thresholds
+
+    return Thresholds.from_pyproject(directory, known_thresholds()).with_options(options)
 
 
 def trace_directory(given: Path | None) -> Path:
@@ -150,12 +178,13 @@ def is_unwritten(directory: Path) -> bool:
 def read(
     directory: Path, pid: int | None, act: Callable[[Readers], T], *, is_urgent: bool = False
 ) -> tuple[T, tuple[Unreadable, ...]]:
-    """What ``act`` makes of the trace's processes, or of the one with this id, that are sound.
+    """Call ``act`` with the trace's sound processes, or with the one of this id; return its result.
 
-    With it come the files that it is without, as they cannot be read: it is called again when it
-    finds one. If it ``is_urgent``, files that their processes have open are not checked beforehand,
-    which takes longer the more is in them. Raises :class:`PoolhogError` if there is no such
-    process, or none can be read.
+    Also returned are the files that could not be read. If ``act`` finds another one, it is called
+    again without that file. If the call ``is_urgent``, files that their processes have open are not
+    checked beforehand, since a check takes longer the larger a file is.
+
+    Raises :class:`PoolhogError` if there is no such process, or none can be read.
     """
     readers, unreadable = find_processes(directory)
     wanted, broken = _sound(_wanted(readers, unreadable, directory, pid), is_urgent=is_urgent)
@@ -191,7 +220,7 @@ def lacking(readers: Iterable[ProcessReader]) -> str | None:
 
 
 def _sound(readers: Readers, *, is_urgent: bool) -> tuple[Readers, tuple[Unreadable, ...]]:
-    """Those whose files are sound, or need not be checked now; and why the others are not.
+    """The readers whose files are sound, or need not be checked now; and why others are not.
 
     Raises :class:`poolhog.TraceError` if there are none.
     """
@@ -267,7 +296,7 @@ def _written(trace: Path) -> float | None:
         found = [reader.process for reader in stream_trace(trace)]
     except TraceError:
         return None
-    return max(process.began_wall + process.written - process.began for process in found)
+    return max(map(written_wall, found))
 
 
 def _files(directory: Path) -> list[Path]:

@@ -9,12 +9,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from poolhog.cli.reading import Reading
-from poolhog.cli.target import Directory, Ended, Last, OfRoute, Pid, Started, read, trace_directory
-from poolhog.errors import PoolhogError
-from poolhog.render.console import console
-from poolhog.render.missing import missing_json, missing_lines
+from poolhog.cli.target import (
+    AsJson,
+    Directory,
+    Ended,
+    Last,
+    OfRoute,
+    Pid,
+    Started,
+    check_window,
+    read,
+    target_words,
+    trace_directory,
+)
+from poolhog.render.losses import loss_lines, losses_json
+from poolhog.render.output import console, print_lines
 from poolhog.render.svg import MOST_LANES, MOST_ROWS
-from poolhog.render.unreadable import unreadable_json, unreadable_lines
 from poolhog.texts import visible
 
 if TYPE_CHECKING:
@@ -22,7 +32,7 @@ if TYPE_CHECKING:
 
     from poolhog.analysis.view import Selection, View
     from poolhog.model import Process, Unreadable
-    from poolhog.render.hints import Hint
+    from poolhog.render.output import Hint
     from poolhog.trace.reader import ProcessReader
 
 SVG_BINS = 240
@@ -41,7 +51,7 @@ def timeline(
     ] = None,
     route: OfRoute = None,
     pid: Pid = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print it for a program.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show who held which connection when, what they did with it, and who waited for one.
 
@@ -49,8 +59,7 @@ def timeline(
     were in which state, and how many requests waited. Requests that asked for no connection are
     left out.
     """
-    if last is not None and (started is not None or ended is not None):
-        raise PoolhogError("--last says where it starts and ends: leave --from and --to out")
+    check_window(started, ended, last)
     # A large part of the program, which most other verbs do not need.
     from poolhog.analysis.view import select, view
     from poolhog.render.view import columns_for
@@ -73,16 +82,13 @@ def timeline(
         _print_json(shown, unreadable, recorded)
         return
     out = console(stderr=svg is not None)
-    for line in unreadable_lines(unreadable, out.width):
-        out.print(line, soft_wrap=True)
-    for line in missing_lines(recorded, out.width):
-        out.print(line, soft_wrap=True)
+    print_lines(out, loss_lines(unreadable, recorded, out.width))
     if svg is None:
         _print(chosen, shown, directory)
 
 
 def _write(file: Path, chosen: Selection, shown: View) -> None:
-    from poolhog.render.files import write_whole
+    from poolhog.render.output import write_whole
     from poolhog.render.view import summary, view_svg
 
     write_whole(file, view_svg(chosen, shown))
@@ -92,11 +98,7 @@ def _write(file: Path, chosen: Selection, shown: View) -> None:
 def _print_json(shown: View, unreadable: Sequence[Unreadable], recorded: Sequence[Process]) -> None:
     from poolhog.render.view import view_json
 
-    told = {
-        "unreadable": unreadable_json(unreadable),
-        "missing": missing_json(recorded),
-        **view_json(shown),
-    }
+    told = {**losses_json(unreadable, recorded), **view_json(shown)}
     typer.echo(json.dumps(told, indent=2))
 
 
@@ -109,10 +111,10 @@ def _print(chosen: Selection, shown: View, directory: Path | None) -> None:
 
 
 def _hints(shown: View, directory: Path | None) -> Iterator[Hint]:
-    from poolhog.render.hints import Hint
+    from poolhog.render.output import Hint
     from poolhog.render.view import crowded
 
-    target = [str(directory)] if directory is not None else []
+    target = target_words(directory)
     closest = crowded(shown)
     if closest is not None:
         window = f"{closest[0]:.3f}", f"{closest[1]:.3f}"

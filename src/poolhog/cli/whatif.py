@@ -11,7 +11,17 @@ import typer
 
 from poolhog.cli.amounts import duration, number_or_range
 from poolhog.cli.reading import Reading
-from poolhog.cli.target import Directory, Pid, as_shown, lacking, read, trace_directory
+from poolhog.cli.target import (
+    AsJson,
+    Directory,
+    Pid,
+    as_shown,
+    lacking,
+    read,
+    target_words,
+    thresholds_of,
+    trace_directory,
+)
 from poolhog.errors import PoolhogError
 from poolhog.texts import visible
 
@@ -69,14 +79,14 @@ def whatif(
     ] = 1.0,
     external_latency: Annotated[
         float,
-        typer.Option(
-            metavar="X", min=0, max=1e3, help="X times as long for all that is no database."
-        ),
+        typer.Option(metavar="X", min=0, max=1e3, help="Scale all non-database time by X."),
     ] = 1.0,
     wait_target: Annotated[
         str, typer.Option(metavar="T", help="95 % of checkouts are to wait no longer.")
     ] = "50ms",
-    hosts: Annotated[int, typer.Option(metavar="N", min=1, help="Hosts that all run this.")] = 1,
+    hosts: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Number of hosts running this service.")
+    ] = 1,
     max_connections: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="What the database server allows.")
     ] = None,
@@ -85,9 +95,9 @@ def whatif(
         typer.Option("--svg", metavar="FILE", help="Write the curve over a range as a picture."),
     ] = None,
     pid: Pid = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print it for a program.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Replay the recorded requests, and say what would have been under other terms.
+    """Replay the recorded requests, and predict the outcome with different settings.
 
     Without an option it replays the run as it was, and says how far that is from what was recorded.
     """
@@ -117,13 +127,11 @@ def whatif(
         raise PoolhogError("--open has no users: leave --users and --think out")
     question = Question(duration("--wait-target", wait_target), hosts, max_connections)
     made = _study(directory, pid, terms, over, question, release or [], is_open=is_open)
-    target = [] if directory is None else [str(directory)]
-    target += [] if pid is None else ["--pid", str(pid)]
-    _show(made, svg, tuple(target), as_json=as_json)
+    _show(made, svg, target_words(directory, pid), as_json=as_json)
 
 
 def _range(given: dict[str, tuple[int, int]], svg: Path | None) -> Range | None:
-    """What is to be tried with several values."""
+    """The setting that is to be tried with several values; ``None`` if there is none."""
     from poolhog.analysis.replay.study import Range, values_between
 
     found = [name for name, (first, last) in given.items() if first != last]
@@ -185,7 +193,7 @@ def _study(
 def _released(
     texts: list[str], known: list[Line], readers: Sequence[ProcessReader], reading: Reading
 ) -> tuple[frozenset[int], tuple[str, ...]]:
-    """The places that are meant, and what their lines are called."""
+    """The places that ``--release`` means, and the names of their lines."""
     from poolhog.analysis.replay.places import places_at
 
     found: frozenset[int] = frozenset()
@@ -201,9 +209,8 @@ def _released(
 def _line_of_finding(number: int, readers: Sequence[ProcessReader], reading: Reading) -> str:
     """The line of a finding of the report, of which the first is 1."""
     from poolhog.analysis.report import read_report
-    from poolhog.analysis.thresholds import Thresholds
 
-    findings = read_report(readers, Thresholds.from_pyproject(Path.cwd()), reading.tell).findings
+    findings = read_report(readers, thresholds_of(Path.cwd()), reading.tell).findings
     if not 1 <= number <= len(findings):
         raise PoolhogError(f"--release {number}: the report has {len(findings)} findings")
     site = findings[number - 1].site
@@ -220,12 +227,10 @@ def _unknown(text: str, line: str, known: list[Line]) -> str:
     return f"{told}: no connection was parked there, but at {names}; or say all"
 
 
-def _show(made: Study, svg: Path | None, target: tuple[str, ...], *, as_json: bool) -> None:
-    from poolhog.render.console import wide_console
-    from poolhog.render.files import write_whole
-    from poolhog.render.whatif import whatif_lines
-    from poolhog.render.whatif_curve import curve_svg
-    from poolhog.render.whatif_json import whatif_json
+def _show(made: Study, svg: Path | None, target: Sequence[str], *, as_json: bool) -> None:
+    from poolhog.render.charts import curve_svg
+    from poolhog.render.output import print_lines, wide_console, write_whole
+    from poolhog.render.whatif import whatif_json, whatif_lines
 
     if svg is not None:
         write_whole(svg, curve_svg(made))
@@ -233,7 +238,6 @@ def _show(made: Study, svg: Path | None, target: tuple[str, ...], *, as_json: bo
         typer.echo(json.dumps(whatif_json(made), indent=2))
         return
     out = wide_console()
-    for line in whatif_lines(made, out.width, target):
-        out.print(line, soft_wrap=True)
+    print_lines(out, whatif_lines(made, out.width, target))
     if svg is not None:
         typer.echo(visible(f"{svg}: the curve"), err=True)

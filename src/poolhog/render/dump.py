@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import datetime
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,23 +12,26 @@ from rich.text import Text
 
 from poolhog.analysis.accounting import State
 from poolhog.analysis.dump import Life, written_wall
-from poolhog.render.console import count, folded_lines, pids_told, seconds
-from poolhog.render.frames import stack_lines
-from poolhog.render.palette import PAINTS, TERMINAL_MUTED
+from poolhog.render.losses import STALLED, dropped_told
+from poolhog.render.output import paragraph
+from poolhog.render.palette import PAINTS, TERMINAL_MUTED, TERMINAL_WARNING
+from poolhog.render.words import count, listed_pids, path_and_line, seconds, short_name, site_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from poolhog.analysis.dump import Held, PoolDump, ProcessDump, Waiting
-    from poolhog.model import Checkout, Operation, Pool, Process, Site
+    from poolhog.model import Checkout, Operation, Process, Site
 
 _MOST_WAITING = 5
 
+_INNERMOST = 2
+"""Innermost library frames that are shown, besides the one that the application called."""
+
 
 def dump_text(dumps: Sequence[ProcessDump], *, every: bool, width: int, next_command: str) -> Text:
-    """The dump in so many columns; ``every`` frame and waiting request, or those that matter."""
-    folded = (line for told in _known(dumps) for line in folded_lines(told, width))
-    known = [Text(line, "bold red") for line in folded]
+    """The dump in ``width`` columns, with ``every`` frame and waiting request or only the first."""
+    known = [line for told in _known(dumps) for line in paragraph(told, width, TERMINAL_WARNING)]
     blocks = [Text("\n").join([*known, Text(_verdict(dumps), "bold")])]
     shown = [dump for dump in dumps if dump.pools or dump.life is not Life.FINISHED]
     for dump in shown or dumps[-1:]:
@@ -35,10 +39,9 @@ def dump_text(dumps: Sequence[ProcessDump], *, every: bool, width: int, next_com
         for pool in dump.pools:
             lines = _pool_lines(pool, every=every, width=width)
             blocks.append(Text("\n").join(lines))
-    if shown and len(shown) < len(dumps):
-        others = len(dumps) - len(shown)
-        noun = "process" if others == 1 else "processes"
-        blocks.append(Text(f"{others:,} other {noun} finished", TERMINAL_MUTED))
+    others = len(dumps) - len(shown)
+    if shown and others:
+        blocks.append(Text(f"{count(others, 'other process')} finished", TERMINAL_MUTED))
     blocks.append(Text(f"For all that was recorded: {next_command}", TERMINAL_MUTED))
     return Text("\n\n").join(blocks)
 
@@ -49,13 +52,13 @@ def dump_json(dumps: Iterable[ProcessDump]) -> dict[str, Any]:
 
 
 def _known(dumps: Sequence[ProcessDump]) -> Iterator[str]:
-    """As of when it is known what is lent, where that is not a moment ago."""
+    """Warnings about processes whose last commit is old: they may have lent more since."""
     late = [dump for dump in dumps if dump.is_late]
     if late:
         oldest = max(late, key=lambda dump: dump.age or 0.0)
         of = f" of {_pids(late)}" if len(dumps) > 1 else ""
         failing = _failing(oldest.process)
-        why = failing or "the interpreter has not run poolhog's thread since"
+        why = failing or STALLED
         what = "what was known then" if failing else "the least that is lent; more may be"
         yield (
             f"The last commit{of} is {seconds(oldest.age or 0.0)} old: {why}. "
@@ -77,7 +80,7 @@ def _known(dumps: Sequence[ProcessDump]) -> Iterator[str]:
 
 
 def _pids(dumps: Sequence[ProcessDump]) -> str:
-    return pids_told([dump.process.pid for dump in dumps])
+    return listed_pids([dump.process.pid for dump in dumps])
 
 
 def _failing(process: Process) -> str:
@@ -114,10 +117,8 @@ _LIVES = {
     Life.RUNNING: ("running, as of {time}", "green"),
     Life.SILENT: ("has written nothing since {time}: {why}", "bold"),
     Life.FINISHED: ("finished at {time}", TERMINAL_MUTED),
-    Life.DEAD: ("died; this is how it stood at {time}", "bold red"),
+    Life.DEAD: ("died; this is how it stood at {time}", TERMINAL_WARNING),
 }
-
-
 _SILENT = "it is stopped, its interpreter is kept from running, or its pid is another's now"
 _NOTHING_THEN = "nothing was lent then, nobody waited"
 
@@ -133,9 +134,9 @@ def _process_line(dump: ProcessDump, width: int) -> Text:
     command = Text(" ".join(_command(process.argv)), TERMINAL_MUTED)
     command.truncate(max(width - len(line) - 2, 0), overflow="ellipsis")
     line = Text.assemble(line, "  ", command) if len(command) else line
-    if process.dropped or process.errors:
-        lost = f"{count(process.dropped, 'fact')} dropped, {count(process.errors, 'fault')}"
-        line.append(f"\n  The recorder did not see everything: {lost}.", "bold red")
+    lost = dropped_told(process)
+    if lost is not None:
+        line.append(f"\n  The recorder did not see everything: {lost}.", TERMINAL_WARNING)
     if not dump.pools:
         nothing = _NOTHING_THEN if dump.is_minimum else "nothing is lent, nobody waits"
         line.append(f"\n  {nothing}", TERMINAL_MUTED)
@@ -238,7 +239,7 @@ def _doing(held: Held) -> Text:
 
 
 def _frames(held: Held, state: State) -> str:
-    """What the frames below are, or why there are none."""
+    """The words that introduce the frames below, or say why there are none."""
     if held.site is None:
         return _UNSEEN_INSTEAD if state is State.READY else _UNSEEN
     if state is State.BUSY and (held.last is None or held.last.ended is not None):
@@ -274,6 +275,51 @@ def _asked(checkout: Checkout, *, every: bool, width: int) -> Iterator[Text]:
         yield from stack_lines(checkout.site, every=every, width=width)
 
 
+def stack_lines(site: Site | None, *, every: bool, width: int) -> Iterator[Text]:
+    """The frames, the innermost first; runs of library frames are folded if not ``every``."""
+    if site is None:
+        return
+    for shown in _folded(site.stack, every=every):
+        yield _frame(shown, width) if not isinstance(shown, int) else _fold(shown)
+
+
+def _folded(stack: Sequence[Site], *, every: bool) -> Iterator[Site | int]:
+    """Frames to show, and the number of those that are not."""
+    own = any(frame.is_application for frame in stack)
+    for index, (is_application, run) in enumerate(groupby(stack, lambda f: f.is_application)):
+        frames = list(run)
+        innermost = index == 0
+        if every or is_application or not own:
+            yield from frames
+        elif innermost and len(frames) > _INNERMOST + 2:
+            # Where it is stuck, and what the application called to get there.
+            yield from frames[:_INNERMOST]
+            yield len(frames) - _INNERMOST - 1
+            yield frames[-1]
+        elif innermost:
+            yield from frames
+        else:
+            yield len(frames)
+
+
+def _frame(frame: Site, width: int) -> Text:
+    style = "" if frame.is_application else TERMINAL_MUTED
+    name = "bold" if frame.is_application else TERMINAL_MUTED
+    line = Text.assemble(
+        "      ",
+        (short_name(frame.function), name),
+        (f" ({path_and_line(frame)})", style),
+    )
+    if frame.source:
+        line.append(f"  {frame.source}", style)
+    line.truncate(width, overflow="ellipsis")
+    return line
+
+
+def _fold(frames: int) -> Text:
+    return Text(f"      … {count(frames, 'library frame')}", TERMINAL_MUTED)
+
+
 def _process_json(dump: ProcessDump) -> dict[str, Any]:
     process = dump.process
     return {
@@ -290,22 +336,17 @@ def _process_json(dump: ProcessDump) -> dict[str, Any]:
 
 
 def _pool_json(pool: PoolDump) -> dict[str, Any]:
+    described = pool.pool
     return {
-        **_described(pool.pool),
+        "id": described.id,
+        "name": described.name,
+        "library": described.library,
+        "kind": described.kind,
+        "size": described.size,
+        "max_overflow": described.max_overflow,
+        "capacity": described.capacity,
         "held": [_held_json(held) for held in pool.held],
         "waiting": [_waiting_json(waiting) for waiting in pool.waiting],
-    }
-
-
-def _described(pool: Pool) -> dict[str, Any]:
-    return {
-        "id": pool.id,
-        "name": pool.name,
-        "library": pool.library,
-        "kind": pool.kind,
-        "size": pool.size,
-        "max_overflow": pool.max_overflow,
-        "capacity": pool.capacity,
     }
 
 
@@ -353,12 +394,6 @@ def _checkout_json(checkout: Checkout) -> dict[str, Any]:
 
 def _stack_json(site: Site | None) -> list[dict[str, Any]]:
     return [
-        {
-            "file": frame.file,
-            "line": frame.line,
-            "function": frame.function,
-            "source": frame.source,
-            "is_application": frame.is_application,
-        }
+        {**(site_json(frame) or {}), "is_application": frame.is_application}
         for frame in (site.stack if site is not None else ())
     ]

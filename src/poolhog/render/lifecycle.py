@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from poolhog.analysis.accounting import State
-from poolhog.analysis.lifecycle import (
-    BACKGROUND,
-    EXIT,
-    RESPONSE,
-    ROUTING,
-    STAGE_ORDER,
-    UNTOLD,
-    Span,
-)
-from poolhog.render.console import seconds
+from poolhog.analysis.lifecycle import LifePart
 from poolhog.render.palette import PAINTS, paints_of
 from poolhog.render.svg import (
     MARGIN,
@@ -28,11 +20,15 @@ from poolhog.render.svg import (
     text_width,
     wrap,
 )
+from poolhog.render.words import seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from poolhog.analysis.lifecycle import Lifecycle
+    from poolhog.analysis.lifecycle import Lifecycle, LifeSpan
+
+    _Bar = tuple[str, float, float, str]
+    """The name of a bar, when it starts and ends, and its class."""
 
 CAPTION = (
     "Stages are drawn equally wide, in the order in which they ran; their durations are printed. "
@@ -54,7 +50,26 @@ _CSS = (
     (".response", "stroke:var(--ink);stroke-width:1.5;stroke-dasharray:4 3"),
     (".lasted", "font-size:11px;font-weight:600"),
 )
-_AFTERWARDS = (RESPONSE, BACKGROUND, EXIT)
+_AFTERWARDS = (LifePart.RESPONSE, LifePart.BACKGROUND, LifePart.EXIT)
+
+LIFE_WORDS: Mapping[LifePart, str] = MappingProxyType(
+    {
+        LifePart.UNTOLD: "middleware, routing, request execution",
+        LifePart.ROUTING: "middleware, routing",
+        LifePart.DEPENDENCIES: "dependency injection, validation",
+        LifePart.EXECUTION: "request execution",
+        LifePart.SERIALIZATION: "response validation, serialization",
+        LifePart.EARLY_EXIT: "async exit stack before the response",
+        LifePart.MIDDLEWARE: "middleware",
+        LifePart.RESPONSE: "return response",
+        LifePart.BACKGROUND: "background tasks",
+        LifePart.EXIT: "async exit stack",
+        LifePart.SESSION: "session open",
+        LifePart.CHECKOUT: "connection checked out",
+        LifePart.TRANSACTION: "transaction open",
+    }
+)
+"""What each stage is called, and each of the things that are open meanwhile."""
 
 
 def lifecycle_svg(lifecycle: Lifecycle, *, title: str, width: float = WIDTH) -> str:
@@ -81,25 +96,25 @@ def _svg(
             ("transaction", "transaction open"),
         ]
     )
-    names = _columns([lifecycle for _, lifecycle in lifecycles])
+    columns = _columns([lifecycle for _, lifecycle in lifecycles])
     for heading, lifecycle in lifecycles:
         if heading:
             sheet.y += 12
             sheet.paragraph(heading, "strong")
             sheet.paragraph(verdict(lifecycle), "subtitle")
-        _Panel(sheet, names, lifecycle).draw()
+        _Panel(sheet, columns, lifecycle).draw()
     sheet.y += 8
     sheet.paragraph(CAPTION, "small")
     told = [f"{heading}: {verdict(one)}.".lstrip(": ") for heading, one in lifecycles]
     return sheet.svg(" ".join([*told, CAPTION]), _CSS)
 
 
-def _columns(lifecycles: Sequence[Lifecycle]) -> list[str]:
+def _columns(lifecycles: Sequence[Lifecycle]) -> list[LifePart]:
     """The stages that any of them went through; one that was not told apart spans several."""
-    present = {stage.name for lifecycle in lifecycles for stage in lifecycle.stages}
-    if ROUTING in present:
-        present.discard(UNTOLD)
-    return [name for name in STAGE_ORDER if name in present]
+    present = {stage.part for lifecycle in lifecycles for stage in lifecycle.stages}
+    if LifePart.ROUTING in present:
+        present.discard(LifePart.UNTOLD)
+    return [part for part in LifePart if part in present]
 
 
 def verdict(lifecycle: Lifecycle) -> str:
@@ -119,14 +134,14 @@ def verdict(lifecycle: Lifecycle) -> str:
 class _Panel:
     """One life on the sheet: a column per stage, and instants placed within their columns."""
 
-    def __init__(self, sheet: Sheet, names: Sequence[str], lifecycle: Lifecycle) -> None:
+    def __init__(self, sheet: Sheet, columns: Sequence[LifePart], lifecycle: Lifecycle) -> None:
         self.sheet = sheet
         self.lifecycle = lifecycle
         self.narrow = sheet.width < _NARROW_SHEET
         self.left = MARGIN + (0 if self.narrow else _LABELS)
         self.right = sheet.width - MARGIN
-        self.names = names
-        self.block = (self.right - self.left + _BETWEEN) / max(len(names), 1) - _BETWEEN
+        self.columns = columns
+        self.block = (self.right - self.left + _BETWEEN) / max(len(columns), 1) - _BETWEEN
         corners = [(0.0, float(self.left))]
         for stage in lifecycle.stages:
             left, right = self.edges(stage)
@@ -135,12 +150,13 @@ class _Panel:
         self.times = [at for at, _ in corners]
         self.places = [x for _, x in corners]
 
-    def edges(self, stage: Span) -> tuple[float, float]:
+    def edges(self, stage: LifeSpan) -> tuple[float, float]:
         """Where its column begins and ends; one that was not told apart has all it may contain."""
-        if stage.name in self.names:
-            first = last = self.names.index(stage.name)
+        if stage.part in self.columns:
+            first = last = self.columns.index(stage.part)
         else:
-            first, last = 0, max(i for i, name in enumerate(self.names) if name not in _AFTERWARDS)
+            first = 0
+            last = max(i for i, part in enumerate(self.columns) if part not in _AFTERWARDS)
         step = self.block + _BETWEEN
         return self.left + first * step, self.left + last * step + self.block
 
@@ -158,13 +174,11 @@ class _Panel:
         sheet.y += 28
         top = sheet.y - 8
         self.stages()
-        self.row("session open", [(span, "session") for span in lifecycle.sessions])
+        self.row(LifePart.SESSION, self.bars(lifecycle.sessions, "session"))
         parts = sorted(lifecycle.holding, key=lambda part: part.state is State.BUSY)
-        held = [
-            (Span(part.state, part.started, part.ended), PAINTS[part.state].name) for part in parts
-        ]
-        self.row("connection checked out", held)
-        self.row("transaction open", [(span, "transaction") for span in lifecycle.transactions])
+        held = [(p.state, p.started, p.ended, PAINTS[p.state].name) for p in parts]
+        self.row(LifePart.CHECKOUT, held)
+        self.row(LifePart.TRANSACTION, self.bars(lifecycle.transactions, "transaction"))
         if lifecycle.responding is not None:
             self.marker(lifecycle.responding, top)
         if self.block < _NARROWEST_BLOCK:
@@ -177,7 +191,7 @@ class _Panel:
         sheet, stages = self.sheet, self.lifecycle.stages
         inside = self.block >= _NARROWEST_BLOCK
         labels = [
-            wrap(stage.name, "small", right - left - 6) if inside else (str(number),)
+            wrap(LIFE_WORDS[stage.part], "small", right - left - 6) if inside else (str(number),)
             for number, stage in enumerate(stages, start=1)
             for left, right in [self.edges(stage)]
         ]
@@ -185,7 +199,7 @@ class _Panel:
         height = rows * 13 + (26 if inside else 11)
         for stage, label in zip(stages, labels, strict=True):
             left, right = self.edges(stage)
-            told = element("title", f"{stage.name}: {seconds(stage.duration)}")
+            told = element("title", f"{LIFE_WORDS[stage.part]}: {seconds(stage.duration)}")
             middle = (left + right) / 2
             block = [told, rect(left, sheet.y, right - left, height, "stage")]
             block += [
@@ -201,26 +215,30 @@ class _Panel:
     def key(self) -> None:
         for number, stage in enumerate(self.lifecycle.stages, start=1):
             self.sheet.add(
-                text(self.left, self.sheet.y + 8, f"{number}  {stage.name}", "small"),
+                text(self.left, self.sheet.y + 8, f"{number}  {LIFE_WORDS[stage.part]}", "small"),
                 text(self.right, self.sheet.y + 8, seconds(stage.duration), "small", "end"),
             )
             self.sheet.y += 15
         self.sheet.y += 6
 
-    def row(self, label: str, spans: Sequence[tuple[Span, str]]) -> None:
-        sheet = self.sheet
+    def bars(self, spans: Sequence[LifeSpan], class_: str) -> list[_Bar]:
+        return [(LIFE_WORDS[span.part], span.started, span.ended, class_) for span in spans]
+
+    def row(self, part: LifePart, bars: Sequence[_Bar]) -> None:
+        """A row of bars on a track; each bar has a tooltip."""
+        sheet, label = self.sheet, LIFE_WORDS[part]
         if self.narrow:
             sheet.add(text(self.left, sheet.y + 11, label, "small"))
             sheet.y += 16
         else:
             sheet.add(text(self.left - 10, sheet.y + 11, label, "label", "end"))
         sheet.add(rect(self.left, sheet.y, self.right - self.left, _BAR, "track"))
-        if not spans:
+        if not bars:
             sheet.add(text(self.left + 6, sheet.y + 11, "none", "small"))
-        for span, class_ in spans:
-            left, right = self.x(span.started, end=False), self.x(span.ended, end=True)
+        for name, started, ended, class_ in bars:
+            left, right = self.x(started, end=False), self.x(ended, end=True)
             left = min(left, self.right - _NARROWEST_BAR)
-            told = f"{span.name}: {seconds(span.duration)}, from {seconds(span.started)} on"
+            told = f"{name}: {seconds(ended - started)}, from {seconds(started)} on"
             bar = rect(left, sheet.y, max(right - left, _NARROWEST_BAR), _BAR, class_)
             sheet.add(element("g", element("title", told), bar))
         sheet.y += _BAR + 8

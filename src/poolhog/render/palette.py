@@ -90,6 +90,11 @@ SURFACES: Mapping[str, tuple[str, str]] = MappingProxyType(
 )
 
 
+STACKED = (State.PARKED, State.READY, State.RUNNING, State.BUSY)
+"""The states of connections in a stack, from the bottom up: what matters most has a straight base.
+"""
+
+
 def paints_of(states: Collection[State]) -> list[Paint]:
     """The paints of these states, in the order of a legend."""
     return [paint for state, paint in PAINTS.items() if state in states]
@@ -97,6 +102,7 @@ def paints_of(states: Collection[State]) -> list[Paint]:
 
 TERMINAL_MUTED = "bright_black"
 TERMINAL_ACCENT = "#5b93dd"
+TERMINAL_WARNING = "bold red"
 
 
 def css_variables(*, dark: bool) -> str:

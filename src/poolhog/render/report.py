@@ -1,44 +1,47 @@
-"""The report for a terminal: the verdict, pools, findings, routes, and what to type next."""
+"""The report: for a terminal, from the verdict to what to type next, and as JSON."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
 from poolhog.analysis.accounting import State
-from poolhog.analysis.dump import LATE_S
-from poolhog.analysis.findings import FindingKind
 from poolhog.model import Outcome
-from poolhog.render.blame import blame_lines
-from poolhog.render.console import count, folded_lines, pids_told, seconds
-from poolhog.render.frames import short_path
-from poolhog.render.hints import command_of
-from poolhog.render.missing import missing_json, missing_lines
+from poolhog.render.findings import WORDS, advice, detail
+from poolhog.render.losses import end_told, loss_lines, losses_json, missing_json, unseen_lines
+from poolhog.render.output import in_blocks, more_line, next_line, paragraph
 from poolhog.render.palette import PAINTS, TERMINAL_ACCENT, TERMINAL_MUTED
-from poolhog.render.unit import Unit
-from poolhog.render.unreadable import unreadable_lines
-from poolhog.render.whatif import beside_told, release_words
+from poolhog.render.report_tables import blame_lines, pool_lines, route_lines
+from poolhog.render.whatif import beside_json, beside_told, release_words
+from poolhog.render.words import (
+    command_of,
+    count,
+    folded_lines,
+    listed,
+    path_and_line,
+    percent,
+    seconds,
+    site_json,
+)
 from poolhog.trace.missing import remedy_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from poolhog.analysis.accounting import Account
+    from poolhog.analysis.blame import Charge
     from poolhog.analysis.findings import Finding
+    from poolhog.analysis.replay.beside import Beside
     from poolhog.analysis.report import PoolUse, Report, RouteUse
-    from poolhog.model import Process, Site
-
-WIDE = 110
-"""Columns from which on there is room for all numbers of a route."""
+    from poolhog.analysis.sums import Waits
+    from poolhog.model import Process
 
 _HELD = PAINTS[State.PARKED].terminal
-_WARNING = "bold red"
 _GUTTER = 6
-_MUCH = 0.5
 _LEAST_SHARE = 0.005
 _LEAST_WAIT_S = 0.001
-_ROOM_FOR_BLAME = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +67,18 @@ def report_lines(report: Report, layout: Layout) -> Iterator[Text]:
     """The report; first comes the conclusion, last what to type next."""
     blocks = (
         (*_unseen(report, layout), *_verdict(report, layout.width)),
-        tuple(_pools(report, layout)),
+        tuple(pool_lines(report, layout.width, layout.routes)),
         *(
             (tuple(blame_lines(report.blame, layout.width, layout.routes)),)
             if layout.with_blame
-            else (*_findings(report, layout), tuple(_routes(report, layout)))
+            else (
+                *_findings(report, layout),
+                tuple(route_lines(report, layout.width, layout.routes)),
+            )
         ),
         (_next(report, layout),) if report.checkouts else (),
     )
-    for index, block in enumerate(block for block in blocks if block):
-        if index:
-            yield Text()
-        yield from block
+    yield from in_blocks(blocks)
 
 
 def verdict(report: Report) -> str:
@@ -96,24 +99,9 @@ def verdict(report: Report) -> str:
     return f"{subject} held a connection without need: {told}."
 
 
-_DEEDS = {
-    FindingKind.PARKED_CHECKOUT: "{site} held connections for {seconds} without using them",
-    FindingKind.HELD_AFTER_RESPONSE: "{site} held connections for {seconds} after the response",
-    FindingKind.HELD_WHILE_STREAMING: "{site} held connections for {seconds} while it streamed",
-    FindingKind.NESTED_CHECKOUT: (
-        "{site} asked for a second connection while it held one, for {seconds}"
-    ),
-    FindingKind.NEVER_RETURNED: "{site} did not return its connections for {seconds}",
-    FindingKind.LOST_WRITE: "{site} wrote what was rolled back, because nobody committed it",
-    FindingKind.POOL_TIMEOUT: "{checkouts} timed out waiting for a connection at {site}",
-    FindingKind.CONNECTION_CHURN: "{site} opened connections anew for {seconds}",
-    FindingKind.STARVED_LOOP: "{site} blocked the event loop for {seconds} of held connections",
-}
-
-
 def _accusation(finding: Finding) -> str:
-    deed = _DEEDS[finding.kind].format(
-        site=_place(finding.site),
+    deed = WORDS[finding.kind.name].verdict.format(
+        site=path_and_line(finding.site),
         seconds=seconds(finding.seconds),
         checkouts=count(finding.checkouts, "request"),
     )
@@ -121,128 +109,22 @@ def _accusation(finding: Finding) -> str:
     if finding.share >= _LEAST_SHARE:
         told += f": {percent(finding.share)} of all use"
     if finding.made_wait >= _LEAST_WAIT_S:
-        told += f". {_waiters(finding)} waited {seconds(finding.made_wait)} for it"
+        told += f". {_effect(finding)}"
     return told + "."
 
 
-def end_told(lent: int, waiting: int, *, is_cut_off: bool) -> str:
-    """What was lent, and who waited, at the end of the trace.
-
-    Of a run that ``is_cut_off``, nobody knows whether that was so at its own end.
-    """
-    what = "lent" if is_cut_off else "not returned"
-    parts = [f"{count(lent, 'connection')} {what}"] if lent else []
-    parts += [f"{count(waiting, 'request')} waiting for one"] if waiting else []
-    told = ", ".join(parts)
-    if is_cut_off:
-        return f"At the last commit: {told}. How that ended could not be written."
-    return f"At its end: {told}."
-
-
 def _verdict(report: Report, width: int) -> Iterator[Text]:
-    for line in folded_lines(verdict(report), width):
-        yield Text(line, "bold")
+    yield from paragraph(verdict(report), width, "bold")
 
 
 def _unseen(report: Report, layout: Layout) -> Iterator[Text]:
-    """What the recorder lost, and what was not over or cannot be read."""
-    yield from unreadable_lines(report.unreadable, layout.width)
-    yield from missing_lines(report.processes, layout.width, report.checkouts)
-    yield from unseen(report.processes, layout.running)
+    """Lines about lost or unreadable facts, and about requests and processes still going on."""
+    yield from loss_lines(report.unreadable, report.processes, layout.width, report.checkouts)
+    yield from unseen_lines(report.processes, layout.running)
     lent, waiting = (report.outcomes.get(o, 0) for o in (Outcome.OPEN, Outcome.WAITING))
     if lent or waiting:
         is_cut_off = any(process.is_cut_off for process in report.processes)
         yield Text(end_told(lent, waiting, is_cut_off=is_cut_off), TERMINAL_MUTED)
-
-
-def unseen(processes: Sequence[Process], running: Mapping[int, float]) -> Iterator[Text]:
-    """What the recorder dropped of these processes, or did not see the end of.
-
-    ``running`` are the ages in seconds of the last commits of those that still run, by their ids.
-    """
-    for process in processes:
-        if process.dropped or process.errors:
-            lost = f"{count(process.dropped, 'fact')} dropped, {count(process.errors, 'fault')}"
-            told = f"The recorder did not see everything of process {process.pid}: {lost}."
-            yield Text(told, _WARNING)
-    unfinished = [process for process in processes if not process.finished]
-    ended = [p.pid for p in unfinished if p.pid not in running and not p.is_cut_off]
-    if ended:
-        told = f"{pids_told(ended)} exited abnormally: the last moments may be missing."
-        yield Text(told.capitalize(), TERMINAL_MUTED)
-    still = [p.pid for p in unfinished if p.pid in running]
-    late = [p.pid for p in unfinished if running.get(p.pid, 0.0) > LATE_S and not p.is_cut_off]
-    yield from _late(late, running)
-    fresh = [pid for pid in still if pid not in late]
-    if fresh:
-        verb = "is" if len(fresh) == 1 else "are"
-        told = f"{pids_told(fresh)} {verb} still running; results so far."
-        yield Text(told.capitalize(), TERMINAL_MUTED)
-
-
-def _late(pids: Sequence[int], running: Mapping[int, float]) -> Iterator[Text]:
-    """That processes run, of which nothing is known for longer than there should be."""
-    for pid in pids:
-        told = (
-            f"Process {pid} is still running, but its last commit is {seconds(running[pid])} old: "
-            "the interpreter has not run poolhog's thread since. Results up to then."
-        )
-        yield Text(told, _WARNING)
-
-
-def _pools(report: Report, layout: Layout) -> Iterator[Text]:
-    used = sorted(
-        (pool for pool in report.pools if pool.checkouts),
-        key=lambda pool: (-(pool.saturation or 0.0), -pool.spent.use),
-    )
-    shown = used[: layout.routes]
-    several = len({pool.pool.process.pid for pool in report.pools}) > 1
-    names = [f"pool {use.pool.name}" for use in shown]
-    if several:
-        pids = [use.pool.process.pid for use in shown]
-        names = [f"{name} of {pid}" for name, pid in zip(names, pids, strict=True)]
-    margin = min(max(map(len, names), default=0), layout.width // 3)
-    for name, use in zip(names, shown, strict=True):
-        yield from _pool(name, use, margin, layout.width)
-    if len(shown) < len(used):
-        yield _more(len(used) - len(shown), "pool")
-
-
-def _pool(name: str, use: PoolUse, margin: int, width: int) -> Iterator[Text]:
-    label = Text(name)
-    label.truncate(margin, overflow="ellipsis", pad=True)
-    bar = _bar(use.saturation, 20 if width >= WIDE else 12)
-    first = Text.assemble(label, "  ", bar)
-    for index, line in enumerate(folded_lines(_lent(use), width - len(first))):
-        yield Text.assemble(" " * len(first) if index else first, line)
-
-
-def _bar(share: float | None, cells: int) -> Text:
-    """The share of the time in which all connections were lent; nothing if there is no limit."""
-    if share is None:
-        return Text()
-    filled = round(share * cells)
-    style = _HELD if share >= _MUCH else TERMINAL_ACCENT
-    return Text.assemble(("━" * filled, style), ("─" * (cells - filled), TERMINAL_MUTED), "  ")
-
-
-def _lent(use: PoolUse) -> str:
-    capacity = use.pool.capacity
-    if capacity is None or use.peak_lent < capacity:
-        limit = "" if capacity is None else f" of {capacity}"
-        told = f"at most {use.peak_lent}{limit} lent in {seconds(use.observed)}"
-    else:
-        all_of = "its one" if capacity == 1 else f"all {capacity}"
-        told = f"{all_of} lent {percent(use.saturation or 0.0)} of {seconds(use.observed)}"
-        if use.peak_waiting > 1:
-            told += f", up to {use.peak_waiting:,} waiting"
-    timeouts = use.outcomes.get(Outcome.TIMEOUT, 0)
-    if timeouts:
-        told += f", {count(timeouts, 'timeout')}"
-    waiting = use.outcomes.get(Outcome.WAITING, 0)
-    if waiting:
-        told += f", {waiting:,} waiting now"
-    return told
 
 
 def _findings(report: Report, layout: Layout) -> Iterator[tuple[Text, ...]]:
@@ -257,16 +139,16 @@ def _findings(report: Report, layout: Layout) -> Iterator[tuple[Text, ...]]:
         for line in _finding(finding, layout.width, in_full=False)
     ]
     if len(shown) < len(report.findings):
-        rest.append(_more(len(report.findings) - len(shown), "finding"))
+        rest.append(more_line(len(report.findings) - len(shown), "finding"))
     yield tuple(rest)
 
 
 def _beside(report: Report, finding: Finding, layout: Layout) -> Sequence[str]:
-    """What would be if it were mended, and the command that says more."""
+    """The predicted effect of fixing the finding, and the command that says more."""
     beside, site = report.whatif, finding.site
     if beside is None or site is None or beside.finding is not finding:
         return ()
-    told = f"if it held no connection: {beside_told(beside)}"
+    told = f"If this line released its connection (estimate): {beside_told(beside)}"
     return told, command_of(["poolhog", *release_words(site, layout.target)])
 
 
@@ -277,16 +159,17 @@ def _finding(
     wasted = seconds(finding.seconds) if finding.seconds else f"{finding.checkouts:,}x"
     share = percent(finding.share) if finding.share else ""
     head = Text.assemble(
-        (f"{wasted:>{_GUTTER}}  {finding.kind.value}", f"bold {_HELD}"),
-        (f"  {_place(site)}", "bold"),
+        (f"{wasted:>{_GUTTER}}  {finding.kind.name}", f"bold {_HELD}"),
+        (f"  {path_and_line(site)}", "bold"),
         (f" in {site.function}" if site is not None else "", TERMINAL_MUTED),
     )
     source = site.source if site is not None else ""
     lines = [head, Text.assemble((f"{share:>{_GUTTER}}  ", _HELD), (source, TERMINAL_ACCENT))]
     for line in (*_evidence(finding), *beside[:1]) if in_full else ():
         lines.extend(_indented(line, width))
-    advice = list(_indented(f"→ {finding.advice}", width, hanging=2))
-    lines.extend(advice if in_full else [_shortened(f"→ {finding.advice}")])
+    what_to_do = f"→ {advice(finding)}"
+    in_lines = list(_indented(what_to_do, width, hanging=2))
+    lines.extend(in_lines if in_full else [_shortened(what_to_do)])
     for text in lines:
         text.truncate(width, overflow="ellipsis")
         yield text
@@ -296,10 +179,10 @@ def _finding(
 
 def _evidence(finding: Finding) -> Iterator[str]:
     if finding.routes:
-        yield f"in {_listed(finding.routes, 2)}"
-    yield finding.detail
+        yield f"in {listed(finding.routes, 2, 'other route')}"
+    yield detail(finding)
     if finding.made_wait >= _LEAST_WAIT_S:
-        yield f"{_waiters(finding)} waited {seconds(finding.made_wait)} for it"
+        yield _effect(finding)
 
 
 def _indented(text: str, width: int, *, hanging: int = 0) -> Iterator[Text]:
@@ -311,65 +194,6 @@ def _shortened(text: str) -> Text:
     return Text(f"{'':{_GUTTER}}  {text}")
 
 
-def _routes(report: Report, layout: Layout) -> Iterator[Text]:
-    used = [route for route in report.routes if route.checkouts]
-    if not used:
-        return
-    shown = used[: layout.routes]
-    columns = _columns(shown, is_wide=layout.width >= WIDE)
-    if layout.width < _ROOM_FOR_BLAME:
-        columns = [column for column in columns if not column[0].startswith("blame")]
-    taken = sum(max(map(len, column)) + 2 for column in columns)
-    names = ["route", *(route.name for route in shown)]
-    margin = min(max(map(len, names)), max(layout.width - taken, 10))
-    for index, name in enumerate(names):
-        line = Text(name, TERMINAL_MUTED if not index else "")
-        line.truncate(margin, overflow="ellipsis", pad=True)
-        for column in columns:
-            cell = f"  {column[index]:>{max(map(len, column))}}"
-            is_hog = index and column[0] == "parked" and shown[index - 1].spent.parked
-            line.append(cell, _HELD if is_hog else TERMINAL_MUTED if not index else "none")
-        yield line
-    if len(shown) < len(used):
-        yield _more(len(used) - len(shown), "route")
-
-
-def _columns(routes: Sequence[RouteUse], *, is_wide: bool) -> list[list[str]]:
-    """Headings with the numbers below them; durations of a kind are in one unit."""
-    wait = Unit.of(max(route.waits.longest for route in routes))
-    use = Unit.of(max(route.spent.use for route in routes))
-    made_wait = max(route.made_wait for route in routes)
-    blame = Unit.of(made_wait)
-
-    def column(heading: str, cell: Callable[[RouteUse], str]) -> list[str]:
-        return [heading, *map(cell, routes)]
-
-    wide = [
-        column("requests", lambda r: f"{r.requests:,}"),
-        column("checkouts", lambda r: f"{r.checkouts:,}"),
-        column(f"wait p50 {wait.name}", lambda r: wait.told(r.waits.p50)),
-        column("p95", lambda r: wait.told(r.waits.p95)),
-        column("max", lambda r: wait.told(r.waits.longest)),
-    ]
-    narrow = [
-        column("requests", lambda r: f"{r.requests:,}"),
-        column(
-            f"wait p50/p95/max {wait.name}",
-            lambda r: "/".join(map(wait.told, (r.waits.p50, r.waits.p95, r.waits.longest))),
-        ),
-    ]
-    return [
-        *(wide if is_wide else narrow),
-        column(f"use {use.name}", lambda r: use.told(r.spent.use)),
-        column("busy", lambda r: use.told(r.spent.busy)),
-        column("parked", lambda r: use.told(r.spent.parked)),
-        *([column("running", lambda r: use.told(r.spent.running))] if is_wide else []),
-        *([column("ready", lambda r: use.told(r.spent.ready))] if is_wide else []),
-        column("idle", lambda r: percent(r.idle)),
-        *([column(f"blame {blame.name}", lambda r: blame.told(r.made_wait))] if made_wait else []),
-    ]
-
-
 def _next(report: Report, layout: Layout) -> Text:
     finding = report.findings[0] if report.findings else None
     if report.outcomes.get(Outcome.WAITING):
@@ -378,33 +202,161 @@ def _next(report: Report, layout: Layout) -> Text:
         words, why = ["log", *layout.target, "--route", finding.routes[0]], "step by step"
     else:
         words, why = ["timeline", *layout.target], "who held what, and when"
-    command = command_of(["poolhog", *words])
-    line = Text.assemble(("Next: ", TERMINAL_MUTED), (command, "bold"))
-    # Whatever the width is, the command stays whole.
-    if len(line) + len(why) + 2 <= layout.width:
-        line.append(f"  {why}", TERMINAL_MUTED)
-    return line
+    return next_line(words, why, layout.width)
 
 
-def _more(number: int, noun: str) -> Text:
-    return Text(f"… and {count(number, noun)} more: --top N", TERMINAL_MUTED)
+def _effect(finding: Finding) -> str:
+    waiters = listed(finding.waiters, 1, "other route") or "others"
+    return f"This made {waiters} wait {seconds(finding.made_wait)}"
 
 
-def _place(site: Site | None) -> str:
-    return f"{short_path(site.file)}:{site.line}" if site is not None else "code that was not seen"
+def report_json(report: Report) -> dict[str, Any]:
+    """The report as documented in ``docs/report.md``, made of JSON's values only."""
+    return {
+        **losses_json(report.unreadable, report.processes),
+        "processes": [_process_json(process) for process in report.processes],
+        "pools": [_pool_json(pool) for pool in report.pools],
+        "totals": _totals_json(report),
+        "routes": [_route_json(route) for route in report.routes],
+        "findings": [finding_json(finding, report.whatif) for finding in report.findings],
+        "blame": [_charge_json(charge) for charge in report.blame.charges],
+    }
 
 
-def _waiters(finding: Finding) -> str:
-    return _listed(finding.waiters, 1) or "Others"
+def _process_json(process: Process) -> dict[str, Any]:
+    return {
+        "pid": process.pid,
+        "parent_pid": process.parent_pid,
+        "argv": list(process.argv),
+        "began_wall_s": process.began_wall,
+        "began_s": process.began,
+        "written_s": process.written,
+        "finished": process.finished,
+        "dropped": process.dropped,
+        "recorder_errors": process.errors,
+        "sampling_interval_s": process.sampling_interval,
+        "poolhog_version": process.poolhog_version,
+        "versions": dict(process.versions),
+    }
 
 
-def _listed(names: Sequence[str], most: int) -> str:
-    """Such as ``GET /a, GET /b and 2 other routes``."""
-    hidden = len(names) - most
-    return ", ".join(names[:most]) + (f" and {count(hidden, 'other route')}" if hidden > 0 else "")
+def _pool_json(use: PoolUse) -> dict[str, Any]:
+    pool = use.pool
+    return {
+        "id": pool.id,
+        "pid": pool.process.pid,
+        "library": pool.library,
+        "kind": pool.kind,
+        "name": pool.name,
+        "size": pool.size,
+        "max_overflow": pool.max_overflow,
+        "capacity": pool.capacity,
+        "timeout_s": pool.timeout,
+        "checkouts": use.checkouts,
+        "observed_s": use.observed,
+        "peak_lent": use.peak_lent,
+        "peak_waiting": use.peak_waiting,
+        "saturated_s": use.saturated,
+        "saturation": use.saturation,
+        "awaited_s": use.awaited,
+        "contention": use.contention,
+        **_waits_json(use.waits),
+        **_spent_json(use.spent),
+        **_outcomes_json(use.outcomes),
+    }
 
 
-def percent(part: float, whole: float = 1.0) -> str:
-    """Such as ``83 %``; a share that is not nothing is not told as 0."""
-    share = part / whole if whole > 0 else 0.0
-    return "<1 %" if 0 < share < _LEAST_SHARE else f"{share * 100:.0f} %"
+def _totals_json(report: Report) -> dict[str, Any]:
+    return {
+        "checkouts": report.checkouts,
+        "requests": report.requests,
+        "observed_s": report.observed,
+        **_spent_json(report.spent),
+        **_outcomes_json(report.outcomes),
+        "dropped": sum(process.dropped for process in report.processes),
+        "recorder_errors": sum(process.errors for process in report.processes),
+    }
+
+
+def _route_json(route: RouteUse) -> dict[str, Any]:
+    return {
+        "name": route.name,
+        "requests": route.requests,
+        "checkouts": route.checkouts,
+        **_waits_json(route.waits),
+        **_spent_json(route.spent),
+        "idle_share": route.idle,
+        "made_wait_s": route.made_wait,
+        **_outcomes_json(route.outcomes),
+    }
+
+
+def finding_json(finding: Finding, whatif: Beside | None = None) -> dict[str, Any]:
+    """A finding as documented in ``docs/report.md``; with the what-if, if that is about it."""
+    example = finding.example
+    return {
+        "kind": finding.kind.name,
+        "site": site_json(finding.site),
+        "routes": list(finding.routes),
+        "checkouts": finding.checkouts,
+        "seconds": finding.seconds,
+        "share": finding.share,
+        "made_wait_s": float(finding.made_wait),
+        "waiters": list(finding.waiters),
+        "detail": detail(finding),
+        "advice": advice(finding),
+        "awaiting": [site_json(site) for site in finding.awaiting],
+        "example": {
+            "request": example.request,
+            "checkout": example.checkout,
+            "pid": example.pid,
+            "started_s": example.started,
+            "ended_s": example.ended,
+        },
+        "whatif": beside_json(whatif) if whatif is not None and whatif.finding is finding else None,
+    }
+
+
+def _charge_json(charge: Charge) -> dict[str, Any]:
+    return {
+        "pool": charge.pool.id,
+        "waiting": charge.waiting,
+        "holding": charge.holding,
+        "state": charge.state,
+        "site": site_json(charge.site),
+        "seconds": charge.seconds,
+    }
+
+
+def _waits_json(waits: Waits) -> dict[str, float]:
+    return {"wait_p50_s": waits.p50, "wait_p95_s": waits.p95, "wait_max_s": waits.longest}
+
+
+def _spent_json(spent: Account) -> dict[str, float]:
+    return {
+        "wait_s": spent.wait,
+        "queueing_s": spent.queueing,
+        "connecting_s": spent.connecting,
+        "pinging_s": spent.pinging,
+        "use_s": spent.use,
+        "busy_s": spent.busy,
+        "parked_s": spent.parked,
+        "running_s": spent.running,
+        "ready_s": spent.ready,
+    }
+
+
+_OUTCOMES = {
+    "waiting": Outcome.WAITING,
+    "open": Outcome.OPEN,
+    "returned": Outcome.RETURNED,
+    "collected": Outcome.COLLECTED,
+    "detached": Outcome.DETACHED,
+    "timeouts": Outcome.TIMEOUT,
+    "cancelled": Outcome.CANCELLED,
+    "errors": Outcome.ERROR,
+}
+
+
+def _outcomes_json(outcomes: Mapping[Outcome, int]) -> dict[str, int]:
+    return {key: outcomes.get(outcome, 0) for key, outcome in _OUTCOMES.items()}

@@ -1,7 +1,8 @@
-"""One request's log with its sites and sums: for the terminal, and as JSON."""
+"""The log of a request's connections: its events in words, for the terminal, and as JSON."""
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
@@ -9,13 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from poolhog.analysis.accounting import GAPS, State
-from poolhog.analysis.log import status_text
-from poolhog.render.console import count, seconds
-from poolhog.render.frames import short_path
-from poolhog.render.lifecycle import verdict
-from poolhog.render.log import milliseconds
+from poolhog.analysis.log import EventKind
+from poolhog.model import OperationKind
+from poolhog.render.lifecycle import LIFE_WORDS, verdict
 from poolhog.render.palette import PAINTS, TERMINAL_ACCENT, TERMINAL_MUTED
 from poolhog.render.svg import folded
+from poolhog.render.words import count, exact, milliseconds, path_and_line, seconds, site_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,11 +23,15 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from poolhog.analysis.accounting import Account
-    from poolhog.analysis.log import LogLine
+    from poolhog.analysis.log import LogEvent
     from poolhog.analysis.request_log import RequestLog
-    from poolhog.model import Checkout, Site
-    from poolhog.render.hints import Hint
+    from poolhog.model import Checkout, Operation, Request, Site
+    from poolhog.render.output import Hint
 
+NARROWEST_COLUMN = 38
+"""Logs stand side by side as long as each has at least this number of columns."""
+
+_BETWEEN = 3
 _TELLING_S = 0.0005
 """Operations at least as long as this have their duration beside them."""
 
@@ -35,10 +39,98 @@ _CALLERS = 2
 """How many of the application's frames are shown above the one that a gap was in."""
 
 
+def event_text(event: LogEvent) -> str:
+    """An event in the words of a log, such as ``Connection checked out from pool``."""
+    if event.state is not None:
+        return event.state.value
+    if event.operation is not None and event.checkout is not None:
+        failed = f" (failed: {event.operation.error})" if event.operation.error else ""
+        if event.kind is EventKind.OPENED:
+            return f"Connection opened{failed}"
+        return f"{_operation_text(event.operation, event.checkout)}{failed}"
+    if event.kind is EventKind.GAVE_UP and event.checkout is not None:
+        return f"No connection from pool: {event.checkout.outcome}"
+    if event.request is not None:
+        return response_text(event.request)
+    return _EVENTS[event.kind]
+
+
+_EVENTS = {
+    EventKind.GRANTED: "Connection checked out from pool",
+    EventKind.RETURNING: "Connection being returned to pool",
+    EventKind.DETACHED: "Connection detached from pool",
+}
+
+
+def _operation_text(operation: Operation, checkout: Checkout) -> str:
+    statement = " ".join((operation.statement or "").split())
+    match operation.kind:
+        case OperationKind.PING:
+            return "Connection pinged"
+        case OperationKind.BEGIN:
+            return statement or "BEGIN (implicit)"
+        case OperationKind.RESET:
+            is_asyncpg = checkout.pool.library == "asyncpg"
+            what = "Connection reset on return" if is_asyncpg else "Connection rollback-on-return"
+            return what if operation.statement else f"{what} (already reset, nothing to do)"
+        case OperationKind.STATEMENT | OperationKind.FETCH:
+            return statement or operation.kind.name
+    return operation.kind.name
+
+
+def response_text(request: Request) -> str:
+    """The response as servers log it, such as ``"GET /notes/1 HTTP/1.1" 200 OK``."""
+    return f'"{request.method} {request.path} HTTP/1.1" {status_text(request)}'.rstrip()
+
+
+def status_text(request: Request) -> str:
+    """The status, such as ``200 OK``; "" if there was no response."""
+    if request.status is None:
+        return ""
+    known = {status.value: status.phrase for status in HTTPStatus}
+    return f"{request.status} {known.get(request.status, '')}".rstrip()
+
+
+def log_text(lines: Sequence[LogEvent], *, width: int) -> Table:
+    """The lines with their milliseconds since the request started; long ones are folded.
+
+    An arrow marks the response: what stands below it happened when the client had its answer.
+    """
+    table = Table.grid(padding=(0, 1))
+    table.width = width
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(width=1)
+    table.add_column(ratio=1, overflow="fold")
+    for line in lines:
+        style = f"bold {TERMINAL_ACCENT}" if line.is_response else ""
+        table.add_row(
+            Text(milliseconds(line.at), TERMINAL_MUTED),
+            Text("→" if line.is_response else "", style),
+            Text(event_text(line), style),
+        )
+    return table
+
+
+def logs_side_by_side(logs: Sequence[tuple[str, Sequence[LogEvent]]], *, width: int) -> Table:
+    """Logs under their titles, in columns as far as these stay wide enough to read."""
+    across = max(1, min(len(logs), (width + _BETWEEN) // (NARROWEST_COLUMN + _BETWEEN)))
+    column = (width - _BETWEEN * (across - 1)) // across
+    table = Table.grid(padding=(0, _BETWEEN, 0, 0))
+    for _ in range(across):
+        table.add_column(width=column, vertical="top")
+    for first in range(0, len(logs), across):
+        row = logs[first : first + across]
+        if first:
+            table.add_row()
+        table.add_row(*(Text(title, "bold") for title, _ in row))
+        table.add_row(*(log_text(lines, width=column) for _, lines in row))
+    return table
+
+
 def request_log_text(
     log: RequestLog, *, width: int, most_lines: int, hints: Sequence[Hint] = ()
 ) -> Group:
-    """The request for the terminal; of more than so many lines the first and the last."""
+    """The request for the terminal; of more than ``most_lines`` lines the first and the last."""
     parts: list[RenderableType] = [*_title(log), Text(), _lines(log.lines, most_lines)]
     if log.total > len(log.checkouts):
         left_out = count(log.total - len(log.checkouts), "later checkout")
@@ -51,7 +143,7 @@ def request_log_text(
 
 
 def request_log_json(log: RequestLog) -> dict[str, Any]:
-    """What ``--json`` prints; all instants are seconds since ``started_s`` of the run's clock."""
+    """The log as documented in ``docs/log.md``; instants are seconds since ``started_s``."""
     request, life = log.request, log.life
     return {
         "id": log.id,
@@ -70,8 +162,8 @@ def request_log_json(log: RequestLog) -> dict[str, Any]:
             "responded_s": _since(log, request.responded),
             "ended_s": _since(log, request.ended),
         },
-        "started_s": _exact(log.started),
-        "duration_s": _exact(log.ended - log.started),
+        "started_s": exact(log.started),
+        "duration_s": exact(log.ended - log.started),
         "open": log.is_open,
         "checkouts_total": log.total,
         **_account_json(log.spent),
@@ -81,21 +173,13 @@ def request_log_json(log: RequestLog) -> dict[str, Any]:
         ],
         "log": [_line_json(line) for line in log.lines],
         "stages": [
-            {"name": stage.name, "started_s": _exact(stage.started), "ended_s": _exact(stage.ended)}
+            {
+                "name": LIFE_WORDS[stage.part],
+                "started_s": exact(stage.started),
+                "ended_s": exact(stage.ended),
+            }
             for stage in (life.stages if life is not None else ())
         ],
-    }
-
-
-def site_json(site: Site | None) -> dict[str, Any] | None:
-    """A site in the form that all verbs share."""
-    if site is None:
-        return None
-    return {
-        "file": site.file,
-        "line": site.line,
-        "function": site.function,
-        "source": site.source,
     }
 
 
@@ -145,8 +229,8 @@ def _gap_seconds(account: Account) -> dict[State, float]:
     return dict(zip(GAPS, (account.parked, account.running, account.ready), strict=True))
 
 
-def _lines(lines: Sequence[LogLine], most: int) -> Table:
-    """A row for each line, and under it where in the code it was, unless that is as above."""
+def _lines(lines: Sequence[LogEvent], most: int) -> Table:
+    """A row for each line, and under it its line of code, unless the row above has the same one."""
     table = Table.grid(padding=(0, 1))
     table.add_column(justify="right", no_wrap=True)
     table.add_column(width=1)
@@ -170,13 +254,13 @@ def _lines(lines: Sequence[LogLine], most: int) -> Table:
     return table
 
 
-def _operation(line: LogLine, style: str) -> Text:
+def _operation(line: LogEvent, style: str) -> Text:
     lasted = line.duration if line.duration is not None else 0.0
     beside = f"  {seconds(lasted)}" if lasted >= _TELLING_S else ""
-    return Text.assemble((line.what, style), (beside, TERMINAL_MUTED))
+    return Text.assemble((event_text(line), style), (beside, TERMINAL_MUTED))
 
 
-def _state(line: LogLine, state: State) -> Text:
+def _state(line: LogEvent, state: State) -> Text:
     """A wait or a part of a gap, such as ``parked 5.00 s at service.py:48  await sync(note)``."""
     paint = PAINTS[state]
     told = f"{paint.glyph} {state} {seconds(line.duration or 0.0)}"
@@ -191,7 +275,7 @@ def _state(line: LogLine, state: State) -> Text:
 
 
 def _place(site: Site) -> str:
-    return f"{short_path(site.file)}:{site.line}  {site.source}".rstrip()
+    return f"{path_and_line(site)}  {site.source}".rstrip()
 
 
 def _stages(log: RequestLog) -> Table:
@@ -203,21 +287,21 @@ def _stages(log: RequestLog) -> Table:
     assert log.life is not None  # noqa: S101 - the caller looked
     for stage in log.life.stages:
         at = Text(milliseconds(stage.started), TERMINAL_MUTED)
-        table.add_row(at, "", f"{stage.name} ", seconds(stage.duration))
+        table.add_row(at, "", f"{LIFE_WORDS[stage.part]} ", seconds(stage.duration))
     return table
 
 
 def _account_json(account: Account) -> dict[str, float]:
     return {
-        "wait_s": _exact(account.wait),
-        "queueing_s": _exact(account.queueing),
-        "connecting_s": _exact(account.connecting),
-        "pinging_s": _exact(account.pinging),
-        "use_s": _exact(account.use),
-        "busy_s": _exact(account.busy),
-        "parked_s": _exact(account.parked),
-        "running_s": _exact(account.running),
-        "ready_s": _exact(account.ready),
+        "wait_s": exact(account.wait),
+        "queueing_s": exact(account.queueing),
+        "connecting_s": exact(account.connecting),
+        "pinging_s": exact(account.pinging),
+        "use_s": exact(account.use),
+        "busy_s": exact(account.busy),
+        "parked_s": exact(account.parked),
+        "running_s": exact(account.running),
+        "ready_s": exact(account.ready),
     }
 
 
@@ -237,21 +321,16 @@ def _checkout_json(log: RequestLog, checkout: Checkout, account: Account) -> dic
     }
 
 
-def _line_json(line: LogLine) -> dict[str, Any]:
+def _line_json(line: LogEvent) -> dict[str, Any]:
     return {
-        "at_s": _exact(line.at),
-        "what": line.what,
+        "at_s": exact(line.at),
+        "what": event_text(line),
         "is_response": line.is_response,
         "state": line.state,
-        "duration_s": None if line.duration is None else _exact(line.duration),
+        "duration_s": None if line.duration is None else exact(line.duration),
         "site": site_json(line.site),
     }
 
 
 def _since(log: RequestLog, at: float | None) -> float | None:
-    return None if at is None else _exact(at - log.started)
-
-
-def _exact(value: float) -> float:
-    """Without what is left of a difference of instants, which are whole microseconds."""
-    return round(float(value), 9)
+    return None if at is None else exact(at - log.started)

@@ -115,7 +115,7 @@ def wrap(content: str, kind: str, width: float) -> tuple[str, ...]:
 
 
 def folded(items: Sequence[Item], most: int) -> tuple[Sequence[Item], int, Sequence[Item]]:
-    """The first items, how many are left out, and the last ones: at most so many are shown."""
+    """The first items, how many are left out, and the last ones; at most ``most`` are shown."""
     if len(items) <= most:
         return items, 0, ()
     tail = most // 2
@@ -123,7 +123,7 @@ def folded(items: Sequence[Item], most: int) -> tuple[Sequence[Item], int, Seque
 
 
 def ticks(upper: float, about: int, lower: float = 0.0) -> tuple[float, ...]:
-    """About so many round numbers from ``lower`` to ``upper``, in steps of 1, 2 or 5."""
+    """About ``about`` round numbers from ``lower`` to ``upper``, in steps of 1, 2 or 5."""
     if upper <= lower or not math.isfinite(upper):
         return (lower,)
     raw = (upper - lower) / max(about, 1)
@@ -247,7 +247,7 @@ class Sheet:
 
 
 def _textures() -> Element:
-    """What fills the states that have a texture: their colour, and strokes on it."""
+    """The patterns of the states that have a texture: their colour, and strokes on it."""
     patterns = (
         element(
             "pattern",

@@ -1,13 +1,13 @@
-"""The timeline as a picture, still or playing: requests above, the queue, connections below."""
+"""The timeline of requests, of those that wait and of connections: as a picture, and as JSON."""
 
 from __future__ import annotations
 
 from itertools import groupby, pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from poolhog.analysis.accounting import GAPS, Interval, State
+from poolhog.analysis.occupancy import LENT
 from poolhog.analysis.timeline import Step, dominant, in_buckets
-from poolhog.render.console import count, seconds
 from poolhog.render.palette import PAINTS, paints_of
 from poolhog.render.svg import (
     MARGIN,
@@ -25,10 +25,12 @@ from poolhog.render.svg import (
     text_width,
     time_marks,
 )
+from poolhog.render.words import count, exact, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from poolhog.analysis.occupancy import Occupancy
     from poolhog.analysis.timeline import PoolLane, RequestLane, Segment, Timeline
     from poolhog.model import Pool
 
@@ -127,7 +129,7 @@ def spent(lent: Callable[[State], float]) -> str:
 
 
 def connection_names(lanes: Sequence[PoolLane]) -> list[str]:
-    """What each lane is called."""
+    """The name of each lane."""
     return lane_names([(lane.pool, lane.number) for lane in lanes])
 
 
@@ -138,7 +140,7 @@ def lane_names(lanes: Sequence[tuple[Pool, int]]) -> list[str]:
 
 
 def pool_names(pools: Sequence[Pool]) -> dict[str, str]:
-    """What tells pools apart, by their ids: their names, and of several processes, which one."""
+    """Names that tell pools apart, by their ids; with process ids if there are several."""
     names = {pool.name for pool in pools}
     processes = {pool.process.pid for pool in pools}
     if len({pool.id for pool in pools}) < 2:
@@ -259,7 +261,7 @@ def _spent(parts: Iterable[Interval]) -> str:
 
 
 def add_label(sheet: Sheet, scale: Scale, y: float, content: str) -> None:
-    """What stands left of a lane; its end, if all of it is too long."""
+    """The label left of a lane; of a label that is too long, its end."""
     room = scale.left - 10 - MARGIN / 2
     shown = content
     while len(shown) > 2 and text_width(shown) > room:
@@ -285,13 +287,13 @@ def _notes(timeline: Timeline, scale: Scale) -> Iterator[str]:
     drawn = [part for lane in timeline.requests for part in lane.intervals]
     if any(part.state is State.BUSY and part.duration < narrowest for part in drawn):
         yield (
-            f"An operation shorter than {seconds(narrowest)} is drawn that wide, to be seen at "
-            "all; the numbers above are exact."
+            f"Operations under {seconds(narrowest)} are widened to stay visible; the numbers above "
+            "are exact."
         )
 
 
 def _curtain(scale: Scale, top: float, bottom: float) -> tuple[Element, Element]:
-    """What hides the time to come, and the line at its edge."""
+    """The rectangle that hides the time to come, and the line at its edge."""
     return (
         rect(scale.left, top, scale.width + 1, bottom - top, "curtain"),
         line(scale.left, top, scale.left, bottom, "playhead"),
@@ -306,3 +308,55 @@ def _motion(scale: Scale) -> str:
         "@media (prefers-reduced-motion:reduce),print"
         "{#{id}svg .curtain,#{id}svg .playhead{display:none}}"
     )
+
+
+def timeline_json(timeline: Timeline) -> dict[str, Any]:
+    """Every request and every connection with its intervals."""
+    return {
+        "drawn": "lanes",
+        **window_json(timeline, timeline.lent),
+        "requests": [
+            {
+                "label": lane.label,
+                "id": lane.request.id if lane.request is not None else None,
+                "name": lane.request.name if lane.request is not None else None,
+                "intervals": _intervals_json(lane.intervals),
+            }
+            for lane in timeline.requests
+        ],
+        "connections": [
+            {
+                "pool": lane.pool.name,
+                "pid": lane.pool.process.pid,
+                "number": lane.number,
+                "segments": [
+                    {
+                        "checkout": segment.checkout.id,
+                        "request": timeline.requests[segment.lane].label,
+                        "intervals": _intervals_json(segment.intervals),
+                    }
+                    for segment in lane.segments
+                ],
+            }
+            for lane in timeline.connections
+        ],
+        "waiting": [{"at_s": exact(step.at), "count": step.count} for step in timeline.waiting],
+    }
+
+
+def window_json(shown: Timeline | Occupancy, lent: Callable[[State], float]) -> dict[str, Any]:
+    """The first keys of either picture's JSON: the window, and the seconds spent in it."""
+    return {
+        "started_s": exact(shown.started),
+        "ended_s": exact(shown.ended),
+        "wait_s": exact(shown.waited()),
+        "use_s": exact(sum(lent(state) for state in LENT)),
+        **{f"{state}_s": exact(lent(state)) for state in LENT},
+    }
+
+
+def _intervals_json(parts: Iterable[Interval]) -> list[dict[str, Any]]:
+    return [
+        {"state": part.state, "started_s": exact(part.started), "ended_s": exact(part.ended)}
+        for part in parts
+    ]

@@ -1,4 +1,4 @@
-"""The timeline for a terminal: a row of glyphs per request and per connection."""
+"""A timeline or an occupancy for a terminal: a row of glyphs per lane, readable without colour."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from rich.text import Text
 
 from poolhog.analysis.accounting import GAPS, State
 from poolhog.analysis.timeline import dominant, in_buckets, peaks
-from poolhog.render.console import count
-from poolhog.render.palette import PAINTS, TERMINAL_MUTED, paints_of
+from poolhog.render.palette import PAINTS, STACKED, TERMINAL_MUTED, paints_of
 from poolhog.render.svg import MOST_ROWS, Item, folded, time_marks
-from poolhog.render.timeline import connection_names
+from poolhog.render.timeline import connection_names, lane_names, pool_names
+from poolhog.render.words import count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from poolhog.analysis.accounting import Interval
+    from poolhog.analysis.occupancy import Bin, Occupancy
     from poolhog.analysis.timeline import PoolLane, RequestLane, Timeline
+    from poolhog.model import Pool
 
 Cell = tuple[str, str]
 """A glyph, or several, and their style."""
@@ -26,6 +28,9 @@ Cell = tuple[str, str]
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
 _SLIVER = "▏"
 _LABEL = 14
+
+_CHART_ROWS = 10
+_LONGEST_LABEL = 24
 
 
 def timeline_text(
@@ -35,13 +40,13 @@ def timeline_text(
     axis_end: float | None = None,
     zero: float | None = None,
 ) -> Text:
-    """The timeline for a terminal of so many columns, readable without colour.
+    """The timeline for a terminal of ``width`` columns.
 
     ``axis_end`` is the instant at which the axis ends, if that is later than the timeline: it
     keeps the picture still while a run goes on. It counts from ``zero``, by default from where the
     timeline starts.
     """
-    grid = _Grid(timeline, width, max(timeline.ended, axis_end or 0.0))
+    grid = _Columns(timeline, width, max(timeline.ended, axis_end or 0.0))
     counted_from = timeline.started if zero is None else zero
     named = list(zip(connection_names(timeline.connections), timeline.connections, strict=True))
     rows = (
@@ -57,12 +62,12 @@ def timeline_text(
 
 
 def shortened(label: str, width: int) -> str:
-    """A label in so many columns; its end, which tells it apart, if all of it is too long."""
+    """A label in ``width`` columns; of a longer one its end, which tells it apart."""
     cut = label if len(label) <= width else f"…{label[1 - width :]}"
     return f"{cut:>{width}}"
 
 
-class _Grid:
+class _Columns:
     """Columns of equal time to the right of the labels."""
 
     def __init__(self, timeline: Timeline, width: int, ended: float) -> None:
@@ -148,7 +153,7 @@ def cell(share: Mapping[State, float], bucket: float) -> Cell:
 
 
 def legend(states: Collection[State], width: int) -> Iterator[Text]:
-    """What the glyphs mean, in as many rows as they need."""
+    """The meaning of each glyph, in as many rows as needed."""
     entries = [(paint.glyph, paint.label, paint.terminal) for paint in paints_of(states)]
     entries.append((_SLIVER, "held for less than half a column", "none"))
     row = Text()
@@ -159,3 +164,73 @@ def legend(states: Collection[State], width: int) -> Iterator[Text]:
             row = Text()
         row = Text.assemble(row, "   " if row else "", entry)
     yield row
+
+
+def labels_width(pools: Sequence[Pool]) -> int:
+    """The columns that labels take, and the space after them."""
+    longest = max(map(len, pool_names(pools).values()), default=0)
+    return min(max(longest, len("connection")), _LONGEST_LABEL) + 5
+
+
+def occupancy_text(occupancy: Occupancy, *, width: int, zero: float) -> Text:
+    """The occupancy for a terminal, a column for each bin.
+
+    ``width`` is that of the terminal; the occupancy has as many bins as fit beside the labels.
+    The axis counts from ``zero``.
+    """
+    names = lane_names([(lane.pool, lane.number) for lane in occupancy.lanes])
+    most = max(b.most_waiting for b in occupancy.bins)
+    margin = width - len(occupancy.bins)
+    span = occupancy.duration / len(occupancy.bins)
+
+    def row(label: str, *cells: Cell) -> Text:
+        return Text.assemble(f"{shortened(label, margin - 1)} ", *cells)
+
+    waiting = row(f"waiting ≤ {most}", queue_cells([b.most_waiting for b in occupancy.bins]))
+    lanes = [
+        row(name, *(cell(share, span) for share in lane.seconds))
+        for name, lane in zip(names, occupancy.lanes, strict=True)
+    ]
+    head, _, tail = folded(lanes, MOST_ROWS)
+    hidden = occupancy.connections - len(head) - len(tail)
+    fold = [Text(f"{'…':>{margin - 1}} {count(hidden, 'connection')} not shown", TERMINAL_MUTED)]
+    rows = (
+        waiting,
+        Text(),
+        *(row(label, *cells) for label, cells in _chart(occupancy)),
+        Text(),
+        *head,
+        *(fold if hidden else []),
+        *tail,
+        axis(occupancy.started, occupancy.duration, len(occupancy.bins), margin, zero),
+        *legend(occupancy.states, width),
+    )
+    return Text("\n", no_wrap=True).join(rows)
+
+
+def _chart(occupancy: Occupancy) -> Iterator[tuple[str, list[Cell]]]:
+    """The chart of lent connections, row by row from the top, with the labels of its axis."""
+    upper = ceiling(occupancy)
+    rows = min(_CHART_ROWS, math.ceil(upper))
+    for index in reversed(range(rows)):
+        middle = upper * (index + 0.5) / rows
+        label = f"{upper * (index + 1) / rows:.3g}" if index in (rows - 1, rows // 2 - 1) else ""
+        if index == 0:
+            label = "checked out"
+        yield label, [_level(b, middle) for b in occupancy.bins]
+
+
+def _level(of: Bin, middle: float) -> Cell:
+    """The glyph of the state that the stack has at this height."""
+    height = 0.0
+    for state in STACKED:
+        height += of.lent[state]
+        if height > middle:
+            return PAINTS[state].glyph, PAINTS[state].terminal
+    return " ", "none"
+
+
+def ceiling(occupancy: Occupancy) -> float:
+    """How many connections the chart has room for: all that there can be, or that there were."""
+    most = max((sum(b.lent.values()) for b in occupancy.bins), default=0.0)
+    return max(occupancy.capacity or 0, round(most, 6), 1.0)

@@ -1,71 +1,73 @@
-"""What would be, for a terminal: the conclusion, how good the replay is, the numbers, formulas."""
+"""The outcome with different settings: for a terminal, from conclusion to formulas, and as JSON."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from poolhog.render.console import count, folded_lines, seconds
-from poolhog.render.frames import short_path
-from poolhog.render.hints import command_of
-from poolhog.render.missing import missing_lines
-from poolhog.render.palette import TERMINAL_MUTED
-from poolhog.render.unreadable import unreadable_lines
+from poolhog.render.losses import loss_lines, losses_json
+from poolhog.render.output import aligned, in_blocks, next_line, paragraph
+from poolhog.render.palette import TERMINAL_MUTED, TERMINAL_WARNING
+from poolhog.render.words import (
+    count,
+    file_and_line,
+    file_name,
+    fine_percent,
+    folded_lines,
+    listed,
+    place,
+    rate,
+    seconds,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from poolhog.analysis.replay.answers import Answers
     from poolhog.analysis.replay.beside import Beside
-    from poolhog.analysis.replay.performance import Performance
+    from poolhog.analysis.replay.performance import Percentiles, Performance
     from poolhog.analysis.replay.prediction import Replay
     from poolhog.analysis.replay.study import Study
     from poolhog.analysis.replay.terms import WhatIf
     from poolhog.model import Site
 
-MUCH_PYTHON = 0.3
-"""From this share of a process's time on, its processor may be the limit: not all is seen."""
+    _Columns = tuple[tuple[str, Callable[[Performance], str]], ...]
+    """Quantities of a performance: their names, and how they are written."""
 
-_WARNING = "bold red"
+MUCH_PYTHON = 0.3
+"""If Python takes at least this share of a process's time, its processor may be the limit."""
 
 
 def whatif_lines(study: Study, width: int, target: Sequence[str] = ()) -> Iterator[Text]:
     """The study; first comes the conclusion, last what to type next."""
     blocks = (
-        (
-            *unreadable_lines(study.unreadable, width),
-            *missing_lines(study.processes, width),
-            *_conclusion(study, width),
-        ),
+        (*loss_lines(study.unreadable, study.processes, width), *_conclusion(study, width)),
         tuple(_warnings(study, width)),
         tuple(_table(study)),
         tuple(_curve(study)),
         tuple(_formulas(study, width)),
         (_next(study, target),),
     )
-    for index, block in enumerate(block for block in blocks if block):
-        if index:
-            yield Text()
-        yield from block
+    yield from in_blocks(blocks)
 
 
 def _conclusion(study: Study, width: int) -> Iterator[Text]:
-    for line in folded_lines(conclusion(study), width):
-        yield Text(line, "bold")
-    for line in folded_lines(error_told(study.replayed), width):
-        yield Text(line, TERMINAL_MUTED if not study.replayed.is_doubtful else _WARNING)
+    yield from paragraph(conclusion(study), width, "bold")
+    style = TERMINAL_WARNING if study.replayed.is_doubtful else TERMINAL_MUTED
+    yield from paragraph(error_told(study.replayed), width, style)
 
 
 def conclusion(study: Study) -> str:
-    """What would be, in a sentence."""
+    """The predicted outcome in a sentence."""
     if study.range is not None:
         return _over_range(study)
     if study.prediction is None:
         was = study.replayed.recorded
         return (
             f"The run as it was: {rate(was.throughput)} requests/s, 95 % of checkouts waited "
-            f"{seconds(was.waits.p95)} or less, {_percent(was.use)} of the connections' time was "
+            f"{seconds(was.waits.p95)} or less, {_lent(was.use)} of the connections' time was "
             "lent."
         )
     before, after = study.prediction.before, study.prediction.after
@@ -73,26 +75,28 @@ def conclusion(study: Study) -> str:
 
 
 def change_told(before: Performance, after: Performance) -> str:
-    """What changes, such as ``2.0 → 198 requests/s, p95 wait 4.9 s → 2 ms``."""
-    parts = [f"p95 wait {seconds(before.waits.p95)} → {seconds(after.waits.p95)}"]
-    parts.append(f"{rate(before.throughput)} → {rate(after.throughput)} requests/s")
+    """The changes, such as ``2.0 → 198 requests/s, p95 wait 4.9 s → 2 ms``."""
+    parts = [
+        f"p95 wait {seconds(before.waits.p95)} → {seconds(after.waits.p95)}",
+        f"{rate(before.throughput)} → {rate(after.throughput)} requests/s",
+    ]
     if before.use is not None and after.use is not None:
-        parts.append(f"{_percent(before.use)} → {_percent(after.use)} lent")
+        parts.append(f"{_lent(before.use)} → {_lent(after.use)} lent")
     if before.timeouts or after.timeouts:
         parts.append(f"{before.timeouts:,} → {count(after.timeouts, 'timeout')}")
     return ", ".join(parts)
 
 
 def beside_told(beside: Beside) -> str:
-    """What changes if the line of a finding holds no connection, and how good the replay is."""
+    """The changes if a finding's line released its connection, and the error of the replay."""
     change = change_told(beside.prediction.before, beside.prediction.after)
     of_part = ", of a part of the run" if beside.part is not None else ""
     return f"{change} (replay error {_error(beside.replayed.error)}{of_part})"
 
 
 def release_words(site: Site, target: Sequence[str] = ()) -> list[str]:
-    """The command that says more of it."""
-    return ["whatif", *target, "--release", _name(site)]
+    """The arguments of the verb that predicts the outcome if the site released its connection."""
+    return ["whatif", *target, "--release", place(site)]
 
 
 def _over_range(study: Study) -> str:
@@ -106,14 +110,8 @@ def _over_range(study: Study) -> str:
     if others:
         told += f", if {others}"
     told += f": {change_told(first, last)}."
-    enough = next(
-        (
-            value
-            for value, one in zip(over.values, study.curve, strict=True)
-            if one.after.waits.p95 <= study.before.wait
-        ),
-        None,
-    )
+    points = zip(over.values, study.curve, strict=True)
+    enough = next((n for n, one in points if one.after.waits.p95 <= study.before.wait), None)
     wait = f"95 % of checkouts wait {seconds(study.before.wait)} or less"
     if enough is None:
         return f"{told} With none of them {wait}."
@@ -121,10 +119,11 @@ def _over_range(study: Study) -> str:
 
 
 def terms_told(terms: WhatIf, released: Sequence[str]) -> str:
-    """What is otherwise, in words."""
+    """The different settings in words."""
     parts = []
     if released:
-        names = _listed([_short(name) for name in released])
+        lines = [file_and_line(*name.rsplit(":", 1)) for name in released]
+        names = " and ".join(lines) if len(lines) <= 2 else listed(lines, 1, "other")
         whose = "its connection" if len(released) == 1 else "their connections"
         parts.append(f"{names} gave {whose} back first")
     if terms.pool_size is not None:
@@ -139,7 +138,7 @@ def terms_told(terms: WhatIf, released: Sequence[str]) -> str:
     if terms.rate != 1.0:
         parts.append(f"{terms.rate:g} times as many requests came")
     if terms.external_latency != 1.0:
-        parts.append(f"what is no database took {terms.external_latency:g} times as long")
+        parts.append(f"all non-database time was scaled by {terms.external_latency:g}")
     return " and ".join(parts)
 
 
@@ -150,7 +149,7 @@ def error_told(replayed: Replay) -> str:
         f"{_error(replayed.throughput_error)} (requests/s), {_error(replayed.wait_error)} "
         f"(p95 wait) and {_error(replayed.response_error)} (p95 response)"
     )
-    return f"{told}: take what it predicts with doubt." if replayed.is_doubtful else f"{told}."
+    return f"{told}: treat this prediction with caution." if replayed.is_doubtful else f"{told}."
 
 
 def _error(share: float) -> str:
@@ -168,37 +167,48 @@ def _warnings(study: Study, width: int) -> Iterator[Text]:
         )
     if replayed.workload.unfinished:
         number = count(replayed.workload.unfinished, "request")
+        is_one = replayed.workload.unfinished == 1
+        verb, them, their = ("was", "it", "its") if is_one else ("were", "them", "their")
         notes.append(
-            f"{number} got no connection or had not ended: with one, they go on as others of their "
-            "route did."
+            f"{number} never got a connection or {verb} unfinished; the replay treats {them} like "
+            f"others on {their} route."
         )
     for note in notes:
-        yield from (Text(line, TERMINAL_MUTED) for line in folded_lines(note, width))
+        yield from paragraph(note, width, TERMINAL_MUTED)
     after = study.prediction.after if study.prediction is not None else None
     if after is not None and (after.running or 0.0) >= MUCH_PYTHON:
         told = (
-            f"Python would be executed {_percent(after.running)} of the time of each worker, and "
+            f"Python would be executed {_lent(after.running)} of the time of each worker, and "
             "more than was seen: its processor may be the limit, which no replay knows."
         )
-        yield from (Text(line, _WARNING) for line in folded_lines(told, width))
+        yield from paragraph(told, width, TERMINAL_WARNING)
 
 
 def _table(study: Study) -> Iterator[Text]:
     columns = [("recorded", study.replayed.recorded), ("replayed", study.replayed.replayed)]
     if study.prediction is not None:
         columns.append(("what if", study.prediction.after))
-    is_closed = study.replayed.users is not None or study.terms.users is not None
     rows = [["", *(name for name, _ in columns)]]
     rows += [
-        [label, *(cell for cell in map(tell, (performance for _, performance in columns)))]
+        [label, *(tell(performance) for _, performance in columns)]
         for label, tell in _ROWS
-        if not (is_closed and label == _MAKESPAN)
+        if not (_is_closed(study) and label == _MAKESPAN)
     ]
-    yield from aligned(rows, accent=len(columns) if study.prediction is not None else 0)
+    accent = len(columns) if study.prediction is not None else 0
+
+    def style(row: int, column: int) -> str:
+        return TERMINAL_MUTED if not row else "bold" if column and column == accent else "none"
+
+    yield from aligned(rows, style=style)
+
+
+def _is_closed(study: Study) -> bool:
+    """Whether users ask again when answered, so that the length of the run says nothing."""
+    return study.replayed.users is not None or study.terms.users is not None
 
 
 _MAKESPAN = "first arrival to last answer"
-_ROWS = (
+_ROWS: _Columns = (
     ("requests per second", lambda o: rate(o.throughput)),
     (_MAKESPAN, lambda o: seconds(o.makespan)),
     ("wait p50", lambda o: seconds(o.waits.p50)),
@@ -207,7 +217,7 @@ _ROWS = (
     ("response p50", lambda o: seconds(o.responses.p50)),
     ("         p95", lambda o: seconds(o.responses.p95)),
     ("         p99", lambda o: seconds(o.responses.p99)),
-    ("connections lent", lambda o: _percent(o.use)),
+    ("connections lent", lambda o: _lent(o.use)),
     ("timeouts", lambda o: f"{o.timeouts:,}"),
 )
 
@@ -215,36 +225,22 @@ _ROWS = (
 def _curve(study: Study) -> Iterator[Text]:
     if study.range is None:
         return
-    rows = [[study.range.name.replace("_", " "), *_POINT]]
-    for value, one in zip(study.range.values, study.curve, strict=True):
-        after = one.after
-        rows.append(
-            [
-                f"{value:,}",
-                rate(after.throughput),
-                seconds(after.waits.p50),
-                seconds(after.waits.p95),
-                seconds(after.responses.p95),
-                _percent(after.use),
-                f"{after.timeouts:,}",
-            ]
-        )
+    rows = [[study.range.name.replace("_", " "), *(heading for heading, _ in _POINT)]]
+    rows += [
+        [f"{value:,}", *(tell(one.after) for _, tell in _POINT)]
+        for value, one in zip(study.range.values, study.curve, strict=True)
+    ]
     yield from aligned(rows)
 
 
-_POINT = ("requests/s", "wait p50", "p95", "response p95", "lent", "timeouts")
-
-
-def aligned(rows: Sequence[Sequence[str]], accent: int = 0) -> Iterator[Text]:
-    """Rows of cells, the first row a heading; a column may be accented."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for index, row in enumerate(rows):
-        line = Text()
-        for at, (cell, width) in enumerate(zip(row, widths, strict=True)):
-            shown = f"  {cell:>{width}}" if at else f"{cell:<{width}}"
-            style = TERMINAL_MUTED if not index else "bold" if at and at == accent else "none"
-            line.append(shown, style)
-        yield line
+_POINT: _Columns = (
+    ("requests/s", lambda o: rate(o.throughput)),
+    ("wait p50", lambda o: seconds(o.waits.p50)),
+    ("p95", lambda o: seconds(o.waits.p95)),
+    ("response p95", lambda o: seconds(o.responses.p95)),
+    ("lent", lambda o: _lent(o.use)),
+    ("timeouts", lambda o: f"{o.timeouts:,}"),
+)
 
 
 def _formulas(study: Study, width: int) -> Iterator[Text]:
@@ -252,7 +248,7 @@ def _formulas(study: Study, width: int) -> Iterator[Text]:
     both = [("", study.before)]
     if study.after is not None:
         both = [("as it was: ", study.before), ("then: ", study.after)]
-    is_closed = study.replayed.users is not None or study.terms.users is not None
+    is_closed = _is_closed(study)
     lines = [f"{label}{line}" for label, a in both for line in _pool_told(a, is_closed=is_closed)]
     lines += _other_told(study.after or study.before)
     for line in lines:
@@ -264,7 +260,7 @@ def _pool_told(answers: Answers, *, is_closed: bool) -> Iterator[str]:
     if answers.ceiling is not None and answers.ceiling_requests is not None:
         yield (
             f"{count(answers.connections or 0, 'connection')} / {seconds(answers.mean_use)} of "
-            f"mean use = {rate(answers.ceiling)} checkouts/s at the most: "
+            f"mean use = {rate(answers.ceiling)} checkouts/s at most: "
             f"{rate(answers.ceiling_requests)} requests/s"
         )
     wait = seconds(answers.wait)
@@ -287,61 +283,117 @@ def _other_told(answers: Answers) -> Iterator[str]:
     if answers.total is not None:
         told = f"{count(answers.total, 'connection')} in total on {count(answers.hosts, 'host')}"
         if answers.max_connections is not None:
-            allowed = answers.max_connections
-            is_fine = answers.total <= allowed
-            told += f", of max_connections {allowed:,}"
-            told += "" if is_fine else f": {answers.total - allowed:,} too many"
+            beyond = answers.total - answers.max_connections
+            told += f", of max_connections {answers.max_connections:,}"
+            told += f": {beyond:,} too many" if beyond > 0 else ""
         yield told
 
 
 def _next(study: Study, target: Sequence[str]) -> Text:
     workload = study.replayed.workload
-    words = ["whatif", *target]
-    why = ""
     parked = next((site for site in workload.places if site is not None), None)
-    if study.prediction is None and study.range is None and parked is not None:
-        words = release_words(parked, target)
-        why = "as if that line held no connection"
-    elif study.range is None:
-        sizes = [pool.size for pool in workload.pools if pool.size]
-        least = min(sizes, default=5)
-        words += [word for name in study.released for word in ("--release", _short_name(name))]
-        words += ["--pool-size", f"{max(least // 2, 1)}..{least * 2}"]
-        why = "which size would do"
-    else:
-        words = ["report", *target]
-        why = "which code holds connections"
-    command = command_of(["poolhog", *words])
-    line = Text.assemble(("Next: ", TERMINAL_MUTED), (command, "bold"))
-    line.append(f"  {why}", TERMINAL_MUTED)
-    return line
+    if study.range is not None:
+        return next_line(["report", *target], "which code holds connections")
+    if study.prediction is None and parked is not None:
+        return next_line(release_words(parked, target), "if that line released its connection")
+    least = min((pool.size for pool in workload.pools if pool.size), default=5)
+    released = [word for name in study.released for word in ("--release", file_name(name))]
+    sizes = ["--pool-size", f"{max(least // 2, 1)}..{least * 2}"]
+    return next_line(["whatif", *target, *released, *sizes], "which size would do")
 
 
-def _name(site: Site) -> str:
-    return f"{site.file.replace(chr(92), '/').rpartition('/')[2]}:{site.line}"
+def _lent(share: float | None) -> str:
+    """The utilisation of the pools; without a limit there is none."""
+    return "no limit" if share is None else fine_percent(share)
 
 
-def _short_name(name: str) -> str:
-    return name.replace("\\", "/").rpartition("/")[2]
+def whatif_json(study: Study) -> dict[str, Any]:
+    """The study as documented in ``docs/whatif.md``, made of JSON's values only."""
+    prediction, over = study.prediction, study.range
+    return {
+        **losses_json(study.unreadable, study.processes),
+        "replay": replay_json(study.replayed),
+        "terms": _terms_json(study.terms, study.released),
+        "predicted": performance_json(prediction.after) if prediction is not None else None,
+        "curve": None
+        if over is None
+        else [
+            {over.name: value, **performance_json(one.after)}
+            for value, one in zip(over.values, study.curve, strict=True)
+        ],
+        "formulas": {
+            "recorded": _answers_json(study.before),
+            "predicted": _answers_json(study.after) if study.after is not None else None,
+        },
+    }
 
 
-def _short(name: str) -> str:
-    file, _, line = name.rpartition(":")
-    return f"{short_path(file)}:{line}"
+def replay_json(replayed: Replay) -> dict[str, Any]:
+    """A replay, and how far it is from what was recorded."""
+    return {
+        "users": replayed.users,
+        "unfinished": replayed.workload.unfinished,
+        "recorded": performance_json(replayed.recorded),
+        "replayed": performance_json(replayed.replayed),
+        "error": {
+            "throughput": replayed.throughput_error,
+            "wait_p95": replayed.wait_error,
+            "response_p95": replayed.response_error,
+            "makespan": replayed.makespan_error,
+        },
+        "is_doubtful": replayed.is_doubtful,
+    }
 
 
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join(names) if len(names) <= 2 else f"{names[0]} and {len(names) - 1} others"
+def beside_json(beside: Beside) -> dict[str, Any]:
+    """The what-if beside a finding."""
+    part = beside.part
+    return {
+        "part": None if part is None else {"started_s": part[0], "ended_s": part[1]},
+        "replay": replay_json(beside.replayed),
+        "predicted": performance_json(beside.prediction.after),
+        "told": beside_told(beside),
+        "curve": [{"pool_size": size, **performance_json(one.after)} for size, one in beside.curve],
+    }
 
 
-def rate(value: float) -> str:
-    """A number per second, with three digits."""
-    if value >= 99.95:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
+def performance_json(performance: Performance) -> dict[str, Any]:
+    """The performance of a run, recorded or replayed."""
+    return {
+        "answers": performance.answers,
+        "makespan_s": performance.makespan,
+        "requests_per_s": performance.throughput,
+        **_percentiles_json("wait", performance.waits),
+        **_percentiles_json("response", performance.responses),
+        "use": performance.use,
+        "checkouts": performance.checkouts,
+        "checkouts_per_s": performance.checkouts_per_s,
+        "checkouts_per_request": performance.checkouts_each,
+        "mean_use_s": performance.mean_use,
+        "timeouts": performance.timeouts,
+        "running": performance.running,
+    }
 
 
-def _percent(share: float | None) -> str:
-    if share is None:
-        return "no limit"
-    return f"{share * 100:.0f} %" if share >= 0.1 else f"{share * 100:.1f} %"
+def _percentiles_json(name: str, spread: Percentiles) -> dict[str, float]:
+    return {f"{name}_{part}_s": getattr(spread, part) for part in ("p50", "p95", "p99")}
+
+
+def _terms_json(terms: WhatIf, released: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        "release": list(released),
+        "pool_size": terms.pool_size,
+        "max_overflow": terms.max_overflow,
+        "workers": terms.workers,
+        "rate": terms.rate,
+        "external_latency": terms.external_latency,
+        "users": terms.users,
+        "think_s": terms.think,
+    }
+
+
+_SECONDS = {"mean_use": "mean_use_s", "wait": "wait_target_s", "total": "connections_in_total"}
+
+
+def _answers_json(answers: Answers) -> dict[str, Any]:
+    return {_SECONDS.get(name, name): value for name, value in asdict(answers).items()}

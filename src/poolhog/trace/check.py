@@ -6,7 +6,8 @@ columns; numbers of texts and pools that exist; packed operations and stages tha
 and, if the file has one, the sum of its rows (:mod:`poolhog.checksum`). A site or a request may be
 missing: it was dropped, or its process was killed before it was written.
 
-What is checked of many rows is checked by SQLite, or on thousands of rows at once.
+The large tables are checked as they are read into columns (:mod:`poolhog.trace.columns`), the
+others by SQLite.
 """
 
 from __future__ import annotations
@@ -22,30 +23,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
+import numpy as np
+
 from poolhog.checksum import KEY, MODULUS, PRIME, WEIGHTS, row_checksum
 from poolhog.layout import TABLES
-from poolhog.model import Activity, Outcome
-from poolhog.trace.packed import DamagedError, Packed
+from poolhog.trace.columns import LONGEST, MOST_ID, MOST_US, DamagedError, read_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from poolhog.trace.columns import Columns, Numbers
+
 SCHEMA = Path(__file__).with_name("schema.sql")
-
-MOST_US = 2**53
-"""Instants and durations, in microseconds: 285 years, and no more than a float tells apart."""
-
-MOST_ID = 2**53
-LONGEST = 1_000_000
-"""Characters of a text: the recorder cuts what is longer than a hundredth."""
 
 DEEPEST = 1_000
 """Sites above one another; the recorder looks at a fifth."""
 
 _LATEST_WALL_NS = 253_370_764_800_000_000_000
 """The year 9999, the last that Python's clock can tell."""
-
-_BATCH = 2_000
 
 
 def check_table(database: sqlite3.Connection, name: str) -> bool:
@@ -72,22 +67,24 @@ def check_schema(database: sqlite3.Connection) -> None:
         raise DamagedError("it holds more than what poolhog makes")
 
 
-def check_rows(database: sqlite3.Connection) -> None:
-    """Raise :class:`DamagedError` if anything in the file is not as the recorder writes it."""
-    # Its process may go on: all is looked at as of one moment.
-    database.execute("BEGIN")
-    ((told,),) = database.execute("PRAGMA integrity_check(1)")
-    if told != "ok":
-        raise DamagedError(str(told))
+def check_rows(database: sqlite3.Connection) -> Columns:
+    """The file's large tables, as columns.
+
+    Raises :class:`DamagedError` if anything in the file is not as the recorder writes it.
+    """
+    ((found,),) = database.execute("PRAGMA integrity_check(1)")
+    if found != "ok":
+        raise DamagedError(str(found))
     meta = dict(database.execute("SELECT key, value FROM meta"))
     check_meta(meta)
     total = sum(row_checksum(item) for item in meta.items() if item[0] != KEY)
-    packed = Packed(database)
     for table, rules in _RULES.items():
-        total += _checked_sum(database, table, rules, packed)
-    _check_order(database)
-    if KEY in meta and meta[KEY] != str(total % MODULUS):
+        total += _checked_sum(database, table, rules)
+    columns = read_columns(database)
+    _check_order(database, columns, meta)
+    if KEY in meta and meta[KEY] != str((total + columns.checksum) % MODULUS):
         raise DamagedError("its rows do not add up to its checksum")
+    return columns
 
 
 def check_meta(meta: Mapping[Any, Any]) -> None:
@@ -163,26 +160,10 @@ def _text(longest: int = LONGEST) -> _Rule:
     return _Rule(f"(typeof({{0}}) = 'text' AND length({{0}}) <= {longest})")
 
 
-def _of(table: str) -> _Rule:
-    return _Rule(f"{{0}} IN (SELECT id FROM {table})", is_integer=True)  # noqa: S608 - ours
-
-
-def _among(texts: Iterable[str]) -> _Rule:
-    quoted = ", ".join(f"'{text}'" for text in texts)
-    return _Rule(f"{{0}} IN (SELECT id FROM texts WHERE text IN ({quoted}))", is_integer=True)  # noqa: S608
-
-
 _ID = _number(0, MOST_ID)
 _INT32 = _number(-(2**31), 2**31)
-_INSTANT = _number(-MOST_US, MOST_US)
-_DURATION = _number() | None
-_TEXT = _Rule("typeof({0}) = 'text'")
 _REAL = _Rule("(typeof({0}) = 'real' AND abs({0}) < 1e300)")
 _CALLER = _Rule("{0} BETWEEN 0 AND id - 1", is_integer=True)
-_GAVE_UP = _Rule(
-    f"({{0}} BETWEEN 0 AND {MOST_US} AND granted IS NULL AND returned IS NULL)", is_integer=True
-)
-_RETURNED = _Rule(f"{{0}} BETWEEN coalesce(granted, 0) AND {MOST_US}", is_integer=True)
 
 _RULES: dict[str, dict[str, _Rule]] = {
     "pools": {
@@ -204,52 +185,10 @@ _RULES: dict[str, dict[str, _Rule]] = {
         "source": _text(),
         "is_application": _number(0, 1),
     },
-    "packed_requests": {
-        "id": _ID,
-        "kind": _of("texts"),
-        "method": _of("texts"),
-        "route": _of("texts") | None,
-        "path": _text(),
-        "status": _INT32 | None,
-        "error": _of("texts") | None,
-        "started": _INSTANT,
-        "responding": _DURATION,
-        "responded": _DURATION,
-        "ended": _DURATION,
-        "stages": _TEXT | None,
-    },
-    "packed_checkouts": {
-        "id": _ID,
-        "pool_id": _of("pools"),
-        "request_id": _ID | None,
-        "owner": _text(),
-        "connection": _ID | None,
-        "site_id": _ID | None,
-        "outcome": _among(Outcome),
-        "asked": _INSTANT,
-        "granted": _DURATION,
-        "gave_up": _GAVE_UP | None,
-        "returned": _RETURNED | None,
-        "connecting": _DURATION,
-        "pinging": _DURATION,
-        "busy": _DURATION,
-        "operations": _TEXT | None,
-    },
-    "packed_operations": {"checkout_id": _ID, "number": _ID, "operations": _TEXT},
-    "packed_samples": {
-        "id": _ID,
-        "checkout_id": _ID,
-        "activity": _among(Activity),
-        "site_id": _ID | None,
-        "started": _INSTANT,
-        "ended": _DURATION,
-    },
 }
 
 
-def _checked_sum(
-    database: sqlite3.Connection, table: str, rules: Mapping[str, _Rule], packed: Packed
-) -> int:
+def _checked_sum(database: sqlite3.Connection, table: str, rules: Mapping[str, _Rule]) -> int:
     """The sum of a table's checksums. Raises :class:`DamagedError` if a row breaks a rule."""
     weights = dict(zip(TABLES[table], WEIGHTS, strict=False))
     numbers = [
@@ -265,39 +204,11 @@ def _checked_sum(
     if sound == 0:
         raise DamagedError(f"{table}: {_broken(database, table, rules, conditions)}")
     texts = [column for column, rule in rules.items() if not rule.is_integer]
-    if texts:
-        total = (total or 0) + _sum_of_texts(database, table, texts, weights, packed)
+    for row in database.execute(f"SELECT {', '.join(texts)} FROM {table}"):  # noqa: S608
+        for column, value in zip(texts, row, strict=True):
+            if value is not None:
+                total += weights[column] * crc32(str(value).encode())
     return int(total or 0)
-
-
-def _sum_of_texts(
-    database: sqlite3.Connection,
-    table: str,
-    columns: Sequence[str],
-    weights: Mapping[str, int],
-    packed: Packed,
-) -> int:
-    total = 0
-    cursor = database.cursor()
-    # They are not decoded one by one, but a batch of them at once.
-    database.text_factory = bytes
-    try:
-        cursor.execute(f"SELECT {', '.join(columns)} FROM {table}")  # noqa: S608
-        while batch := cursor.fetchmany(_BATCH):
-            for column, values in zip(columns, zip(*batch, strict=True), strict=True):
-                texts = [_bytes(v) if isinstance(v, float) else v for v in values if v is not None]
-                b"\n".join(texts).decode()
-                total += weights[column] * sum(map(crc32, texts))
-                check = packed.checks.get((table, column))
-                if check is not None and texts:
-                    check(texts)
-    finally:
-        database.text_factory = str
-    return total
-
-
-def _bytes(number: float) -> bytes:
-    return str(number).encode()
 
 
 def _conditions(rules: Mapping[str, _Rule]) -> list[str]:
@@ -313,40 +224,31 @@ def _broken(
     database: sqlite3.Connection, table: str, rules: Iterable[str], conditions: Sequence[str]
 ) -> str:
     """Which column breaks a rule."""
-    told = ", ".join(conditions)
-    where = " AND ".join(conditions)
-    row = database.execute(f"SELECT {told} FROM {table} WHERE NOT ({where})").fetchone()  # noqa: S608
+    query = f"SELECT {', '.join(conditions)} FROM {table}"  # noqa: S608
+    row = database.execute(f"{query} WHERE NOT ({' AND '.join(conditions)})").fetchone()
     column = (*rules, "a number")[row.index(0)]
     return f"{column} is not what belongs there"
 
 
-def _check_order(database: sqlite3.Connection) -> None:
+def _check_order(database: sqlite3.Connection, columns: Columns, meta: Mapping[str, str]) -> None:
     """Raise :class:`DamagedError` if what goes on began after the file was last written.
 
     Sites may not be deeper than any stack that is looked at, either.
     """
-    ((written,),) = database.execute(_WRITTEN)
-    for query in (_LAST_CHECKOUT, _LAST_REQUEST, _LAST_SAMPLE):
-        ((last,),) = database.execute(query)
-        if last is not None and written is not None and last > written:
-            raise DamagedError("something in it goes on that began after it was last written")
+    checkouts, requests, samples = columns.checkouts, columns.requests, columns.samples
+    written = (int(meta.get("written_ns", 0)) - int(meta["monotonic_ns"])) // 1000
+    is_lent = (checkouts.returned < 0) & (checkouts.gave_up < 0)
+    is_under_way = requests.ended < 0
+    responded = np.maximum(np.maximum(requests.responding, requests.responded), 0)
+    begun: tuple[Numbers, ...] = (
+        (checkouts.asked + np.maximum(checkouts.granted, 0))[is_lent],
+        (requests.started + responded)[is_under_way],
+        samples.started[samples.ended < 0],
+    )
+    if "written_ns" in meta and any(len(some) and some.max() > written for some in begun):
+        raise DamagedError("something in it goes on that began after it was last written")
     depths: dict[int | None, int] = {None: 0}
     for number, caller in database.execute("SELECT id, caller_id FROM sites ORDER BY id"):
         depths[number] = depth = depths.get(caller, 0) + 1
         if depth > DEEPEST:
             raise DamagedError("sites are deeper than any stack")
-
-
-_WRITTEN = """
-    SELECT (w.value - m.value) / 1000 FROM meta AS w JOIN meta AS m
-    ON w.key = 'written_ns' AND m.key = 'monotonic_ns'
-"""
-_LAST_CHECKOUT = (
-    "SELECT max(asked + coalesce(granted, 0)) FROM packed_checkouts"
-    " WHERE returned IS NULL AND gave_up IS NULL"
-)
-_LAST_REQUEST = (
-    "SELECT max(started + max(coalesce(responded, 0), coalesce(responding, 0)))"
-    " FROM packed_requests WHERE ended IS NULL"
-)
-_LAST_SAMPLE = "SELECT max(started) FROM packed_samples WHERE ended IS NULL"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from poolhog.errors import TraceError
 from poolhog.layout import SCHEMA_VERSION
 from poolhog.model import Trace
-from poolhog.trace.check import check_meta, check_rows, check_schema, check_table
+from poolhog.trace.check import check_meta, check_schema, check_table
 from poolhog.trace.files import ProcessFile, UnreadableError, readable
 from poolhog.trace.missing import UnwrittenError, missing_of, unwritten
 from poolhog.trace.snapshot import Snapshot, meta_of, name_of, pools_of, process_of
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from poolhog.model import Checkout, Request, Unreadable
+    from poolhog.trace.columns import Columns
     from poolhog.trace.snapshot import Values
 
 __all__ = [
@@ -197,6 +198,7 @@ class ProcessReader:
         self._file = file
         self._sites = sites
         self._held: Snapshot | None = None
+        self._columns: Columns | None = None
         missing = missing_of(file.file)
         with file.reading() as database:
             self.process = process_of(meta_of(database), origin_ns, missing)
@@ -219,8 +221,10 @@ class ProcessReader:
 
     def check(self) -> None:
         """Read all of the file, and raise :class:`poolhog.TraceError` if it is damaged."""
-        with self._file.reading() as database:
-            check_rows(database)
+        with self.snapshot() as snapshot:
+            columns = snapshot.check()
+        if not self.is_shared:
+            self._columns = columns
 
     @contextmanager
     def frozen(self, *, by_copy: bool = False) -> Iterator[None]:
@@ -253,7 +257,7 @@ class ProcessReader:
         with ExitStack() as stack:
             with readable(self.file):
                 database = stack.enter_context(closing(self._file.open()))
-                found = Snapshot(database, self.file, self.origin_ns, self._sites)
+                found = Snapshot(database, self.file, self.origin_ns, self._sites, self._columns)
             yield found
 
     def read_checked(self) -> Trace:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from poolhog.layout import CheckoutRow
 from poolhog.model import Pool, Process
 from poolhog.texts import visible
+from poolhog.trace.check import check_rows
+from poolhog.trace.columns import read_columns, read_operations
 from poolhog.trace.files import readable
 from poolhog.trace.missing import Missing, missing_of
 from poolhog.trace.sql_texts import shown
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from poolhog.model import Checkout, Request
+    from poolhog.model import Checkout, Request, Site
+    from poolhog.trace.columns import Columns, Operations
     from poolhog.trace.unpacking import Sites
 
     Values = Sequence[Any] | Mapping[str, Any]
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     Outline = tuple[Any, ...]
     """What is known of a checkout without unpacking it: the columns of ``_OUTLINES``."""
 
+_NUMBERED = "WHERE id IN (SELECT value FROM json_each(?))"
 _BATCH = 5_000
 """Checkouts that are read at once, with what belongs to them."""
 
@@ -77,7 +81,12 @@ class Snapshot:
     """One consistent state of a process's file."""
 
     def __init__(
-        self, database: sqlite3.Connection, file: Path, origin_ns: int, sites: Sites
+        self,
+        database: sqlite3.Connection,
+        file: Path,
+        origin_ns: int,
+        sites: Sites,
+        columns: Columns | None = None,
     ) -> None:
         database.execute(f"PRAGMA cache_size = -{_CACHE_KB}")
         # Before the state is taken: what was missing then, and is committed since, is not missing.
@@ -85,9 +94,55 @@ class Snapshot:
         database.execute("BEGIN")
         self._database = database
         self._file = file
+        self._columns = columns
         self.process = process_of(meta_of(database), origin_ns, missing)
         self.pools = pools_of(database, file, self.process)
         self.unpack = Unpacker(database, self.process, name_of(file), sites)
+
+    def check(self) -> Columns:
+        """Read all of the file, and raise :class:`poolhog.TraceError` if it is damaged."""
+        with readable(self._file):
+            self._columns = check_rows(self._database)
+            return self._columns
+
+    def columns(self) -> Columns:
+        """The large tables as columns; a file that nobody changes is read once."""
+        if self._columns is None:
+            with readable(self._file):
+                self._columns = read_columns(self._database)
+        return self._columns
+
+    def operations(self, ids: Iterable[int] | None = None) -> Iterator[Operations]:
+        """The operations of the checkouts with these ids, or of all, as columns, part by part."""
+        with readable(self._file):
+            yield from read_operations(self._database, ids)
+
+    @property
+    def texts(self) -> Mapping[int, str]:
+        """The texts that columns name."""
+        return self.unpack.texts
+
+    @property
+    def statements(self) -> Mapping[int, str]:
+        """The texts that operations sent, with their line ends."""
+        return self.unpack.statements
+
+    @property
+    def sites(self) -> Mapping[int | None, Site]:
+        """The sites that columns name; one that is not there was not written."""
+        return self.unpack.sites
+
+    def paths(self) -> dict[int, str]:
+        """The paths of requests without a route, by the requests' numbers."""
+        query = "SELECT id, path FROM packed_requests WHERE coalesce(route, :empty) = :empty"
+        rows = self.query(query, {"empty": self.unpack.number_of("")})
+        return {number: visible(path) for number, path in rows}
+
+    def owners(self, numbers: Iterable[int]) -> dict[int, str]:
+        """The owners of the checkouts with these numbers."""
+        query = f"SELECT id, owner FROM packed_checkouts {_NUMBERED}"  # noqa: S608
+        rows = self.query(query, (json.dumps(list(numbers)),))
+        return {number: visible(owner) for number, owner in rows}
 
     def requests(self, which: str = "", values: Values = ()) -> dict[int, Request]:
         """The requests that a WHERE on ``packed_requests`` picks, in order of their start."""
@@ -117,9 +172,7 @@ class Snapshot:
 
     def numbered(self, numbers: Iterable[int]) -> Iterator[Checkout]:
         """The checkouts with these numbers, in order of their asking."""
-        return self.checkouts(
-            "WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(list(numbers)),)
-        )
+        return self.checkouts(_NUMBERED, (json.dumps(list(numbers)),))
 
     def checkout(self, number: int) -> Checkout:
         """The checkout with this number, which is in the file."""

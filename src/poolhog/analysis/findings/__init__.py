@@ -1,38 +1,62 @@
-"""Findings: typed conclusions about a run, each with its line, its evidence, and what to do.
+"""Findings: typed conclusions about a run, each with its line and its evidence.
 
-``find`` is for a trace in memory, ``Finder`` for checkouts that are streamed.
+A kind of finding is a file of this folder and an entry of ``KINDS``; its words are a row of
+``render/findings.py``.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from poolhog.analysis.accounting import Shares, told
-from poolhog.analysis.findings.finder import Finder
-from poolhog.analysis.findings.finding import Example, Finding, FindingKind
-from poolhog.analysis.findings.names import route_of
-from poolhog.analysis.thresholds import Thresholds
+from poolhog.analysis.findings.connection_churn import CONNECTION_CHURN
+from poolhog.analysis.findings.entry import Example
+from poolhog.analysis.findings.finding import LEAST_SHARE, AnyKind, Finding, FindingKind, GapKind
+from poolhog.analysis.findings.held_after_response import HELD_AFTER_RESPONSE
+from poolhog.analysis.findings.held_while_streaming import HELD_WHILE_STREAMING
+from poolhog.analysis.findings.lost_write import LOST_WRITE
+from poolhog.analysis.findings.nested_checkout import NESTED_CHECKOUT
+from poolhog.analysis.findings.never_returned import NEVER_RETURNED
+from poolhog.analysis.findings.parked_checkout import PARKED_CHECKOUT
+from poolhog.analysis.findings.pool_timeout import POOL_TIMEOUT
+from poolhog.analysis.findings.starved_loop import STARVED_LOOP
 
 if TYPE_CHECKING:
-    from poolhog.model import Checkout, Process, Trace
+    from poolhog.analysis.thresholds import Threshold
 
-__all__ = ["Example", "Finder", "Finding", "FindingKind", "find", "route_of"]
+__all__ = [
+    "CONNECTION_CHURN",
+    "HELD_AFTER_RESPONSE",
+    "HELD_WHILE_STREAMING",
+    "KINDS",
+    "LEAST_SHARE",
+    "LOST_WRITE",
+    "NESTED_CHECKOUT",
+    "NEVER_RETURNED",
+    "PARKED_CHECKOUT",
+    "POOL_TIMEOUT",
+    "STARVED_LOOP",
+    "AnyKind",
+    "Example",
+    "Finding",
+    "FindingKind",
+    "GapKind",
+    "known_thresholds",
+]
+
+KINDS: tuple[AnyKind, ...] = (
+    STARVED_LOOP,
+    NEVER_RETURNED,
+    HELD_AFTER_RESPONSE,
+    NESTED_CHECKOUT,
+    HELD_WHILE_STREAMING,
+    PARKED_CHECKOUT,
+    CONNECTION_CHURN,
+    POOL_TIMEOUT,
+    LOST_WRITE,
+)
+"""All kinds. An instant of a gap counts for the first of them that claims it."""
 
 
-def find(trace: Trace, thresholds: Thresholds = Thresholds()) -> tuple[Finding, ...]:  # noqa: B008
-    """The findings of a trace in memory, the one that wastes the most connection-seconds first."""
-    finder = Finder(thresholds)
-    for process in trace.processes:
-        until = process.written
-        checkouts = [c for c in trace.checkouts if _is_of(c, process)]
-        finder.begin(until)
-        for checkout in checkouts:
-            finder.add(checkout, told(checkout, until))
-        finder.end(Shares(checkouts, until))
-    return finder.found()
-
-
-def _is_of(checkout: Checkout, process: Process) -> bool:
-    """A pid may be used again."""
-    other = checkout.pool.process
-    return (other.pid, other.began) == (process.pid, process.began)
+def known_thresholds() -> tuple[Threshold, ...]:
+    """All thresholds that a user can set."""
+    return (LEAST_SHARE, *(threshold for kind in KINDS for threshold in kind.thresholds))

@@ -1,236 +1,278 @@
-"""The finder: takes in one checkout after the other, and says in the end what is wrong."""
+"""The finder: goes through the checkouts of one process after the other, and says what is wrong.
+
+Most checkouts are counted: nothing can be found in them. Of the others, gaps that are alike (the
+owner in the same state at the same line, between the same operations) are judged once. Only
+checkouts whose gaps change their meaning meanwhile, such as by the response, are judged one by one.
+"""
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from poolhog.analysis.accounting import told as told_of
-from poolhog.analysis.accounting import told_gaps
-from poolhog.analysis.blaming import Blaming
-from poolhog.analysis.findings.churn import Churning
-from poolhog.analysis.findings.conclusion import Run, conclude, conclude_faint
-from poolhog.analysis.findings.finding import FindingKind
-from poolhog.analysis.findings.held import Holding
-from poolhog.analysis.findings.holders import holder
-from poolhog.analysis.findings.lending import Lending, Lent, is_nested
-from poolhog.analysis.findings.lost_writes import lost_writes, may_have_lost_writes
-from poolhog.analysis.findings.moments import Nested, is_lost
-from poolhog.analysis.findings.names import abbreviated, route_of
-from poolhog.analysis.findings.tally import Tally
-from poolhog.analysis.findings.where import Where, departure
+import numpy as np
+
+from poolhog.analysis.findings.alike import Alike
+from poolhog.analysis.findings.connection_churn import CONNECTION_CHURN
+from poolhog.analysis.findings.entry import PoolCounts, Totals
+from poolhog.analysis.findings.gaps import gap_kinds, look
+from poolhog.analysis.findings.held_after_response import AFTER_RESPONSE_S
+from poolhog.analysis.findings.lines import departure
+from poolhog.analysis.findings.lost_write import LOST_WRITE, may_have_lost_writes
+from poolhog.analysis.findings.meaning import Lifetime, Nested, is_lost
+from poolhog.analysis.findings.pieces import piece_of
+from poolhog.analysis.findings.pool_timeout import POOL_TIMEOUT
+from poolhog.analysis.findings.tally import FindingTally
+from poolhog.analysis.ledger import NEVER, OUTCOMES
+from poolhog.analysis.overlaps import end_or, is_nested, overlaps
+from poolhog.analysis.spans import GAPS, PARKED, READY, STATES, UNSAMPLED, Spans
 from poolhog.analysis.thresholds import Thresholds
 from poolhog.model import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from poolhog.analysis.accounting import Gap, Shares, Told
-    from poolhog.analysis.blame import Blame
-    from poolhog.analysis.blaming import Observer
+    from poolhog.analysis.blame.queue import Queue
     from poolhog.analysis.findings.finding import Finding
-    from poolhog.analysis.quiet import Quiet
-    from poolhog.model import Checkout, Pool
+    from poolhog.analysis.ledger import Flags, Ledger, Numbers
+    from poolhog.analysis.spans import Cut, Fractions, Split
+    from poolhog.model import Checkout, Site
 
 MOST_EXPLAINED = 2_000
-"""Timed-out waits of a pool of which it is told who had its connections; the others count."""
+"""Timed-out waits of a pool for which it is found out who had its connections; the others count."""
 
-_LEAST_S = 0.001
-"""Gaps that add up to less are not looked at."""
+_LEAST_US = 1_000
+"""Gaps of a checkout that add up to less are not looked at."""
+
+_RETURNED, _TIMEOUT, _OPEN, _COLLECTED = (
+    OUTCOMES.index(outcome)
+    for outcome in (Outcome.RETURNED, Outcome.TIMEOUT, Outcome.OPEN, Outcome.COLLECTED)
+)
+
+
+class Answered(NamedTuple):
+    """Parts of gaps, and the lines that answer for them, as columns: an index of ``sites``.
+
+    ``state`` is ``UNSAMPLED`` of a gap that no sample fell into.
+    """
+
+    row: Numbers
+    state: Numbers
+    started: Numbers
+    ended: Numbers
+    line: Numbers
+    sites: Sequence[Site | None]
 
 
 class Finder:
-    """Looks for all kinds of findings at once, in checkouts that come by one after the other.
+    """Looks for all kinds of findings at once, in one process after the other."""
 
-    It keeps what is open at the point that has been reached, and sums: its memory does not grow
-    with the checkouts, but for their instants and what they did in their gaps, as whole numbers,
-    until the process ends. An ``observer`` learns who held up others, and when.
-    """
+    def __init__(self, thresholds: Thresholds = Thresholds()) -> None:  # noqa: B008
+        self._late = round(thresholds[AFTER_RESPONSE_S] * 1e6)
+        self._totals = Totals(thresholds)
+        self._tally = FindingTally()
+        self._kinds = gap_kinds()
+        self._pools: list[PoolCounts] = []
+        self._unseen: dict[Site | None, float] = {}
 
-    def __init__(
-        self,
-        thresholds: Thresholds = Thresholds(),  # noqa: B008
-        observer: Observer | None = None,
-    ) -> None:
-        self.late = thresholds.after_response_s
-        self._blaming = Blaming(observer)
-        self._run = Run(thresholds, Tally())
-        self._holding = Holding(thresholds, self._run.tally)
-        self._pools: dict[str, _Pool] = {}
-        self._until = 0.0
-        self._read: Callable[[int], Checkout] = _read_nothing
+    def open(self, ledger: Ledger) -> Numbers:
+        """Begin a process; the rows that are to be cut and shown to :meth:`see`, besides others."""
+        self._ledger = ledger
+        self._beside = overlaps(ledger)
+        self._is_seen = np.zeros(len(ledger), bool)
+        self._is_looked = np.zeros(len(ledger), bool)
+        self._is_outer = np.zeros(len(ledger), bool)
+        self._is_outer[list(self._beside)] = True
+        self._is_plain, self._is_remarkable = self._plain(), self._remarkable()
+        self._unsampled = np.zeros(len(ledger.sites))
+        self._answered: list[tuple[Numbers, ...]] = []
+        self._lines: dict[Site | None, int] = {}
+        self._count_pools()
+        self._find_timeouts()
+        self._find_lost_writes()
+        return np.flatnonzero(self._is_remarkable | (ledger.is_granted & self._is_outer))
 
-    def begin(self, until: float, read: Callable[[int], Checkout] | None = None) -> None:
-        """The checkouts of a process come next, of which no more is known than up to ``until``.
+    def see(self, rows: Numbers, found: Cut, split: Split) -> None:
+        """Look at some checkouts that were cut into spans."""
+        ledger = self._ledger
+        in_gaps = (split.parked + split.ready + split.unsampled)[rows]
+        is_slow = np.isin(rows, ledger.samples.row) & (in_gaps >= _LEAST_US)
+        is_seen = ledger.is_granted[rows] & (self._is_remarkable[rows] | is_slow)
+        self._is_seen[rows[is_seen]] = True
+        looked = np.zeros(len(ledger), bool)
+        looked[rows] = is_seen | (self._is_outer[rows] & ledger.is_granted[rows])
+        self._is_looked |= looked
+        spans = found.spans
+        together = looked & self._is_plain
+        together[spans.row[spans.state == READY]] = False
+        alike = Alike(ledger, found, together, self._kinds)
+        apart = alike.apart()
+        together[apart] = False
+        alike.without(apart)
+        alike.count(self._tally)
+        self._answer(spans.where(alike.span), *alike.lines())
+        unsampled = spans.where((spans.state == UNSAMPLED) & together[spans.row])
+        self._answer(unsampled, ledger.site[unsampled.row], ledger.sites)
+        self._count_unsampled(unsampled)
+        self._look_one_by_one(np.flatnonzero(looked & ~together), found)
 
-        ``read`` makes a checkout of its number, where ``lending`` is told no more than that.
-        """
-        self._until = until
-        self._read = read or _read_nothing
+    def close(self, split: Split, shares: Fractions) -> tuple[Flags, Answered]:
+        """All rows of the process that matter were seen: which, and what answers for their gaps."""
+        ledger = self._ledger
+        self._totals.use += float((ledger.over - ledger.left)[ledger.is_granted].sum()) / 1e6
+        quick = ledger.is_granted & ~self._is_looked
+        sites = ledger.site[quick]
+        missed = self._unsampled + np.bincount(sites, split.unsampled[quick], len(ledger.sites))
+        parked = missed * shares[:, GAPS.index(PARKED)]
+        parked += np.bincount(sites, split.parked[quick], len(ledger.sites))
+        for site, microseconds in zip(ledger.sites, parked.tolist(), strict=True):
+            if microseconds:
+                self._unseen[site] = self._unseen.get(site, 0.0) + microseconds / 1e6
+        parts = self._answered or [tuple(np.array([], np.int64) for _ in range(5))]
+        columns = (np.concatenate(column) for column in zip(*parts, strict=True))
+        row, state, started, ended, line = columns
+        answered = Answered(row, state, started, ended, line, tuple(self._lines))
+        return self._is_seen, answered
 
-    def add(self, checkout: Checkout, told: Told, gaps: Sequence[Gap] | None = None) -> None:
-        """Take in the next checkout of the process, in the order of their asking.
-
-        ``told`` is how it spent its seconds, and ``gaps`` its gaps, if these are known already.
-        """
-        pool = self._pool(checkout.pool)
-        pool.lending.take(checkout)
-        granted, returned = checkout.granted, checkout.returned
-        is_quick = granted is None or self._is_quick(checkout, told)
-        self._blaming.add(checkout, route_of(checkout), told, self._until, seen=not is_quick)
-        if granted is None:
-            if checkout.outcome is Outcome.TIMEOUT:
-                pool.lending.watch(checkout)
-            return
-        self._run.use += (returned if returned is not None else max(self._until, granted)) - granted
-        pool.churning.granted += 1
-        if checkout.connecting:
-            pool.churning.opened += 1
-            if pool.churning.beyond:
-                self._opened(pool, checkout, granted)
-        if is_quick:
-            self._holding.miss(checkout.site, parked=told.parked, untold=told.untold)
-        else:
-            pool.lending.watch(checkout, gaps)
-        if may_have_lost_writes(checkout):
-            self._lost(checkout)
-
-    def lending(self, pool: Pool) -> Lending:
-        """What is lent of a pool: it is told of all checkouts, also of those that are not added."""
-        return self._pool(pool).lending
-
-    def pass_by(self, quiet: Quiet, told: Told) -> None:
-        """Count checkouts that were not added: in none of them is anything to be found."""
-        self._run.use += told.busy + told.untold
-        self._pool(quiet.pool).churning.granted += len(quiet)
-        self._holding.miss(quiet.site, untold=told.untold)
-        self._blaming.pass_by(quiet)
-
-    def end(self, shares: Shares) -> None:
-        """All checkouts of the process have come by, and are known to have these shares."""
-        for pool in self._pools.values():
-            pool.lending.end()
-        self._holding.settle(shares)
-        queues = self._blaming.close(shares)
-        for entry in self._run.tally:
+    def charge(self, queues: Mapping[str, Queue]) -> None:
+        """Add who waited for what was found, by the queues of the process's pools."""
+        for entry in self._tally:
             entry.charge(queues)
 
     def found(self) -> tuple[Finding, ...]:
         """The findings, the one that wastes the most connection-seconds first."""
-        return conclude(self._whole())
+        return self._tally.findings(self._whole())
 
-    def faint(self) -> tuple[Finding, ...]:
+    def near(self) -> tuple[Finding, ...]:
         """What is below the thresholds, and above half of those that are for what was added up."""
-        return conclude_faint(self._whole())
+        return self._tally.near_findings(self._whole())
 
-    def _whole(self) -> Run:
-        self._run.unseen = self._holding.unseen
-        self._run.churning = [pool.churning for pool in self._pools.values()]
-        return self._run
+    def _whole(self) -> Totals:
+        self._totals.unseen = self._unseen
+        self._totals.pools = self._pools
+        return self._totals
 
-    def blame(self) -> Blame:
-        """Who made whom wait: all waiting of all checkouts."""
-        return self._blaming.found()
+    def _answer(self, spans: Spans, lines: Numbers, sites: Sequence[Site | None]) -> None:
+        """Note the lines that answer for some parts of gaps: indexes of ``sites``."""
+        codes = [self._lines.setdefault(site, len(self._lines)) for site in sites]
+        line = np.array(codes, np.int64)[lines] if len(lines) else lines
+        columns = spans.row, spans.state, spans.started, spans.ended, line
+        chosen = self._is_seen[spans.row]
+        self._answered.append(tuple(column[chosen] for column in columns))
 
-    def _pool(self, pool: Pool) -> _Pool:
-        found = self._pools.get(pool.id)
-        if found is None:
-            found = self._pools[pool.id] = _Pool(pool, self._until, self._judge, self._read)
+    def _count_unsampled(self, spans: Spans) -> None:
+        site = self._ledger.site[spans.row]
+        self._unsampled += np.bincount(site, spans.duration, len(self._ledger.sites))
+
+    def _look_one_by_one(self, rows: Numbers, found: Cut) -> None:
+        """Judge checkouts whose gaps change their meaning, or that have others beside them."""
+        ledger, until = self._ledger, self._ledger.process.written
+        inner = sorted({one.row for row in rows.tolist() for one in self._beside.get(row, ())})
+        wanted = np.union1d(rows, np.array(inner, np.int64))
+        known = dict(zip(wanted.tolist(), ledger.checkouts(wanted), strict=True))
+        spans = found.spans
+        in_gap = np.flatnonzero(spans.gap >= 0)
+        firsts = np.searchsorted(spans.row[in_gap], rows)
+        lasts = np.searchsorted(spans.row[in_gap], rows, side="right")
+        answered: list[tuple[int, int, int, int, Site | None]] = []
+        for row, first, last in zip(rows.tolist(), firsts.tolist(), lasts.tolist(), strict=True):
+            checkout = known[row]
+            nested = [] if is_lost(checkout) else list(self._nested(row, known, until))
+            pieces = [piece_of(ledger, found, at, checkout) for at in in_gap[first:last].tolist()]
+            lifetime = Lifetime(checkout, until, nested)
+            for piece, site, is_seen in look(
+                lifetime, pieces, self._kinds, self._totals.thresholds, self._tally
+            ):
+                state = UNSAMPLED if piece.state is None else STATES.index(piece.state)
+                started, ended = map(ledger.microseconds, (piece.started, piece.ended))
+                answered.append((row, state, started, ended, site))
+                if not is_seen:
+                    self._unsampled[ledger.site[row]] += ended - started
+        self._answer_each(answered)
+
+    def _answer_each(self, answered: Sequence[tuple[int, int, int, int, Site | None]]) -> None:
+        if answered:
+            *columns, sites = zip(*answered, strict=True)
+            row, state, started, ended = (np.array(column, np.int64) for column in columns)
+            nothing = np.full(len(row), -1)
+            spans = Spans(row, state, started, ended, nothing, nothing, nothing)
+            self._answer(spans, np.arange(len(row)), sites)
+
+    def _nested(self, row: int, known: Mapping[int, Checkout], until: float) -> Iterator[Nested]:
+        """When the owner of a checkout asked for and had others besides."""
+        outer = known[row]
+        for one in self._beside.get(row, ()):
+            inner = known[one.row]
+            if is_nested(outer, inner, until):
+                ended = min(end_or(inner, until), end_or(outer, until))
+                yield Nested(inner.asked, ended, departure(inner.site, outer.site), one.depth)
+
+    def _remarkable(self) -> Flags:
+        """The checkouts that did not come back, or not until long after the response was sent."""
+        ledger, requests = self._ledger, self._ledger.requests
+        found: Flags = ledger.outcome != _RETURNED
+        own = np.flatnonzero((ledger.request >= 0) & ledger.is_returned)
+        request = ledger.request[own]
+        over = np.where(
+            requests.responded[request] < NEVER,
+            requests.responded[request],
+            requests.ended[request],
+        )
+        found[own] |= ledger.over[own] - over >= self._late
+        found &= ledger.is_granted
         return found
 
-    def _is_quick(self, checkout: Checkout, told: Told) -> bool:
-        """Whether there is nothing to see, without a look at its operations."""
-        if checkout.outcome is not Outcome.RETURNED:
-            return False
-        if checkout.samples and told.parked + told.ready + told.untold >= _LEAST_S:
-            return False
-        request = checkout.request
-        if request is None or checkout.returned is None:
-            return True
-        over = request.responded if request.responded is not None else request.ended
-        return over is None or checkout.returned - over < self.late
-
-    def _judge(self, pool: _Pool, lent: Lent) -> None:
-        checkout = lent.checkout
-        if checkout.outcome is Outcome.TIMEOUT:
-            self._timed_out(pool, checkout)
-        else:
-            nested = [] if is_lost(checkout) else list(_nested(lent, pool.until))
-            gaps = lent.gaps if lent.gaps is not None else told_gaps(checkout, pool.until)
-            if lent.is_counted:
-                spent = told_of(checkout, pool.until)
-                self._holding.miss(checkout.site, parked=-spent.parked, untold=-spent.untold)
-            # What others beside it are seen to be was taken for quick, and is charged so.
-            put = partial(self._blaming.put, checkout, route_of(checkout))
-            wanted = {} if lent.is_counted else {"put": put}
-            self._holding.look(checkout, pool.until, gaps, nested, **wanted)
-
-    def _opened(self, pool: _Pool, checkout: Checkout, granted: float) -> None:
-        self._run.tally.add(
-            FindingKind.CONNECTION_CHURN,
-            checkout,
-            Where(checkout.site),
-            [(granted - checkout.connecting, granted)],
-            key=pool.churning.group,
+    def _plain(self) -> Flags:
+        """The checkouts whose gaps keep their meaning, whatever it is: see ``Lifetime``."""
+        ledger, requests = self._ledger, self._ledger.requests
+        found = ~np.isin(ledger.outcome, (_OPEN, _COLLECTED)) & ~self._is_outer
+        own = np.flatnonzero(ledger.request >= 0)
+        request = ledger.request[own]
+        over = np.where(
+            requests.responded[request] < NEVER,
+            requests.responded[request],
+            requests.ended[request],
         )
+        first = np.minimum(requests.responding[request], over)
+        found[own] &= first >= ledger.over[own]
+        return found
 
-    def _timed_out(self, pool: _Pool, checkout: Checkout) -> None:
-        gave_up = checkout.gave_up if checkout.gave_up is not None else pool.until
-        waited = gave_up - checkout.asked
-        entry = self._run.tally.add(
-            FindingKind.POOL_TIMEOUT,
-            checkout,
-            Where(checkout.site),
-            [(checkout.asked, gave_up)],
-            weight=waited,
-        )
-        pool.explained += 1
-        if pool.explained <= MOST_EXPLAINED:
-            for other in pool.lending.at(gave_up):
-                entry.tell(holder(other, gave_up))
+    def _count_pools(self) -> None:
+        """Count the connections that were lent and opened; those beyond a pool's size are churn."""
+        ledger = self._ledger
+        opened = np.flatnonzero(ledger.is_granted & (ledger.connecting > 0))
+        for number, pool in enumerate(ledger.pools):
+            own = opened[ledger.pool[opened] == number]
+            granted = int((ledger.is_granted & (ledger.pool == number)).sum())
+            if not granted:
+                continue
+            counts = PoolCounts(pool, granted, len(own))
+            self._pools.append(counts)
+            for checkout in ledger.checkouts(own[pool.size or 0 :]):
+                granted_at = checkout.granted if checkout.granted is not None else checkout.asked
+                occurrence = CONNECTION_CHURN.occurrence(checkout, granted_at, counts)
+                self._tally.add(CONNECTION_CHURN, checkout, occurrence)
 
-    def _lost(self, checkout: Checkout) -> None:
-        for write in lost_writes(checkout):
-            ended = write.ended if write.ended is not None else write.started
-            entry = self._run.tally.add(
-                FindingKind.LOST_WRITE,
-                checkout,
-                Where(write.site or checkout.site),
-                [(write.started, ended)],
-                weight=1.0,
-            )
-            entry.tell(abbreviated(write.statement or ""))
+    def _find_timeouts(self) -> None:
+        ledger = self._ledger
+        for number in range(len(ledger.pools)):
+            of_pool = np.flatnonzero(ledger.pool == number)
+            rows = of_pool[ledger.outcome[of_pool] == _TIMEOUT]
+            lent = of_pool[ledger.is_granted[of_pool]]
+            end = np.where(ledger.is_closed[lent], ledger.over[lent], NEVER)
+            known: dict[int, Checkout] = {}
+            for place, checkout in enumerate(ledger.checkouts(rows)):
+                at = int(ledger.left[rows[place]])
+                holding: Numbers = lent[:0]
+                if place < MOST_EXPLAINED:
+                    holding = lent[(ledger.left[lent] <= at) & (at < end)]
+                    new = np.array([row for row in holding.tolist() if row not in known], np.int64)
+                    known |= zip(new.tolist(), ledger.checkouts(new), strict=True)
+                holders = [known[row] for row in holding.tolist()]
+                gave_up = ledger.seconds(at)
+                occurrence = POOL_TIMEOUT.occurrence(checkout, gave_up, holders)
+                self._tally.add(POOL_TIMEOUT, checkout, occurrence)
 
-
-class _Pool:
-    """A pool whose checkouts come by."""
-
-    def __init__(
-        self,
-        pool: Pool,
-        until: float,
-        judge: Callable[[_Pool, Lent], None],
-        read: Callable[[int], Checkout],
-    ) -> None:
-        self.until = until
-        self.lending = Lending(pool.process.began, partial(judge, self), read)
-        self.churning = Churning(pool)
-        self.explained = 0
-
-
-def _read_nothing(number: int) -> Checkout:
-    raise LookupError(f"checkout {number} is not known by its number")
-
-
-def _nested(outer: Lent, until: float) -> list[Nested]:
-    """When the owner of a checkout asked for and had others besides."""
-    return [
-        Nested(
-            inner.checkout.asked,
-            min(inner.end, outer.end, until),
-            departure(inner.checkout.site, outer.checkout.site),
-            inner.depth,
-        )
-        for inner in outer.inner
-        if is_nested(outer.checkout, inner, until)
-    ]
+    def _find_lost_writes(self) -> None:
+        for checkout in self._ledger.checkouts(may_have_lost_writes(self._ledger)):
+            for occurrence in LOST_WRITE.occurrences(checkout):
+                self._tally.add(LOST_WRITE, checkout, occurrence)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from poolhog.analysis.findings import FindingKind
 from poolhog.analysis.replay.places import lines, places_at
 from poolhog.analysis.replay.prediction import predict, replay
 from poolhog.analysis.replay.reading import read_part, read_workload
@@ -29,13 +28,6 @@ MOST_OPERATIONS = 200_000
 """The same: each is a step of the replay."""
 
 _POINTS = 8
-
-_RELEASED = frozenset(
-    [
-        *(FindingKind.PARKED_CHECKOUT, FindingKind.HELD_AFTER_RESPONSE),
-        *(FindingKind.HELD_WHILE_STREAMING, FindingKind.NESTED_CHECKOUT),
-    ]
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +56,7 @@ def with_whatif(
     if not report.findings:
         return report
     finding = report.findings[0]
-    if finding.kind not in _RELEASED or finding.site is None:
+    if not finding.kind.is_released or finding.site is None:
         return report
     part = _part(report, finding, operation_count(readers))
     workload = read_workload(readers) if part is None else read_part(readers, *part)

@@ -8,14 +8,14 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from poolhog.analysis.accounting import Shares, end_of, told_gaps
-from poolhog.analysis.findings import route_of
-from poolhog.analysis.findings.moments import is_lost
+from poolhog.analysis.findings.meaning import is_lost
 from poolhog.analysis.owned import key_of
 from poolhog.analysis.replay.brief import Brief, write_brief
 from poolhog.analysis.replay.compiling import Compiler, Lane, Mark, lanes
 from poolhog.analysis.replay.continuing import complete
 from poolhog.analysis.replay.steps import Kind, Step, Steps
 from poolhog.analysis.replay.workload import Chains, Observed, PoolTerms, Workload
+from poolhog.analysis.routes import route_of
 from poolhog.model import Outcome
 
 if TYPE_CHECKING:

@@ -12,10 +12,11 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from poolhog.analysis.accounting import State, end_of, end_of_wait, told_gaps
-from poolhog.analysis.findings.lending import Inner, is_nested
-from poolhog.analysis.findings.moments import Moments, Nested, is_lost
-from poolhog.analysis.findings.pieces import around, pieces
-from poolhog.analysis.findings.where import departure
+from poolhog.analysis.findings.gaps import gap_kinds, meaning_of
+from poolhog.analysis.findings.lines import departure
+from poolhog.analysis.findings.meaning import Lifetime, Nested, is_lost
+from poolhog.analysis.findings.pieces import Gap, Piece
+from poolhog.analysis.overlaps import is_nested
 from poolhog.analysis.replay.brief import AWAY, LONGEST_RUN_S, Brief
 from poolhog.analysis.replay.steps import Kind, Step
 from poolhog.model import OperationKind, Outcome
@@ -23,6 +24,7 @@ from poolhog.model import OperationKind, Outcome
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from poolhog.analysis.accounting import Gap as GapOfAccount
     from poolhog.analysis.accounting import Shares
     from poolhog.model import Checkout, Pool, Site
 
@@ -88,7 +90,7 @@ def _lane_for(checkout: Checkout, found: Sequence[Lane], until: float) -> Lane |
         outer = max(
             (c for c in lane.items if not isinstance(c, Brief)), key=lambda c: end_of(c, until)
         )
-        if is_nested(outer, Inner(checkout, 2), until):
+        if is_nested(outer, checkout, until):
             return lane
     idle = (lane for lane in found if lane not in holding)
     return next((lane for lane in idle if _owner(lane) == checkout.owner), None)
@@ -105,6 +107,7 @@ class Compiler:
     def __init__(self, place: Callable[[Site | None], int], pool: Callable[[Pool], int]) -> None:
         self._place = place
         self._pool = pool
+        self._kinds = gap_kinds()
 
     def steps(
         self,
@@ -165,20 +168,30 @@ class Compiler:
                 yield from _untold(gap.started, gap.ended, running)
             return
         inner = lane.nested.get(checkout.id, ())
-        moments = Moments(checkout, until, [_nested(one, checkout, until) for one in inner])
-        for piece in moments.cut(pieces(gaps)):
+        lifetime = Lifetime(checkout, until, [_nested(one, checkout, until) for one in inner])
+        for piece in lifetime.cut(pieces(gaps)):
             if piece.state in (State.RUNNING, State.READY, State.BUSY):
                 yield Segment(piece.started, piece.ended, _KINDS[piece.state])
                 continue
-            kind = moments.kind(piece)
-            if kind is None or (piece.sample is None and moments.lost_from is None):
+            kind = meaning_of(piece, lifetime, self._kinds)
+            if kind is None or (piece.sample is None and lifetime.lost_from is None):
                 yield from _untold(piece.started, piece.ended, running)
             else:
-                where = moments.where(kind, piece.seen, around(checkout, piece.gap).reference).site
-                yield Segment(piece.started, piece.ended, Kind.PARK, self._place(where))
+                line = kind.replayed_line(piece, lifetime).site
+                yield Segment(piece.started, piece.ended, Kind.PARK, self._place(line))
 
 
 _AT = itemgetter(0)
+
+
+def pieces(gaps: Iterable[GapOfAccount]) -> Iterator[Piece]:
+    """All of a checkout's gaps, in pieces."""
+    for gap in gaps:
+        whole = Gap(gap.started, gap.ended)
+        if not gap.stretches:
+            yield Piece(None, gap.started, gap.ended, None, whole)
+        for stretch in gap.stretches:
+            yield Piece(stretch.state, stretch.started, stretch.ended, stretch.sample, whole)
 
 
 def _outer(checkout: Checkout, lane: Lane) -> Checkout | None:

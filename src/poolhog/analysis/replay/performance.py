@@ -11,7 +11,7 @@ from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from poolhog.analysis.cells import percentile
+from poolhog.analysis.sums import percentile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

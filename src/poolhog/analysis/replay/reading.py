@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from poolhog.analysis.collector import no_collector
-from poolhog.analysis.findings.names import owner_of
 from poolhog.analysis.replay.brief import Brief
 from poolhog.analysis.replay.building import Asker, Builder
+from poolhog.analysis.routes import owner_of
 from poolhog.model import Outcome
 
 if TYPE_CHECKING:

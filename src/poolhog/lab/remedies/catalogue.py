@@ -1,4 +1,4 @@
-"""What each remedy changes in the implicit service, and what it costs."""
+"""The remedies: what each changes in the implicit service, and what it costs."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from poolhog.lab.service.settings import Style
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remedy:
-    """A service to measure: its style, and what differs in its pool from the implicit one's.
+    """A service to measure: its style, and how its pool differs from the implicit service's.
 
-    ``pool_size``, ``max_overflow`` and ``workers`` are ``None`` where they stay as they are;
-    several ``workers`` divide the same connections among them. ``cost`` is what is given up, in
-    words.
+    ``pool_size``, ``max_overflow`` and ``workers`` are ``None`` if they are unchanged; several
+    ``workers`` divide the same connections among them. ``cost`` says what one gives up.
     """
 
     name: RemedyName
@@ -28,12 +27,12 @@ class Remedy:
 
     @property
     def number(self) -> int:
-        """Its place in the table: 0 is what is to be cured."""
+        """The number in the table; 0 is the implicit service, which is to be cured."""
         return list(RemedyName).index(self.name)
 
     @property
     def answers_when_done(self) -> bool:
-        """Whether a note is written by the time its synchronize is answered."""
+        """Whether a note is already written when its synchronize is answered."""
         return self.style is not Style.BACKGROUND_TASK
 
 
@@ -126,11 +125,11 @@ REMEDIES = (
         "under way, and nothing slows the callers down.",
     ),
 )
-"""All of them, in the order of their names."""
+"""Every remedy, in the order of :class:`RemedyName`."""
 
 
 def chosen(names: tuple[RemedyName, ...]) -> tuple[Remedy, ...]:
-    """The remedies of these names, all if there are none; what is to be cured always comes first.
+    """The remedies with these names, or all remedies; the implicit service always comes first.
 
     All predictions are made from its trace.
     """

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class RemedyName(StrEnum):
-    """What is tried, in the order of the table; the first is what is to be cured."""
+    """A remedy, in the order of the table; the first is the service that is to be cured."""
 
     IMPLICIT = "implicit"
     EXPLICIT = "explicit"

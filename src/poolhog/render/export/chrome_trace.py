@@ -12,38 +12,44 @@ from __future__ import annotations
 
 import json
 from hashlib import blake2b
+from heapq import heappop, heappush
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from poolhog.analysis.accounting import account, end_of_wait
-from poolhog.analysis.findings.names import place, route_of
+from poolhog.analysis.accounting import account, end_of, end_of_wait
 from poolhog.analysis.grants import Uses
+from poolhog.analysis.routes import route_of
 from poolhog.analysis.stints import stints
 from poolhog.model import OperationKind
-from poolhog.render.export.facts import (
+from poolhog.render.export.format import (
+    Format,
+    LongTexts,
     command,
+    drop_at,
+    frame_name,
     iso_time,
     metadata,
     operation_name,
     pool_names,
 )
-from poolhog.render.export.tracks import Counter, microseconds, nesting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from typing import BinaryIO
 
     from poolhog.analysis.accounting import Shares
     from poolhog.analysis.extract import Extract, Part
     from poolhog.analysis.grants import Use
     from poolhog.analysis.stints import Stint
     from poolhog.model import Checkout, Request, Site
-    from poolhog.render.export.facts import LongTexts
-    from poolhog.render.export.tracks import Span
 
     Event = dict[str, Any]
 
+    TraceSpan = tuple[str, int, int, Event]
+    """A name, from when to when in whole microseconds, and what else is said of it."""
+
 _LARGEST_PID = 1 << 22
-"""Of Linux: a process whose pid was used before in the run gets a number above it."""
+"""The largest process id of Linux: a process whose id was used before gets a number above it."""
 
 _POOLS_APART = 1_000_000
 """Connections of one pool are sorted together, as long as it has no more."""
@@ -78,7 +84,7 @@ class _Writer:
         self._pid = pid
         self._began_wall = began_wall
         self._pool_names = pool_names(part.pools)
-        self._counters = {pool.id: Counter() for pool in part.pools}
+        self._counters = {pool.id: PoolCounter() for pool in part.pools}
         self._ranks = {pool.id: rank for rank, pool in enumerate(part.pools)}
         self._threads: dict[tuple[str, int | None], int] = {}
 
@@ -153,10 +159,10 @@ class _Writer:
             events[0] |= {"bind_id": _bind_id(checkout), "flow_out": True}
         return iter(events)
 
-    def _async(self, category: str, key: str, spans: Iterable[Span]) -> Iterator[Event]:
+    def _async(self, category: str, key: str, spans: Iterable[TraceSpan]) -> Iterator[Event]:
         """Begins and ends of spans that nest, in order."""
         common = {"cat": category, "id": key, "pid": self._pid, "tid": self._pid}
-        opened: list[Span] = []
+        opened: list[TraceSpan] = []
         for span in spans:
             while opened and opened[-1][2] <= span[1]:
                 yield _end(common, opened.pop())
@@ -205,11 +211,11 @@ class _Writer:
             yield {**common, "ts": at, "args": {"lent": lent, "waiting": waiting}}
 
 
-def _span(name: str, started: float, ended: float, args: Event | None = None) -> Span:
+def _span(name: str, started: float, ended: float, args: Event | None = None) -> TraceSpan:
     return name, microseconds(started), microseconds(max(ended, started)), args or {}
 
 
-def _end(common: Event, span: Span) -> Event:
+def _end(common: Event, span: TraceSpan) -> Event:
     name, _, ended, _ = span
     return {"ph": "e", "name": name, "ts": ended, **common}
 
@@ -264,9 +270,86 @@ def _place(site: Site | None) -> Event:
 
 
 def _at(site: Site | None) -> str | None:
-    return f"{site.function} ({place(site)})" if site is not None else None
+    return frame_name(site) if site is not None else None
 
 
 def _bind_id(checkout: Checkout) -> str:
-    """What both ends of an arrow have: a number of 64 bits, which no other checkout has."""
+    """The id at both ends of an arrow: a number of 64 bits, which no other checkout has."""
     return f"0x{blake2b(checkout.id.encode(), digest_size=8).hexdigest()}"
+
+
+def microseconds(instant: float) -> int:
+    """An instant of the run's clock in whole microseconds."""
+    return round(instant * 1e6)
+
+
+def nesting(spans: Iterable[TraceSpan]) -> list[list[TraceSpan]]:
+    """The spans on as few tracks as it takes for them to nest, each in order of its starts."""
+    tracks: list[tuple[list[TraceSpan], list[int]]] = []
+    for span in sorted(spans, key=lambda span: (span[1], -span[2])):
+        _, started, ended, _ = span
+        for nested, open_until in tracks:
+            while open_until and open_until[-1] <= started:
+                open_until.pop()
+            if not open_until or ended <= open_until[-1]:
+                nested.append(span)
+                open_until.append(ended)
+                break
+        else:
+            tracks.append(([span], [ended]))
+    return [track for track, _ in tracks]
+
+
+class PoolCounter:
+    """How many connections of a pool are lent, and how many checkouts wait, at each change."""
+
+    def __init__(self) -> None:
+        self._changes: list[tuple[int, int, int]] = []
+        self._lent = self._waiting = 0
+
+    def push(self, checkout: Checkout) -> Iterator[tuple[int, int, int]]:
+        """The next checkout in the order of asking; the steps up to then."""
+        until = checkout.pool.process.written
+        asked, waited = microseconds(checkout.asked), microseconds(end_of_wait(checkout, until))
+        is_over = checkout.granted is not None or checkout.gave_up is not None
+        if waited > asked:
+            heappush(self._changes, (asked, 0, 1))
+            if is_over:
+                heappush(self._changes, (waited, 0, -1))
+        if checkout.granted is not None:
+            heappush(self._changes, (waited, 1, 0))
+            if checkout.returned is not None:
+                heappush(self._changes, (microseconds(end_of(checkout, until)), -1, 0))
+        yield from self._steps(asked)
+
+    def rest(self) -> Iterator[tuple[int, int, int]]:
+        """The steps after the last."""
+        yield from self._steps(None)
+
+    def _steps(self, before: int | None) -> Iterator[tuple[int, int, int]]:
+        while self._changes and (before is None or self._changes[0][0] < before):
+            at = self._changes[0][0]
+            known = self._lent, self._waiting
+            while self._changes and self._changes[0][0] == at:
+                _, lent, waiting = heappop(self._changes)
+                self._lent += lent
+                self._waiting += waiting
+            if known != (self._lent, self._waiting):
+                yield at, self._lent, self._waiting
+
+
+def _write(extract: Extract, out: BinaryIO) -> int:
+    long_texts = LongTexts()
+    for text in chrome_trace(extract, long_texts):
+        out.write(text.encode())
+    return long_texts.shortened
+
+
+CHROME_TRACE = Format(
+    name="chrome-trace",
+    purpose="for Perfetto and chrome://tracing",
+    suffix=".trace.json",
+    write=_write,
+    hint=drop_at("https://ui.perfetto.dev"),
+    is_for_browsers=True,
+)

@@ -14,11 +14,14 @@ import zipfile
 from typing import TYPE_CHECKING, NamedTuple
 
 from poolhog.analysis.accounting import account
-from poolhog.analysis.findings.names import route_of
-from poolhog.render.export.facts import iso_time
+from poolhog.analysis.routes import route_of
+from poolhog.render.export.format import Format, iso_time
+from poolhog.render.output import Hint
+from poolhog.render.words import command_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
     from typing import BinaryIO
 
     from poolhog.analysis.extract import Extract
@@ -28,10 +31,10 @@ if TYPE_CHECKING:
     Rows = Iterator[Sequence[Cell]]
 
 MARKS = frozenset("=+-@\t\r\n'\uff1d\uff0b\uff0d\uff20")
-"""What a formula begins with, as OWASP lists it; and the apostrophe that guards against it."""
+"""The first characters of formulas, as OWASP lists them, and the apostrophe that guards cells."""
 
 
-class Table(NamedTuple):
+class CsvTable(NamedTuple):
     """A file, its columns, and where its rows come from."""
 
     name: str
@@ -39,8 +42,8 @@ class Table(NamedTuple):
     rows: Callable[[Source], Rows]
 
 
-def write_csv(extract: Extract, out: BinaryIO) -> None:
-    """Write the zip; it need not be possible to go back in ``out``."""
+def write_csv(extract: Extract, out: BinaryIO) -> int:
+    """Write the zip; it need not be possible to go back in ``out``. No text is shortened: 0."""
     source = Source(extract)
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for table in TABLES:
@@ -51,10 +54,11 @@ def write_csv(extract: Extract, out: BinaryIO) -> None:
                 writer = csv.writer(text)
                 writer.writerow(table.columns)
                 writer.writerows([cell(value) for value in row] for row in table.rows(source))
+    return 0
 
 
 def cell(value: Cell) -> str:
-    """A value as it stands in a cell."""
+    """A value as it is written in a cell."""
     match value:
         case None:
             return ""
@@ -160,7 +164,7 @@ class Source:
             )
 
     def number(self, site: Site | None) -> int | None:
-        """Of a site; ``None`` of none."""
+        """The number of a site; ``None`` if there is no site."""
         if site is None:
             return None
         found = self.known.get(site)
@@ -175,8 +179,8 @@ def _id(text: str) -> str:
     return f"p{text}"
 
 
-def _table(name: str, columns: str, rows: Callable[[Source], Rows]) -> Table:
-    return Table(name, tuple(columns.split()), rows)
+def _table(name: str, columns: str, rows: Callable[[Source], Rows]) -> CsvTable:
+    return CsvTable(name, tuple(columns.split()), rows)
 
 
 TABLES = (
@@ -215,3 +219,19 @@ TABLES = (
     _table("sites", "id caller_id file line function source is_application", Source.sites),
 )
 """In the order in which they are written: sites last, as the others tell which there are."""
+
+
+def _hint(file: Path) -> Hint:
+    name = file.name.removesuffix(".zip").removesuffix(".csv")
+    command = command_of(["python3", "-m", "zipfile", "-e", str(file), f"{name}-csv"])
+    return Hint(command, "the tables, for a spreadsheet, pandas or DuckDB")
+
+
+CSV = Format(
+    name="csv",
+    purpose="for spreadsheets and data frames",
+    suffix=".csv.zip",
+    write=write_csv,
+    hint=_hint,
+    binary="a zip of tables",
+)

@@ -12,14 +12,23 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from poolhog.analysis.accounting import told
-from poolhog.analysis.findings.names import place, route_of
 from poolhog.analysis.grants import Uses
 from poolhog.analysis.log import application_site
+from poolhog.analysis.routes import route_of
 from poolhog.analysis.stints import stints
-from poolhog.render.export.facts import exporter, iso_time, operation_name, pool_names
+from poolhog.render.export.format import (
+    Format,
+    drop_at,
+    exporter,
+    frame_name,
+    iso_time,
+    operation_name,
+    pool_names,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from typing import BinaryIO
 
     from poolhog.analysis.accounting import Shares
     from poolhog.analysis.extract import Extract, Part
@@ -78,7 +87,7 @@ class _Frames:
         """The frames of a site and its callers."""
         found = self._stacks.get(site)
         if found is None and site is not None:
-            own = self.named(f"{site.function} ({place(site)})", site)
+            own = self.named(frame_name(site), site)
             found = self._stacks[site] = (*self.stack(site.caller), own)
         return found or ()
 
@@ -171,8 +180,24 @@ def _doing(stint: Stint, frames: _Frames) -> list[int]:
     if stint.operation is not None:
         return [frames.named(operation_name(stint.operation), stint.operation.site)]
     site = application_site(stint.site) or stint.site
-    return [frames.named(f"{site.function} ({place(site)})", site)] if site is not None else []
+    return [frames.named(frame_name(site), site)] if site is not None else []
 
 
 def _event(kind: str, frame: int, at: float) -> dict[str, Any]:
     return {"type": kind, "frame": frame, "at": round(at, 6)}
+
+
+def _write(extract: Extract, out: BinaryIO) -> int:
+    for text in speedscope(extract):
+        out.write(text.encode())
+    return 0
+
+
+SPEEDSCOPE = Format(
+    name="speedscope",
+    purpose="",
+    suffix=".speedscope.json",
+    write=_write,
+    hint=drop_at("https://www.speedscope.app"),
+    is_for_browsers=True,
+)

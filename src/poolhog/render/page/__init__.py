@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from poolhog.render.console import count, seconds
 from poolhog.render.page.content import content_of, with_code
 from poolhog.render.page.inline import digest, script
 from poolhog.render.page.sources import Sources
 from poolhog.render.page.texts import embedded
 from poolhog.render.palette import css_variables
-from poolhog.render.report import percent
+from poolhog.render.words import count, percent, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -8,14 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from poolhog.analysis.course import Part
 from poolhog.analysis.downsampling import downsampled
-from poolhog.analysis.findings import FindingKind
-from poolhog.analysis.findings.names import abbreviated
 from poolhog.model import OperationKind
-from poolhog.render.console import count, seconds
-from poolhog.render.frames import short_name, short_path
+from poolhog.render.findings import WORDS
 from poolhog.render.page.columns import STATES
 from poolhog.render.page.sketches import Sketch, sketch_of
-from poolhog.render.report import percent
+from poolhog.render.words import abbreviated, count, percent, seconds, short_name, short_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,18 +34,6 @@ _KINDS = frozenset(OperationKind)
 
 _MOST_TOLD = 6
 _ROUTES = 6
-
-TITLES = {
-    FindingKind.PARKED_CHECKOUT: "Connections are held while something else is awaited",
-    FindingKind.HELD_AFTER_RESPONSE: "Connections are held after the response was sent",
-    FindingKind.HELD_WHILE_STREAMING: "Connections are held while the response is being sent",
-    FindingKind.NESTED_CHECKOUT: "A second connection is asked for while one is held",
-    FindingKind.NEVER_RETURNED: "Connections are not given back",
-    FindingKind.LOST_WRITE: "Writes are rolled back because nobody commits",
-    FindingKind.POOL_TIMEOUT: "Requests get no connection in time",
-    FindingKind.CONNECTION_CHURN: "Connections are opened again and again",
-    FindingKind.STARVED_LOOP: "Something keeps the owners of connections from running",
-}
 
 
 class Stretch(NamedTuple):
@@ -120,13 +105,13 @@ def sentence(finding: Json) -> str:
 
 def _card(number: int, finding: Json, side: Json, spans: _Spans, sources: Sources) -> Card:
     site, example = finding["site"], finding["example"]
-    kind = FindingKind(finding["kind"])
+    kind = finding["kind"]
     zero = side["timeline"]["started_s"]
     checkout = spans.index_of(example["checkout"])
     return Card(
         number=number,
-        kind=kind.value,
-        title=TITLES[kind],
+        kind=kind,
+        title=WORDS[kind].title,
         sentence=sentence(finding),
         file=short_path(site["file"]) if site is not None else "",
         line=site["line"] if site is not None else 0,

@@ -6,18 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from poolhog.analysis.comparison import Verdict
-from poolhog.render.changes import (
-    amount,
-    both,
-    change_text,
-    conclusion,
-    place,
-    range_text,
-)
-from poolhog.render.console import count
+from poolhog.render.comparison import amount, both, change_text, conclusion, place, range_text
 from poolhog.render.page.side import MOST_ROWS
 from poolhog.render.page.tables import Cell, Column, Table
 from poolhog.render.page.texts import page_text
+from poolhog.render.words import count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,7 +79,7 @@ def _finding(found: FindingChange) -> Sequence[Cell]:
     moved = f"was at {place(found.before)}" if found.has_moved and found.before else ""
     return (
         _text(found.verdict.value),
-        _text(found.finding.kind.value),
+        _text(found.finding.kind.name),
         _code(place(found.finding), moved),
         _code(site.name if site is not None else ""),
         _code(site.source if site is not None else ""),

@@ -13,11 +13,12 @@ from poolhog.analysis.accounting import State, end_of, end_of_wait
 from poolhog.analysis.bins import LENT
 from poolhog.analysis.course import course
 from poolhog.analysis.downsampling import downsampled, level
-from poolhog.analysis.findings import route_of
 from poolhog.analysis.lanes import ConnectionLanes, packed
 from poolhog.analysis.owned import grouped, key_of
+from poolhog.analysis.routes import route_of
 from poolhog.render.page.interning import NONE
 from poolhog.render.page.verdict import base
+from poolhog.render.view import window_reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -88,7 +89,7 @@ class Columns:
                 "spans": added_up,
             },
             "windows": [
-                [self.us(w.started), self.us(w.ended), self._interned.text(w.why)]
+                [self.us(w.started), self.us(w.ended), self._interned.text(window_reason(w))]
                 for w in detail.windows
             ],
             "bins": {**bins_json(whole.bins), "blame": self._blame()},
@@ -234,8 +235,8 @@ def differences(values: Iterable[int]) -> list[int]:
 def bins_json(bins: Bins) -> dict[str, Any]:
     """Averages over the bins of the whole run: connections in each state, and who waited."""
 
-    def averages(row: Sequence[float]) -> list[float]:
-        return [round(max(seconds, 0.0) / bins.width, _DIGITS) for seconds in row]
+    def averages(row: Iterable[float]) -> list[float]:
+        return [round(max(float(seconds), 0.0) / bins.width, _DIGITS) for seconds in row]
 
     return {
         "count": bins.count,

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from poolhog.render.console import seconds
 from poolhog.render.page.tables import Cell, Column, Table
-from poolhog.render.report import percent
+from poolhog.render.words import percent, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -5,21 +5,21 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from poolhog.analysis.accounting import Interval, account, end_of
+from poolhog.analysis.accounting import Interval, account, end_of, total
 from poolhog.analysis.bins import LENT
-from poolhog.analysis.cells import total
 from poolhog.analysis.course import Part
 from poolhog.analysis.downsampling import downsampled
-from poolhog.analysis.lifecycle import Span, lifecycle_of
+from poolhog.analysis.lifecycle import LifeSpan, lifecycle_of
 from poolhog.analysis.log import beginning_of_log
-from poolhog.render.lifecycle import verdict
+from poolhog.render.lifecycle import LIFE_WORDS, verdict
 from poolhog.render.page.columns import STATES
 from poolhog.render.page.interning import NONE
+from poolhog.render.request_log import event_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from poolhog.analysis.log import LogLine
+    from poolhog.analysis.log import LogEvent
     from poolhog.analysis.owned import Owned
     from poolhog.analysis.whole import Detail, Whole
     from poolhog.model import Checkout
@@ -74,32 +74,32 @@ def _life(
     }
 
 
-def _line(line: LogLine, interned: Interned) -> list[int]:
+def _line(line: LogEvent, interned: Interned) -> list[int]:
     """Instant, text, whether it is the response, state, duration, site."""
     state = NONE if line.state is None else STATES.index(line.state)
     lasted = NONE if line.duration is None else _us(line.duration)
-    told = [_us(line.at), interned.text(str(line.what)), int(line.is_response)]
+    told = [_us(line.at), interned.text(event_text(line)), int(line.is_response)]
     return [*told, state, lasted, interned.site(line.site)]
 
 
-def _spans(spans: Sequence[Span], interned: Interned) -> list[list[int]]:
-    return [[interned.text(s.name), _us(s.started), _us(s.duration)] for s in spans]
+def _spans(spans: Sequence[LifeSpan], interned: Interned) -> list[list[int]]:
+    return [[interned.text(LIFE_WORDS[s.part]), _us(s.started), _us(s.duration)] for s in spans]
 
 
-def _lengths(spans: Sequence[Span]) -> list[list[int]]:
+def _lengths(spans: Sequence[LifeSpan]) -> list[list[int]]:
     return [[_us(span.started), _us(span.duration)] for span in _seen_apart(spans)]
 
 
-def _seen_apart(spans: Sequence[Span]) -> Sequence[Span]:
+def _seen_apart(spans: Sequence[LifeSpan]) -> Sequence[LifeSpan]:
     """The spans, in order; of too many, those that no eye could tell apart are one."""
     if len(spans) <= MOST_BARS:
         return spans
     between = (spans[-1].ended - spans[0].started) / MOST_BARS
-    found: list[Span] = []
+    found: list[LifeSpan] = []
     for span in spans:
         if found and span.started - found[-1].ended < between:
             ended = max(found[-1].ended, span.ended)
-            found[-1] = Span(span.name, found[-1].started, ended)
+            found[-1] = LifeSpan(span.part, found[-1].started, ended)
         else:
             found.append(span)
     return found

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from poolhog.analysis.icicle import LENT
-from poolhog.render.blame import OTHERS, matrix, told
-from poolhog.render.frames import short_name
+from poolhog.analysis.bins import LENT
 from poolhog.render.page.columns import Columns
 from poolhog.render.page.interning import Interned
 from poolhog.render.page.lives import lives_json
 from poolhog.render.page.texts import page_text, page_texts
-from poolhog.render.report_json import report_json
+from poolhog.render.report import report_json
+from poolhog.render.report_tables import OTHERS, doer_text, matrix
+from poolhog.render.words import short_name
 
 if TYPE_CHECKING:
     from poolhog.analysis.blame import Blame
-    from poolhog.analysis.icicle import Icicle, Node
     from poolhog.analysis.statements import StatementUse
+    from poolhog.analysis.tree import Node, Tree
     from poolhog.analysis.whole import Detail, Whole
 
 MOST_ROWS = 300
@@ -42,7 +42,7 @@ def side_json(
     columns = Columns(whole, detail, interned, spans)
     timeline = columns.timeline()
     lives = lives_json(whole, detail, columns, interned, lines)
-    icicle = icicle_json(whole.icicle, interned)
+    icicle = icicle_json(whole.tree, interned)
     report = page_texts(report_json(whole.report))
     del report["blame"]  # the matrix has all of it
     left_out = {
@@ -50,9 +50,9 @@ def side_json(
         "findings": _cut(report, "findings", MOST_ROWS),
         "pools": _cut(report, "pools", MOST_ROWS),
         "processes": _cut(report, "processes", MOST_ROWS),
-        "sites": max(len(whole.icicle.lines()) - MOST_ROWS, 0),
+        "sites": max(len(whole.tree.lines()) - MOST_ROWS, 0),
         "statements": max(len(whole.statements) - MOST_ROWS, 0),
-        "nodes": max(sum(1 for _ in whole.icicle.nodes()) - MOST_NODES, 0),
+        "nodes": max(sum(1 for _ in whole.tree.nodes()) - MOST_NODES, 0),
     }
     return {
         "label": page_text(label),
@@ -64,14 +64,14 @@ def side_json(
         "icicle": icicle,
         "tables": {
             "blame": matrix_json(whole.report.blame),
-            "sites": sites_json(whole.icicle),
+            "sites": sites_json(whole.tree),
             "statements": [_statement(use) for use in whole.statements[:MOST_ROWS]],
         },
         "lives": lives,
     }
 
 
-def icicle_json(icicle: Icicle, interned: Interned) -> dict[str, list[int]]:
+def icicle_json(icicle: Tree, interned: Interned) -> dict[str, list[int]]:
     """The tree in columns, parents first; microseconds of a node are with those below it."""
     nodes = list(icicle.nodes())
     index_of = {node: index for index, node in enumerate(nodes)}
@@ -112,7 +112,7 @@ def matrix_json(blame: Blame) -> dict[str, Any]:
     groups = [[route] for route in waiting] + ([others] if others else [])
     kept = [[doer] for doer in found.doers[:MOST_ROWS]]
     rest = found.doers[MOST_ROWS:]
-    rows = [*((told(row[0]), row) for row in kept), *([(OTHERS, rest)] if rest else [])]
+    rows = [*((doer_text(row[0]), row) for row in kept), *([(OTHERS, rest)] if rest else [])]
     table: dict[str, Any] = page_texts(
         {
             "waiting": [*waiting, *([OTHERS] if others else [])],
@@ -129,7 +129,7 @@ def matrix_json(blame: Blame) -> dict[str, Any]:
     return table
 
 
-def sites_json(icicle: Icicle) -> list[dict[str, Any]]:
+def sites_json(icicle: Tree) -> list[dict[str, Any]]:
     """The lines of code that spent connection-seconds, the one with the most parked first."""
     return [
         page_texts(

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from poolhog.analysis.findings import FindingKind
+from poolhog.analysis.findings import (
+    CONNECTION_CHURN,
+    HELD_AFTER_RESPONSE,
+    HELD_WHILE_STREAMING,
+    LOST_WRITE,
+    NESTED_CHECKOUT,
+    NEVER_RETURNED,
+    PARKED_CHECKOUT,
+    POOL_TIMEOUT,
+    STARVED_LOOP,
+)
+from poolhog.render.findings import WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,11 +31,12 @@ class SketchLine(NamedTuple):
 Sketch = tuple[SketchLine, ...]
 
 
-def sketch_of(kind: FindingKind, source: str) -> Sketch:
-    """The change for a finding of this kind at a line; nothing without the line's text."""
+def sketch_of(kind: str, source: str) -> Sketch:
+    """The change for a finding of a kind, by its name; nothing without the line's text."""
     if not source:
         return ()
-    return _of(_SKETCHES[kind](source))
+    make = WORDS[kind].patch or _SKETCHES[kind]
+    return _of(make(source))
 
 
 def _of(text: str) -> Sketch:
@@ -92,14 +104,14 @@ def _starved(source: str) -> str:
     return f"-{source}\n+await asyncio.to_thread(work)  # where work() does: {source}"
 
 
-_SKETCHES: Mapping[FindingKind, Callable[[str], str]] = {
-    FindingKind.PARKED_CHECKOUT: _parked,
-    FindingKind.HELD_AFTER_RESPONSE: _after_response,
-    FindingKind.HELD_WHILE_STREAMING: _streaming,
-    FindingKind.NESTED_CHECKOUT: _nested,
-    FindingKind.NEVER_RETURNED: _never_returned,
-    FindingKind.LOST_WRITE: _lost_write,
-    FindingKind.POOL_TIMEOUT: _timeout,
-    FindingKind.CONNECTION_CHURN: _churn,
-    FindingKind.STARVED_LOOP: _starved,
+_SKETCHES: Mapping[str, Callable[[str], str]] = {
+    PARKED_CHECKOUT.name: _parked,
+    HELD_AFTER_RESPONSE.name: _after_response,
+    HELD_WHILE_STREAMING.name: _streaming,
+    NESTED_CHECKOUT.name: _nested,
+    NEVER_RETURNED.name: _never_returned,
+    LOST_WRITE.name: _lost_write,
+    POOL_TIMEOUT.name: _timeout,
+    CONNECTION_CHURN.name: _churn,
+    STARVED_LOOP.name: _starved,
 }

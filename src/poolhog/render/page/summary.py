@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from poolhog.render.changes import conclusion
-from poolhog.render.console import count
-from poolhog.render.hints import command_of
+from poolhog.render.comparison import conclusion
 from poolhog.render.page.verdict import verdict
+from poolhog.render.words import command_of, count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -6,11 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from poolhog.render.console import count, seconds
-from poolhog.render.frames import short_name
 from poolhog.render.page.summary import counted_rows
 from poolhog.render.page.verdict import base
-from poolhog.render.report import percent
+from poolhog.render.words import count, percent, seconds, short_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from poolhog.render.console import count, seconds
-from poolhog.render.frames import short_path
-from poolhog.render.missing import missing_told
+from poolhog.render.losses import end_told, missing_told
 from poolhog.render.page.summary import left_out
-from poolhog.render.report import end_told
+from poolhog.render.words import count, seconds, short_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

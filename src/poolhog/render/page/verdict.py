@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from poolhog.analysis.findings import FindingKind
-from poolhog.render.console import count, seconds
+from poolhog.analysis.findings import POOL_TIMEOUT
+from poolhog.render.findings import WORDS
 from poolhog.render.page.calls import call_of
-from poolhog.render.report import percent
+from poolhog.render.words import count, percent, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -16,29 +16,6 @@ if TYPE_CHECKING:
 
 _MUCH = 0.005
 """The least share of the time that is worth a number of its own."""
-
-_SPENT = {
-    FindingKind.PARKED_CHECKOUT: "was spent waiting {what}, not for the database",
-    FindingKind.HELD_AFTER_RESPONSE: "was spent after the response had been sent ({place})",
-    FindingKind.HELD_WHILE_STREAMING: "was spent while a response was being sent ({place})",
-    FindingKind.NESTED_CHECKOUT: (
-        "was spent waiting for a second connection while holding one ({place})"
-    ),
-    FindingKind.NEVER_RETURNED: "was spent on connections that nobody gave back ({place})",
-    FindingKind.STARVED_LOOP: "was lost because {call} kept everything else from running",
-    FindingKind.CONNECTION_CHURN: "was spent on opening connections instead of keeping them",
-}
-"""What a share of the connection time went into."""
-
-_HAPPENED = {
-    FindingKind.NESTED_CHECKOUT: (
-        "{times} a request asked for a second connection while holding one ({place})"
-    ),
-    FindingKind.NEVER_RETURNED: "{connections} did not come back ({place})",
-    FindingKind.LOST_WRITE: "{writes} rolled back because nobody committed ({place})",
-    FindingKind.POOL_TIMEOUT: "{requests} got no connection in time ({place})",
-}
-"""What happened so many times, where it is not the time that counts."""
 
 
 class Number(NamedTuple):
@@ -79,7 +56,7 @@ def pool_sentence(report: Json) -> str:
         return f"{which} never ran out: it lent at most {lent} at once."
     told = f"{which} was exhausted {percent(pool['saturation'] or 0.0)} of the time"
     timeouts = report["totals"]["timeouts"]
-    if timeouts and not _is_about(report, FindingKind.POOL_TIMEOUT):
+    if timeouts and not _is_about(report, POOL_TIMEOUT.name):
         told += f", and {count(timeouts, 'request')} got no connection in time"
     return f"{told}."
 
@@ -94,8 +71,8 @@ def cause_sentence(report: Json) -> str:
             f"{busy} of the connection time."
         )
     finding = report["findings"][0]
-    kind, number = FindingKind(finding["kind"]), finding["checkouts"]
-    words = {
+    words, number = WORDS[finding["kind"]], finding["checkouts"]
+    values = {
         "call": called(finding["site"]),
         "what": _awaited(finding["site"]),
         "place": place(finding["site"]),
@@ -104,13 +81,11 @@ def cause_sentence(report: Json) -> str:
         "writes": "1 write was" if number == 1 else f"{number:,} writes were",
         "requests": count(number, "request"),
     }
-    if kind in _SPENT and finding["share"] >= _MUCH:
-        what = "connection time"
-        return f"{percent(finding['share'])} of {what} {_SPENT[kind].format(**words)}."
-    if kind in _HAPPENED:
-        return f"{_HAPPENED[kind].format(**words)}."
-    told = _SPENT[kind].format(**words)
-    return f"{seconds(finding['seconds'])} of connection time {told}."
+    if words.happened is not None and (words.spent is None or finding["share"] < _MUCH):
+        return f"{words.happened.format(**values)}."
+    has_share = finding["share"] >= _MUCH
+    much = percent(finding["share"]) if has_share else seconds(finding["seconds"])
+    return f"{much} of connection time {(words.spent or '').format(**values)}."
 
 
 def called(site: Json | None) -> str:
@@ -167,5 +142,5 @@ def shares(report: Json, states: Sequence[str]) -> list[tuple[str, float, float]
     ]
 
 
-def _is_about(report: Json, kind: FindingKind) -> bool:
+def _is_about(report: Json, kind: str) -> bool:
     return bool(report["findings"]) and report["findings"][0]["kind"] == kind

@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from poolhog.render.console import seconds
-from poolhog.render.frames import short_path
+from poolhog.render.charts import PANEL_HEIGHT, panel
 from poolhog.render.page.tables import Cell, Column, Table
 from poolhog.render.svg import Scale, element, text, ticks, write
-from poolhog.render.whatif import rate
-from poolhog.render.whatif_curve import HEIGHT, panel
+from poolhog.render.words import rate, seconds, short_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -71,13 +69,13 @@ def _curve(
     values = [point[key] for point in curve]
     scale = Scale(sizes[0], sizes[-1], _LEFT, _WIDTH - 12)
     marks = [at for at in ticks(scale.upper, 8, scale.lower) if at == int(at)]
-    labels = [text(scale.x(at), HEIGHT + 28, f"{at:g}", "small", "middle") for at in marks]
+    labels = [text(scale.x(at), PANEL_HEIGHT + 28, f"{at:g}", "small", "middle") for at in marks]
     drawn = element(
         "svg",
         *panel(scale, sizes, values, 10.0, class_, told),
         *labels,
         class_="curves",
-        viewBox=f"0 0 {_WIDTH:g} {HEIGHT + 36:g}",
+        viewBox=f"0 0 {_WIDTH:g} {PANEL_HEIGHT + 36:g}",
         role="img",
         aria_label=f"{title}, by pool size: "
         + "; ".join(f"{size}: {told(value)}" for size, value in zip(sizes, values, strict=True)),

@@ -1,0 +1,282 @@
+"""Finds out who is to blame for the waiting of one process, from the columns of its checkouts.
+
+What a checkout did that no sample tells about is charged in proportion to its microseconds.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import numpy as np
+
+from poolhog.analysis.accounting import State
+from poolhog.analysis.blame.charges import (
+    CONNECTING,
+    NOBODY,
+    PINGING,
+    Charge,
+    Line,
+    Place,
+    line_of,
+)
+from poolhog.analysis.blame.queue import Queue, Turns
+from poolhog.analysis.spans import BUSY, STATES, UNSAMPLED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from poolhog.analysis.blame.queue import Units
+    from poolhog.analysis.findings.finder import Answered
+    from poolhog.analysis.ledger import Flags, Ledger, Numbers
+    from poolhog.analysis.spans import Fractions, Split
+    from poolhog.model import Pool, Process, Site
+
+    _Cause = tuple[str | None, str, Site | None]
+
+_CONNECTING = UNSAMPLED + 1
+"""The state, as a number, of a connection that is being opened or pinged for its checkout."""
+
+_SPLIT = (BUSY, *range(BUSY + 1, UNSAMPLED + 1))
+
+
+class Observer(Protocol):
+    """Whoever wants to know when it was that some held up others."""
+
+    def see(
+        self,
+        place: Place,
+        queue: Queue,
+        process: Process,
+        spans: tuple[Numbers, Numbers],
+        sign: int,
+    ) -> None:
+        """Some held connections; with a negative sign, not for what was said before."""
+
+
+class _Held(NamedTuple):
+    """Stretches in which connections were held, and what for: the numbers of causes."""
+
+    started: Numbers
+    ended: Numbers
+    cause: Numbers
+
+
+class _Causes:
+    """Numbers for what holders did: their route, a state, a line, and where they asked."""
+
+    def __init__(self, ledger: Ledger, sites: Sequence[Site | None]) -> None:
+        self._ledger = ledger
+        self.sites = (*ledger.sites, *sites)
+        self._states = _CONNECTING + 1
+
+    def numbers(
+        self, route: Numbers, state: Numbers | int, line: Numbers, asked_at: Numbers
+    ) -> Numbers:
+        """The number of each cause; a line is an index of ``sites``."""
+        found: Numbers = (route * self._states + state) * len(self.sites) + line
+        return found * len(self._ledger.sites) + asked_at
+
+    def named(self, number: int) -> tuple[str, int, Site | None, int]:
+        """The route, the state, the line, and where the connection was asked for."""
+        rest, asked_at = divmod(number, len(self._ledger.sites))
+        rest, line = divmod(rest, len(self.sites))
+        route, state = divmod(rest, self._states)
+        return self._ledger.routes[route], state, self.sites[line], asked_at
+
+
+def blame_of(
+    ledger: Ledger,
+    split: Split,
+    shares: Fractions,
+    is_seen: Flags,
+    answered: Answered,
+    observer: Observer | None = None,
+) -> tuple[list[Charge], Mapping[str, Queue]]:
+    """The charges of a process, and the queues of its pools by their ids.
+
+    Of a checkout that ``is_seen``, all that is not busy was ``answered`` for.
+    """
+    charges: list[Charge] = []
+    queues: dict[str, Queue] = {}
+    causes = _Causes(ledger, answered.sites)
+    for number, pool in enumerate(ledger.pools):
+        rows = np.flatnonzero(ledger.pool == number)
+        if len(rows):
+            own = _Blaming(ledger, split, rows, pool, causes)
+            charged = own.charged(is_seen, answered, observer)
+            charges += own.settled(_shared(charged, causes, shares))
+            queues[pool.id] = own.queue
+    return charges, queues
+
+
+class _Blaming:
+    """The checkouts of one pool."""
+
+    def __init__(
+        self, ledger: Ledger, split: Split, rows: Numbers, pool: Pool, causes: _Causes
+    ) -> None:
+        self._ledger, self._split, self._pool, self._causes = ledger, split, pool, causes
+        self._rows = rows
+        asked, left, over = ledger.asked[rows], ledger.left[rows], ledger.over[rows]
+        self._connecting = np.minimum(split.connecting[rows], left - asked)
+        self._pinging = np.minimum(split.pinging[rows], left - asked - self._connecting)
+        got = left - self._connecting - self._pinging
+        self._turns = Turns(asked, got, over, ledger.route[rows])
+        self.queue = Queue(pool.capacity, self._turns, ledger.routes)
+
+    def charged(
+        self, is_seen: Flags, answered: Answered, observer: Observer | None
+    ) -> Counter[tuple[int, int]]:
+        """Units by the waiting route, and the number of what made it wait."""
+        found: Counter[tuple[int, int]] = Counter()
+        chosen = self.queue.contended
+        if not len(chosen):
+            return found
+        rows = self._rows[chosen]
+        ledger, causes = self._ledger, self._causes
+        route, site = ledger.route[rows], ledger.site[rows]
+        got, left, over = self._turns.got[chosen], ledger.left[rows], ledger.over[rows]
+        self._add(found, _Held(got, left, causes.numbers(route, _CONNECTING, site, site)))
+        of_busy = causes.numbers(route, BUSY, site, site)
+        self._add(found, _Held(left, over, of_busy))
+        self._divide(found, np.flatnonzero(~is_seen[rows]), rows, left, over)
+        self._see(observer, _Held(got, over, of_busy), 1)
+        self._answer(found, answered, observer)
+        return found
+
+    def _divide(
+        self,
+        found: Counter[tuple[int, int]],
+        some: Numbers,
+        rows: Numbers,
+        left: Numbers,
+        over: Numbers,
+    ) -> None:
+        """Move from busy what some checkouts did besides, in proportion to their microseconds."""
+        rows, left, over = rows[some], left[some], over[some]
+        route, site = self._ledger.route[rows], self._ledger.site[rows]
+        parts = [np.maximum(column[rows], 0) for column in self._split[3:]]
+        whole = np.maximum(np.sum(parts, axis=0), 1)
+        of_busy = self._causes.numbers(route, BUSY, site, site)
+        for waiting, units in self.queue.charges(left, over):
+            for state, part in zip(_SPLIT[1:], parts[1:], strict=True):
+                cause = self._causes.numbers(route, state, site, site)
+                _sum(found, waiting, cause, units * (part / whole), -1, of_busy)
+
+    def _answer(
+        self, found: Counter[tuple[int, int]], answered: Answered, observer: Observer | None
+    ) -> None:
+        """Move from busy what samples tell about."""
+        own = np.flatnonzero(
+            self._ledger.pool[answered.row] == self._ledger.pools.index(self._pool)
+        )
+        own = own[self.queue.concerned(answered.started[own], answered.ended[own])]
+        row = answered.row[own]
+        route, site = self._ledger.route[row], self._ledger.site[row]
+        line = answered.line[own] + len(self._ledger.sites)
+        started, ended = answered.started[own], answered.ended[own]
+        causes = self._causes.numbers(route, answered.state[own], line, site)
+        busy = self._causes.numbers(route, BUSY, site, site)
+        self._add(found, _Held(started, ended, causes))
+        self._add(found, _Held(started, ended, busy), -1)
+        self._see(observer, _Held(started, ended, causes), 1)
+        self._see(observer, _Held(started, ended, busy), -1)
+
+    def _add(self, found: Counter[tuple[int, int]], held: _Held, sign: int = 1) -> None:
+        for waiting, units in self.queue.charges(held.started, held.ended):
+            _sum(found, waiting, held.cause, units, sign)
+
+    def _see(self, observer: Observer | None, held: _Held, sign: int) -> None:
+        if observer is None:
+            return
+        for cause in np.unique(held.cause).tolist():
+            route, _, site, _ = self._causes.named(cause)
+            own = held.cause == cause
+            spans = held.started[own], held.ended[own]
+            observer.see(Place(route, line_of(site)), self.queue, self._ledger.process, spans, sign)
+
+    def settled(self, charged: Mapping[tuple[int, _Cause], int]) -> Iterator[Charge]:
+        """The charges in whole microseconds, with what nobody is charged with."""
+        routes, turns = self._ledger.routes, self._turns
+        for state, column in ((CONNECTING, self._connecting), (PINGING, self._pinging)):
+            for route, microseconds in _totals(turns.route, column):
+                yield Charge(self._pool, routes[route], None, state, None, microseconds)
+        rows: dict[int, list[tuple[_Cause, int]]] = {}
+        for (waiting, cause), units in charged.items():
+            rows.setdefault(waiting, []).append((cause, units))
+        scale = self.queue.scale
+        for route, whole in _totals(turns.route, turns.got - turns.asked):
+            own = rows.get(route, [])
+            own.append(((None, NOBODY, None), whole * scale - sum(units for _, units in own)))
+            for cause, microseconds in _rounded(own, scale, whole):
+                if microseconds:
+                    yield Charge(self._pool, routes[route], *cause, microseconds)
+
+
+def _sum(
+    found: Counter[tuple[int, int]],
+    waiting: int,
+    causes: Numbers,
+    units: Units,
+    sign: int,
+    others: Numbers | None = None,
+) -> None:
+    """Add the units of each cause, in whole numbers; or move them there from others."""
+    order = np.argsort(causes, kind="stable")
+    numbers, first = np.unique(causes[order], return_index=True)
+    if not len(numbers):
+        return
+    sums = np.add.reduceat(units[order], first).tolist()
+    for at, (cause, total) in enumerate(zip(numbers.tolist(), sums, strict=True)):
+        if others is None:
+            found[waiting, cause] += sign * int(total)
+        elif total:
+            found[waiting, cause] += int(total)
+            found[waiting, int(others[order[first[at]]])] -= int(total)
+
+
+def _totals(codes: Numbers, microseconds: Numbers) -> Iterator[tuple[int, int]]:
+    """The sum of each code that has any."""
+    for code in np.unique(codes).tolist():
+        total = int(microseconds[codes == code].sum())
+        if total:
+            yield code, total
+
+
+def _shared(
+    charged: Mapping[tuple[int, int], int], causes: _Causes, shares: Fractions
+) -> Counter[tuple[int, _Cause]]:
+    """The charges with unsampled parts split like their siblings; causes at one line are one."""
+    found: Counter[tuple[int, _Cause]] = Counter()
+    sites: dict[Line | None, Site | None] = {}
+    for (waiting, number), units in charged.items():
+        route, state, line, asked_at = causes.named(number)
+        site = sites.setdefault(line_of(line), line)
+        parts = {_name(state): units}
+        if state == UNSAMPLED:
+            parked, ready = (int(units * shares[asked_at][place]) for place in (0, 2))
+            names = State.PARKED.value, State.RUNNING.value, State.READY.value
+            parts = dict(zip(names, (parked, units - parked - ready, ready), strict=True))
+        for name, part in parts.items():
+            found[waiting, (route, name, site)] += part
+    return found
+
+
+def _name(state: int) -> str:
+    return STATES[state].value if state < UNSAMPLED else CONNECTING
+
+
+def _rounded(
+    rows: Sequence[tuple[_Cause, int]], scale: int, whole: int
+) -> Iterator[tuple[_Cause, int]]:
+    """Each in whole microseconds, up or down, so that they add up to the ``whole``.
+
+    Those that lose most are rounded up: the method of the largest remainder.
+    """
+    down = [(units // scale, units % scale) for _, units in rows]
+    missing = whole - sum(microseconds for microseconds, _ in down)
+    order = sorted(range(len(rows)), key=lambda index: (-down[index][1], index))
+    up = set(order[:missing])
+    for index, (cause, _) in enumerate(rows):
+        yield cause, down[index][0] + (index in up)

@@ -1,0 +1,82 @@
+"""held-while-streaming: a connection is parked while the response, or a message, is sent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from poolhog.analysis.accounting import State
+from poolhog.analysis.findings.finding import GapKind
+from poolhog.analysis.thresholds import Threshold
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from poolhog.analysis.findings.entry import Entry, Spread, Totals
+    from poolhog.analysis.findings.lines import NamedLine
+    from poolhog.analysis.findings.meaning import Lifetime
+    from poolhog.analysis.findings.pieces import Piece
+    from poolhog.model import Site
+
+STREAMING_S = Threshold("streaming_s", 0.05)
+"""Parked while the response is sent, in one checkout."""
+
+_WEBSOCKET_CALLS = ("receive", "send", "iter_")
+
+
+class AskedAt(NamedTuple):
+    """Where the connection was asked for."""
+
+    site: Site | None
+
+
+@dataclass(frozen=True, slots=True)
+class WhileStreaming:
+    """How long it was parked meanwhile in one checkout, and for how long from which asking."""
+
+    spread: Spread
+    asked_at: Mapping[AskedAt, float]
+
+
+class HeldWhileStreaming(GapKind[WhileStreaming]):
+    """Parked from the start of the response to its end, or for a message of a websocket."""
+
+    name = "held-while-streaming"
+    thresholds = (STREAMING_S,)
+    is_hog = True
+    is_released = True
+    least = STREAMING_S
+
+    def claims(self, piece: Piece, lifetime: Lifetime) -> bool:
+        """Whether the response was being sent. Of a websocket, other work is work like any."""
+        request = lifetime.checkout.request
+        if piece.state is State.RUNNING or request is None or request.responding is None:
+            return False
+        if piece.started < request.responding:
+            return False
+        if request.responded is not None and piece.started >= request.responded:
+            return False
+        return request.kind != "websocket" or _is_about_message(piece)
+
+    def line(self, piece: Piece, lifetime: Lifetime) -> NamedLine:
+        """Where the owner was parked: not the middleware that passes the response on."""
+        return lifetime.line_behind_middleware(piece)
+
+    def note(self, piece: Piece, lifetime: Lifetime) -> AskedAt:
+        """Where the connection was asked for."""
+        return AskedAt(lifetime.checkout.site)
+
+    def evidence(self, entry: Entry, totals: Totals) -> WhileStreaming:
+        """How long, and asked for where."""
+        return WhileStreaming(entry.spread, entry.noted(AskedAt))
+
+
+HELD_WHILE_STREAMING = HeldWhileStreaming()
+
+
+def _is_about_message(piece: Piece) -> bool:
+    frames = piece.seen.stack if piece.seen is not None else ()
+    return any(
+        not frame.is_application and frame.function.rpartition(".")[2].startswith(_WEBSOCKET_CALLS)
+        for frame in frames
+    )

@@ -1,0 +1,379 @@
+"""Spans: the one place that cuts checkouts into states.
+
+A checkout waits, and then is lent: operations are in flight, and between them are gaps. A gap is
+split by the samples that fell into it: each instant is what the nearest sample says. A gap that no
+sample fell into is one span of its own, ``UNSAMPLED``, until it is split like its siblings
+(:class:`Shares`).
+
+Spans are columns. Instants are microseconds since the process began, half open, and what is still
+open lasts until the last instant that is known of the process.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from poolhog.analysis.accounting import State
+from poolhog.analysis.ledger import ACTIVITIES, KINDS, NEVER
+from poolhog.model import Activity, OperationKind
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from poolhog.analysis.ledger import Flags, Ledger, Numbers, RowOperations, Samples
+
+if TYPE_CHECKING:
+    Fractions = NDArray[np.float64]
+
+STATES = (State.WAITING, State.BUSY, State.PARKED, State.RUNNING, State.READY)
+"""What a state's number in a column means."""
+
+WAITING, BUSY, PARKED, RUNNING, READY, UNSAMPLED = range(len(STATES) + 1)
+
+GAPS = (PARKED, RUNNING, READY)
+"""The states of gaps: lent, and no operation is in flight."""
+
+_STATE_OF = np.array(
+    [
+        {
+            Activity.PARKED: PARKED,
+            Activity.RUNNING: RUNNING,
+            Activity.READY: READY,
+            Activity.BUSY: BUSY,
+        }[activity]
+        for activity in ACTIVITIES
+    ]
+)
+_OF_WAIT = np.isin(np.array(KINDS), (OperationKind.CONNECT, OperationKind.PING))
+
+
+class Gaps(NamedTuple):
+    """The times between two operations, and before the return; ``after`` is the operation before.
+
+    That is an index of the operations, or negative for a gap that begins with the grant.
+    """
+
+    row: Numbers
+    started: Numbers
+    ended: Numbers
+    after: Numbers
+
+
+class Spans(NamedTuple):
+    """Spans in the order of their rows, and of their start; those of a row leave no holes.
+
+    ``operation`` and ``sample`` are the places, in their columns, of the operation in flight and of
+    the sample that tells the state; ``gap`` is that of the gap. They are negative where there is
+    none.
+    """
+
+    row: Numbers
+    state: Numbers
+    started: Numbers
+    ended: Numbers
+    operation: Numbers
+    sample: Numbers
+    gap: Numbers
+
+    @property
+    def duration(self) -> Numbers:
+        """Microseconds."""
+        return self.ended - self.started
+
+    def where(self, chosen: Flags | Numbers) -> Spans:
+        """Some of them."""
+        return Spans(*(column[chosen] for column in self))
+
+
+class Cut(NamedTuple):
+    """Some checkouts, cut into spans, with what these name."""
+
+    spans: Spans
+    gaps: Gaps
+    operations: RowOperations
+    samples: Samples
+
+
+def cut(ledger: Ledger, rows: Numbers) -> Cut:
+    """Cut the checkouts of some rows, which are in order."""
+    operations = ledger.operations(rows)
+    samples = type(ledger.samples)(
+        *(column[np.isin(ledger.samples.row, rows)] for column in ledger.samples)
+    )
+    waits = _waits(ledger, rows, operations)
+    busy, gaps = _uses(ledger, rows[ledger.is_granted[rows]], operations)
+    sampled = _sampled(gaps, samples)
+    is_sampled = np.zeros(len(gaps.row), bool)
+    is_sampled[sampled.gap] = True
+    others = np.flatnonzero(~is_sampled)
+    unsampled = _spans(
+        gaps.row[others], UNSAMPLED, gaps.started[others], gaps.ended[others], gap=others
+    )
+    found = _together(waits, busy, sampled, unsampled)
+    return Cut(found, gaps, operations, samples)
+
+
+def _spans(
+    row: Numbers,
+    state: int | Numbers,
+    started: Numbers,
+    ended: Numbers,
+    *,
+    operation: Numbers | int = -1,
+    sample: Numbers | int = -1,
+    gap: Numbers | int = -1,
+) -> Spans:
+    shape = np.broadcast_shapes(row.shape)
+    others = (np.broadcast_to(np.asarray(part), shape) for part in (operation, sample, gap))
+    return Spans(row, np.broadcast_to(np.asarray(state), shape), started, ended, *others)
+
+
+def _together(*parts: Spans) -> Spans:
+    """All spans that take any time, in order."""
+    columns = Spans(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    order = np.lexsort((columns.started, columns.row))
+    return columns.where(order[columns.ended[order] > columns.started[order]])
+
+
+def _waits(ledger: Ledger, rows: Numbers, operations: RowOperations) -> Spans:
+    """From asking to the end of the wait: opening and pinging, and what is between these."""
+    of_wait = np.flatnonzero(
+        _OF_WAIT[operations.kind] & (operations.started < ledger.left[operations.row])
+    )
+    row = operations.row[of_wait]
+    starts, ends = operations.started[of_wait], operations.ended[of_wait]
+    begun, over, before = _advance(ledger.asked, ledger.left, row, starts, ends)
+    within = _spans(row, WAITING, begun, over, operation=of_wait)
+    between = _spans(row, WAITING, before, np.maximum(begun, before))
+    last = _last(ledger.asked, rows, row, np.maximum(over, before))
+    return _together(within, between, _spans(rows, WAITING, last, ledger.left[rows]))
+
+
+def _uses(ledger: Ledger, rows: Numbers, operations: RowOperations) -> tuple[Spans, Gaps]:
+    """Operations in flight, where they overlap the earlier one, and the gaps between them."""
+    lent = np.flatnonzero(ledger.is_granted[operations.row])
+    row = operations.row[lent]
+    starts, ends = operations.started[lent], operations.ended[lent]
+    begun, over, before = _advance(ledger.left, ledger.over, row, starts, ends)
+    is_busy = over > begun
+    busy = _spans(row, BUSY, begun, over, operation=lent).where(is_busy)
+    # The operation that ended where a gap begins: the last one that took any time.
+    latest = np.where(is_busy, np.arange(len(row)), -1)
+    latest = np.maximum.accumulate(latest) if len(latest) else latest
+    earlier = np.concatenate(([-1], latest[:-1])) if len(latest) else latest
+    after = np.where((earlier >= 0) & (row[earlier] == row), lent[earlier], -1) if len(row) else row
+    has_gap = is_busy & (begun > before)
+    last = _last(ledger.left, rows, row, np.maximum(over, before))
+    at = _last_index(rows, row)
+    closing = np.full(len(rows), -1)
+    some = at >= 0
+    place = latest[at[some]]
+    closing[some] = np.where((place >= 0) & (row[place] == rows[some]), lent[place], -1)
+    gaps = Gaps(
+        np.concatenate((row[has_gap], rows)),
+        np.concatenate((before[has_gap], last)),
+        np.concatenate((begun[has_gap], ledger.over[rows])),
+        np.concatenate((after[has_gap], closing)),
+    )
+    order = np.lexsort((gaps.started, gaps.row))
+    order = order[gaps.ended[order] > gaps.started[order]]
+    return busy, Gaps(*(column[order] for column in gaps))
+
+
+def _advance(
+    first: Numbers, end: Numbers, row: Numbers, starts: Numbers, ends: Numbers
+) -> tuple[Numbers, Numbers, Numbers]:
+    """Where each of some intervals begins and ends if earlier ones of its row come before it.
+
+    The row goes from ``first`` to ``end``. The third is how far the row was covered before: it has
+    a gap where that is less. An interval that is covered, or takes no time, begins where it ends.
+    """
+    least, most = first[row], end[row]
+    over = np.minimum(ends, most)
+    over = np.where((over > starts) & (over > least), over, least)
+    covered = running_maximum(row, over)
+    before = _shifted(row, covered, least)
+    begun = np.minimum(np.maximum(starts, before), np.maximum(over, before))
+    return begun, np.where(over > before, over, begun), before
+
+
+def running_maximum(group: Numbers, values: Numbers) -> Numbers:
+    """The greatest value of the group up to each; groups follow one another."""
+    if not len(values):
+        return values
+    low = values.min()
+    width = int(values.max() - low) + 1
+    starts = np.concatenate(([True], group[1:] != group[:-1]))
+    place = np.cumsum(starts) - 1
+    if width * (int(place[-1]) + 1) < 2**62:
+        found: Numbers = np.maximum.accumulate(values - low + place * width)
+        found -= place * width - low
+        return found
+    parts = np.split(values, np.flatnonzero(starts)[1:])
+    return np.concatenate([np.maximum.accumulate(part) for part in parts])
+
+
+def _shifted(group: Numbers, values: Numbers, first: Numbers) -> Numbers:
+    """The value before each in its group, of the first ones ``first``."""
+    if not len(values):
+        return values
+    is_first = np.concatenate(([True], group[1:] != group[:-1]))
+    return np.where(is_first, first, np.concatenate((values[:1], values[:-1])))
+
+
+def _last_index(rows: Numbers, row: Numbers) -> Numbers:
+    """The last of the entries of each row, negative where there is none."""
+    at = np.searchsorted(row, rows, side="right") - 1
+    return np.where((at >= 0) & (row[at] == rows), at, -1) if len(row) else np.full(len(rows), -1)
+
+
+def _last(first: Numbers, rows: Numbers, row: Numbers, covered: Numbers) -> Numbers:
+    """How far each row is covered by its intervals in the end."""
+    at = _last_index(rows, row)
+    whole = running_maximum(row, covered)
+    return np.where(at >= 0, whole[at], first[rows]) if len(row) else first[rows]
+
+
+def _sampled(gaps: Gaps, samples: Samples) -> Spans:
+    """The stretches of gaps that are nearer to one sample than to any other, none of them empty."""
+    gap = _gap_of(gaps, samples)
+    chosen = np.flatnonzero(gap >= 0)
+    gap = gap[chosen]
+    if not len(chosen):
+        return _spans(gap, gap, gap, gap)
+    ends = gaps.ended[gap]
+    has_next = np.concatenate((gap[1:] == gap[:-1], [False]))
+    following = np.concatenate((samples.started[chosen][1:], [NEVER]))
+    seen = samples.ended[chosen]
+    seen = np.where(seen == NEVER, following, seen)
+    middle = np.rint(seen / 2 + following / 2).astype(np.int64)
+    change = np.where(has_next, np.minimum(middle, ends), ends)
+    reached = running_maximum(gap, change)
+    before = _shifted(gap, reached, gaps.started[gap])
+    state = _STATE_OF[samples.activity[chosen]]
+    ended = np.maximum(change, before)
+    return _spans(gaps.row[gap], state, before, ended, sample=chosen, gap=gap)
+
+
+def _gap_of(gaps: Gaps, samples: Samples) -> Numbers:
+    """The gap that each sample fell into, negative where it fell into none."""
+    if not len(gaps.row) or not len(samples.row):
+        return np.full(len(samples.row), -1)
+    # Both are in the order of their rows and starts, so ranks will do for a search by both.
+    order = np.lexsort(
+        (
+            np.concatenate((np.zeros(len(gaps.row)), np.ones(len(samples.row)))),
+            np.concatenate((gaps.started, samples.started)),
+            np.concatenate((gaps.row, samples.row)),
+        )
+    )
+    is_gap = order < len(gaps.row)
+    latest = np.empty(len(order), np.int64)
+    latest[order] = np.cumsum(is_gap) - 1
+    at = latest[len(gaps.row) :]
+    inside = (at >= 0) & (gaps.row[at] == samples.row) & (samples.started < gaps.ended[at])
+    return np.where(inside, at, -1)
+
+
+class Split(NamedTuple):
+    """The microseconds of each checkout, by what they were spent on.
+
+    ``unsampled`` are those of gaps that no sample fell into.
+    """
+
+    queueing: Numbers
+    connecting: Numbers
+    pinging: Numbers
+    busy: Numbers
+    parked: Numbers
+    running: Numbers
+    ready: Numbers
+    unsampled: Numbers
+
+
+def unlooked(ledger: Ledger) -> Split:
+    """Every checkout as if it were over and without a sample: the recorder added these up."""
+    use = np.where(ledger.is_granted, ledger.over - ledger.left, 0)
+    busy = np.minimum(ledger.busy, use)
+    parked, running, ready = (np.zeros(len(ledger), np.int64) for _ in GAPS)
+    queueing = ledger.left - ledger.asked - ledger.connecting - ledger.pinging
+    connecting, pinging = ledger.connecting.copy(), ledger.pinging.copy()
+    return Split(queueing, connecting, pinging, busy, parked, running, ready, use - busy)
+
+
+def worth_a_look(ledger: Ledger) -> Numbers:
+    """The rows whose split is not known without cutting them: with samples, or not over."""
+    chosen = ~ledger.is_closed
+    chosen[ledger.samples.row] = True
+    return np.flatnonzero(chosen)
+
+
+def look(ledger: Ledger, split: Split, found: Cut, rows: Numbers) -> None:
+    """Correct the split of the rows that were cut."""
+    spans, kinds = found.spans, found.operations.kind
+    number = len(ledger)
+
+    def total(chosen: Flags) -> Numbers:
+        sums = np.bincount(spans.row[chosen], spans.duration[chosen], number)
+        return np.rint(sums[rows]).astype(np.int64)
+
+    is_wait = spans.state == WAITING
+    goes_on = ~ledger.is_closed[rows]
+    kind = np.where(spans.operation >= 0, kinds[spans.operation] if len(kinds) else -1, -1)
+    for name, column in ((_CONNECT, split.connecting), (_PING, split.pinging)):
+        column[rows] = np.where(goes_on, total(is_wait & (kind == name)), column[rows])
+    split.queueing[rows] = (ledger.left - ledger.asked - split.connecting - split.pinging)[rows]
+    for state, column in ((PARKED, split.parked), (RUNNING, split.running), (READY, split.ready)):
+        column[rows] = total(spans.state == state)
+    split.unsampled[rows] = total(spans.state == UNSAMPLED)
+    of_gaps = sum(column[rows] for column in split[4:])
+    use = np.where(ledger.is_granted, ledger.over - ledger.left, 0)[rows]
+    split.busy[rows] = np.maximum(use - of_gaps, 0)
+
+
+_CONNECT, _PING = KINDS.index(OperationKind.CONNECT), KINDS.index(OperationKind.PING)
+
+
+class Shares:
+    """How gaps without a sample are split: like those with one of checkouts asked for at the site.
+
+    Gaps that are hardly longer than the sampling interval are the better siblings, because the long
+    ones may be of another kind (a call that is usually answered from a cache): if there are any,
+    only these count. What no sample tells about is the execution of Python, hence running.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        shape = len(ledger.sites), len(GAPS)
+        self._short = np.zeros(shape)
+        self._every = np.zeros(shape)
+        self._limit = _SHORT_INTERVALS * ledger.process.sampling_interval * 1e6
+
+    def learn(self, ledger: Ledger, found: Cut) -> None:
+        """Learn from some checkouts."""
+        spans, gaps = found.spans, found.gaps
+        is_sampled: Flags = (spans.sample >= 0) & (spans.state != BUSY)
+        chosen = np.flatnonzero(is_sampled)
+        site, state = ledger.site[spans.row[chosen]], spans.state[chosen] - PARKED
+        gap = spans.gap[chosen]
+        duration = spans.duration[chosen]
+        np.add.at(self._every, (site, state), duration)
+        is_short: Flags = np.asarray(gaps.ended[gap] - gaps.started[gap] <= self._limit)
+        short = np.flatnonzero(is_short)
+        np.add.at(self._short, (site[short], state[short]), duration[short])
+
+    @property
+    def of_sites(self) -> Fractions:
+        """By site, the parts that are parked, running and ready; they add up to 1."""
+        has_short: Flags = self._short.sum(axis=1) > 0
+        known = np.where(has_short[:, None], self._short, self._every)
+        whole = known.sum(axis=1)
+        found = np.zeros_like(known)
+        found[:, GAPS.index(RUNNING)] = 1.0
+        seen = whole > 0
+        found[seen] = known[seen] / whole[seen, None]
+        return found
+
+
+_SHORT_INTERVALS = 2

@@ -1,0 +1,344 @@
+"""How findings read: a row of words for each kind, for the terminal, the page, and JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from poolhog.analysis.findings import (
+    CONNECTION_CHURN,
+    HELD_AFTER_RESPONSE,
+    HELD_WHILE_STREAMING,
+    LOST_WRITE,
+    NESTED_CHECKOUT,
+    NEVER_RETURNED,
+    PARKED_CHECKOUT,
+    POOL_TIMEOUT,
+    STARVED_LOOP,
+)
+from poolhog.model import OperationKind
+from poolhog.render.words import abbreviated, count, duration, place
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from poolhog.analysis.findings import Finding, FindingKind
+    from poolhog.analysis.findings.connection_churn import Churn
+    from poolhog.analysis.findings.entry import Spread
+    from poolhog.analysis.findings.held_after_response import AfterResponse, Kept
+    from poolhog.analysis.findings.held_while_streaming import WhileStreaming
+    from poolhog.analysis.findings.lost_write import LostWrites
+    from poolhog.analysis.findings.nested_checkout import NestedCheckouts
+    from poolhog.analysis.findings.never_returned import Fate, NotReturned
+    from poolhog.analysis.findings.parked_checkout import Asked, Between, ParkedGaps
+    from poolhog.analysis.findings.pool_timeout import Holder, TimedOut
+    from poolhog.analysis.findings.starved_loop import InOneGo
+
+MOST_HOLDERS = 3
+"""The holders of a pool's connections that are named when it timed out."""
+
+E = TypeVar("E")
+N = TypeVar("N")
+
+
+@dataclass(frozen=True, slots=True)
+class Words(Generic[E]):
+    """The words of one kind of finding, whose evidence is an ``E``.
+
+    - ``title`` heads its card on the page.
+    - ``verdict`` is the terminal's first sentence about it, with ``{site}``, ``{seconds}`` and
+      ``{checkouts}``.
+    - ``detail`` says the evidence in one or two sentences, ``advice`` what to do.
+    - ``spent`` continues "12 % of connection time", ``happened`` is the page's sentence where the
+      time is not what counts. Both may have ``{what}``, ``{place}`` or ``{call}``, and the latter a
+      number: ``{times}``, ``{connections}``, ``{writes}`` or ``{requests}``. A row has one of them.
+    - ``patch`` makes the advice code: of the finding's line, a change whose lines begin with their
+      sign ("-", "+" or " ").
+    """
+
+    kind: FindingKind[E]
+    title: str
+    verdict: str
+    detail: Callable[[Finding, E], str]
+    advice: Callable[[E], str]
+    spent: str | None = None
+    happened: str | None = None
+    patch: Callable[[str], str] | None = None
+
+
+def detail(finding: Finding) -> str:
+    """The evidence of a finding in one or two sentences, without a full stop."""
+    return WORDS[finding.kind.name].detail(finding, finding.evidence)
+
+
+def advice(finding: Finding) -> str:
+    """What to do about a finding."""
+    return WORDS[finding.kind.name].advice(finding.evidence)
+
+
+def _parked(finding: Finding, evidence: ParkedGaps) -> str:
+    where = _heaviest(evidence.between, _between)
+    spread = _in_checkouts(finding, evidence.spread)
+    return f"held {duration(finding.seconds)} in {spread} {where}".rstrip()
+
+
+def _between(gap: Between) -> str:
+    before = _operation(gap.before) if gap.before is not None else "its checkout"
+    after = _operation(gap.after) if gap.after is not None else "its return"
+    return f"between {before} and {after}"
+
+
+def _operation(asked: Asked) -> str:
+    """An operation and its line, such as ``UPDATE notes (service.py:55)``."""
+    if asked.kind is OperationKind.STATEMENT and asked.statement:
+        what = f"`{abbreviated(asked.statement)}`"
+    elif asked.kind is OperationKind.FETCH:
+        what = "a fetch"
+    else:
+        what = asked.kind.value.upper()
+    return f"{what} ({place(asked.site)})" if asked.site is not None else what
+
+
+def _after_response(finding: Finding, evidence: AfterResponse) -> str:
+    held = f"held {duration(finding.seconds)} after the response was sent"
+    spread = _in_checkouts(finding, evidence.spread)
+    return f"{held}, in {spread}, {_heaviest(evidence.kept, _kept)}"
+
+
+def _kept(kept: Kept) -> str:
+    parts = []
+    if kept.dependency is not None:
+        parts.append(f"by the dependency `{kept.dependency}`")
+    if kept.in_background:
+        parts.append("while background tasks ran")
+    return ", ".join([*parts, f"asked for at {place(kept.asked_at)}"])
+
+
+def _after_response_advice(evidence: AfterResponse) -> str:
+    depends = '`Depends(…, scope="function")` on the dependency that yields it'
+    if evidence.dependency is not None:
+        depends = f'`Depends({evidence.dependency}, scope="function")`'
+    return (
+        f"Close the session before the response: {depends} (FastAPI 0.121 or later), or a "
+        "block of `session.begin()` in the endpoint; give background tasks a session of their own."
+    )
+
+
+def _streaming(finding: Finding, evidence: WhileStreaming) -> str:
+    is_websocket = any(route.startswith("WS ") for route in finding.routes)
+    sent = "the websocket was open" if is_websocket else "the response was being sent"
+    asked = _heaviest(evidence.asked_at, lambda asked: f"asked for at {place(asked.site)}")
+    spread = _in_checkouts(finding, evidence.spread)
+    return f"held {duration(finding.seconds)} while {sent}, in {spread}, {asked}"
+
+
+def _nested(finding: Finding, evidence: NestedCheckouts) -> str:
+    text = (
+        f"asked for another connection while holding one, {count(finding.checkouts, 'time')}; "
+        f"a request had up to {evidence.depth} at once"
+    )
+    if evidence.capacity is None:
+        return text
+    connections = count(evidence.capacity, "connection")
+    if evidence.deadlock_from == 1:
+        return f"{text}. The pool has {connections}: it blocks itself"
+    return (
+        f"{text}. With {connections} in the pool, {evidence.deadlock_from} requests at the same "
+        "time can block each other until they time out"
+    )
+
+
+def _never_returned(finding: Finding, evidence: NotReturned) -> str:
+    fate = _heaviest(evidence.fates, _fate)
+    held = f"; held for {duration(finding.seconds)} after their last use"
+    return f"{count(finding.checkouts, 'connection')} {fate}{held if finding.seconds else ''}"
+
+
+def _fate(fate: Fate) -> str:
+    return "came back by the garbage collector only" if fate.is_collected else "did not come back"
+
+
+def _lost_write(finding: Finding, evidence: LostWrites) -> str:
+    were = "write was" if finding.checkouts == 1 else "writes were"
+    statement = _heaviest(evidence.statements, abbreviated)
+    return (
+        f"{finding.checkouts:,} {were} silently rolled back (`{statement}`): no commit, no "
+        "rollback call, no exception"
+    )
+
+
+def _timeout(finding: Finding, evidence: TimedOut) -> str:
+    waits = "wait" if finding.checkouts == 1 else "waits"
+    longest = duration(evidence.longest)
+    text = f"{finding.checkouts:,} {waits} ended without a connection after up to {longest}"
+    weights = _by_text(evidence.holders, _holder)
+    if not weights:
+        return text
+    times = sum(weights.values())
+    ranked = sorted(weights, key=lambda name: (-weights[name], name))[:MOST_HOLDERS]
+    holders = "; ".join(f"{name} ({weights[name] / times:.0%})" for name in ranked)
+    return f"{text}. The connections were held by {holders}"
+
+
+def _holder(holder: Holder) -> str:
+    return f"{holder.route}, {_doing(holder)}"
+
+
+def _doing(holder: Holder) -> str:
+    busy_with = holder.busy_with
+    if busy_with is not None:
+        is_statement = busy_with.kind is OperationKind.STATEMENT and busy_with.statement
+        return f"busy with {_operation(busy_with) if is_statement else busy_with.kind.upper()}"
+    if holder.at is not None:
+        return f"{holder.activity} at {place(holder.at)}"
+    asked_for = f"asked for at {place(holder.asked_at)}"
+    if holder.is_outside:
+        return asked_for
+    if holder.activity is None:
+        return f"between two operations, {asked_for}"
+    return f"{'left behind' if holder.is_gone else holder.activity}, {asked_for}"
+
+
+def _churn(finding: Finding, evidence: Churn) -> str:
+    return (
+        f"{evidence.opened:,} connections were opened for {count(evidence.granted, 'checkout')} of "
+        f"the {evidence.pool}, which took {duration(finding.seconds)}: "
+        f"{duration(finding.seconds / evidence.granted)} of each checkout"
+    )
+
+
+def _starved(finding: Finding, evidence: InOneGo) -> str:
+    return (
+        f"ran for up to {duration(evidence.longest)} in one go while others held a connection and "
+        f"were ready to go on: {duration(finding.seconds)} in "
+        f"{count(finding.checkouts, 'checkout')}"
+    )
+
+
+def _in_checkouts(finding: Finding, spread: Spread) -> str:
+    """In how many checkouts, and for how long in one of them."""
+    checkouts = count(finding.checkouts, "checkout")
+    if finding.checkouts == 1:
+        return checkouts
+    median, longest = duration(spread.median), duration(spread.longest)
+    return f"{checkouts} (median {median}, longest {longest})"
+
+
+def _by_text(notes: Mapping[N, float], text: Callable[[N], str]) -> dict[str, float]:
+    """The notes as texts, with their weights: several may read the same."""
+    weights: dict[str, float] = {}
+    for note, weight in notes.items():
+        said = text(note)
+        weights[said] = weights.get(said, 0.0) + weight
+    return weights
+
+
+def _heaviest(notes: Mapping[N, float], text: Callable[[N], str]) -> str:
+    """The text with the largest weight."""
+    weights = _by_text(notes, text)
+    return max(weights, key=lambda said: (weights[said], said), default="")
+
+
+# The evidence's type differs from row to row, and is checked where each row is made.
+_ROWS: tuple[Words[Any], ...] = (
+    Words(
+        kind=PARKED_CHECKOUT,
+        title="Connections are held while something else is awaited",
+        verdict="{site} held connections for {seconds} without using them",
+        spent="was spent waiting {what}, not for the database",
+        detail=_parked,
+        advice=lambda _: (
+            "End the transaction before this line and begin another after it (a block of "
+            "`session.begin()`, `engine.begin()` or the pool's own around each part), or move "
+            "this call before the transaction."
+        ),
+    ),
+    Words(
+        kind=HELD_AFTER_RESPONSE,
+        title="Connections are held after the response was sent",
+        verdict="{site} held connections for {seconds} after the response",
+        spent="was spent after the response had been sent ({place})",
+        detail=_after_response,
+        advice=_after_response_advice,
+    ),
+    Words(
+        kind=HELD_WHILE_STREAMING,
+        title="Connections are held while the response is being sent",
+        verdict="{site} held connections for {seconds} while it streamed",
+        spent="was spent while a response was being sent ({place})",
+        detail=_streaming,
+        advice=lambda _: (
+            "Read what is needed and end the transaction before the first byte is sent: a block of "
+            "`session.begin()`, or a session of its own for each message."
+        ),
+    ),
+    Words(
+        kind=NESTED_CHECKOUT,
+        title="A second connection is asked for while one is held",
+        verdict="{site} asked for a second connection while it held one, for {seconds}",
+        spent="was spent waiting for a second connection while holding one ({place})",
+        happened="{times} a request asked for a second connection while holding one ({place})",
+        detail=_nested,
+        advice=lambda _: (
+            "Hand the session that is open on to this code, or end its transaction before; a "
+            "larger pool only moves the limit."
+        ),
+    ),
+    Words(
+        kind=NEVER_RETURNED,
+        title="Connections are not given back",
+        verdict="{site} did not return its connections for {seconds}",
+        spent="was spent on connections that nobody gave back ({place})",
+        happened="{connections} did not come back ({place})",
+        detail=_never_returned,
+        advice=lambda _: (
+            "Close it whatever happens: `async with` or `with` around the session or connection, "
+            "or `try`/`finally`."
+        ),
+    ),
+    Words(
+        kind=LOST_WRITE,
+        title="Writes are rolled back because nobody commits",
+        verdict="{site} wrote what was rolled back, because nobody committed it",
+        happened="{writes} rolled back because nobody committed ({place})",
+        detail=_lost_write,
+        advice=lambda _: (
+            "Commit: a block of `session.begin()` around it, or `commit()` at its end."
+        ),
+    ),
+    Words(
+        kind=POOL_TIMEOUT,
+        title="Requests get no connection in time",
+        verdict="{checkouts} timed out waiting for a connection at {site}",
+        happened="{requests} got no connection in time ({place})",
+        detail=_timeout,
+        advice=lambda _: (
+            "Fix the code that held the connections; enlarge the pool only if they were busy."
+        ),
+    ),
+    Words(
+        kind=CONNECTION_CHURN,
+        title="Connections are opened again and again",
+        verdict="{site} opened connections anew for {seconds}",
+        spent="was spent on opening connections instead of keeping them",
+        detail=_churn,
+        advice=lambda _: (
+            "Keep connections: a pool instead of NullPool, a pool_size as large as is usually lent "
+            "(connections of the overflow are closed when they come back), a longer recycle time."
+        ),
+    ),
+    Words(
+        kind=STARVED_LOOP,
+        title="Something keeps the owners of connections from running",
+        verdict="{site} blocked the event loop for {seconds} of held connections",
+        spent="was lost because {call} kept everything else from running",
+        detail=_starved,
+        advice=lambda _: (
+            "Keep it off the event loop: `await asyncio.to_thread(…)`, a process, or smaller "
+            "pieces."
+        ),
+    ),
+)
+
+WORDS: dict[str, Words[Any]] = {words.kind.name: words for words in _ROWS}
+"""The words of each kind, by its name."""

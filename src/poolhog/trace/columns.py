@@ -1,0 +1,502 @@
+"""A process's file as columns: the rows of its large tables as NumPy arrays, checked as they come.
+
+SQLite hands out each column of some thousand rows as one text, which is five times as fast as row
+by row. What a column may hold is checked on all rows at once; what is not as the recorder writes it
+raises :class:`DamagedError`.
+"""
+
+# ruff: noqa: S608 - the parts of every query are constants of this module
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from poolhog.checksum import PRIME, WEIGHTS
+from poolhog.model import Activity, Cause, OperationKind, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+Numbers = NDArray[np.int64]
+"""Whole numbers; instants and durations among them are microseconds."""
+
+MOST_US = 2**53
+"""Instants and durations: 285 years, and no more than a float tells apart."""
+
+MOST_ID = 2**53
+LONGEST = 1_000_000
+"""Characters of a text: the recorder cuts what is longer than a hundredth."""
+
+NULL = -1
+"""Stands for ``NULL`` in a column; where that is allowed, no number is negative."""
+
+_BATCH = 20_000
+_NEWLINE = b"\n"
+
+
+class DamagedError(ValueError):
+    """A file holds what no poolhog wrote; the text says where."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkouts:
+    """The columns of ``packed_checkouts``, in order of their ids, as they are stored.
+
+    ``asked`` counts from the beginning of the process, ``granted``, ``gave_up`` and ``returned``
+    from ``asked``; what has not happened is ``NULL``.
+    """
+
+    id: Numbers
+    pool_id: Numbers
+    request_id: Numbers
+    connection: Numbers
+    site_id: Numbers
+    outcome: Numbers
+    asked: Numbers
+    granted: Numbers
+    gave_up: Numbers
+    returned: Numbers
+    connecting: Numbers
+    pinging: Numbers
+    busy: Numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """The columns of ``packed_requests``, in order of their ids, as they are stored."""
+
+    id: Numbers
+    kind: Numbers
+    method: Numbers
+    route: Numbers
+    status: Numbers
+    error: Numbers
+    started: Numbers
+    responding: Numbers
+    responded: Numbers
+    ended: Numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """The columns of ``packed_samples``, in order of their ids, as they are stored."""
+
+    id: Numbers
+    checkout_id: Numbers
+    activity: Numbers
+    site_id: Numbers
+    started: Numbers
+    ended: Numbers
+
+
+class Sent(NamedTuple):
+    """The operations of all checkouts as far as they are kept: what was sent.
+
+    ``checkout`` is the id of each one's checkout, ``kind`` and ``statement`` are numbers of texts.
+    """
+
+    checkout: Numbers
+    kind: Numbers
+    statement: Numbers
+
+
+class Columns(NamedTuple):
+    """All large tables of one file, and the sum of their rows' checksums."""
+
+    checkouts: Checkouts
+    requests: Requests
+    samples: Samples
+    sent: Sent
+    checksum: int = 0
+
+
+class Operations(NamedTuple):
+    """Operations of some checkouts, in order: ``checkout`` is the id of each one's checkout.
+
+    ``since`` counts from the asking of the checkout; ``duration`` is ``NULL`` of one in flight.
+    ``kind``, ``statement``, ``error`` and ``cause`` are numbers of texts.
+    """
+
+    checkout: Numbers
+    kind: Numbers
+    since: Numbers
+    duration: Numbers
+    site: Numbers
+    statement: Numbers
+    error: Numbers
+    cause: Numbers
+
+
+Table = TypeVar("Table", Checkouts, Requests, Samples)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """A table: its texts, which of its numbers are instants, and which may not be ``NULL``."""
+
+    name: str
+    columns: tuple[str, ...]
+    texts: tuple[str, ...] = ()
+    instants: tuple[str, ...] = ()
+    needed: tuple[str, ...] = ()
+
+    @property
+    def never_null(self) -> tuple[str, ...]:
+        """The columns that are never ``NULL``; of these, instants may be negative."""
+        return (*self.needed, *self.instants)
+
+
+_CHECKOUTS = _Layout(
+    "packed_checkouts",
+    (
+        *("id", "pool_id", "request_id", "owner", "connection", "site_id", "outcome", "asked"),
+        *("granted", "gave_up", "returned", "connecting", "pinging", "busy", "operations"),
+    ),
+    texts=("owner", "operations"),
+    instants=("asked",),
+    needed=("id", "pool_id", "owner", "outcome"),
+)
+_REQUESTS = _Layout(
+    "packed_requests",
+    (
+        *("id", "kind", "method", "route", "path", "status", "error"),
+        *("started", "responding", "responded", "ended", "stages"),
+    ),
+    texts=("path", "stages"),
+    instants=("started",),
+    needed=("id", "kind", "method", "path"),
+)
+_SAMPLES = _Layout(
+    "packed_samples",
+    ("id", "checkout_id", "activity", "site_id", "started", "ended"),
+    instants=("started",),
+    needed=("id", "checkout_id", "activity"),
+)
+
+
+def read_columns(database: sqlite3.Connection) -> Columns:
+    """Read all large tables. Raises :class:`DamagedError` if a row is not what is written there."""
+    known = _Known(database)
+    checkouts, first = _read(database, _CHECKOUTS, Checkouts, known)
+    requests, second = _read(database, _REQUESTS, Requests, known)
+    samples, third = _read(database, _SAMPLES, Samples, known)
+    fourth = _check_earlier(database, known)
+    known.check(checkouts, requests, samples)
+    return Columns(checkouts, requests, samples, known.sent(), first + second + third + fourth)
+
+
+def read_operations(
+    database: sqlite3.Connection, ids: Iterable[int] | None = None
+) -> Iterator[Operations]:
+    """The operations of the checkouts with these ids, or of all, some thousand checkouts at a time.
+
+    Those of one checkout are in one of the parts, in order.
+    """
+    if ids is None:
+        ids = (
+            number for (number,) in database.execute("SELECT id FROM packed_checkouts ORDER BY id")
+        )
+    wanted = list(ids)
+    for first in range(0, len(wanted), _BATCH):
+        chosen = json.dumps(wanted[first : first + _BATCH])
+        rows = database.execute(_PACKED, {"ids": chosen}).fetchall()
+        if rows:
+            yield _operations([row[0] for row in rows], [row[1].encode() for row in rows])
+
+
+_PACKED = """
+    SELECT id, operations FROM (
+        SELECT checkout_id AS id, number, operations FROM packed_operations
+        WHERE checkout_id IN (SELECT value FROM json_each(:ids))
+        UNION ALL SELECT id, 9223372036854775807, operations FROM packed_checkouts
+        WHERE id IN (SELECT value FROM json_each(:ids)) AND operations NOT NULL
+    ) ORDER BY id, number
+"""
+
+
+def _operations(ids: Sequence[int], packed: Sequence[bytes]) -> Operations:
+    counts, found = unpacked(packed, len(Operations._fields) - 1, least=2)
+    return Operations(np.repeat(np.array(ids, np.int64), counts), *found)
+
+
+def unpacked(texts: Sequence[bytes], width: int, *, least: int) -> tuple[Numbers, Numbers]:
+    """Lists of lists of numbers, in JSON: how many each text has, and the numbers by their place.
+
+    Each inner list has at least ``least`` numbers and at most ``width``; what it lacks is ``NULL``.
+    Only the second number may be negative. Raises :class:`DamagedError` if a text is anything else.
+    """
+    joined = _NEWLINE.join(texts)
+    marks = joined.translate(None, _NUMERIC).replace(b"]]\n[[", b"\x02").replace(b"],[", b"\x01")
+    is_nested = marks.startswith(b"[[") and marks.endswith(b"]]")
+    if not is_nested or marks[2:-2].translate(None, _ENDS) or _has_leading_zero(joined):
+        raise DamagedError("what is packed is not what poolhog packs")
+    ends = np.frombuffer(marks[2:-2] + b"\x02", np.uint8)
+    nulls, signs = joined.count(b"null"), joined.count(b"-")
+    values = _numbers(joined.replace(b"null", b"-1").translate(_COMMAS, b"[]"), len(ends))
+    last = np.flatnonzero(ends != _COMMA)
+    first = np.concatenate(([0], last[:-1] + 1))
+    length = last + 1 - first
+    if length.min() < least or length.max() > width or values.max() > MOST_US:
+        raise DamagedError("what is packed is not what poolhog packs")
+    found = np.full((width, len(first)), NULL, np.int64)
+    for place in range(width):
+        has = slice(None) if place < least else np.flatnonzero(length > place)
+        found[place, has] = values[first[has] + place]
+    negative = int((found[1] < 0).sum())
+    is_signed = negative != signs or int((values < 0).sum()) - negative != nulls
+    if is_signed or found[1].min() < -MOST_US or found[0].min() < 0 or found[2:].min() < NULL:
+        raise DamagedError("what is packed has a number that is negative")
+    return np.diff(np.flatnonzero(np.concatenate(([True], ends[last] == _LAST)))), found
+
+
+_NUMERIC = b"0123456789-nul"
+_COMMAS = bytes.maketrans(_NEWLINE, b",")
+_COMMA, _LAST = b",\x02"
+_ENDS = b",\x01\x02"
+"""What follows a number: another one, the next inner list, or the next text."""
+
+
+def _has_leading_zero(joined: bytes) -> bool:
+    """Whether a number begins with a zero and goes on, which JSON does not allow."""
+    characters = np.frombuffer(joined, np.uint8)
+    digits = (characters - 48) < 10
+    return bool(((characters[1:-1] == 48) & ~digits[:-2] & digits[2:]).any())
+
+
+class _Known:
+    """What texts and pools there are, so that rows can only name these."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        texts = dict(database.execute("SELECT id, text FROM texts"))
+        self._texts = _sorted(texts)
+        self._sent: list[tuple[Numbers, ...]] = []
+        self._pools = _sorted(row[0] for row in database.execute("SELECT id FROM pools"))
+        self._of = {
+            kind: _sorted(number for number, text in texts.items() if text in frozenset(kind))
+            for kind in (Outcome, Activity, OperationKind, Cause)
+        }
+
+    def check(self, checkouts: Checkouts, requests: Requests, samples: Samples) -> None:
+        """Raise :class:`DamagedError` if a row names what is not there, or contradicts itself."""
+        for table, column, numbers, known in (
+            ("packed_checkouts", "pool_id", checkouts.pool_id, self._pools),
+            ("packed_checkouts", "outcome", checkouts.outcome, self._of[Outcome]),
+            ("packed_requests", "kind", requests.kind, self._texts),
+            ("packed_requests", "method", requests.method, self._texts),
+            ("packed_requests", "route", requests.route, self._texts),
+            ("packed_requests", "error", requests.error, self._texts),
+            ("packed_samples", "activity", samples.activity, self._of[Activity]),
+        ):
+            if not _names(numbers, known):
+                raise _broken(table, column)
+        has_given_up = checkouts.gave_up >= 0
+        if (has_given_up & ((checkouts.granted >= 0) | (checkouts.returned >= 0))).any():
+            raise _broken("packed_checkouts", "gave_up")
+        if ((checkouts.returned >= 0) & (checkouts.returned < checkouts.granted)).any():
+            raise _broken("packed_checkouts", "returned")
+
+    def sent(self) -> Sent:
+        """What was sent, as far as it came by."""
+        if not self._sent:
+            return Sent(*[np.array([], np.int64)] * 3)
+        return Sent(*(np.concatenate(column) for column in zip(*self._sent, strict=True)))
+
+    def check_packed(self, table: str, column: str, texts: Sequence[bytes], ids: Numbers) -> None:
+        """Check the packed operations or stages of rows with these ids.
+
+        Raises :class:`DamagedError` if they cannot be unpacked, or name what is not there.
+        """
+        sets: tuple[Numbers | None, ...]
+        if column == "operations":
+            counts, found = unpacked(texts, 7, least=2)
+            sent = np.repeat(ids, counts), found[0], found[4]
+            self._sent.append(tuple(map(_compact, sent)))
+            kinds, causes = self._of[OperationKind], self._of[Cause]
+            sets = (kinds, None, None, None, self._texts, self._texts, causes)
+        elif column == "stages":
+            _, found = unpacked(texts, 4, least=3)
+            sets = (self._texts, None, None, None)
+        else:
+            return  # a text that is no JSON
+        for place, known in enumerate(sets):
+            if known is not None and not _names(found[place], known):
+                raise DamagedError(f"{table}: {column} name what is not there")
+
+
+def _names(numbers: Numbers, known: Numbers) -> bool:
+    """Whether each of the numbers is ``NULL`` or one of those that are known."""
+    found = numbers[numbers != NULL]
+    if not len(found):
+        return True
+    if not len(known) or found.min() < 0 or found.max() > known[-1]:
+        return False
+    if known[-1] > _MOST_LISTED:
+        return bool((known[np.searchsorted(known, found)] == found).all())
+    is_known = np.zeros(known[-1] + 1, bool)
+    is_known[known] = True
+    return bool(is_known[found].all())
+
+
+_MOST_LISTED = 10_000_000
+
+
+def _compact(numbers: Numbers) -> Numbers:
+    """The numbers in half the memory, if they are small enough."""
+    is_small = not len(numbers) or (numbers.min() >= -(2**31) and numbers.max() < 2**31)
+    return numbers.astype(np.int32) if is_small else numbers
+
+
+def _sorted(numbers: Iterable[int]) -> Numbers:
+    return np.array(sorted(numbers), np.int64)
+
+
+def _read(
+    database: sqlite3.Connection, layout: _Layout, table: type[Table], known: _Known
+) -> tuple[Table, int]:
+    """A table's columns of numbers, and the sum of its rows' checksums."""
+    names = [field.name for field in fields(table)]
+    parts: list[Mapping[str, Numbers]] = []
+    checksum = 0
+    for window in _windows(database, layout, names):
+        numbers = {name: _column(layout, name, window) for name in names}
+        texts = {name: _texts(database, layout, name, window) for name in layout.texts}
+        for name, values in texts.items():
+            given = [value for value in values if value]
+            if given:
+                has = np.fromiter(map(bool, values), bool, len(values))
+                known.check_packed(layout.name, name, given, numbers["id"][has])
+        parts.append(numbers)
+        checksum += _checksum(layout, numbers, texts)
+    return table(*(_joined([part[name] for part in parts]) for name in names)), checksum
+
+
+def _joined(parts: Sequence[Numbers]) -> Numbers:
+    return np.concatenate(parts) if parts else np.array([], np.int64)
+
+
+_Window = Mapping[str, Any]
+"""What SQLite says of some thousand rows: ``rows``, the ids ``after`` and ``until``, by column the
+joined values, and (``sum …``, ``most …``, ``count …``) what tells whether all are of one type."""
+
+
+def _windows(
+    database: sqlite3.Connection, layout: _Layout, names: Sequence[str]
+) -> Iterator[_Window]:
+    """The rows of a table, in order of their ids, some thousand at a time."""
+    parts = {"rows": "count(*)", "after": ":after", "until": "max(id)"}
+    for name in names:
+        value = name if name in layout.never_null else f"coalesce({name}, {NULL})"
+        parts |= {name: f"group_concat({value})", f"sum {name}": f"sum({name})"}
+    for name in layout.texts:
+        parts[name] = f"group_concat(coalesce({name}, ''), char(10))"
+        parts |= {f"most {name}": f"max({name})", f"count {name}": f"count({name})"}
+    where = f"FROM {layout.name} WHERE id > :after"
+    query = f"SELECT {', '.join(parts.values())} {where} AND id <= :until"
+    end = f"SELECT id {where} ORDER BY id LIMIT 1 OFFSET :rows - 1"
+    after, rows = -(2**63), _BATCH
+    while True:
+        last = database.execute(end, {"after": after, "rows": rows}).fetchone()
+        until = last[0] if last is not None else 2**63 - 1
+        try:
+            found = database.execute(query, {"after": after, "until": until}).fetchone()
+        except sqlite3.DataError:  # a text that is longer than SQLite may make
+            if rows == 1:
+                raise
+            rows = max(rows // 8, 1)
+            continue
+        window = dict(zip(parts, found, strict=True))
+        if not window["rows"]:
+            return
+        yield window
+        after = window["until"]
+
+
+def _column(layout: _Layout, name: str, window: _Window) -> Numbers:
+    """A column of numbers. Its sum tells whether there is anything else, and ``NULL`` from -1."""
+    found = _numbers(window[name], window["rows"])
+    most = MOST_ID if name.endswith("id") else _MOST.get(name, MOST_US)
+    least = -MOST_US if name in layout.instants else 0 if name in layout.needed else NULL
+    total = window[f"sum {name}"] or 0
+    nulls = 0 if name in layout.never_null else int((found == NULL).sum())
+    is_whole = isinstance(total, int) and int(found.sum()) + nulls == total
+    if not is_whole or found.min() < least or found.max() > most:
+        raise _broken(layout.name, name)
+    return found
+
+
+_MOST = {"status": 2**31}
+
+
+def _texts(
+    database: sqlite3.Connection, layout: _Layout, name: str, window: _Window
+) -> list[bytes]:
+    """The texts of some rows, empty for ``NULL``; hardly ever are there line ends in them."""
+    found: list[bytes] = window[name].encode().split(_NEWLINE)
+    if len(found) != window["rows"]:
+        query = f"SELECT coalesce({name}, '') FROM {layout.name} WHERE id > :after AND id <= :until"
+        found = [str(text).encode() for (text,) in database.execute(f"{query} ORDER BY id", window)]
+    is_text = isinstance(window[f"most {name}"], str | None)
+    given = len(found) if name in layout.needed else len(found) - found.count(b"")
+    if not is_text or given != window[f"count {name}"]:
+        raise _broken(layout.name, name)
+    if len(window[name]) > LONGEST < max(map(len, found)):
+        raise _broken(layout.name, name)
+    return found
+
+
+def _numbers(text: str | bytes, count: int) -> Numbers:
+    """So many numbers with commas between them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DeprecationWarning)
+        try:
+            found: Numbers = np.fromstring(text, np.int64, sep=",")
+        except (DeprecationWarning, TypeError) as error:
+            raise DamagedError("it holds what is no number") from error
+    if len(found) != count:
+        raise DamagedError("it holds what is no number")
+    return found
+
+
+def _checksum(
+    layout: _Layout, numbers: Mapping[str, Numbers], texts: Mapping[str, Sequence[bytes]]
+) -> int:
+    """The sum of the checksums of some rows: see :func:`poolhog.checksum.row_checksum`."""
+    total = np.zeros(len(numbers["id"]), np.int64)
+    of_texts = 0
+    for weight, column in zip(WEIGHTS, layout.columns, strict=False):
+        if column in numbers:
+            total += weight * numbers[column]
+        else:
+            of_texts += weight * sum(map(crc32, texts[column]))
+            if column not in layout.needed:
+                total -= weight * np.fromiter((not text for text in texts[column]), bool)
+    return int((total % PRIME).sum()) + of_texts
+
+
+def _check_earlier(database: sqlite3.Connection, known: _Known) -> int:
+    """The sum of the checksums of ``packed_operations``, whose rows are long and few."""
+    checksum = 0
+    rows = database.execute("SELECT checkout_id, number, operations FROM packed_operations")
+    while batch := rows.fetchmany(200):
+        numbers, texts = np.array([row[:2] for row in batch]), [row[2] for row in batch]
+        is_sound = numbers.dtype == np.int64 and numbers.min() >= 0 and numbers.max() <= MOST_ID
+        if not is_sound or not all(isinstance(text, str) for text in texts):
+            raise DamagedError("packed_operations holds what does not belong there")
+        packed = [text.encode() for text in texts]
+        known.check_packed("packed_operations", "operations", packed, numbers[:, 0])
+        total = (numbers % PRIME) @ np.array(WEIGHTS[:2])
+        checksum += int((total % PRIME).sum()) + WEIGHTS[2] * sum(map(crc32, packed))
+    return checksum
+
+
+def _broken(table: str, column: str) -> DamagedError:
+    return DamagedError(f"{table}: {column} is not what belongs there")
