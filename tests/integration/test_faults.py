@@ -270,7 +270,7 @@ def test_a_full_disk_loses_nothing_once_there_is_room(small_disk: Path, tmp_path
         with engine.connect() as connection:
             found.append(connection.execute(sa.text(f"SELECT {n}")).scalar())
     assert found == list(range(2000))
-    eventually(lambda: installed.recorder.errors)
+    eventually(lambda: installed.recorder.journal.errors)
     filling.unlink()
     subprocess.run(["mount", "-o", "remount,size=8m", str(small_disk)], check=True)
     poolhog.uninstall()

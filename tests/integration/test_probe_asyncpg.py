@@ -25,6 +25,7 @@ from recorded_app import (
 import poolhog
 from poolhog import OperationKind, Outcome
 from poolhog.analysis.accounting import account, idle_in_transaction, transactions
+from poolhog.probes import libraries
 from poolhog.recording.awaiting import await_chain, is_in_database
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
     from poolhog.lab.postgres import LabDatabase
     from poolhog.recording.awaiting import Chain
+
+LIBRARIES = libraries()
 
 
 @pytest.fixture
@@ -410,7 +413,7 @@ def test_where_a_task_is_that_awaits_the_driver(database: LabDatabase, work: Any
         connection = await asyncpg.connect(database.url)
         task = asyncio.create_task(work(connection))
         await asyncio.sleep(0.2)
-        found = await_chain(task)
+        found = await_chain(task, LIBRARIES)
         connection.terminate()
         with suppress(asyncpg.ConnectionDoesNotExistError):
             await task
@@ -418,7 +421,7 @@ def test_where_a_task_is_that_awaits_the_driver(database: LabDatabase, work: Any
 
     chain = asyncio.run(look())
     files = [code.co_filename for code, _ in chain.places]
-    assert is_in_database(chain.places)
+    assert is_in_database(chain.places, LIBRARIES)
     assert files[0].endswith("asyncpg/connection.py")
     assert files[-1] == __file__
 

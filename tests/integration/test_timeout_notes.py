@@ -282,7 +282,7 @@ def test_the_others_that_wait_are_counted(recording: Recording, tmp_path: Path) 
             thread.start()
         installed = poolhog._installation
         assert installed is not None
-        eventually(lambda: len(installed.recorder.open) == 4)
+        eventually(lambda: len(installed.recorder.journal.open) == 4)
         assert isinstance(engine.pool, QueuePool)
         engine.pool._timeout = SOON_S
         head, _ = note_of(time_out(engine))

@@ -171,7 +171,7 @@ class Queue:
 
     def __init__(self, directory: Path) -> None:
         self.recorder = Recorder(directory)
-        self.began_ns = self.recorder.began_ns
+        self.began_ns = self.recorder.journal.began_ns
         self.pool = self.recorder.pool(pool_record())
 
     def checkout(self, route: str, asked: int, granted: int, returned: int | None) -> None:

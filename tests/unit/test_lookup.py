@@ -14,7 +14,7 @@ from poolhog.analysis.view import names_of, select, view
 from poolhog.errors import PoolhogError
 from poolhog.model import Activity, Outcome
 from poolhog.recording.recorder import Recorder, current_request
-from poolhog.recording.records import SampleRecord
+from poolhog.recording.records import SAMPLE_BYTES, SampleRecord
 from poolhog.trace.lookup import (
     MOST_CHECKOUTS,
     by_id,
@@ -29,7 +29,8 @@ from poolhog.trace.reader import ProcessReader, stream_trace
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from poolhog.recording.records import CheckoutRecord, PoolRecord, RequestRecord
+    from poolhog.recording.records import CheckoutRecord, PoolRecord
+    from poolhog.recording.requests import RequestRecord
 
 MS = 1_000_000
 
@@ -71,7 +72,7 @@ class Script:
     def parked(self, checkout: CheckoutRecord, started: int, ended: int) -> None:
         record = SampleRecord(checkout, Activity.PARKED, None, self.at(started))
         record.ended_ns = self.at(ended)
-        self.recorder.sample(record)
+        self.recorder.journal.put(record, SAMPLE_BYTES)
 
     def end(self, request: RequestRecord, ended: int) -> None:
         request.ended_ns = self.at(ended)
@@ -81,7 +82,7 @@ class Script:
         return stream_trace(self.recorder.directory)
 
     def at(self, milliseconds: int) -> int:
-        return self.recorder.began_ns + milliseconds * MS
+        return self.recorder.journal.began_ns + milliseconds * MS
 
 
 @pytest.fixture

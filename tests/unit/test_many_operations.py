@@ -26,7 +26,7 @@ from poolhog.trace.reader import open_trace
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from poolhog.recording.records import Record
+    from poolhog.recording.record import Record
 
 FEW, MANY = 8_000, 32_000
 SQL = "SELECT notes.id FROM notes WHERE notes.id = $1"
@@ -36,16 +36,16 @@ BATCH = 5_000
 def trace_of(directory: Path, statements: int, *texts: str) -> Path:
     """One request, whose one checkout sends statements, and transactions, and is seen at times."""
     recorder = Recorder(directory / "trace")
-    recorder.began_ns -= (statements + 1_000) * 20 * MS
+    recorder.journal.began_ns -= (statements + 1_000) * 20 * MS
     where = site(recorder, directory / "app.py", "await the_tax_office(form)")
-    at = recorder.began_ns
+    at = recorder.journal.began_ns
     pool, request = pool_record(), request_record(route="/job")
     request.started_ns = at
     checkout = CheckoutRecord(pool, request, "Task-1", where)
     checkout.asked_ns, checkout.granted_ns, checkout.connection = at, at + MS, 1
     checkout.outcome = Outcome.OPEN
-    file = TraceFile(recorder, new_marker(recorder.directory).file)
-    file.write([pool, *recorder.learned, request], recorder)
+    file = TraceFile(recorder.journal, new_marker(recorder.directory).file)
+    file.write([pool, *recorder.journal.learned, request])
     facts: list[Record] = []
     for number in range(statements):
         at += 10 * MS
@@ -60,13 +60,13 @@ def trace_of(directory: Path, statements: int, *texts: str) -> Path:
             sample.ended_ns = at + 8 * MS
             facts.append(sample)
         if not number % BATCH:
-            file.write([checkout, *facts], recorder)
+            file.write([checkout, *facts])
             facts.clear()
     checkout.outcome, checkout.returned_ns = Outcome.RETURNED, at + 10 * MS
     request.status = 200
     request.responding_ns = request.responded_ns = request.ended_ns = at + 20 * MS
-    file.write([checkout, *facts, request], recorder)
-    file.finish(recorder)
+    file.write([checkout, *facts, request])
+    file.finish()
     file.abandon()
     return directory / "trace"
 

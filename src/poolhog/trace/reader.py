@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from poolhog.errors import TraceError
+from poolhog.layout import SCHEMA_VERSION
 from poolhog.model import Trace
 from poolhog.trace.check import check_meta, check_schema, check_table
 from poolhog.trace.files import ProcessFile, UnreadableError, readable
@@ -37,9 +38,6 @@ __all__ = [
 
 T = TypeVar("T")
 U = TypeVar("U")
-
-SCHEMA_VERSION = 2
-"""The schema that this reader knows."""
 
 _SAMPLED = "WHERE id IN (SELECT checkout_id FROM packed_samples)"
 _OPEN = "WHERE returned IS NULL AND gave_up IS NULL"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from poolhog.model import OperationKind, Outcome
 from poolhog.probes.causes import cause_of
 from poolhog.probes.guard import recording
+from poolhog.probes.pools import CHECKOUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from poolhog.probes.patching import Patches
     from poolhog.recording.recorder import Recorder
     from poolhog.recording.records import CheckoutRecord, OperationRecord
-
-CHECKOUT = "_poolhog_checkout"
-"""The attribute of a fairy, SQLAlchemy's proxy of a connection: the checkout that it is of."""
 
 RETURNING = "_poolhog_returning"
 """The attribute of a pool's connection record: the checkout that is ending, and how it does."""

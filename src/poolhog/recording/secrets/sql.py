@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from poolhog.recording.passwords import without_passwords
+from poolhog.recording.secrets.passwords import without_passwords
 
 LONGEST_STATEMENT = 10_000
 """Characters of a statement that are kept: to look for literals in a megabyte of it would hold up

@@ -12,11 +12,11 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from poolhog.model import Cause, OperationKind
-from poolhog.probes.causes import is_library
-from poolhog.probes.exposed import expose
+from poolhog.probes.causes import library_test
 from poolhog.probes.guard import guard, recording
-from poolhog.probes.sqlalchemy_operations import CHECKOUT
-from poolhog.probes.statements import kind_of
+from poolhog.probes.pools import CHECKOUT
+from poolhog.probes.raw_connections import expose
+from poolhog.probes.statements import kind_of, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,12 +51,14 @@ class _RawProbe:
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
+        self._is_library = library_test(recorder)
         self._recorded_class = functools.lru_cache(maxsize=100)(self._make_class)
 
     def wrap_cursor(self, cursor: Method) -> Method:
         """Wrap ``_ConnectionFairy.cursor``, which SQLAlchemy calls as well."""
         prepare = guard(self._recorder, self._prepare)
         adopt = guard(self._recorder, _adopt)
+        is_library = self._is_library
 
         def fairy_cursor(fairy: Any, *args: Any, **kwargs: Any) -> Any:
             if is_library(sys._getframe(1)):
@@ -95,6 +97,7 @@ class _RawProbe:
             return self._recorder.operate(checkout, kind, None, cause)
 
         recorded = recording(self._recorder, begin)(send)
+        is_library = self._is_library
 
         def finish(fairy: Any) -> Any:
             if is_library(sys._getframe(1)):
@@ -148,7 +151,7 @@ class _RawProbe:
             return None
         # A transaction begins unnoticed: nobody knows now whether one is open.
         checkout.in_transaction = None
-        text = _text(statement, cursor)
+        text = text_of(statement, cursor)
         return self._recorder.operate(checkout, kind_of(text), text)
 
     def _begin_fetch(self, cursor: Any, *_: Any) -> OperationRecord | None:
@@ -172,9 +175,3 @@ def _expose(fairy: Any, connection: Any) -> None:
 def _is_told(connection: Any) -> bool:
     """Whether the driver can be told of a class for its cursors."""
     return type(connection).__module__ in FACTORIES
-
-
-def _text(statement: Any, cursor: Any) -> str:
-    if isinstance(statement, bytes):
-        return statement.decode(errors="replace")
-    return statement if isinstance(statement, str) else str(statement.as_string(cursor))

@@ -10,7 +10,7 @@ import enum
 import re
 from typing import TYPE_CHECKING
 
-from poolhog.recording.programs import (
+from poolhog.recording.secrets.programs import (
     CODE,
     COMMAND,
     COMMANDS,
@@ -26,7 +26,7 @@ from poolhog.recording.programs import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from poolhog.recording.programs import Form
+    from poolhog.recording.secrets.programs import Form
 
 MASK = "***"
 

@@ -1,4 +1,4 @@
-"""The SQLAlchemy probe: every pool and every checkout of the process.
+"""SQLAlchemy's pools: every one of the process, and every checkout.
 
 SQLAlchemy has no event for the wait, and its events for the return do not tell one checkout from
 another where a pool lends a connection several times at once. So the probe wraps the two functions
@@ -10,14 +10,13 @@ together.
 
 from __future__ import annotations
 
-import itertools
 import weakref
 from typing import TYPE_CHECKING, Any
 
 from poolhog.model import OperationKind, Outcome
-from poolhog.probes import sqlalchemy_operations
 from poolhog.probes.guard import guard, recording
-from poolhog.probes.sqlalchemy_operations import CHECKOUT, RETURNING
+from poolhog.probes.pools import CHECKOUT, PoolHooks
+from poolhog.probes.sqlalchemy.operations import RETURNING, watch_operations
 from poolhog.probes.waits import Waits, waiting
 from poolhog.recording.records import PoolRecord
 
@@ -38,8 +37,6 @@ LENT = "_poolhog_lent"
 There is one at a time, but a ``StaticPool`` lends its only connection several times at once.
 """
 
-_probes = itertools.count(1)
-
 
 def watch_pools(recorder: Recorder, patches: Patches) -> None:
     """Record pools, checkouts and operations."""
@@ -47,8 +44,8 @@ def watch_pools(recorder: Recorder, patches: Patches) -> None:
     from sqlalchemy.exc import TimeoutError as PoolTimeout
     from sqlalchemy.pool import Pool, base
 
-    operations = sqlalchemy_operations.watch_operations(recorder, patches)
-    probe = _PoolProbe(recorder, operations.watch_statements)
+    operations = watch_operations(recorder, patches)
+    probe = SQLAlchemyHooks(recorder, operations.watch_statements)
     waits = Waits(recorder, probe.ask, probe.grant, PoolTimeout)
     patches.wrap(base._ConnectionFairy, "_checkout", waits.wrap)
     for target, name, kind in (
@@ -61,41 +58,36 @@ def watch_pools(recorder: Recorder, patches: Patches) -> None:
     patches.wrap(Pool, "_return_conn", probe.wrap_return)
 
 
-class _PoolProbe:
+class SQLAlchemyHooks(PoolHooks):
     """The hooks of one recorder."""
 
     def __init__(self, recorder: Recorder, watch_statements: Callable[[type], None]) -> None:
-        self._recorder = recorder
+        super().__init__(recorder, _describe)
         self._watch_statements = watch_statements
-        # What is left on SQLAlchemy's objects means nothing to a probe that comes later.
-        number = next(_probes)
-        self._pool = f"_poolhog_pool_{number}"
-        self._number = f"_poolhog_number_{number}"
 
     def ask(self, pool: Any, *_: Any, fairy: Any = None) -> CheckoutRecord | None:
         """The pool is asked for a connection."""
         # A `SingletonThreadPool` lends nothing to a thread that has its connection already.
         if fairy is not None:
             return None
-        record: PoolRecord | None = pool.__dict__.get(self._pool)
-        if record is None:
-            record = self._recorder.pool(_describe(pool))
-            pool.__dict__[self._pool] = record
-            self._watch_statements(type(pool._dialect))
-        return self._recorder.ask(record)
+        # Not by way of super(): each frame is walked over to find the application's.
+        return self._recorder.ask(pool.__dict__.get(self._pool) or self.learn(pool))
+
+    def learn(self, pool: Any) -> PoolRecord:
+        """The pool is new, and perhaps its dialect."""
+        record = super().learn(pool)
+        self._watch_statements(type(pool._dialect))
+        return record
 
     def grant(self, checkout: CheckoutRecord, fairy: Any) -> None:
         """The pool lent a connection, in the form of a fairy."""
         record = fairy._connection_record
-        number = record.__dict__.get(self._number)
-        if number is None:
-            number = record.__dict__[self._number] = next(checkout.pool.connections)
         fairy.__dict__[CHECKOUT] = checkout
         lent: Lent | None = record.__dict__.get(LENT)
         if lent is None:
             lent = record.__dict__[LENT] = {}
         lent[checkout] = weakref.ref(fairy, _gone)
-        self._recorder.grant(checkout, number)
+        self._recorder.grant(checkout, self.number(checkout, record))
 
     def in_wait(self, kind: OperationKind) -> Callable[..., OperationRecord | None]:
         """Begins a connect or ping for the checkout that this context waits for."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from poolhog.probes.patching import Patches
     from poolhog.recording.recorder import Recorder
-    from poolhog.recording.records import StageRecord
+    from poolhog.recording.requests import StageRecord
 
     Method = Callable[..., Any]
 
@@ -55,15 +55,15 @@ def watch_sessions(recorder: Recorder, patches: Patches) -> None:
     patches.wrap(Session, "__init__", wrap_init)
     patches.wrap(Session, "close", wrap_close)
     patches.wrap(Session, "rollback", noting(always_asked))
-    patches.wrap(SessionTransaction, "rollback", noting(asked))
+    patches.wrap(SessionTransaction, "rollback", noting(asked(recorder)))
 
 
-def watch_connections(_: Recorder, patches: Patches) -> None:
+def watch_connections(recorder: Recorder, patches: Patches) -> None:
     """Tell the rollbacks of connections that the application called for."""
     from sqlalchemy.engine import Connection, Transaction
 
     patches.wrap(Connection, "rollback", noting(always_asked))
-    patches.wrap(Transaction, "rollback", noting(asked))
+    patches.wrap(Transaction, "rollback", noting(asked(recorder)))
 
 
 def watch_async(_: Recorder, patches: Patches) -> None:
