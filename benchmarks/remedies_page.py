@@ -12,7 +12,7 @@ import json
 import sys
 from pathlib import Path
 
-from poolhog.lab.remedies.results import RemediesResults
+from poolhog.lab.remedy_results import RemediesResults
 from poolhog.lab.remedies.table import markdown
 
 DOCS = Path(__file__).parent.parent / "docs"

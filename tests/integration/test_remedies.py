@@ -19,7 +19,7 @@ from poolhog.lab.burst import run_burst
 from poolhog.lab.parameters import Parameters
 from poolhog.lab.remedies import measuring
 from poolhog.lab.remedies.connection_count import ConnectionCount
-from poolhog.lab.remedies.names import RemedyName
+from poolhog.lab.remedy_names import RemedyName
 from poolhog.lab.service import Settings, Style, build_app
 from poolhog.lab.service.notes import NoteChanged
 

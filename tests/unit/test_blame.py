@@ -13,10 +13,10 @@ from factories import PROCESS, implicit_burst, make_checkout, make_pool, make_re
 from factories import sample as make_sample
 from hypothesis import given
 from hypothesis import strategies as st
+from poolhog.analysis.blame_bins import BlameBins
 
 from poolhog.analysis.accounting import end_of, end_of_wait
 from poolhog.analysis.bins import Bins
-from poolhog.analysis.blame_bins import BlameBins
 from poolhog.analysis.report import Books
 from poolhog.analysis.thresholds import Thresholds
 from poolhog.model import Activity, OperationKind

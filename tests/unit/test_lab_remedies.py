@@ -15,10 +15,10 @@ from poolhog.analysis.replay import replay, workload_of
 from poolhog.lab.parameters import Parameters
 from poolhog.lab.predictions import EXTERNAL_CALL, PredictionCheck, external_call
 from poolhog.lab.remedies import table
-from poolhog.lab.remedies.catalogue import REMEDIES, chosen
-from poolhog.lab.remedies.names import RemedyName
 from poolhog.lab.remedies.predictions import RELEASING, Baseline
-from poolhog.lab.remedies.results import Race, RemediesResults
+from poolhog.lab.remedy_catalogue import REMEDIES, chosen
+from poolhog.lab.remedy_names import RemedyName
+from poolhog.lab.remedy_results import Race, RemediesResults
 
 if TYPE_CHECKING:
     from poolhog.analysis.replay import Replay

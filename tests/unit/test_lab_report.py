@@ -17,7 +17,7 @@ from poolhog.cli.lab_summary import print_summary
 from poolhog.lab.claims import check
 from poolhog.lab.parameters import Experiment
 from poolhog.lab.predictions import EXTERNAL_CALL
-from poolhog.lab.remedies.results import RemediesResults
+from poolhog.lab.remedy_results import RemediesResults
 from poolhog.lab.report import publish
 from poolhog.lab.results import Diagnosis
 from poolhog.lab.results_json import write_results

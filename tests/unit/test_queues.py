@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from hypothesis import given
 from hypothesis import strategies as st
-
 from poolhog.analysis.queues import Queue, Turns
 
 

@@ -12,7 +12,7 @@ import typer
 
 from poolhog.errors import PoolhogError
 from poolhog.lab.parameters import TALK, Experiment, Parameters
-from poolhog.lab.remedies.names import RemedyName
+from poolhog.lab.remedy_names import RemedyName
 from poolhog.lab.service.settings import Style
 
 if TYPE_CHECKING:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from poolhog.lab.fixture import Service, Watcher
     from poolhog.lab.parameters import Parameters
     from poolhog.lab.predictions import Outlooks
-    from poolhog.lab.remedies.catalogue import Remedy
+    from poolhog.lab.remedy_catalogue import Remedy
     from poolhog.model import Trace
 
 GET = "GET /notes/{note_id}"

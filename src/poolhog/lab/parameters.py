@@ -14,7 +14,7 @@ from poolhog.lab.service.settings import Style
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from poolhog.lab.remedies.names import RemedyName
+    from poolhog.lab.remedy_names import RemedyName
 
 
 class Experiment(StrEnum):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from poolhog.analysis.replay import Window, predict, read_workload, replay
 from poolhog.analysis.replay.terms import WhatIf
-from poolhog.lab.remedies.names import RemedyName
+from poolhog.lab.remedy_names import RemedyName
 from poolhog.lab.service.settings import Style
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from poolhog.analysis.timeline import Timeline
     from poolhog.analysis.whole import Whole
     from poolhog.lab.parameters import Experiment, Parameters
-    from poolhog.lab.remedies.results import RemediesResults
+    from poolhog.lab.remedy_results import RemediesResults
     from poolhog.model import Process
 
 

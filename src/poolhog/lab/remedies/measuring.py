@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 from poolhog.analysis.replay import replay, workload_of
 from poolhog.errors import PoolhogError
 from poolhog.lab import children, pgbouncer
+from poolhog.lab import remedy_catalogue as catalogue
 from poolhog.lab.burst import run_burst, synchronize_paths
 from poolhog.lab.fixture import part_of
 from poolhog.lab.parameters import Experiment
 from poolhog.lab.predictions import load_replay
-from poolhog.lab.remedies import catalogue
 from poolhog.lab.remedies.connection_count import POLL_S, ConnectionCount
-from poolhog.lab.remedies.names import RemedyName
-from poolhog.lab.remedies.results import (
+from poolhog.lab.remedy_names import RemedyName
+from poolhog.lab.remedy_results import (
     BurstOutcome,
     LoadOutcome,
     Race,
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from poolhog.lab.burst import Burst
     from poolhog.lab.fixture import Fixture, Service
     from poolhog.lab.load import LoadCount
-    from poolhog.lab.remedies.catalogue import Remedy
     from poolhog.lab.remedies.predictions import Baseline
+    from poolhog.lab.remedy_catalogue import Remedy
     from poolhog.lab.results import Results
     from poolhog.lab.service.settings import Settings
     from poolhog.trace.reader import ProcessReader

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from poolhog.analysis.replay import predict
 from poolhog.analysis.replay.terms import WhatIf
 from poolhog.lab.predictions import external_call
-from poolhog.lab.remedies.names import RemedyName
-from poolhog.lab.remedies.results import Forecast
+from poolhog.lab.remedy_names import RemedyName
+from poolhog.lab.remedy_results import Forecast
 
 if TYPE_CHECKING:
     from poolhog.analysis.replay import Performance, Replay
-    from poolhog.lab.remedies.catalogue import Remedy
+    from poolhog.lab.remedy_catalogue import Remedy
 
 RELEASING = frozenset(
     {

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from poolhog.lab.remedies.names import RemedyName
+from poolhog.lab.remedy_names import RemedyName
 from poolhog.render.words import seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from poolhog.lab.parameters import Parameters
-    from poolhog.lab.remedies.results import Forecast, RemediesResults, RemedyResult
+    from poolhog.lab.remedy_results import Forecast, RemediesResults, RemedyResult
 
 NEARLY = 0.9
 """The share of the possible answers per second that a remedy must reach."""

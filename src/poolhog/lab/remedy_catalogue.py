@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from poolhog.lab.remedies.names import RemedyName
+from poolhog.lab.remedy_names import RemedyName
 from poolhog.lab.service.settings import Style
 
 

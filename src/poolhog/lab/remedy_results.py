@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
-from poolhog.lab.remedies.catalogue import REMEDIES
-from poolhog.lab.remedies.names import RemedyName
+from poolhog.lab.remedy_catalogue import REMEDIES
+from poolhog.lab.remedy_names import RemedyName
 
 if TYPE_CHECKING:
-    from poolhog.lab.remedies.catalogue import Remedy
+    from poolhog.lab.remedy_catalogue import Remedy
 
 
 @dataclass(frozen=True, slots=True)
