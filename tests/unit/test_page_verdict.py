@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from factories import (
     EXTERNAL_CALL,
-    PROCESS,
     explicit_burst,
     implicit_burst,
     make_checkout,
     make_pool,
     make_request,
     make_site,
+    named_requests,
     op,
+    trace_of,
 )
 
 from poolhog.analysis.findings import KINDS, LOST_WRITE, POOL_TIMEOUT, AnyKind
-from poolhog.analysis.report import Books
-from poolhog.analysis.thresholds import Thresholds
+from poolhog.analysis.report import report_of
 from poolhog.model import OperationKind
 from poolhog.render.findings import WORDS
 from poolhog.render.page.sketches import sketch_of
@@ -35,13 +35,7 @@ if TYPE_CHECKING:
 
 
 def reported(checkouts: Iterable[Checkout], requests: int = 0) -> dict[str, Any]:
-    books = Books(Thresholds())
-    books.open(PROCESS, ())
-    for checkout in sorted(checkouts, key=lambda c: c.asked):
-        books.add(checkout)
-    books.close()
-    books.count({"GET /x": requests})
-    return report_json(books.report())
+    return report_json(report_of(trace_of(checkouts, named_requests({"GET /x": requests}))))
 
 
 def found(kind: AnyKind, share: float, source: str = "rows = load(x)") -> dict[str, Any]:
