@@ -24,9 +24,9 @@ from scenarios import Scenario
 from poolhog.analysis.accounting import State, end_of, end_of_wait, intervals
 from poolhog.analysis.bins import LENT
 from poolhog.analysis.course import course
-from poolhog.analysis.icicle import ROOT
 from poolhog.analysis.owned import key_of
 from poolhog.analysis.thresholds import Thresholds
+from poolhog.analysis.tree import ROOT
 from poolhog.analysis.whole import read_detail, read_whole, whole_of
 from poolhog.model import Trace
 from poolhog.render.page import side
@@ -59,7 +59,7 @@ def by_state(account: Account) -> dict[str, float]:
 
 def check_tree(whole: Whole, precision: float) -> None:
     """The tree's seconds are those of the report, in all, and of each route."""
-    tree = icicle_json(whole.icicle, interned := Interned())
+    tree = icicle_json(whole.tree, interned := Interned())
     top = [index for index, parent in enumerate(tree["parent"]) if parent == 0]
     named = {interned.texts[tree["name"][index]]: index for index in top}
     assert interned.texts[tree["name"][0]] == ROOT
@@ -94,7 +94,7 @@ def test_sums_are_those_of_the_report(data: st.DataObject) -> None:
             assert (whole.kept is None) == (most == 0)
             check_tree(whole, precision=5e-5)
             check_bins(whole)
-            lines = whole.icicle.lines()
+            lines = whole.tree.lines()
             told = sum(sum(use.seconds) for use in lines)
             assert told <= whole.report.spent.use + 1e-5
 
@@ -190,7 +190,7 @@ def test_a_part_of_a_trace_in_memory_is_whole_too() -> None:
     assert len(detail.lives) == whole.requests == len(requests)
     parked = whole.report.spent.parked
     assert parked > 0.9 * whole.report.spent.use
-    (line,) = (use for use in whole.icicle.lines() if use.site is EXTERNAL_CALL)
+    (line,) = (use for use in whole.tree.lines() if use.site is EXTERNAL_CALL)
     assert line.seconds[1] == pytest.approx(parked)
     assert line.checkouts == len(checkouts)
     few = read_detail(whole, most=4, lives=2)
@@ -213,7 +213,7 @@ def test_a_tree_that_is_too_large_keeps_its_largest_parts_and_all_sums(
     trace = Trace((PROCESS,), (pool,), (), tuple(checkouts), 60.0)
     whole = whole_of(trace, 0.0, 60.0)
     monkeypatch.setattr(side, "MOST_NODES", 20)
-    tree = icicle_json(whole.icicle, Interned())
+    tree = icicle_json(whole.tree, Interned())
     assert len(tree["parent"]) == 20
     assert all(parent < index for index, parent in enumerate(tree["parent"]))
     assert tree["running"][0] == pytest.approx(50_000_000)
