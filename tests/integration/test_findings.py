@@ -35,7 +35,7 @@ from poolhog.analysis.findings import (
     AnyKind,
     Finding,
 )
-from poolhog.analysis.findings.finder import find
+from poolhog.analysis.report import report_of
 from poolhog.analysis.thresholds import Thresholds
 from poolhog.lab import children
 from poolhog.lab.postgres import LabDatabase
@@ -267,7 +267,7 @@ class Findings:
             sa.event.listen(engine, "connect", self._set_schema)
         try:
             await scenario(app)
-            return find(recording.read())
+            return report_of(recording.read()).findings
         finally:
             for session in app.state.kept:
                 await session.close()
@@ -468,7 +468,7 @@ def test_styles_of_the_lab(
             assert httpx.get(f"{service.url}/notes/{note}").status_code == 200
     # A busy machine may keep the loop from running for long, which is no matter of style.
     thresholds = Thresholds({"starved_s": 60.0})
-    found = {finding.kind: finding for finding in find(open_trace(trace), thresholds)}
+    found = {finding.kind: finding for finding in report_of(open_trace(trace), thresholds).findings}
     wanted: set[AnyKind] = {PARKED_CHECKOUT} if style.value.startswith("implicit") else set()
     if style is Style.IMPLICIT_FORGOTTEN_COMMIT:
         wanted.add(LOST_WRITE)

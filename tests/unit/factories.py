@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from poolhog.model import (
@@ -17,10 +18,11 @@ from poolhog.model import (
     Sample,
     Site,
     Stage,
+    Trace,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 PROCESS = Process(
     pid=100,
@@ -153,6 +155,35 @@ def make_checkout(
             if granted is not None and o.started >= granted and o.ended is not None
         ),
     )
+
+
+def trace_of(
+    checkouts: Iterable[Checkout],
+    requests: Iterable[Request] = (),
+    pools: Iterable[Pool] = (),
+    *,
+    process: Process = PROCESS,
+) -> Trace:
+    """A trace of one process: its checkouts, and others of its requests and pools.
+
+    Pools and requests that are another's become those of the ``process``.
+    """
+    some = sorted(checkouts, key=lambda checkout: checkout.asked)
+    own_pools = {pool.id: pool for pool in (*pools, *(checkout.pool for checkout in some))}
+    if any(pool.process is not process for pool in own_pools.values()):
+        own_pools = {key: replace(pool, process=process) for key, pool in own_pools.items()}
+        some = [replace(checkout, pool=own_pools[checkout.pool.id]) for checkout in some]
+    own_requests = [replace(request, process=process) for request in requests]
+    own = tuple(own_pools.values()), tuple(own_requests), tuple(some)
+    return Trace((process,), *own, process.written)
+
+
+def named_requests(counts: Mapping[str, int]) -> Iterator[Request]:
+    """So many requests of these names, which asked for nothing."""
+    for name, number in counts.items():
+        method, _, route = name.rpartition(" ")
+        for index in range(number):
+            yield make_request(f"{name}-{index}", method=method, route=route)
 
 
 def _spent(operations: Sequence[Operation], granted: float | None, kind: OperationKind) -> float:

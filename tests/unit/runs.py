@@ -7,12 +7,21 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from factories import PROCESS, make_checkout, make_pool, make_request, make_site, op, sample
+from factories import (
+    PROCESS,
+    make_checkout,
+    make_pool,
+    make_request,
+    make_site,
+    named_requests,
+    op,
+    sample,
+    trace_of,
+)
 
 from poolhog.analysis.comparison import Run
-from poolhog.analysis.report import Books
+from poolhog.analysis.report import report_of
 from poolhog.analysis.series import Series
-from poolhog.analysis.thresholds import Thresholds
 from poolhog.model import Activity, OperationKind
 
 if TYPE_CHECKING:
@@ -42,15 +51,15 @@ def run_of(
     some = sorted(checkouts, key=lambda c: c.asked)
     series = Series()
     until = max((c.returned or c.gave_up or c.asked for c in some), default=0.0)
-    books = Books(Thresholds(), [series])
-    books.open(replace(PROCESS, written=until), [POOL])
-    for checkout in some:
-        books.add(checkout)
-    books.close()
     names = {c.request.id: c.request.name for c in some if c.request is not None}
-    counts = requests if requests is not None else Counter(names.values())
-    books.count(counts)
-    return Run(label, books.report(), series, counts)
+    counts = Counter(names.values())
+    others = Counter(requests if requests is not None else counts)
+    others.subtract(counts)
+    trace = trace_of(
+        *(some, named_requests(others), [POOL]), process=replace(PROCESS, written=until)
+    )
+    report = report_of(trace, companions=[series])
+    return Run(label, report, series, counts if requests is None else requests)
 
 
 def steady(

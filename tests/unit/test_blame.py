@@ -9,17 +9,25 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
-from factories import PROCESS, implicit_burst, make_checkout, make_pool, make_request, make_site, op
+from factories import (
+    PROCESS,
+    implicit_burst,
+    make_checkout,
+    make_pool,
+    make_request,
+    make_site,
+    op,
+    trace_of,
+)
 from factories import sample as make_sample
 from hypothesis import given
 from hypothesis import strategies as st
-from poolhog.analysis.blame_bins import BlameBins
 
 from poolhog.analysis.accounting import end_of, end_of_wait
 from poolhog.analysis.bins import Bins
-from poolhog.analysis.report import Books
-from poolhog.analysis.thresholds import Thresholds
-from poolhog.model import Activity, OperationKind
+from poolhog.analysis.blame.bins import BlameBins
+from poolhog.analysis.report import report_of
+from poolhog.model import Activity, OperationKind, Trace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,28 +35,23 @@ if TYPE_CHECKING:
     from poolhog.analysis.report import Report
     from poolhog.model import Checkout
 
-OTHER = replace(PROCESS, pid=200, began=10e-6)
-PROCESSES = PROCESS, OTHER
+END_US = 200
+FIRST = replace(PROCESS, written=END_US / 1e6)
+OTHER = replace(FIRST, pid=200, began=10e-6)
 POOLS = (
-    make_pool("one", size=1),
-    make_pool("two", size=2),
-    make_pool("free", size=None),
+    replace(make_pool("one", size=1), process=FIRST),
+    replace(make_pool("two", size=2), process=FIRST),
+    replace(make_pool("free", size=None), process=FIRST),
     replace(make_pool("other", size=1), process=OTHER),
 )
 REQUESTS = make_request("r1"), make_request("r2", method="POST")
 SITES = make_site(1), make_site(2)
-END_US = 200
 
 
 def report(checkouts: Sequence[Checkout], observer: BlameBins | None = None) -> Report:
-    books = Books(Thresholds(), observer=observer)
-    for process in PROCESSES:
-        books.open(replace(process, written=END_US / 1e6), POOLS)
-        for checkout in sorted(checkouts, key=lambda c: c.asked):
-            if checkout.pool.process.pid == process.pid:
-                books.add(checkout)
-        books.close()
-    return books.report()
+    some = tuple(sorted(checkouts, key=lambda c: c.asked))
+    trace = Trace((FIRST, OTHER), POOLS, (), some, END_US / 1e6)
+    return report_of(trace, observer=observer)
 
 
 @st.composite
@@ -144,18 +147,13 @@ def test_bins_add_up_to_what_was_held_up(some: list[Checkout], count: int) -> No
     held = sum(charge.seconds for charge in found.blame.charges if charge.holding is not None)
     rows = observer.rows.values()
     slack = 1e-6 * (1 + len(found.blame.charges))
-    assert sum(sum(row.values()) for row in rows) == pytest.approx(held, abs=slack)
-    assert all(number > -1e-9 for row in rows for number in row.values())
+    assert sum(float(row.sum()) for row in rows) == pytest.approx(held, abs=slack)
+    assert all(len(row) == count and (row > -1e-9).all() for row in rows)
 
 
 def test_the_burst_of_the_talk() -> None:
-    some, _, pool, ended = implicit_burst()
-    books = Books(Thresholds())
-    books.open(replace(PROCESS, written=ended), [pool])
-    for checkout in some:
-        books.add(checkout)
-    books.close()
-    found = books.report()
+    some, _, _, ended = implicit_burst()
+    found = report_of(trace_of(some, process=replace(PROCESS, written=ended)))
     worst = found.blame.charges[0]
     assert (worst.waiting, worst.holding, worst.state) == (
         *("POST /notes/{note_id}",) * 2,
@@ -197,3 +195,29 @@ def test_of_what_a_route_did_or_suffered() -> None:
         "GET /notes/{note_id}": 4.0,
         "POST /notes/{note_id}": 0.0,
     }
+
+
+def test_blame_is_exact_where_64_bits_would_not_do() -> None:
+    """With each number of holders up to 40, a microsecond has parts of lcm(1, …, 40)."""
+    pool = replace(make_pool("wide", size=40), process=PROCESS)
+    some = [
+        make_checkout(
+            f"c{n:02}",
+            *(n / 1e6, float(n + 1), 50.0),
+            pool=pool,
+            request=REQUESTS[n % 2],
+            site=SITES[n % 2],
+            samples=[make_sample(Activity.PARKED, n + 2.0, n + 3.0, SITES[n % 2])],
+        )
+        for n in range(45)
+    ]
+    found = report_of(trace_of(some)).blame
+    waited: Counter[str] = Counter()
+    for c in some:
+        assert c.request is not None
+        waited[c.request.name] += us(c, end_of_wait(c, 60.0)) - us(c, c.asked)
+    blamed: Counter[str] = Counter()
+    for charge in found.charges:
+        blamed[charge.waiting] += charge.microseconds
+    assert blamed == waited
+    assert {charge.state for charge in found.charges} >= {"parked", "nobody"}

@@ -18,12 +18,12 @@ from factories import (
     one_get,
     op,
     sample,
+    trace_of,
 )
 from hypothesis import given
 from hypothesis import strategies as st
-from poolhog.analysis.findings.lending import MOST_INNER
 
-from poolhog.analysis.accounting import Shares, account, told
+from poolhog.analysis.accounting import Shares, account
 from poolhog.analysis.findings import (
     CONNECTION_CHURN,
     HELD_AFTER_RESPONSE,
@@ -38,8 +38,9 @@ from poolhog.analysis.findings import (
     GapKind,
     known_thresholds,
 )
-from poolhog.analysis.findings.finder import Finder, find
 from poolhog.analysis.findings.nested_checkout import deadlock_from
+from poolhog.analysis.overlaps import MOST_INNER
+from poolhog.analysis.report import report_of
 from poolhog.analysis.thresholds import Thresholds
 from poolhog.model import Activity, Cause, OperationKind, Outcome, Stage, Trace
 from poolhog.render.findings import advice, detail
@@ -113,12 +114,8 @@ ONE = make_pool(size=1)
 def found(
     *checkouts: Checkout, thresholds: Thresholds | None = None, until: float = 60.0
 ) -> tuple[Finding, ...]:
-    finder = Finder(thresholds or Thresholds())
-    finder.begin(until)
-    for checkout in sorted(checkouts, key=lambda c: c.asked):
-        finder.add(checkout, told(checkout, until))
-    finder.end(Shares(checkouts, until))
-    return finder.found()
+    process = replace(checkouts[0].pool.process if checkouts else PROCESS, written=until)
+    return report_of(trace_of(checkouts, process=process), thresholds or Thresholds()).findings
 
 
 def only(findings: Sequence[Finding], kind: AnyKind) -> Finding:
@@ -189,7 +186,10 @@ class TestParked:
         other = replace(make_pool("p2"), process=replace(PROCESS, pid=200))
         checkouts = parked_checkout("c1"), parked_checkout("c2", gap=2.0, pool=other)
         processes = PROCESS, other.process
-        finding = only(find(Trace(processes, (POOL, other), (), checkouts, 60.0)), PARKED_CHECKOUT)
+        finding = only(
+            report_of(Trace(processes, (POOL, other), (), checkouts, 60.0)).findings,
+            PARKED_CHECKOUT,
+        )
         assert (finding.checkouts, finding.example.pid) == (2, 200)
 
     def test_the_order_is_that_of_the_seconds(self) -> None:
@@ -605,22 +605,18 @@ def test_what_was_counted_before_another_was_seen_beside_it_is_not_counted_twice
 
 
 EVERYTHING = Thresholds({threshold.name: 0.0 for threshold in known_thresholds()})
-instants = st.floats(0.0, 10.0)
+instants = st.integers(0, 10_000_000).map(lambda microseconds: microseconds / 1e6)
 
 
 @given(st.data())
 def test_no_second_is_told_twice(data: st.DataObject) -> None:
-    checkouts = []
+    checkouts, requests = [], []
+    for id_ in ("r1", "r2"):
+        responding, responded = sorted(data.draw(st.tuples(instants, instants)))
+        requests.append(make_request(id_, 0.0, 10.0, responding=responding, responded=responded))
     for number in range(data.draw(st.integers(1, 4))):
         asked, granted, returned = sorted(data.draw(st.tuples(instants, instants, instants)))
-        responding, responded = sorted(data.draw(st.tuples(instants, instants)))
-        request = make_request(
-            f"r{data.draw(st.integers(1, 2))}",
-            0.0,
-            10.0,
-            responding=responding,
-            responded=responded,
-        )
+        request = data.draw(st.sampled_from(requests))
         cuts = sorted(data.draw(st.lists(instants, min_size=4, max_size=8)))
         inside = [cut for cut in cuts if granted <= cut <= returned]
         pairs = list(zip(inside[::2], inside[1::2], strict=False))

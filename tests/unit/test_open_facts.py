@@ -14,7 +14,9 @@ from recorders import pool_record, request_record
 from traces import MS, site
 from verbs import poolhog
 
-from poolhog.analysis.statements import read_statements
+from poolhog.analysis.report import read_report
+from poolhog.analysis.statements import Statements
+from poolhog.analysis.thresholds import Thresholds
 from poolhog.model import Activity, OperationKind, Outcome
 from poolhog.recording.marker import new_marker
 from poolhog.recording.recorder import Recorder
@@ -272,12 +274,10 @@ def test_what_is_in_flight_counts_as_sent_and_takes_no_time_yet(tmp_path: Path) 
     draft.write().abandon()
     in_trace = [o for c in open_trace(tmp_path / "trace").checkouts for o in c.operations]
     for kind in OperationKind:
+        statements = Statements()
+        read_report(stream_trace(tmp_path / "trace"), Thresholds(), companions=[statements])
         for sql in (None, SQL):
-            found = [
-                use
-                for use in read_statements(stream_trace(tmp_path / "trace"))
-                if (use.kind, use.statement) == (kind, sql)
-            ]
+            found = [use for use in statements.uses() if (use.kind, use.statement) == (kind, sql)]
             mine = [o for o in in_trace if (o.kind, o.statement) == (kind, sql)]
             assert mine
             if found:

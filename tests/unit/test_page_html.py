@@ -15,7 +15,6 @@ from poolhog.analysis.report import read_report
 from poolhog.analysis.series import Series
 from poolhog.analysis.thresholds import Thresholds
 from poolhog.analysis.whole import read_whole
-from poolhog.cli.page import request_counts
 from poolhog.render.page import page_html
 from poolhog.render.page.data import page_data
 from poolhog.render.page.inline import digest
@@ -66,7 +65,7 @@ def page_of(*traces: Path) -> str:
         series = Series()
         whole = read_whole(stream_trace(trace), Thresholds(), companions=[series])
         sides.append((trace.name, whole))
-        runs.append(Run(trace.name, whole.report, series, request_counts(whole.readers)))
+        runs.append(Run(trace.name, whole.report, series))
     compared = compare(runs[0], runs[1]) if len(runs) > 1 else None
     return page_html(page_data(sides, version="0.1.0"), compared, source=traces[0].parent)
 

@@ -8,21 +8,20 @@ from typing import TYPE_CHECKING
 import pytest
 from factories import (
     EXTERNAL_CALL,
-    PROCESS,
     explicit_burst,
     implicit_burst,
     make_checkout,
     make_pool,
     make_request,
     make_site,
+    named_requests,
     op,
+    trace_of,
 )
 
 from poolhog.analysis.findings import KINDS, LOST_WRITE, POOL_TIMEOUT, AnyKind
-from poolhog.analysis.memory import MemoryFacts
-from poolhog.analysis.report import Books
-from poolhog.analysis.thresholds import Thresholds
-from poolhog.model import OperationKind, Site, Trace
+from poolhog.analysis.report import report_of
+from poolhog.model import OperationKind, Site
 from poolhog.render.findings import WORDS
 from poolhog.render.page.patches import patch_of
 from poolhog.render.page.run import LeftOut
@@ -37,12 +36,7 @@ if TYPE_CHECKING:
 
 
 def reported(checkouts: Iterable[Checkout], requests: int = 0) -> Report:
-    some = tuple(sorted(checkouts, key=lambda c: c.asked))
-    pools = tuple({checkout.pool.id: checkout.pool for checkout in some}.values())
-    others = tuple(make_request(f"other{number}") for number in range(requests))
-    books = Books(Thresholds())
-    books.add(MemoryFacts(Trace((PROCESS,), pools, others, some, PROCESS.written), PROCESS))
-    return books.report()
+    return report_of(trace_of(checkouts, named_requests({"GET /x": requests})))
 
 
 def found(kind: AnyKind, share: float, source: str = "rows = load(x)") -> Report:

@@ -17,6 +17,7 @@ from factories import (
     make_pool,
     make_request,
     make_site,
+    trace_of,
 )
 
 from poolhog.analysis.findings import (
@@ -38,8 +39,7 @@ from poolhog.analysis.findings.never_returned import Fate, NotReturned
 from poolhog.analysis.findings.parked_checkout import Asked, Between, ParkedGaps
 from poolhog.analysis.findings.pool_timeout import Holder, TimedOut
 from poolhog.analysis.findings.starved_loop import InOneGo
-from poolhog.analysis.report import EMPTY, Books, Report
-from poolhog.analysis.thresholds import Thresholds
+from poolhog.analysis.report import EMPTY, Report, report_of
 from poolhog.model import OperationKind
 from poolhog.render.output import WIDE
 from poolhog.render.report import Layout, report_json, report_lines, verdict
@@ -89,14 +89,9 @@ def finding(kind: AnyKind = PARKED_CHECKOUT, **changes: Any) -> Finding:
 
 def burst(*findings: Finding) -> Report:
     """The report of the talk's burst, with these findings."""
-    some, requests, pool, ended = implicit_burst()
-    books = Books(Thresholds())
-    books.open(replace(PROCESS, written=ended), [pool])
-    for checkout in some:
-        books.add(checkout)
-    books.close()
-    books.count({requests[0].name: len(requests)})
-    return replace(books.report(), findings=findings)
+    some, requests, _, ended = implicit_burst()
+    trace = trace_of(some, requests, process=replace(PROCESS, written=ended))
+    return replace(report_of(trace), findings=findings)
 
 
 def lines(report: Report, **changes: Any) -> list[str]:
@@ -165,13 +160,11 @@ def test_a_pool_says_how_long_all_of_it_was_lent() -> None:
 
 
 def test_a_pool_that_was_never_exhausted_says_how_far_it_came() -> None:
-    books = Books(Thresholds())
-    books.open(PROCESS, [])
-    for name, size in (("plenty", 5), ("endless", None)):
-        pool = make_pool(name, size=size, name=name)
-        books.add(make_checkout(name, 0.0, 0.1, 0.2, pool=pool))
-    books.close()
-    found = "\n".join(lines(books.report(), width=200))
+    some = [
+        make_checkout(name, 0.0, 0.1, 0.2, pool=make_pool(name, size=size, name=name))
+        for name, size in (("plenty", 5), ("endless", None))
+    ]
+    found = "\n".join(lines(report_of(trace_of(some)), width=200))
     assert "─  at most 1 of 5 lent in 200 ms" in found
     assert "pool endless  at most 1 lent in 200 ms" in found
 
@@ -225,13 +218,12 @@ def test_a_run_of_which_nothing_could_be_written_is_not_called_idle() -> None:
 
 
 def test_what_is_open_is_told_and_where_to_look() -> None:
-    books = Books(Thresholds())
     pool, request = make_pool(size=1), make_request(ended=None)
-    books.open(replace(PROCESS, finished=False), [pool])
-    books.add(make_checkout("a", 1.0, 1.1, pool=pool, request=request))
-    books.add(make_checkout("b", 2.0, pool=pool))
-    books.close()
-    found = lines(books.report(), width=200)
+    some = [
+        make_checkout("a", 1.0, 1.1, pool=pool, request=request),
+        make_checkout("b", 2.0, pool=pool),
+    ]
+    found = lines(report_of(trace_of(some, process=replace(PROCESS, finished=False))), width=200)
     assert found[1] == "At its end: 1 connection not returned, 1 request waiting for one."
     assert any("its one lent 100 % of 59.0 s, 1 waiting now" in line for line in found)
     assert found[-1].startswith("Next: poolhog dump ")
@@ -246,9 +238,7 @@ def test_a_clean_run_is_called_clean() -> None:
 def test_a_run_without_a_connection_says_what_to_do() -> None:
     told = "No connection was asked for yet: let the application work, and ask again."
     assert lines(EMPTY) == [told]
-    books = Books(Thresholds())
-    books.open(PROCESS, [make_pool()])
-    assert lines(books.report()) == [told]
+    assert lines(report_of(trace_of([], pools=[make_pool()]))) == [told]
 
 
 def test_small_shares_are_not_called_nothing() -> None:
