@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from poolhog.analysis.cells import Counted
     from poolhog.analysis.findings import Finding
     from poolhog.analysis.quiet import Quiet
-    from poolhog.analysis.replay.beside import Beside
+    from poolhog.analysis.replay.top_finding import TopFindingWhatIf
     from poolhog.analysis.thresholds import Thresholds
     from poolhog.model import Checkout, Outcome, Pool, Process, Site, Unreadable
     from poolhog.trace.reader import ProcessReader
@@ -120,7 +120,7 @@ class Report:
     unreadable: tuple[Unreadable, ...] = ()
     near: tuple[Finding, ...] = ()
     blame: Blame = NO_BLAME
-    whatif: Beside | None = None
+    whatif: TopFindingWhatIf | None = None
 
     @property
     def checkouts(self) -> int:

@@ -13,7 +13,7 @@ from poolhog.analysis.bins import MOST_BINS, Bins
 from poolhog.analysis.blame_bins import BlameBins
 from poolhog.analysis.icicle import Icicle
 from poolhog.analysis.owned import Owned, grouped, key_of
-from poolhog.analysis.replay.beside import with_whatif
+from poolhog.analysis.replay.top_finding import top_finding_whatif
 from poolhog.analysis.report import Books, read_report
 from poolhog.analysis.statements import read_statements
 from poolhog.analysis.thresholds import Thresholds
@@ -80,7 +80,8 @@ class Whole:
 
         Raises :class:`poolhog.TraceError` if a process cannot be read.
         """
-        return replace(self, report=with_whatif(self.report, self.readers, with_curve=True))
+        whatif = top_finding_whatif(self.report, self.readers, with_curve=True)
+        return replace(self, report=replace(self.report, whatif=whatif))
 
     def shares_of(self, process: Process) -> Shares:
         """How the gaps without a sample are split that a process's checkouts have."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from poolhog.analysis.accounting import Account
     from poolhog.analysis.blame import Charge
     from poolhog.analysis.findings import Finding
-    from poolhog.analysis.replay.beside import Beside
+    from poolhog.analysis.replay.top_finding import TopFindingWhatIf
     from poolhog.analysis.report import PoolUse, Report, RouteUse, Waits
     from poolhog.model import Process, Site
 
@@ -103,7 +103,7 @@ def _route(route: RouteUse) -> dict[str, Any]:
     }
 
 
-def finding_json(finding: Finding, whatif: Beside | None = None) -> dict[str, Any]:
+def finding_json(finding: Finding, whatif: TopFindingWhatIf | None = None) -> dict[str, Any]:
     """One of the report's findings, with the what-if if that is about it."""
     example = finding.example
     return {

@@ -16,12 +16,12 @@ from poolhog.render.unreadable import unreadable_lines
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from poolhog.analysis.replay.answers import Answers
-    from poolhog.analysis.replay.beside import Beside
+    from poolhog.analysis.replay.formulas import Answers
     from poolhog.analysis.replay.performance import Performance
     from poolhog.analysis.replay.prediction import Replay
     from poolhog.analysis.replay.study import Study
-    from poolhog.analysis.replay.terms import WhatIf
+    from poolhog.analysis.replay.top_finding import TopFindingWhatIf
+    from poolhog.analysis.replay.whatif import WhatIf
     from poolhog.model import Site
 
 MUCH_PYTHON = 0.3
@@ -83,7 +83,7 @@ def change_told(before: Performance, after: Performance) -> str:
     return ", ".join(parts)
 
 
-def beside_told(beside: Beside) -> str:
+def beside_told(beside: TopFindingWhatIf) -> str:
     """What changes if the line of a finding holds no connection, and how good the replay is."""
     change = change_told(beside.prediction.before, beside.prediction.after)
     of_part = ", of a part of the run" if beside.part is not None else ""

@@ -10,12 +10,12 @@ from poolhog.render.unreadable import unreadable_json
 from poolhog.render.whatif import beside_told
 
 if TYPE_CHECKING:
-    from poolhog.analysis.replay.answers import Answers
-    from poolhog.analysis.replay.beside import Beside
+    from poolhog.analysis.replay.formulas import Answers
     from poolhog.analysis.replay.performance import Percentiles, Performance
     from poolhog.analysis.replay.prediction import Replay
     from poolhog.analysis.replay.study import Study
-    from poolhog.analysis.replay.terms import WhatIf
+    from poolhog.analysis.replay.top_finding import TopFindingWhatIf
+    from poolhog.analysis.replay.whatif import WhatIf
 
 
 def whatif_json(study: Study) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def replay_json(replayed: Replay) -> dict[str, Any]:
     }
 
 
-def beside_json(beside: Beside) -> dict[str, Any]:
+def beside_json(beside: TopFindingWhatIf) -> dict[str, Any]:
     """The what-if beside a finding."""
     part = beside.part
     return {

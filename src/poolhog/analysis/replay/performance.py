@@ -60,7 +60,7 @@ class Performance:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class ReplayWindow:
     """Between which instants is counted; ``is_steady`` if that is the middle of a closed loop."""
 
     started: float
@@ -69,7 +69,7 @@ class Window:
 
 
 def performance_of(
-    observed: Observed, window: Window, began: float, capacity: int | None, processes: int
+    observed: Observed, window: ReplayWindow, began: float, capacity: int | None, processes: int
 ) -> Performance:
     """What was observed in a window; ``capacity`` are the connections of all pools."""
     answered = sorted(at for at in observed.answered if at <= window.ended)
@@ -92,12 +92,14 @@ def performance_of(
     )
 
 
-def _inside(instants: Sequence[float], values: Sequence[float], window: Window) -> list[float]:
+def _inside(
+    instants: Sequence[float], values: Sequence[float], window: ReplayWindow
+) -> list[float]:
     started, ended = window.started, window.ended
     return [value for at, value in zip(instants, values, strict=True) if started <= at <= ended]
 
 
-def _throughput(answered: Sequence[float], window: Window, end: float) -> float:
+def _throughput(answered: Sequence[float], window: ReplayWindow, end: float) -> float:
     """Answers per second; of a closed loop between two pauses."""
     started = window.started
     if not window.is_steady and window.ended < math.inf:

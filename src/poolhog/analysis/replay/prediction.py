@@ -13,10 +13,10 @@ from bisect import bisect_right
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from poolhog.analysis.replay.performance import Performance, Window, performance_of
+from poolhog.analysis.replay.performance import Performance, ReplayWindow, performance_of
 from poolhog.analysis.replay.sharing import shared
 from poolhog.analysis.replay.simulation import simulate
-from poolhog.analysis.replay.terms import AS_IT_WAS, WhatIf
+from poolhog.analysis.replay.whatif import AS_IT_WAS, WhatIf
 
 if TYPE_CHECKING:
     from poolhog.analysis.replay.workload import Workload
@@ -47,7 +47,7 @@ class Replay:
 
     workload: Workload
     users: int | None
-    window: Window
+    window: ReplayWindow
     recorded: Performance
     replayed: Performance
 
@@ -95,7 +95,9 @@ class Prediction:
     after: Performance
 
 
-def replay(workload: Workload, *, window: Window | None = None, is_open: bool = False) -> Replay:
+def replay(
+    workload: Workload, *, window: ReplayWindow | None = None, is_open: bool = False
+) -> Replay:
     """The workload as it was. A closed loop is recognized, unless it ``is_open`` by decree.
 
     Answers and waits are counted in the ``window``, by default the whole run, and of a closed loop
@@ -134,7 +136,7 @@ def predict(replayed: Replay, terms: WhatIf) -> Prediction:
     elif replayed.users is None:
         longest = _PATIENCE * max(replayed.replayed.responses.p99, _LEAST_WAIT_S)
         ended = max(workload.until, workload.began + longest)
-        window = Window(workload.began + _SETTLING * (ended - workload.began), ended, True)
+        window = ReplayWindow(workload.began + _SETTLING * (ended - workload.began), ended, True)
     observed = simulate(workload, terms, until=window.ended)
     workers = terms.workers or workload.processes
     after = performance_of(observed, window, workload.began, capacity, workers)
@@ -184,15 +186,15 @@ def requests_of(workload: Workload) -> list[float]:
     return sorted(came for came, is_request in pairs if is_request and came < math.inf)
 
 
-def _window(workload: Workload, users: int | None) -> Window:
+def _window(workload: Workload, users: int | None) -> ReplayWindow:
     began, until = workload.began, workload.until
     if users is None:
         ended = until if workload.unfinished else math.inf
-        return Window(began, ended, is_steady=False)
+        return ReplayWindow(began, ended, is_steady=False)
     arrivals = requests_of(workload)
     there = arrivals[min(users, len(arrivals)) - 1]
     ended = arrivals[-1]
-    return Window(there + _SETTLING * (ended - there), ended, is_steady=True)
+    return ReplayWindow(there + _SETTLING * (ended - there), ended, is_steady=True)
 
 
 def _error(found: float, expected: float, least: float = 0.0) -> float:

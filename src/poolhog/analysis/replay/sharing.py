@@ -13,8 +13,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from poolhog.analysis.replay.simulation import Simulation
-from poolhog.analysis.replay.steps import Kind, Steps
-from poolhog.analysis.replay.terms import AS_IT_WAS
+from poolhog.analysis.replay.steps import StepKind, Steps
+from poolhog.analysis.replay.whatif import AS_IT_WAS
 
 if TYPE_CHECKING:
     from poolhog.analysis.replay.tasks import Task
@@ -31,7 +31,7 @@ def shared(workload: Workload) -> Workload:
     return replace(workload, steps=steps)
 
 
-_RUN = Kind.RUN.value
+_RUN = StepKind.RUN.value
 
 
 class _Sharing(Simulation):

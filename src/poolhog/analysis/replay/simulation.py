@@ -14,9 +14,9 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
 from poolhog.analysis.collector import no_collector
-from poolhog.analysis.replay.steps import Kind
-from poolhog.analysis.replay.tasks import Lending, Task
-from poolhog.analysis.replay.terms import AS_IT_WAS, WhatIf, program
+from poolhog.analysis.replay.steps import StepKind
+from poolhog.analysis.replay.tasks import SimulatedPool, Task
+from poolhog.analysis.replay.whatif import AS_IT_WAS, WhatIf, program
 from poolhog.analysis.replay.workload import Observed
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Simulation:
         self.workers = terms.workers or workload.processes
         pools = [terms.of(pool) for pool in workload.pools]
         self._pools_each = len(pools)
-        self._pools = [Lending(p) for _ in range(self.workers) for p in pools]
+        self._pools = [SimulatedPool(p) for _ in range(self.workers) for p in pools]
         self._free = [0.0] * self.workers
         self._events: list[tuple[float, int, int, Any]] = []
         self._number = 0
@@ -176,7 +176,7 @@ class Simulation:
         children = task.children
         if children is None:
             children = task.children = {}
-        if kind == Kind.SPAWN:
+        if kind == StepKind.SPAWN:
             child = Task(what, self.program.first[what], now, task.worker, is_user=False)
             child.parent = task
             children[what] = child
@@ -188,7 +188,7 @@ class Simulation:
         task.asking = -1 - what
         return True
 
-    def _ask(self, task: Task, pool: Lending, now: float) -> None:
+    def _ask(self, task: Task, pool: SimulatedPool, now: float) -> None:
         task.asked = now
         if pool.idle or pool.opened < pool.limit:
             self._grant(task, pool, now)
@@ -202,7 +202,7 @@ class Simulation:
             pool.is_armed = True
             self._push(now + pool.timeout, _TIMER, pool)
 
-    def _grant(self, task: Task, pool: Lending, now: float) -> None:
+    def _grant(self, task: Task, pool: SimulatedPool, now: float) -> None:
         """Lend an idle connection, or a new one."""
         cost = self.program.seconds[task.at - 1]
         if pool.idle:
@@ -235,7 +235,7 @@ class Simulation:
         task.balance = 0.0
         task.checkouts = 0
 
-    def _return(self, task: Task, pool: Lending, now: float) -> None:
+    def _return(self, task: Task, pool: SimulatedPool, now: float) -> None:
         """A connection comes back, and goes to the first who waits."""
         self._lent -= 1
         self._balance += now
@@ -255,7 +255,7 @@ class Simulation:
         else:
             pool.opened -= 1
 
-    def _look(self, pool: Lending, now: float) -> None:
+    def _look(self, pool: SimulatedPool, now: float) -> None:
         """The pool's timer: whoever has waited for its timeout gives up."""
         waiting = pool.waiting
         while waiting:
@@ -282,17 +282,17 @@ class Simulation:
         for pool in self._held(task):
             self._return(task, pool, now)
         first = self.program.first[task.chain]
-        if self.program.kinds.find(Kind.ANSWER, first, task.at) < 0 and task.parent is None:
+        if self.program.kinds.find(StepKind.ANSWER, first, task.at) < 0 and task.parent is None:
             self._answer(task, now, is_counted=is_told)
         self._end(task, now)
 
-    def _held(self, task: Task) -> list[Lending]:
+    def _held(self, task: Task) -> list[SimulatedPool]:
         steps = self.program
         held: Counter[int] = Counter()
         for index in range(steps.first[task.chain], task.at - 1):
-            if steps.kinds[index] == Kind.ASK:
+            if steps.kinds[index] == StepKind.ASK:
                 held[steps.whats[index]] += 1
-            elif steps.kinds[index] == Kind.RETURN:
+            elif steps.kinds[index] == StepKind.RETURN:
                 held[steps.whats[index]] -= 1
         base = task.worker * self._pools_each
         return [self._pools[base + number] for number in held.elements()]

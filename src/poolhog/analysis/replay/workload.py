@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from array import array
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from poolhog.analysis.replay.steps import Steps
     from poolhog.model import Site
 
@@ -58,24 +62,35 @@ class Chains:
     def __len__(self) -> int:
         return len(self.first)
 
-    def add(
-        self,
-        first: int,
-        arrived: float,
-        process: int,
-        route: int,
-        *,
-        is_request: bool,
-        is_whole: bool,
-    ) -> int:
-        """Add a chain; its number."""
-        self.first.append(first)
-        self.arrived.append(arrived)
-        self.process.append(process)
-        self.route.append(route)
-        self.is_request.append(is_request)
-        self.is_whole.append(is_whole)
-        return len(self.first) - 1
+    def extend(self, chains: ChainColumns, process: int) -> None:
+        """Add the chains of a process."""
+        self.first.frombytes(chains.first.tobytes())
+        self.arrived.frombytes(chains.arrived.tobytes())
+        self.process.extend([process] * len(chains.first))
+        self.route.frombytes(chains.route.astype(np.int32).tobytes())
+        self.is_request.extend(chains.is_request.tobytes())
+        self.is_whole.extend(chains.is_whole.tobytes())
+
+
+class ChainColumns(NamedTuple):
+    """Chains of one process as columns; what they are is that of ``Chains``."""
+
+    first: NDArray[np.int64]
+    arrived: NDArray[np.float64]
+    route: NDArray[np.int64]
+    is_request: NDArray[np.bool_]
+    is_whole: NDArray[np.bool_]
+
+    @classmethod
+    def empty(cls, number: int) -> ChainColumns:
+        """Columns for so many chains, which are whole, and no requests."""
+        first, route = np.zeros(number, np.int64), np.zeros(number, np.int64)
+        return cls(first, np.zeros(number), route, np.zeros(number, bool), np.ones(number, bool))
+
+    def put(self, number: int, first: int, arrived: float) -> None:
+        """Say where the steps of a chain begin, and when it came."""
+        self.first[number] = first
+        self.arrived[number] = arrived
 
 
 @dataclass(slots=True)

@@ -1,5 +1,7 @@
 """The terms of a replay: what is to be otherwise than it was recorded, and what that makes of it.
 
+A person names the places at which connections are to be released: by a line, a function, or all.
+
 Chains in which something is otherwise are written anew for a simulation: what was released has been
 given back meanwhile, and factors are applied.
 """
@@ -7,17 +9,17 @@ given back meanwhile, and factors are applied.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from poolhog.analysis.replay.brief import AWAY
 from poolhog.analysis.replay.releasing import Released
-from poolhog.analysis.replay.steps import Kind, Step
+from poolhog.analysis.replay.steps import AWAY, Step, StepKind
 
 if TYPE_CHECKING:
     from array import array
     from collections.abc import Iterable
 
     from poolhog.analysis.replay.workload import PoolTerms, Workload
+    from poolhog.model import Site
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +75,17 @@ def program(workload: Workload, terms: WhatIf) -> Program:
         return Program(steps.kinds, steps.seconds, steps.whats, first)
     made = Program(steps.kinds[:], steps.seconds[:], steps.whats[:], first[:])
     released = Released(steps, terms.release)
-    wanted = (Kind.PARK, Kind.NEST) if factor == 1.0 else (Kind.PARK, Kind.NEST, Kind.REST)
+    wanted = (
+        (StepKind.PARK, StepKind.NEST)
+        if factor == 1.0
+        else (StepKind.PARK, StepKind.NEST, StepKind.REST)
+    )
     known: dict[int, int] = {}
     for number, begun in enumerate(first):
         at = known.get(begun)
         if at is None:
             at = begun
-            end = steps.kinds.find(Kind.END, begun)
+            end = steps.kinds.find(StepKind.END, begun)
             if any(steps.kinds.find(kind, begun, end) >= 0 for kind in wanted):
                 at = len(made.kinds)
                 _write(released.chain(begun), made, factor)
@@ -91,7 +97,59 @@ def program(workload: Workload, terms: WhatIf) -> Program:
 def _write(steps: Iterable[Step], made: Program, factor: float) -> None:
     """Add steps; what is neither the database nor Python takes so many times as long."""
     for kind, seconds, what in steps:
-        is_external = kind is Kind.PARK or (kind is Kind.REST and what == AWAY)
+        is_external = kind is StepKind.PARK or (kind is StepKind.REST and what == AWAY)
         made.kinds.append(kind)
         made.seconds.append(seconds * factor if is_external else seconds)
         made.whats.append(what)
+
+
+ALL = "all"
+
+
+class Line(NamedTuple):
+    """A line at which connections were parked: for so many seconds, at these places."""
+
+    site: Site
+    seconds: float
+    places: frozenset[int]
+
+    @property
+    def name(self) -> str:
+        """What it is called, such as ``/srv/notes.py:44``."""
+        return f"{self.site.file}:{self.site.line}"
+
+
+def lines(workload: Workload) -> list[Line]:
+    """The lines at which connections were parked, the one with the most seconds first."""
+    steps = workload.steps
+    seconds = [0.0] * len(workload.places)
+    for kind, lasted, what in zip(steps.kinds, steps.seconds, steps.whats, strict=True):
+        if kind == StepKind.PARK:
+            seconds[what] += lasted
+    found: dict[tuple[str, int], Line] = {}
+    for number, site in enumerate(workload.places):
+        if site is None:
+            continue
+        key = site.file, site.line
+        known = found.get(key, Line(site, 0.0, frozenset()))
+        found[key] = Line(
+            known.site, known.seconds + seconds[number], known.places | frozenset([number])
+        )
+    return sorted(found.values(), key=lambda line: (-line.seconds, line.name))
+
+
+def places_at(known: list[Line], text: str) -> frozenset[int]:
+    """The places that a text means: ``all``, a file and a line, or a function; none if unknown.
+
+    Of a file, the end of its path is enough.
+    """
+    return frozenset(place for line in known if _means(text, line) for place in line.places)
+
+
+def _means(text: str, line: Line) -> bool:
+    if text == ALL:
+        return True
+    if text in (line.site.function, line.site.name):
+        return True
+    name = line.name.replace("\\", "/")
+    return name == text or name.endswith(f"/{text.removeprefix('./').replace(chr(92), '/')}")
