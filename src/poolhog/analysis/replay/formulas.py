@@ -147,7 +147,7 @@ def waits_longer(servers: int, rate: float, use: float, seconds: float) -> float
     """The share of arrivals that wait longer: P(W > t) = C·exp(-(c/use - rate)·t).
 
     First come, first served: C is Erlang's probability of waiting at all ("Solution of some
-    problems in the theory of probabilities", 1917). Arrivals are random (Poisson), uses exponential.
+    problems in the theory of probabilities", 1917). Arrivals are Poisson, uses exponential.
     """
     if rate * use >= servers:
         return 1.0
