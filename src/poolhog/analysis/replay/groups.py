@@ -61,7 +61,8 @@ def grouped(ledger: Ledger, rows: Numbers) -> Groups:
     place -= np.maximum.accumulate(np.where(is_first, place, 0))
     is_first |= (asker >= len(requests.number)) & (place % MOST_OF_OWNER == 0)
     rank = np.empty(int(is_first.sum()), np.int64)
-    rank[np.argsort(rows[is_first], kind="stable")] = np.arange(len(rank))
+    goes_on = _goes_on(ledger, rows, np.flatnonzero(is_first), asker[is_first])
+    rank[np.lexsort((rows[is_first], goes_on))] = np.arange(len(rank))
     number = rank[np.cumsum(is_first) - 1]
     order = np.argsort(number, kind="stable")
     rows, number, asker = rows[order], number[order], asker[order]
@@ -86,3 +87,16 @@ def grouped(ledger: Ledger, rows: Numbers) -> Groups:
     return Groups(
         rows, number, first, is_request, is_whole, is_single, started, answered, ended, over
     )
+
+
+def _goes_on(ledger: Ledger, rows: Numbers, first: Numbers, asker: Numbers) -> Flags:
+    """Which groups were not over when a connection was asked for last.
+
+    They come behind the others: those of them that did not end go on as the latest that did.
+    """
+    over = np.maximum.reduceat(ledger.over[rows], first)
+    is_request = asker < len(ledger.requests.number)
+    ended = np.full(len(first), NEVER)
+    ended[is_request] = ledger.requests.ended[asker[is_request]]
+    found: Flags = np.maximum(over, ended) >= ledger.asked[rows].max()
+    return found

@@ -89,8 +89,9 @@ def _stretches(
     what = np.zeros(len(kind), np.int64)
     parked = np.flatnonzero(used.state == spans.PARKED)
     what[parked] = _places(ledger, found, used.where(parked), place)
-    untold = np.flatnonzero(used.state == spans.UNSAMPLED)
-    part = running[ledger.site[used.row[untold]]]
+    part = running[ledger.site[used.row]]
+    untold = np.flatnonzero((used.state == spans.UNSAMPLED) & (part < 1))
+    part = part[untold]
     rest = Stretches(
         used.row[untold],
         used.started[untold] + used.duration[untold] * part,
