@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from poolhog.analysis.replay.prediction import capacity_of, requests_of
+from poolhog.analysis.replay.prediction import capacity_of, under_way_of
 from poolhog.analysis.replay.steps import StepKind
 from poolhog.analysis.replay.whatif import AS_IT_WAS
 
@@ -122,13 +122,7 @@ _NOT_ASKING = bytes(
 
 def _concurrent(workload: Workload) -> int:
     """The most requests at once."""
-    changes = [(at, 1) for at in requests_of(workload)]
-    changes += [(at, -1) for at in workload.recorded.answered]
-    under_way = most = 0
-    for _, change in sorted(changes):
-        under_way += change
-        most = max(most, under_way)
-    return most
+    return int(under_way_of(workload)[1].max(initial=0))
 
 
 def erlang_b(servers: int, offered: float) -> float:

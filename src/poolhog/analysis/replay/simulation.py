@@ -14,6 +14,8 @@ from collections import Counter
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from poolhog.analysis.collector import no_collector
 from poolhog.analysis.replay.steps import StepKind
 from poolhog.analysis.replay.tasks import SimulatedPool, Task
@@ -103,7 +105,10 @@ class Simulation:
     def _arrivals(self) -> list[tuple[float, int]]:
         """The chains that come by themselves, in order; users are told to come."""
         chains, terms, began = self._workload.chains, self._terms, self._workload.began
-        found = sorted((at, n) for n, at in enumerate(chains.arrived) if at < math.inf)
+        came = np.array(chains.arrived)
+        order = np.argsort(came, kind="stable")
+        order = order[came[order] < math.inf]
+        found = list(zip(came[order].tolist(), order.tolist(), strict=True))
         if terms.users is not None:
             self._sent = [number for _, number in found if chains.is_request[number]]
             for user in range(terms.users if self._sent else 0):

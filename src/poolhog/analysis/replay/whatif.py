@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from poolhog.analysis.replay.releasing import Released
 from poolhog.analysis.replay.steps import AWAY, Step, StepKind
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from array import array
     from collections.abc import Iterable
 
+    from poolhog.analysis.ledger import Numbers
+    from poolhog.analysis.replay.steps import Steps
     from poolhog.analysis.replay.workload import PoolTerms, Workload
     from poolhog.model import Site
 
@@ -75,23 +79,30 @@ def program(workload: Workload, terms: WhatIf) -> Program:
         return Program(steps.kinds, steps.seconds, steps.whats, first)
     made = Program(steps.kinds[:], steps.seconds[:], steps.whats[:], first[:])
     released = Released(steps, terms.release)
-    wanted = (
-        (StepKind.PARK, StepKind.NEST)
-        if factor == 1.0
-        else (StepKind.PARK, StepKind.NEST, StepKind.REST)
-    )
-    known: dict[int, int] = {}
-    for number, begun in enumerate(first):
-        at = known.get(begun)
-        if at is None:
-            at = begun
-            end = steps.kinds.find(StepKind.END, begun)
-            if any(steps.kinds.find(kind, begun, end) >= 0 for kind in wanted):
-                at = len(made.kinds)
-                _write(released.chain(begun), made, factor)
-            known[begun] = at
-        made.first[number] = at
+    written: dict[int, int] = {}
+    changed = _changed(steps, np.array(first), terms)
+    for number in changed.tolist():
+        begun = first[number]
+        if begun not in written:
+            written[begun] = len(made.kinds)
+            _write(released.chain(begun), made, factor)
+        made.first[number] = written[begun]
     return made
+
+
+def _changed(steps: Steps, first: Numbers, terms: WhatIf) -> Numbers:
+    """The chains in which something may be otherwise."""
+    kinds = np.frombuffer(steps.kinds, np.uint8)
+    whats = np.frombuffer(steps.whats, np.int32)
+    is_at_place = (kinds == StepKind.PARK) | (kinds == StepKind.NEST)
+    is_other = is_at_place & np.isin(whats, list(terms.release))
+    if terms.external_latency != 1.0:
+        is_other |= (kinds == StepKind.PARK) | ((kinds == StepKind.REST) & (whats == AWAY))
+    # The steps of a chain end with an END.
+    before = np.append([0], np.cumsum(is_other))
+    ends = np.flatnonzero(kinds == StepKind.END)
+    end = ends[np.searchsorted(ends, first)]
+    return np.flatnonzero(before[end] > before[first])
 
 
 def _write(steps: Iterable[Step], made: Program, factor: float) -> None:
@@ -122,10 +133,10 @@ class Line(NamedTuple):
 def lines(workload: Workload) -> list[Line]:
     """The lines at which connections were parked, the one with the most seconds first."""
     steps = workload.steps
-    seconds = [0.0] * len(workload.places)
-    for kind, lasted, what in zip(steps.kinds, steps.seconds, steps.whats, strict=True):
-        if kind == StepKind.PARK:
-            seconds[what] += lasted
+    is_parked = np.frombuffer(steps.kinds, np.uint8) == StepKind.PARK
+    place = np.frombuffer(steps.whats, np.int32)[is_parked]
+    lasted = np.frombuffer(steps.seconds, np.float64)[is_parked]
+    seconds = np.bincount(place, lasted, len(workload.places)).tolist()
     found: dict[tuple[str, int], Line] = {}
     for number, site in enumerate(workload.places):
         if site is None:
