@@ -18,7 +18,14 @@ from poolhog.analysis.replay.groups import grouped
 from poolhog.analysis.replay.overlapping import Compiler, Lane, Mark, lanes
 from poolhog.analysis.replay.steps import Step, StepKind, Steps
 from poolhog.analysis.replay.stretches import running_at_sites, stretches_of
-from poolhog.analysis.replay.workload import ChainColumns, Chains, Observed, PoolTerms, Workload
+from poolhog.analysis.replay.workload import (
+    ChainColumns,
+    Chains,
+    Observed,
+    PoolFacts,
+    Workload,
+    complete,
+)
 from poolhog.model import Outcome
 
 if TYPE_CHECKING:
@@ -26,7 +33,7 @@ if TYPE_CHECKING:
 
     from poolhog.analysis.ledger import Flags, Numbers
     from poolhog.analysis.replay.groups import Groups
-    from poolhog.model import Checkout, Pool, Process, Site, Trace
+    from poolhog.model import Checkout, Process, Site, Trace
     from poolhog.trace.reader import ProcessReader
 
 _AT_ONCE = 50_000
@@ -82,29 +89,6 @@ def read_part(readers: Sequence[ProcessReader], started: float, ended: float) ->
     return builder.workload()
 
 
-class _PoolFacts:
-    """What is seen of a pool, in all processes."""
-
-    def __init__(self, number: int, pool: Pool) -> None:
-        self.number = number
-        self.pool = pool
-        self.opened = 0
-        self.connecting = 0.0
-        self.connections = 0
-
-    def terms(self, processes: int) -> PoolTerms:
-        """What the pool offers, and what that costs."""
-        pool = self.pool
-        size, overflow = pool.size, pool.max_overflow
-        if pool.kind == "NullPool":
-            size, overflow = 0, -1
-        elif size == 0 and pool.library == "sqlalchemy":  # as QueuePool has it
-            size, overflow = None, None
-        warm = max(self.connections - self.opened, 0) / max(processes, 1)
-        mean = self.connecting / self.opened if self.opened else 0.0
-        return PoolTerms(pool.name, size, overflow, pool.timeout, mean, math.ceil(warm))
-
-
 class WorkloadBuilder:
     """Makes a workload of the ledgers of processes, one after the other."""
 
@@ -114,7 +98,7 @@ class WorkloadBuilder:
         self._recorded = Observed()
         self._others = array("d"), array("d")
         self._places: dict[Site | None, int] = {}
-        self._pools: dict[tuple[str, str, str, int], _PoolFacts] = {}
+        self._pools: dict[tuple[str, str, str, int], PoolFacts] = {}
         self._routes: dict[str, int] = {}
         self._processes: list[Process] = []
 
@@ -144,14 +128,14 @@ class WorkloadBuilder:
             recorded=recorded,
             began=min(chains.arrived, default=0.0),
             until=max((process.written for process in self._processes), default=0.0),
-            unfinished=_complete(chains, self.steps),
+            unfinished=complete(chains, self.steps),
         )
 
     def place(self, site: Site | None) -> int:
         """The number of a place."""
         return self._places.setdefault(site, len(self._places))
 
-    def _know_pools(self, ledger: Ledger) -> list[_PoolFacts]:
+    def _know_pools(self, ledger: Ledger) -> list[PoolFacts]:
         """The facts of the ledger's pools; those alike of several processes are one."""
         found = []
         names: Counter[tuple[str, str, str]] = Counter()
@@ -159,10 +143,10 @@ class WorkloadBuilder:
             name = pool.library, pool.kind, pool.name
             key = *name, names[name]
             names[name] += 1
-            found.append(self._pools.setdefault(key, _PoolFacts(len(self._pools), pool)))
+            found.append(self._pools.setdefault(key, PoolFacts(len(self._pools), pool)))
         return found
 
-    def _observe(self, ledger: Ledger, rows: Numbers, pools: Sequence[_PoolFacts]) -> None:
+    def _observe(self, ledger: Ledger, rows: Numbers, pools: Sequence[PoolFacts]) -> None:
         """What came of the checkouts, and what is seen of their pools."""
         recorded, began = self._recorded, ledger.process.began
         lent = rows[ledger.is_granted[rows]]
@@ -220,7 +204,7 @@ class _ProcessChains:
         builder: WorkloadBuilder,
         ledger: Ledger,
         groups: Groups,
-        pools: Sequence[_PoolFacts],
+        pools: Sequence[PoolFacts],
     ) -> None:
         self._builder = builder
         self._ledger = ledger
@@ -411,51 +395,3 @@ def _is_settled(checkout: Checkout) -> bool:
         return False
     is_over = checkout.outcome is Outcome.DETACHED or is_lost(checkout)
     return checkout.returned is not None or is_over
-
-
-def _complete(chains: Chains, steps: Steps) -> int:
-    """Let chains that were not recorded to their end go on as the next of their route did.
-
-    Those that would not have waited longer still would not. The number of such chains.
-    """
-    following: dict[int, int] = {}
-    donors: dict[int, int] = {}
-    for number in reversed(range(len(chains))):
-        if chains.is_whole[number]:
-            following[chains.route[number]] = number
-        elif chains.route[number] in following:
-            donors[number] = following[chains.route[number]]
-    latest: dict[int, int] = {}
-    unfinished = 0
-    for number in range(len(chains)):
-        route = chains.route[number]
-        if chains.is_whole[number]:
-            if chains.arrived[number] < math.inf:
-                latest[route] = number
-            continue
-        unfinished += 1
-        donor = donors.get(number, latest.get(route))
-        if donor is not None:
-            chains.first[number] = _continued(steps, chains.first[number], chains.first[donor])
-    return unfinished
-
-
-def _continued(steps: Steps, own: int, donor: int) -> int:
-    """Where the donor's steps are, with the patience of the own ones."""
-    asked = 0
-    patience = None
-    for step in steps.since(own):
-        if step.kind is StepKind.LIMIT:
-            patience = asked, step.seconds
-        asked += step.kind is StepKind.ASK
-    if patience is None:
-        return donor
-    first = len(steps)
-    asked = 0
-    for step in list(steps.since(donor)):
-        if step.kind is StepKind.ASK:
-            if asked == patience[0]:
-                steps.add(StepKind.LIMIT, patience[1])
-            asked += 1
-        steps.add(*step)
-    return first

@@ -130,5 +130,5 @@ def _pause(answered: Instants, earliest: float, latest: float) -> float:
 def _percentiles(values: Instants) -> Percentiles:
     if not len(values):
         return Percentiles(0.0, 0.0, 0.0)
-    ordered = np.sort(values)
-    return Percentiles(*(float(percentile(ordered, share)) for share in (0.50, 0.95, 0.99)))
+    ordered = np.sort(values).tolist()
+    return Percentiles(*(percentile(ordered, share) for share in (0.50, 0.95, 0.99)))

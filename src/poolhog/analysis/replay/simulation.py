@@ -105,10 +105,10 @@ class Simulation:
     def _arrivals(self) -> list[tuple[float, int]]:
         """The chains that come by themselves, in order; users are told to come."""
         chains, terms, began = self._workload.chains, self._terms, self._workload.began
-        came = np.array(chains.arrived)
-        order = np.argsort(came, kind="stable")
-        order = order[came[order] < math.inf]
-        found = list(zip(came[order].tolist(), order.tolist(), strict=True))
+        arrived = np.array(chains.arrived)
+        order = np.argsort(arrived, kind="stable")
+        order = order[arrived[order] < math.inf]
+        found = list(zip(arrived[order].tolist(), order.tolist(), strict=True))
         if terms.users is not None:
             self._sent = [number for _, number in found if chains.is_request[number]]
             for user in range(terms.users if self._sent else 0):
