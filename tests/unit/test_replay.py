@@ -24,12 +24,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.pool import QueuePool
 
+from poolhog.analysis.replay.chains import workload_of
 from poolhog.analysis.replay.prediction import closed_loop, predict, replay
-from poolhog.analysis.replay.reading import workload_of
 from poolhog.analysis.replay.sharing import shared
 from poolhog.analysis.replay.simulation import simulate
-from poolhog.analysis.replay.steps import Kind
-from poolhog.analysis.replay.terms import WhatIf
+from poolhog.analysis.replay.steps import StepKind
+from poolhog.analysis.replay.whatif import WhatIf
 from poolhog.model import Activity, OperationKind, Outcome, Trace
 
 if TYPE_CHECKING:
@@ -151,7 +151,11 @@ def test_the_loop_of_a_process_runs_one_owner_at_a_time() -> None:
         for n in range(4)
     ]
     workload = workload_of(trace_of(checkouts))
-    assert {Kind(kind) for kind in workload.steps.kinds} >= {Kind.RUN, Kind.ASK, Kind.RETURN}
+    assert {StepKind(kind) for kind in workload.steps.kinds} >= {
+        StepKind.RUN,
+        StepKind.ASK,
+        StepKind.RETURN,
+    }
     assert max(simulate(workload).answered) == pytest.approx(4.0)
     assert max(simulate(workload, WhatIf(workers=2)).answered) == pytest.approx(2.0)
 
@@ -166,7 +170,8 @@ def test_owners_that_could_run_at_once_share_the_time() -> None:
     workload = shared(workload_of(trace_of(checkouts)))
     seconds = zip(workload.steps.kinds, workload.steps.seconds, strict=True)
     # Two seconds of four, and one that was left to the last.
-    assert sorted(s for kind, s in seconds if kind == Kind.RUN) == pytest.approx([0.5] * 3 + [1.5])
+    ran = sorted(s for kind, s in seconds if kind == StepKind.RUN)
+    assert ran == pytest.approx([0.5] * 3 + [1.5])
     assert max(simulate(workload).answered) == pytest.approx(3.0)
     assert max(replay(workload_of(trace_of(checkouts))).workload.steps.seconds) == 1.5
 

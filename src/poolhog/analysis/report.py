@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from poolhog.analysis.blame.charges import Charge
     from poolhog.analysis.findings.finding import Finding
     from poolhog.analysis.ledger import Facts, Numbers
-    from poolhog.analysis.replay.beside import Beside
+    from poolhog.analysis.replay.top_finding import TopFindingWhatIf
     from poolhog.analysis.sums import Waits
     from poolhog.model import Outcome, Pool, Process, Trace, Unreadable
     from poolhog.trace.reader import ProcessReader
@@ -115,7 +115,7 @@ class Report:
     unreadable: tuple[Unreadable, ...] = ()
     near: tuple[Finding, ...] = ()
     blame: Blame = NO_BLAME
-    whatif: Beside | None = None
+    whatif: TopFindingWhatIf | None = None
 
     @property
     def checkouts(self) -> int:

@@ -11,7 +11,7 @@ from poolhog.analysis.accounting import Share, Shares, end_of
 from poolhog.analysis.bins import MOST_BINS, Bins
 from poolhog.analysis.blame.bins import BlameBins
 from poolhog.analysis.owned import Owned, grouped, key_of
-from poolhog.analysis.replay.beside import with_whatif
+from poolhog.analysis.replay.top_finding import top_finding_whatif
 from poolhog.analysis.report import read_report, report_of
 from poolhog.analysis.statements import Statements
 from poolhog.analysis.tree import Tree
@@ -78,7 +78,8 @@ class Whole:
 
         Raises :class:`poolhog.TraceError` if a process cannot be read.
         """
-        return replace(self, report=with_whatif(self.report, self.readers, with_curve=True))
+        whatif = top_finding_whatif(self.report, self.readers, with_curve=True)
+        return replace(self, report=replace(self.report, whatif=whatif))
 
     def shares_of(self, process: Process) -> Shares:
         """How the gaps without a sample are split that a process's checkouts have."""

@@ -95,7 +95,7 @@ def report(
 
 def _read(given: Path | None, pid: int | None, options: list[str]) -> Report:
     # A large part of the program, which no other verb needs.
-    from poolhog.analysis.replay.beside import with_whatif
+    from poolhog.analysis.replay.top_finding import top_finding_whatif
     from poolhog.analysis.report import EMPTY, read_report
 
     thresholds = thresholds_of(Path.cwd(), options)
@@ -107,7 +107,7 @@ def _read(given: Path | None, pid: int | None, options: list[str]) -> Report:
     def look(readers: Sequence[ProcessReader]) -> Report:
         report = read_report(readers, thresholds, reading.tell)
         reading.say("replaying what was recorded")
-        return with_whatif(report, readers)
+        return replace(report, whatif=top_finding_whatif(report, readers))
 
     with Reading() as reading:
         made, unreadable = read(found, pid, look)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from poolhog.analysis.accounting import Account
     from poolhog.analysis.blame import Charge
     from poolhog.analysis.findings import Finding
-    from poolhog.analysis.replay.beside import Beside
+    from poolhog.analysis.replay.top_finding import TopFindingWhatIf
     from poolhog.analysis.report import PoolUse, Report, RouteUse
     from poolhog.analysis.sums import Waits
     from poolhog.model import Process
@@ -291,7 +291,7 @@ def _route_json(route: RouteUse) -> dict[str, Any]:
     }
 
 
-def finding_json(finding: Finding, whatif: Beside | None = None) -> dict[str, Any]:
+def finding_json(finding: Finding, whatif: TopFindingWhatIf | None = None) -> dict[str, Any]:
     """A finding as documented in ``docs/report.md``; with the what-if, if that is about it."""
     example = finding.example
     return {
