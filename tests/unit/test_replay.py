@@ -226,6 +226,46 @@ def test_tasks_that_work_beside_each_other_are_waited_for() -> None:
     assert alone.responses[0] == pytest.approx(0.1 + 0.9 + 1.9 + 2.9 + 0.2, abs=0.01)
 
 
+def test_tasks_of_a_process_are_begun_by_its_own_requests() -> None:
+    pool = make_pool(size=3)
+    traces = []
+    for process in range(2):
+        request = make_request(f"r{process}", 0.0, 3.0)
+        checkouts = [
+            make_checkout(
+                f"{process}.{n}",
+                0.1,
+                0.1,
+                1.0 + n,
+                pool=replace(pool, id=f"{process}.pool"),
+                request=request,
+                owner=f"Task-{n}",
+                operations=[op(OperationKind.STATEMENT, 0.1, 1.0 + n)],
+            )
+            for n in range(2)
+        ]
+        traces.append(trace_of(checkouts))
+    one, other = traces
+    both = Trace(
+        one.processes + other.processes,
+        one.pools + other.pools,
+        one.requests + other.requests,
+        one.checkouts + other.checkouts,
+        until=60.0,
+    )
+    workload = workload_of(both)
+    chains, steps = workload.chains, workload.steps
+    parents = [number for number, came in enumerate(chains.arrived) if came < float("inf")]
+    begun = {
+        parent: [step.what for step in steps.since(chains.first[parent]) if step.kind == 9]
+        for parent in parents
+    }
+    children = [number for number in range(len(chains)) if number not in parents]
+    assert [child for found in begun.values() for child in found] == children
+    assert all(chains.process[c] == chains.process[p] for p, found in begun.items() for c in found)
+    assert simulate(workload).responses == pytest.approx([3.0, 3.0], abs=0.01)
+
+
 def test_what_was_not_recorded_to_its_end_goes_on_as_others_did() -> None:
     pool = make_pool(size=1)
     whole = [used(n, n * 2.0, 1.0, pool) for n in range(3)]

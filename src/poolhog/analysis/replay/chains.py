@@ -343,9 +343,10 @@ class _ProcessChains:
         for place, lane in enumerate(found[1:], number - len(found) + 1):
             begun, over = lane.items[0].asked, lane.end(until)
             chains.put(place, self._lane(lane, begun, over, [], is_open=not is_ended), math.inf)
-            marks.append(Mark(begun, Step(StepKind.SPAWN, 0.0, place)))
+            child = len(self._builder.chains) + place
+            marks.append(Mark(begun, Step(StepKind.SPAWN, 0.0, child)))
             if over <= ended:
-                marks.append(Mark(over, Step(StepKind.JOIN, 0.0, place)))
+                marks.append(Mark(over, Step(StepKind.JOIN, 0.0, child)))
         if groups.answered[group] < NEVER:
             marks.append(Mark(seconds(int(groups.answered[group])), Step(StepKind.ANSWER)))
         first = self._lane(found[0], started, ended, marks, is_open=not is_ended)
