@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from poolhog.analysis.measured import Measured
+    from poolhog.analysis.replay.top_finding import TopFindingWhatIf
     from poolhog.analysis.report import Companion, Report
     from poolhog.analysis.statements import StatementUse
     from poolhog.analysis.thresholds import Thresholds
@@ -68,6 +69,7 @@ class Whole:
     requests: int
     kept: Sequence[Checkout] | None
     shares: Mapping[tuple[int, float], Shares]
+    whatif: TopFindingWhatIf | None = None
 
     def without(self, unreadable: Sequence[Unreadable]) -> Whole:
         """The same run, of which some files could not be read."""
@@ -78,8 +80,8 @@ class Whole:
 
         Raises :class:`poolhog.TraceError` if a process cannot be read.
         """
-        whatif = top_finding_whatif(self.report, self.readers, with_curve=True)
-        return replace(self, report=replace(self.report, whatif=whatif))
+        found = top_finding_whatif(self.report, self.readers, with_curve=True)
+        return replace(self, whatif=found)
 
     def shares_of(self, process: Process) -> Shares:
         """How the gaps without a sample are split that a process's checkouts have."""

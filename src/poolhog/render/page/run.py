@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from poolhog.analysis.blame import Place
     from poolhog.analysis.course import Part
     from poolhog.analysis.owned import Owned
+    from poolhog.analysis.replay.top_finding import TopFindingWhatIf
     from poolhog.analysis.report import Report
     from poolhog.analysis.statements import StatementUse
     from poolhog.analysis.tree import Node, SiteUse, Tree
@@ -127,6 +128,7 @@ class PageRun:
 
     label: str
     report: Report
+    whatif: TopFindingWhatIf | None
     started: float
     ended: float
     windows: Sequence[Window]
@@ -164,6 +166,7 @@ def page_run(label: str, whole: Whole, room: Room = Room()) -> PageRun:
     return PageRun(
         label=label,
         report=report,
+        whatif=whole.whatif,
         started=whole.bins.started,
         ended=whole.bins.ended,
         windows=detail.windows,
