@@ -49,8 +49,7 @@ def differences(one: Any, other: Any, path: str = "report") -> Iterator[str]:
                 continue
             yield from differences(getattr(one, name), getattr(other, name), f"{path}.{name}")
         if isinstance(one, Finding):
-            pairs = (sorted(occurrences(finding)) for finding in (one, other))
-            yield from differences(*map(tuple, pairs), f"{path}.occurrences")
+            yield from differences(occurrences(one), occurrences(other), f"{path}.occurrences")
     elif isinstance(one, float):
         if not math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-6):
             yield f"{path}: {one} and {other}"
@@ -63,13 +62,11 @@ def differences(one: Any, other: Any, path: str = "report") -> Iterator[str]:
         yield f"{path}: {one} and {other}"
 
 
-def occurrences(finding: Finding) -> list[tuple[float, float]]:
-    """When its checkouts were asked for, and what was wasted in each."""
+def occurrences(finding: Finding) -> tuple[tuple[float, float], ...]:
+    """When its checkouts were asked for, and what was wasted in each, in order."""
     found = finding.occurrences
-    return [
-        (round(asked, 6), round(seconds, 6))
-        for asked, seconds in zip(found.asked, found.seconds, strict=True)
-    ]
+    pairs = zip(found.asked, found.seconds, strict=True)
+    return tuple(sorted((round(asked, 6), round(seconds, 6)) for asked, seconds in pairs))
 
 
 def _in_order(row: Any) -> str:
