@@ -152,16 +152,16 @@ def test_instants_are_on_the_clock_of_the_process() -> None:
 def test_those_asked_for_at_once_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "trace")
     pool = recorder.pool(pool_record())
-    for _ in range(5):
-        checkout = recorder.ask(pool)
-        checkout.asked_ns = recorder.began_ns
+    asked = [recorder.ask(pool) for _ in range(5)]
+    for checkout in asked:
+        checkout.asked_ns = asked[-1].asked_ns
         recorder.grant(checkout, 1)
         recorder.end(checkout)
     recorder.stop()
     (reader,) = stream_trace(recorder.directory)
     with reader.snapshot() as snapshot:
         ledger = Ledger(snapshot)
-    assert ledger.asked.tolist() == [0] * 5
+    assert len(set(ledger.asked.tolist())) == 1
     assert ledger.number.tolist() == sorted(ledger.number.tolist())
     assert ledger.rows_of(ledger.number[::-1]).tolist() == [4, 3, 2, 1, 0]
     assert ledger.rows_of(np.array([ledger.number.max() + 1])).tolist() == [-1]
