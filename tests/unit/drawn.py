@@ -27,7 +27,13 @@ POOLS = (
 )
 CALL = make_site(7, "await call()", function="call")
 LIBRARY = make_site(70, "await future", file="/lib/a.py", is_application=False, caller=CALL)
-SITES = (None, make_site(1, function="one"), make_site(2, function="two"), CALL, LIBRARY)
+AGAIN = replace(CALL, caller=make_site(3, "call()", function="outer"))
+"""The same line as ``CALL``, by another way."""
+
+SITES = (
+    *(None, make_site(1, function="one"), make_site(2, function="two")),
+    *(CALL, LIBRARY, AGAIN, replace(LIBRARY, caller=AGAIN)),
+)
 OWNERS = "Task-1", "Task-2", "MainThread"
 USE_KINDS = tuple(k for k in OperationKind if k not in (OperationKind.CONNECT, OperationKind.PING))
 STATEMENTS = None, "SELECT 1", "UPDATE notes SET data = 1"
