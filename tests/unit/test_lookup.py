@@ -9,8 +9,8 @@ from recorders import pool_record, request_record
 
 from poolhog.analysis.occupancy import Occupancy
 from poolhog.analysis.request_log import request_log
+from poolhog.analysis.selection import names_of, select, view
 from poolhog.analysis.timeline import Timeline
-from poolhog.analysis.view import names_of, select, view
 from poolhog.errors import PoolhogError
 from poolhog.model import Activity, Outcome
 from poolhog.recording.recorder import Recorder, current_request
@@ -22,6 +22,7 @@ from poolhog.trace.lookup import (
     counts_within,
     longest,
     names_like,
+    numbers_within,
     span,
 )
 from poolhog.trace.reader import ProcessReader, stream_trace
@@ -152,7 +153,7 @@ def test_a_request_is_found_by_its_id_its_number_and_its_checkout(
 ) -> None:
     ((_, slowest),) = longest(readers, 1)
     prefix, _, number = slowest.id.rpartition(".")
-    checkout = slowest.read().checkouts[0]
+    checkout = next(slowest.reader.numbered(slowest.numbers()))
     for wanted in (slowest.id, number, checkout.id):
         assert by_id(readers, wanted) == slowest
     for wanted in ("99999", f"{prefix}.99999", f"1{prefix}.{number}", "no job", ""):
@@ -174,7 +175,8 @@ def test_an_owner_is_found_by_its_name_or_its_checkout(
 ) -> None:
     found = by_id(readers, "job")
     assert found is not None
-    (checkout,) = found.read().checkouts
+    (checkout,) = found.reader.numbered(found.numbers())
+    assert (found.request(), found.total()) == (None, 1)
     assert by_id(readers, checkout.id) == found
 
 
@@ -213,8 +215,10 @@ def test_routes_are_found_by_their_names(readers: tuple[ProcessReader, ...]) -> 
 
 def test_a_window_has_what_was_waiting_or_lent_in_it(readers: tuple[ProcessReader, ...]) -> None:
     assert span(readers) == pytest.approx((0.001, 0.400))
-    asked = [round(c.asked, 6) for c in checkouts_within(readers, 0.015, 0.055)]
-    assert asked == [0.001, 0.020, 0.030]
+    found = list(checkouts_within(readers[0], 0.015, 0.055))
+    assert [round(c.asked, 6) for c in found] == [0.001, 0.020, 0.030]
+    numbers = [int(c.id.rpartition(".")[2]) for c in found]
+    assert sorted(numbers_within(readers[0], 0.015, 0.055)) == sorted(numbers)
     assert counts_within(readers, 0.015, 0.055) == (2, 1, 3)
     assert counts_within(readers, 0.0, 1.0, names=["GET /notes"]) == (2, 0, 2)
 

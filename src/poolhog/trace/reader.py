@@ -293,6 +293,11 @@ class ProcessReader:
         with self.snapshot() as snapshot:
             yield from snapshot.checkouts(which, values)
 
+    def numbered(self, numbers: Iterable[int]) -> Iterator[Checkout]:
+        """The checkouts with these numbers, in order of their asking."""
+        with self.snapshot() as snapshot:
+            yield from snapshot.numbered(numbers)
+
     def select_requests(self, which: str, values: Values = ()) -> Iterator[Request]:
         """The requests that a WHERE on ``packed_requests`` picks, in order of their start."""
         with self.snapshot() as snapshot:

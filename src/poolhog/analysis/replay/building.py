@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from poolhog.analysis.accounting import Shares, end_of, told_gaps
 from poolhog.analysis.findings.meaning import is_lost
-from poolhog.analysis.owned import key_of
+from poolhog.analysis.owners import key_of
 from poolhog.analysis.replay.brief import Brief, write_brief
 from poolhog.analysis.replay.compiling import Compiler, Lane, Mark, lanes
 from poolhog.analysis.replay.continuing import complete

@@ -17,8 +17,9 @@ from poolhog.render.words import abbreviated, place
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from poolhog.analysis.extract import Extract
-    from poolhog.model import Operation, Pool, Process, Site
+    from poolhog.analysis.selection import Extract
+    from poolhog.analysis.shown import Span
+    from poolhog.model import Pool, Process, Site
 
 
 MOST_CHARACTERS = 200
@@ -90,11 +91,11 @@ def command(process: Process) -> str:
     return f"{' '.join(words)} ({process.pid})"
 
 
-def operation_name(operation: Operation) -> str:
+def operation_name(operation: Span) -> str:
     """An operation and its line, such as ``SELECT … FROM notes (notes.py:20)``."""
     statement = operation.statement
-    is_told = operation.kind is OperationKind.STATEMENT and statement is not None
-    what = abbreviated(statement or "") if is_told else operation.kind.upper()
+    is_statement = operation.kind == OperationKind.STATEMENT and statement is not None
+    what = abbreviated(statement or "") if is_statement else operation.kind.upper()
     return f"{what} ({place(operation.site)})" if operation.site is not None else what
 
 
