@@ -40,20 +40,6 @@ GAPS = (State.PARKED, State.RUNNING, State.READY)
 """The states of a checkout's gaps: lent, and no operation is in flight."""
 
 
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A stretch of one state."""
-
-    state: State
-    started: float
-    ended: float
-
-    @property
-    def duration(self) -> float:
-        """Seconds."""
-        return self.ended - self.started
-
-
 class Stretch(NamedTuple):
     """The part of a gap that is nearer to this sample than to any other."""
 
@@ -120,31 +106,6 @@ def total(accounts: Iterable[Account]) -> Account:
 NOTHING = Account(*[0.0] * len(Account._fields))
 
 
-class Told(NamedTuple):
-    """The seconds of a checkout as far as it tells itself.
-
-    ``untold`` are those of gaps that no sample fell into.
-    """
-
-    queueing: float
-    connecting: float
-    pinging: float
-    busy: float
-    parked: float
-    running: float
-    ready: float
-    untold: float
-
-    def shared(self, share: Share) -> Account:
-        """With the untold seconds split like this."""
-        return Account(
-            *self[:4],
-            self.parked + self.untold * share.parked,
-            self.running + self.untold * share.running,
-            self.ready + self.untold * share.ready,
-        )
-
-
 class Share(NamedTuple):
     """How a gap without a sample is split; the three add up to 1."""
 
@@ -188,13 +149,6 @@ class Shares:
                     seconds[stretch.state] += stretch.duration
         self._shares.pop(site, None)
 
-    @classmethod
-    def known(cls, shares: Mapping[Site | None, Share]) -> Shares:
-        """Those that are known already, by site."""
-        found = cls((), 0.0)
-        found._shares = dict(shares)
-        return found
-
     def of(self, checkout: Checkout) -> Share:
         """How a gap of this checkout is split."""
         return self.at(checkout.site)
@@ -218,8 +172,6 @@ _STATES = {
     Activity.READY: State.READY,
     Activity.BUSY: State.BUSY,
 }
-NO_SHARES = Shares((), 0.0)
-"""For a checkout that is looked at alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,32 +198,6 @@ def end_of(checkout: Checkout, until: float) -> float:
     if checkout.granted is None:
         return end_of_wait(checkout, until)
     return checkout.returned if checkout.returned is not None else max(until, checkout.granted)
-
-
-def intervals(checkout: Checkout, until: float, shares: Shares = NO_SHARES) -> tuple[Interval, ...]:
-    """The checkout's states from ``asked`` to its end, in order, without holes or overlaps."""
-    found: list[Interval] = []
-    for interval in _states(checkout, until, shares):
-        # What is seen to be busy may follow an operation.
-        if found and found[-1].state is interval.state:
-            found[-1] = Interval(interval.state, found[-1].started, interval.ended)
-        else:
-            found.append(interval)
-    return tuple(found)
-
-
-def _states(checkout: Checkout, until: float, shares: Shares) -> Iterator[Interval]:
-    at = end_of_wait(checkout, until)
-    if at > checkout.asked:
-        yield Interval(State.WAITING, checkout.asked, at)
-    for gap in gaps(checkout, until):
-        if gap[0] > at:
-            yield Interval(State.BUSY, at, gap[0])
-        yield from _split(checkout, gap, shares)
-        at = gap[1]
-    end = end_of(checkout, until)
-    if end > at:
-        yield Interval(State.BUSY, at, end)
 
 
 def gaps(checkout: Checkout, until: float) -> Iterator[tuple[float, float]]:
@@ -305,68 +231,6 @@ def told_gaps(checkout: Checkout, until: float) -> tuple[Gap, ...]:
     )
 
 
-def shared(gap: tuple[float, float], share: Share) -> Iterator[Interval]:
-    """A gap without a sample, from its start to its end, split like this."""
-    at, end = gap
-    present = [(state, part) for state, part in zip(GAPS, share, strict=True) if part]
-    for state, part in present[:-1]:
-        change = min(at + part * (end - gap[0]), end)
-        if change > at:
-            yield Interval(state, at, change)
-            at = change
-    if end > at:
-        yield Interval(present[-1][0], at, end)
-
-
-def stretches(checkout: Checkout, until: float) -> Iterator[Stretch]:
-    """The gaps in parts, each with the sample that tells about it; those without are left out."""
-    if checkout.samples:
-        for gap in told_gaps(checkout, until):
-            yield from gap.stretches
-
-
-def account(checkout: Checkout, until: float, shares: Shares = NO_SHARES) -> Account:
-    """The checkout's seconds by what they were spent on."""
-    return told(checkout, until).shared(shares.of(checkout))
-
-
-def told(checkout: Checkout, until: float, gaps: Sequence[Gap] | None = None) -> Told:
-    """The checkout's seconds by what they were spent on, as far as it tells itself.
-
-    ``gaps`` are its ``told_gaps``, if these are known already.
-    """
-    granted = end_of_wait(checkout, until)
-    use = end_of(checkout, until) - granted
-    is_over = checkout.returned is not None or checkout.gave_up is not None
-    if is_over:  # the recorder added these up
-        connecting, pinging = checkout.connecting, checkout.pinging
-    else:
-        connecting = _spent(checkout, OperationKind.CONNECT, granted)
-        pinging = _spent(checkout, OperationKind.PING, granted)
-    if is_over and not checkout.samples:  # so its operations stay packed
-        busy = min(checkout.busy, use)
-        of_gaps = 0.0, 0.0, 0.0, use - busy
-    else:
-        of_gaps = _of_gaps(gaps if gaps is not None else told_gaps(checkout, until))
-        busy = max(use - sum(of_gaps), 0.0)
-    queueing = granted - checkout.asked - connecting - pinging
-    return Told(queueing, connecting, pinging, busy, *of_gaps)
-
-
-def _of_gaps(gaps: Iterable[Gap]) -> tuple[float, float, float, float]:
-    """The seconds of the gaps that samples call parked, running and ready, and of the others."""
-    seconds = dict.fromkeys(GAPS, 0.0)
-    untold = 0.0
-    for gap in gaps:
-        for stretch in gap.stretches:
-            if stretch.state in seconds:
-                seconds[stretch.state] += stretch.duration
-        if not gap.stretches:
-            untold += gap.duration
-    parked, running, ready = seconds.values()
-    return parked, running, ready, untold
-
-
 def transactions(checkout: Checkout, until: float) -> tuple[Transaction, ...]:
     """The checkout's transactions, in order.
 
@@ -389,47 +253,6 @@ def transactions(checkout: Checkout, until: float) -> tuple[Transaction, ...]:
     if began is not None:
         found.append(Transaction(began, end_of(checkout, until), None))
     return tuple(found)
-
-
-def idle_in_transaction(checkout: Checkout, until: float) -> float:
-    """Seconds in which a transaction was open on the server and no operation was in flight.
-
-    BEGIN travels with the first statement, so a transaction counts from that statement's end, as
-    PostgreSQL's ``idle_in_transaction_time`` does.
-    """
-    between = tuple(gaps(checkout, until))
-    return sum(
-        ended - started
-        for transaction in transactions(checkout, until)
-        for first in (_first_operation_end(checkout, transaction),)
-        for started, ended in between
-        if started >= first and ended <= transaction.ended
-    )
-
-
-def _first_operation_end(checkout: Checkout, transaction: Transaction) -> float:
-    """The end of the first round trip in the transaction; its own end if it made none."""
-    for operation in checkout.operations:
-        if (
-            operation.kind is not OperationKind.BEGIN or operation.statement is not None
-        ) and operation.started >= transaction.started:
-            return operation.ended if operation.ended is not None else transaction.ended
-    return transaction.ended
-
-
-def _split(checkout: Checkout, gap: tuple[float, float], shares: Shares) -> Iterator[Interval]:
-    """A gap as its samples tell it, or else as its siblings' do."""
-    at, end = gap
-    state: State | None = None
-    for stretch in _stretches(gap, checkout.samples):
-        if state is not None and stretch.state is not state:
-            yield Interval(state, at, stretch.started)
-            at = stretch.started
-        state = stretch.state
-    if state is not None:
-        yield Interval(state, at, end)
-        return
-    yield from shared(gap, shares.of(checkout))
 
 
 def _stretches(gap: tuple[float, float], samples: Sequence[Sample]) -> Iterator[Stretch]:
@@ -460,13 +283,3 @@ def _share(seconds: Mapping[State, float]) -> Share:
 
 def _ends_transaction(operation: Operation) -> bool:
     return operation.kind in (OperationKind.COMMIT, OperationKind.ROLLBACK, OperationKind.RESET)
-
-
-def _spent(checkout: Checkout, kind: OperationKind, granted: float) -> float:
-    """Seconds of operations of this kind within the wait; they follow one another."""
-    return sum(
-        min(operation.ended if operation.ended is not None else granted, granted)
-        - operation.started
-        for operation in checkout.operations
-        if operation.kind is kind and operation.started < granted
-    )
