@@ -33,6 +33,9 @@ _AT_ONCE = 1_000
 """Checkouts that are cut at once, and spans that are made at once."""
 
 
+_MOST_LISTED = 100_000
+
+
 class Span(NamedTuple):
     """A stretch in which a checkout was in one state, in seconds on the run's clock.
 
@@ -179,36 +182,34 @@ class _CutSpans:
 
     def __init__(self, ledger: Ledger, parts: Cut, found: Measured) -> None:
         self._ledger = ledger
-        self._parts = parts
         self._shares = found.shares
         self._texts = ledger.facts.texts
         self._statements = ledger.facts.statements
+        spans, operations = parts.spans, parts.operations
+        sampled_at = _picked(parts.samples.site, spans.sample)
+        self._row = spans.row
+        self._spans = _Lists((*spans[1:5], sampled_at))
+        self._operations = _Lists(operations[1:2] + operations[4:])
 
     def of(self, row: int) -> Iterator[Span]:
         """The spans of a row."""
-        first, last = np.searchsorted(self._parts.spans.row, (row, row + 1)).tolist()
+        first, last = np.searchsorted(self._row, (row, row + 1)).tolist()
         at_site = int(self._ledger.site[row])
         asked_at = self._ledger.sites[at_site]
         shares = self._shares[at_site].tolist()
         for begin in range(first, last, _AT_ONCE):
-            chosen = slice(begin, min(begin + _AT_ONCE, last))
-            yield from self._some(chosen, asked_at, shares)
+            yield from self._some(begin, min(begin + _AT_ONCE, last), asked_at, shares)
 
     def _some(
-        self, chosen: slice, asked_at: Site | None, shares: Sequence[float]
+        self, first: int, last: int, asked_at: Site | None, shares: Sequence[float]
     ) -> Iterator[Span]:
-        spans, operations = self._parts.spans, self._parts.operations
         began, sites = self._ledger.process.began, self._ledger.sites
         for state, start, end, operation, sampled_at in zip(
-            *(column[chosen].tolist() for column in spans[1:5]),
-            _picked(self._parts.samples.site, spans.sample[chosen]),
-            strict=True,
+            *self._spans.between(first, last), strict=True
         ):
             started, ended = began + start / 1e6, began + end / 1e6
             if operation >= 0:
-                kind, _, _, site, statement, error, cause = (
-                    int(column[operation]) for column in operations[1:]
-                )
+                kind, site, statement, error, cause = self._operations.at(operation)
                 yield Span(
                     *(STATES[state], started, ended, KINDS[kind]),
                     *(self._statements.get(statement), sites[site], 1),
@@ -222,12 +223,28 @@ class _CutSpans:
                 yield Span(STATES[state], started, ended, STATES[state], None, sites[sampled_at])
 
 
-def _picked(column: Numbers, places: Numbers) -> list[int]:
+class _Lists:
+    """Columns as lists, which is faster one by one; of long ones, part by part: they are larger."""
+
+    def __init__(self, columns: Sequence[Numbers]) -> None:
+        self._columns = columns
+        is_short = not columns or len(columns[0]) <= _MOST_LISTED
+        self._lists = [column.tolist() for column in columns] if is_short else None
+
+    def between(self, first: int, last: int) -> list[list[int]]:
+        if self._lists is not None:
+            return [values[first:last] for values in self._lists]
+        return [column[first:last].tolist() for column in self._columns]
+
+    def at(self, place: int) -> list[int]:
+        if self._lists is not None:
+            return [values[place] for values in self._lists]
+        return [int(column[place]) for column in self._columns]
+
+
+def _picked(column: Numbers, places: Numbers) -> Numbers:
     """The values at some places, 0 where the place is negative."""
-    if not len(column):
-        return [0] * len(places)
-    found: list[int] = np.where(places >= 0, column[places], 0).tolist()
-    return found
+    return np.where(places >= 0, column[places], 0) if len(column) else np.zeros_like(places)
 
 
 class _RowSpans:
