@@ -1,4 +1,4 @@
-"""Spans that are too many to be told aspan, in as few as can be drawn.
+"""Spans that are too many to be told apart, in as few as can be drawn.
 
 Long spans stay as they are. Those that are shorter than the resolution are added up by their state,
 neighbour by neighbour: so the seconds of each state stay what they are, everywhere and in all.

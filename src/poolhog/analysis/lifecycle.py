@@ -25,11 +25,11 @@ class LifePart(Enum):
     """A stage of a request's life, or something that was open while the stages ran.
 
     Stages stand in the order in which a request can go through them; no request has all of them.
-    ``UNTOLD`` is a stage in which routing, dependencies and execution could not be told apart.
+    ``UNDIVIDED`` is a stage in which routing, dependencies and execution could not be told apart.
     ``EARLY_EXIT`` is the exit of dependencies before the response, ``EXIT`` the one after it.
     """
 
-    UNTOLD = auto()
+    UNDIVIDED = auto()
     ROUTING = auto()
     DEPENDENCIES = auto()
     EXECUTION = auto()
@@ -172,7 +172,7 @@ def _stages(request: Request, until: float) -> Iterator[LifeSpan]:
         spans.insert(0, LifeSpan(LifePart.ROUTING, request.started, spans[0].started))
         spans.append(LifeSpan(LifePart.MIDDLEWARE, spans[-1].ended, responding))
     else:
-        spans.append(LifeSpan(LifePart.UNTOLD, request.started, responding))
+        spans.append(LifeSpan(LifePart.UNDIVIDED, request.started, responding))
     if request.responding is not None:
         responded = ended if request.responded is None else request.responded
         spans.append(LifeSpan(LifePart.RESPONSE, responding, responded))

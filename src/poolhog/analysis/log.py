@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from poolhog.analysis.shown import Shown, Span
     from poolhog.model import Checkout, Operation, Request, Site
 
-WORTH_TELLING_S = 0.01
+LONG_S = 0.01
 """A part of a gap of at least this length is an event of its own, whatever its share of the use."""
 
-WORTH_TELLING_SHARE = 0.05
+SHARE_OF_USE = 0.05
 """A shorter part is an event as well if it is at least this share of the use."""
 
-LEAST_TOLD_S = 0.001
+SHORTEST_S = 0.001
 """No part shorter than this is an event. A wait is one if it is at least as long."""
 
 
@@ -213,9 +213,9 @@ def _gap_events(shown: Shown, before: float = math.inf) -> Iterator[LogEvent]:
     checkout = shown.checkout
     until = checkout.pool.process.written
     granted, ended = end_of_wait(checkout, until), end_of(checkout, until)
-    least = min(WORTH_TELLING_S, max(WORTH_TELLING_SHARE * (ended - granted), LEAST_TOLD_S))
+    least = min(LONG_S, max(SHARE_OF_USE * (ended - granted), SHORTEST_S))
     waited = min(granted, before) - checkout.asked
-    if waited >= LEAST_TOLD_S:
+    if waited >= SHORTEST_S:
         yield _spent(checkout, checkout.asked, waited, State.WAITING, checkout.site)
     early = takewhile(lambda span: span.started < before, shown.spans)
     at_lines = (span._replace(site=application_site(span.site)) for span in early if span.is_of_gap)

@@ -195,7 +195,7 @@ class _Writer:
 
     def _doing(self, span: Span, ended: float) -> Event:
         event = _doing(span, ended)
-        event["args"] = {key: self._texts.told(text) for key, text in event["args"].items()}
+        event["args"] = {key: self._texts.written(text) for key, text in event["args"].items()}
         return event
 
     def _thread(self, tid: int, pool: str, connection: int) -> Iterator[Event]:

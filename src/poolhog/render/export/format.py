@@ -61,8 +61,8 @@ def exporter() -> str:
 
 def iso_time(wall: float) -> str:
     """A Unix time as ISO 8601 in UTC, to the microsecond."""
-    told = datetime.fromtimestamp(round(wall * 1e6) // 1_000_000, UTC)
-    return f"{told:%Y-%m-%dT%H:%M:%S}.{round(wall * 1e6) % 1_000_000:06}Z"
+    at = datetime.fromtimestamp(round(wall * 1e6) // 1_000_000, UTC)
+    return f"{at:%Y-%m-%dT%H:%M:%S}.{round(wall * 1e6) % 1_000_000:06}Z"
 
 
 def metadata(extract: Extract) -> dict[str, Any]:
@@ -109,7 +109,7 @@ class LongTexts:
         self.shortened = 0
         self._known: set[str] = set()
 
-    def told(self, text: str) -> str:
+    def written(self, text: str) -> str:
         """The text as it is written now."""
         if len(text) <= MOST_CHARACTERS:
             return text
