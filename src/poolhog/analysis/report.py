@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from poolhog.analysis.blame.charges import Charge
     from poolhog.analysis.findings.finding import Finding
     from poolhog.analysis.ledger import Facts, Numbers
-    from poolhog.analysis.replay.beside import Beside
     from poolhog.analysis.sums import Waits
     from poolhog.model import Outcome, Pool, Process, Trace, Unreadable
     from poolhog.trace.reader import ProcessReader
@@ -103,7 +102,7 @@ class Report:
     ``requests`` counts those with a checkout and those without. ``observed`` is the seconds from
     the start of the first process to the end of the trace. ``unreadable`` are the files of the run
     that it is without. ``near`` are nearly findings: another run of the same code may have them as
-    findings. ``whatif`` is about the first finding.
+    findings.
     """
 
     processes: tuple[Process, ...]
@@ -115,7 +114,6 @@ class Report:
     unreadable: tuple[Unreadable, ...] = ()
     near: tuple[Finding, ...] = ()
     blame: Blame = NO_BLAME
-    whatif: Beside | None = None
 
     @property
     def checkouts(self) -> int:

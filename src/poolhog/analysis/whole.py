@@ -13,7 +13,7 @@ from poolhog.analysis.bins import MOST_BINS, Bins
 from poolhog.analysis.blame.bins import BlameBins
 from poolhog.analysis.measured import measured
 from poolhog.analysis.owners import Owner, grouped, key_of, owner_of
-from poolhog.analysis.replay.beside import with_whatif
+from poolhog.analysis.replay.top_finding import top_finding_whatif
 from poolhog.analysis.report import read_report, report_of
 from poolhog.analysis.selection import ledger_of
 from poolhog.analysis.shown import shown, shown_of
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from poolhog.analysis.measured import Measured
+    from poolhog.analysis.replay.top_finding import TopFindingWhatIf
     from poolhog.analysis.report import Companion, Report
     from poolhog.analysis.shown import Shown
     from poolhog.analysis.statements import StatementUse
@@ -78,6 +79,7 @@ class Whole:
     requests: int
     kept: Mapping[str, Shown] | None
     shares: Mapping[tuple[int, float], SiteShares]
+    whatif: TopFindingWhatIf | None = None
 
     def without(self, unreadable: Sequence[Unreadable]) -> Whole:
         """The same run, of which some files could not be read."""
@@ -88,7 +90,8 @@ class Whole:
 
         Raises :class:`poolhog.TraceError` if a process cannot be read.
         """
-        return replace(self, report=with_whatif(self.report, self.readers, with_curve=True))
+        found = top_finding_whatif(self.report, self.readers, with_curve=True)
+        return replace(self, whatif=found)
 
 
 @dataclass(frozen=True, slots=True)

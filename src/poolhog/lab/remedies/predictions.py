@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from poolhog.analysis.replay import predict
-from poolhog.analysis.replay.terms import WhatIf
+from poolhog.analysis.replay.whatif import WhatIf
 from poolhog.lab.predictions import external_call
 from poolhog.lab.remedy_names import RemedyName
 from poolhog.lab.remedy_results import Forecast

@@ -193,7 +193,7 @@ def _side(number: int, run: PageRun, sources: SourceFiles) -> Side:
         shares=shares(report.spent),
         cards=cards(run, sources),
         more_findings=max(len(report.findings) - MOST_CARDS, 0),
-        whatif=whatif_section(report),
+        whatif=whatif_section(report, run.whatif),
         tables=tables(run),
         unseen=list(unseen(report, run.left_out)),
         told=len(run.told),

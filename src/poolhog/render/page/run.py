@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from poolhog.analysis.blame import Place
     from poolhog.analysis.owners import Owner
+    from poolhog.analysis.replay.top_finding import TopFindingWhatIf
     from poolhog.analysis.report import Report
     from poolhog.analysis.shown import Shown, Span
     from poolhog.analysis.statements import StatementUse
@@ -126,6 +127,7 @@ class PageRun:
 
     label: str
     report: Report
+    whatif: TopFindingWhatIf | None
     started: float
     ended: float
     windows: Sequence[Window]
@@ -163,6 +165,7 @@ def page_run(label: str, whole: Whole, room: Room = Room()) -> PageRun:
     return PageRun(
         label=label,
         report=report,
+        whatif=whole.whatif,
         started=whole.bins.started,
         ended=whole.bins.ended,
         windows=detail.windows,

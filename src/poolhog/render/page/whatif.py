@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from poolhog.analysis.replay.performance import Performance
+    from poolhog.analysis.replay.top_finding import TopFindingWhatIf
     from poolhog.analysis.report import Report
 
     Points = Sequence[tuple[int, Performance]]
@@ -47,9 +48,8 @@ class WhatIfSection:
     table: PageTable | None
 
 
-def whatif_section(report: Report) -> WhatIfSection | None:
+def whatif_section(report: Report, found: TopFindingWhatIf | None) -> WhatIfSection | None:
     """Return the section of a run, ``None`` if nothing can be released."""
-    found = report.whatif
     if found is None or not report.findings or found.finding is not report.findings[0]:
         return None
     site = found.finding.site

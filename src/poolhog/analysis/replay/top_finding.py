@@ -1,15 +1,14 @@
-"""The what-if beside the top finding of a report: as if its line held no connection."""
+"""The what-if of a report's top finding: as if its line released its connection."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from poolhog.analysis.replay.places import lines, places_at
+from poolhog.analysis.replay.chains import read_part, read_workload
 from poolhog.analysis.replay.prediction import predict, replay
-from poolhog.analysis.replay.reading import read_part, read_workload
 from poolhog.analysis.replay.study import values_between
-from poolhog.analysis.replay.terms import WhatIf
+from poolhog.analysis.replay.whatif import WhatIf, lines, places_at
 from poolhog.trace.lookup import operation_count
 
 if TYPE_CHECKING:
@@ -25,17 +24,17 @@ MOST_CHECKOUTS = 10_000
 """Of a larger run, only a part around the finding's example is replayed."""
 
 MOST_OPERATIONS = 200_000
-"""The same: each is a step of the replay."""
+"""Of a run with more operations, each of which is a step, only a part is replayed as well."""
 
 _POINTS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
-    """What would be if the line of a ``finding`` held no connection.
+class TopFindingWhatIf:
+    """The run, predicted as if the line of a ``finding`` released its connection.
 
     ``part`` is between which instants the requests came that were replayed, ``None`` if all were.
-    ``curve`` is what the run would have come to, unmended, with pools of other sizes.
+    ``curve`` is the run, predicted with the code unchanged and pools of other sizes.
     """
 
     finding: Finding
@@ -45,27 +44,25 @@ class Beside:
     curve: tuple[tuple[int, Prediction], ...] = ()
 
 
-def with_whatif(
+def top_finding_whatif(
     report: Report, readers: Sequence[ProcessReader], *, with_curve: bool = False
-) -> Report:
-    """The report with the what-if of its top finding, if that one can be released.
+) -> TopFindingWhatIf | None:
+    """The what-if of the report's top finding; ``None`` if there is none that can be released.
 
     A curve over pool sizes takes several times as long. Raises :class:`poolhog.TraceError` if a
     process cannot be read.
     """
     if not report.findings:
-        return report
+        return None
     finding = report.findings[0]
     if not finding.kind.is_released or finding.site is None:
-        return report
+        return None
     part = _part(report, finding, operation_count(readers))
     workload = read_workload(readers) if part is None else read_part(readers, *part)
-    found = _beside(finding, workload, part)
-    if found is None:
-        return report
-    if with_curve:
-        found = replace(found, curve=tuple(_curve(found.replayed)))
-    return replace(report, whatif=found)
+    found = _predicted(finding, workload, part)
+    if found is not None and with_curve:
+        return replace(found, curve=tuple(_curve(found.replayed)))
+    return found
 
 
 def _curve(replayed: Replay) -> Iterator[tuple[int, Prediction]]:
@@ -90,12 +87,12 @@ def _part(report: Report, finding: Finding, operations: int) -> tuple[float, flo
     return middle - length / 2, middle + length / 2
 
 
-def _beside(
+def _predicted(
     finding: Finding, workload: Workload, part: tuple[float, float] | None
-) -> Beside | None:
+) -> TopFindingWhatIf | None:
     site = finding.site
     places = places_at(lines(workload), f"{site.file}:{site.line}") if site is not None else None
     if not places:
         return None
     replayed = replay(workload)
-    return Beside(finding, replayed, predict(replayed, WhatIf(release=places)), part)
+    return TopFindingWhatIf(finding, replayed, predict(replayed, WhatIf(release=places)), part)

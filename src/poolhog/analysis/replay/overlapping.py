@@ -1,8 +1,8 @@
-"""Makes a chain of steps of the checkouts that one request had, or one owner without a request.
+"""Steps of requests whose checkouts overlap, and of checkouts that are looked at one by one.
 
-A request's checkouts that follow one another, or are nested, are one chain. Those of tasks that
-work beside each other are a chain each: the first one begins the others, and waits for them as far
-as it did nothing before their end.
+A request's checkouts that are nested are one chain. Those of tasks that work beside each other are
+a chain each: the first one begins the others, and waits for them as far as it did nothing before
+their end.
 """
 
 from __future__ import annotations
@@ -17,18 +17,14 @@ from poolhog.analysis.findings.lines import departure
 from poolhog.analysis.findings.meaning import Lifetime, Nested, is_lost
 from poolhog.analysis.findings.pieces import Gap, Piece
 from poolhog.analysis.overlaps import is_nested
-from poolhog.analysis.replay.brief import AWAY, LONGEST_RUN_S, Brief
-from poolhog.analysis.replay.steps import Kind, Step
-from poolhog.model import OperationKind, Outcome
+from poolhog.analysis.replay.steps import AWAY, ENDINGS, LONGEST_RUN_S, Step, StepKind
+from poolhog.model import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from poolhog.analysis.accounting import Gap as GapOfAccount
-    from poolhog.analysis.accounting import Shares
     from poolhog.model import Checkout, Pool, Site
-
-_ENDS = frozenset([OperationKind.COMMIT, OperationKind.ROLLBACK, OperationKind.RESET])
 
 
 class Segment(NamedTuple):
@@ -36,7 +32,7 @@ class Segment(NamedTuple):
 
     started: float
     ended: float
-    kind: Kind | None
+    kind: StepKind | None
     what: int = 0
 
 
@@ -50,20 +46,18 @@ class Mark(NamedTuple):
 class Lane:
     """Checkouts of which one follows the other, or is nested in it: those are in ``nested``."""
 
-    def __init__(self, items: Sequence[Brief | Checkout]) -> None:
+    def __init__(self, items: Sequence[Checkout]) -> None:
         self.items = list(items)
         self.nested: dict[str, list[Checkout]] = {}
 
     def end(self, until: float) -> float:
         """When the last one was over."""
-        return max(
-            item.returned if isinstance(item, Brief) else end_of(item, until) for item in self.items
-        )
+        return max(end_of(item, until) for item in self.items)
 
     def add(self, checkout: Checkout, until: float) -> None:
         """Add the next one."""
         for outer in self.items:
-            if isinstance(outer, Brief) or outer.granted is None:
+            if outer.granted is None:
                 continue
             if outer.granted <= checkout.asked < end_of(outer, until):
                 self.nested.setdefault(outer.id, []).append(checkout)
@@ -87,87 +81,81 @@ def _lane_for(checkout: Checkout, found: Sequence[Lane], until: float) -> Lane |
     if not holding:
         return found[0]
     for lane in holding:
-        outer = max(
-            (c for c in lane.items if not isinstance(c, Brief)), key=lambda c: end_of(c, until)
-        )
+        outer = max(lane.items, key=lambda c: end_of(c, until))
         if is_nested(outer, checkout, until):
             return lane
     idle = (lane for lane in found if lane not in holding)
-    return next((lane for lane in idle if _owner(lane) == checkout.owner), None)
-
-
-def _owner(lane: Lane) -> str:
-    last = lane.items[-1]
-    return "" if isinstance(last, Brief) else last.owner
+    return next((lane for lane in idle if lane.items[-1].owner == checkout.owner), None)
 
 
 class Compiler:
-    """Makes segments and steps; ``place`` numbers the lines at which connections are parked."""
+    """Makes segments and steps; ``place`` numbers the lines at which connections are parked.
 
-    def __init__(self, place: Callable[[Site | None], int], pool: Callable[[Pool], int]) -> None:
+    ``running`` tells which part of an unsampled gap was running, by where its connection was asked
+    for; ``until`` is the last instant that is known of the process.
+    """
+
+    def __init__(
+        self,
+        place: Callable[[Site | None], int],
+        pool: Callable[[Pool], int],
+        running: Callable[[Site | None], float],
+        until: float,
+    ) -> None:
         self._place = place
         self._pool = pool
+        self._running = running
+        self._until = until
         self._kinds = gap_kinds()
 
     def steps(
-        self,
-        lane: Lane,
-        until: float,
-        shares: Shares,
-        *,
-        started: float,
-        ended: float,
-        marks: Iterable[Mark] = (),
+        self, lane: Lane, *, started: float, ended: float, marks: Iterable[Mark] = ()
     ) -> Iterator[Step]:
         """What a lane did from its start to its end, with marks of its own among it."""
         segments: list[Segment] = []
         own: list[Mark] = []
         for item in lane.items:
-            if isinstance(item, Brief):
-                segments += _brief_segments(item)
-                pool = self._pool(item.pool)
-                own.append(Mark(item.asked, Step(Kind.ASK, item.pinging, pool)))
-                own.append(Mark(item.returned, Step(Kind.RETURN, 0.0, pool)))
-            else:
-                segments += self._segments(item, lane, until, shares)
-                own += self._marks(item, lane)
+            inner = lane.nested.get(item.id, ())
+            segments.append(Segment(item.asked, end_of_wait(item, self._until), None))
+            segments += self.segments(item, inner)
+            own += self._marks(item, lane)
         if lane.nested:
             segments = _flat(segments)
         return _merged(segments, sorted([*own, *marks], key=_AT), started, ended)
 
+    def returns(self, lane: Lane) -> Iterator[Step]:
+        """What is returned at the end of a request that had not ended."""
+        for item in lane.items:
+            if item.granted is not None and item.returned is None:
+                yield Step(StepKind.RETURN, 0.0, self._pool(item.pool))
+
+    def segments(self, checkout: Checkout, inner: Sequence[Checkout] = ()) -> list[Segment]:
+        """The use of a checkout, with the ``inner`` ones that its owner had meanwhile."""
+        if checkout.granted is None:
+            return []
+        busy = _busy(checkout, checkout.granted, self._until)
+        return sorted([*self._in_gaps(checkout, inner), *busy], key=itemgetter(0))
+
     def _marks(self, checkout: Checkout, lane: Lane) -> Iterator[Mark]:
         pool = self._pool(checkout.pool)
         if checkout.outcome in (Outcome.CANCELLED, Outcome.ERROR) and checkout.gave_up is not None:
-            yield Mark(checkout.asked, Step(Kind.LIMIT, checkout.gave_up - checkout.asked))
+            yield Mark(checkout.asked, Step(StepKind.LIMIT, checkout.gave_up - checkout.asked))
         outer = _outer(checkout, lane)
         if outer is not None:
             where = departure(checkout.site, outer.site).site
-            yield Mark(checkout.asked, Step(Kind.NEST, 0.0, self._place(where)))
-        yield Mark(checkout.asked, Step(Kind.ASK, checkout.pinging, pool))
+            yield Mark(checkout.asked, Step(StepKind.NEST, 0.0, self._place(where)))
+        yield Mark(checkout.asked, Step(StepKind.ASK, checkout.pinging, pool))
         if checkout.granted is not None and checkout.returned is not None:
-            yield Mark(checkout.returned, Step(Kind.RETURN, 0.0, pool))
+            yield Mark(checkout.returned, Step(StepKind.RETURN, 0.0, pool))
 
-    def _segments(
-        self, checkout: Checkout, lane: Lane, until: float, shares: Shares
-    ) -> Iterator[Segment]:
-        granted = end_of_wait(checkout, until)
-        yield Segment(checkout.asked, granted, None)
-        if checkout.granted is None:
-            return
-        found = [*self._in_gaps(checkout, lane, until, shares), *_busy(checkout, granted, until)]
-        found.sort(key=itemgetter(0))
-        yield from found
-
-    def _in_gaps(
-        self, checkout: Checkout, lane: Lane, until: float, shares: Shares
-    ) -> Iterator[Segment]:
+    def _in_gaps(self, checkout: Checkout, inner: Sequence[Checkout]) -> Iterator[Segment]:
+        until = self._until
         gaps = told_gaps(checkout, until)
-        running = shares.of(checkout).running
+        running = self._running(checkout.site)
         if not checkout.samples and not is_lost(checkout):
             for gap in gaps:
                 yield from _untold(gap.started, gap.ended, running)
             return
-        inner = lane.nested.get(checkout.id, ())
         lifetime = Lifetime(checkout, until, [_nested(one, checkout, until) for one in inner])
         for piece in lifetime.cut(pieces(gaps)):
             if piece.state in (State.RUNNING, State.READY, State.BUSY):
@@ -178,7 +166,7 @@ class Compiler:
                 yield from _untold(piece.started, piece.ended, running)
             else:
                 line = kind.replayed_line(piece, lifetime).site
-                yield Segment(piece.started, piece.ended, Kind.PARK, self._place(line))
+                yield Segment(piece.started, piece.ended, StepKind.PARK, self._place(line))
 
 
 _AT = itemgetter(0)
@@ -197,25 +185,12 @@ def pieces(gaps: Iterable[GapOfAccount]) -> Iterator[Piece]:
 def _outer(checkout: Checkout, lane: Lane) -> Checkout | None:
     """The one that was held when this one was asked for."""
     for item in lane.items:
-        if not isinstance(item, Brief) and checkout in lane.nested.get(item.id, ()):
+        if checkout in lane.nested.get(item.id, ()):
             return item
     return None
 
 
-def _brief_segments(brief: Brief) -> Iterator[Segment]:
-    """Its operations in the middle of its gaps."""
-    asked, granted, returned = brief.asked, brief.granted, brief.returned
-    gap = (returned - granted - brief.busy) / 2
-    yield Segment(asked, granted, None)
-    if gap > 0:
-        yield Segment(granted, granted + gap, Kind.RUN)
-    if brief.busy > 0:
-        yield Segment(granted + gap, granted + gap + brief.busy, Kind.BUSY)
-    if gap > 0:
-        yield Segment(granted + gap + brief.busy, returned, Kind.RUN)
-
-
-_KINDS = {State.RUNNING: Kind.RUN, State.READY: Kind.REST, State.BUSY: Kind.BUSY}
+_KINDS = {State.RUNNING: StepKind.RUN, State.READY: StepKind.REST, State.BUSY: StepKind.BUSY}
 
 
 def _nested(inner: Checkout, outer: Checkout, until: float) -> Nested:
@@ -227,9 +202,9 @@ def _untold(started: float, ended: float, running: float) -> Iterator[Segment]:
     """A gap that nobody looked into: as far as it was not running, nothing is known."""
     change = started + (ended - started) * running
     if change > started:
-        yield Segment(started, change, Kind.RUN)
+        yield Segment(started, change, StepKind.RUN)
     if ended > change:
-        yield Segment(change, ended, Kind.REST)
+        yield Segment(change, ended, StepKind.REST)
 
 
 def _busy(checkout: Checkout, granted: float, until: float) -> Iterator[Segment]:
@@ -239,7 +214,7 @@ def _busy(checkout: Checkout, granted: float, until: float) -> Iterator[Segment]
         ended = end if operation.ended is None else min(operation.ended, end)
         if ended <= at or ended <= operation.started:
             continue
-        kind = Kind.FINISH if operation.kind in _ENDS else Kind.BUSY
+        kind = StepKind.FINISH if operation.kind in ENDINGS else StepKind.BUSY
         yield Segment(max(operation.started, at), ended, kind)
         at = ended
 
@@ -260,7 +235,7 @@ def _flat(segments: Sequence[Segment]) -> list[Segment]:
 def _rank(segment: Segment) -> int:
     if segment.kind is None:
         return 0
-    return 1 if segment.kind in (Kind.BUSY, Kind.FINISH) else 2
+    return 1 if segment.kind in (StepKind.BUSY, StepKind.FINISH) else 2
 
 
 def _merged(
@@ -300,6 +275,6 @@ def _outside(started: float, ended: float) -> Iterator[Step]:
     """What was done while no connection was held or waited for."""
     seconds = ended - started
     if seconds > LONGEST_RUN_S:
-        yield Step(Kind.REST, seconds, AWAY)
+        yield Step(StepKind.REST, seconds, AWAY)
     elif seconds > 0:
-        yield Step(Kind.RUN, seconds)
+        yield Step(StepKind.RUN, seconds)
