@@ -48,20 +48,21 @@ def measured(
     rows = worth_a_look(ledger)
     if wanted is not None:
         rows = np.union1d(rows, wanted)
-    for part in _parts(rows):
+    for part in parts_of(rows):
         found = cut(ledger, part)
         look(ledger, split, found, part)
         shares.learn(ledger, found)
         if see is not None:
             see(part, found, split)
     measure = Measured(ledger, split, shares.of_sites)
-    for part in _parts(np.arange(len(ledger))) if viewers else ():
+    for part in parts_of(np.arange(len(ledger))) if viewers else ():
         found = cut(ledger, part)
         for viewer in viewers:
             viewer.see(measure, part, found)
     return measure
 
 
-def _parts(rows: Numbers) -> Iterator[Numbers]:
+def parts_of(rows: Numbers) -> Iterator[Numbers]:
+    """Some rows, in parts that are cut at once."""
     for first in range(0, len(rows), _AT_ONCE):
         yield rows[first : first + _AT_ONCE]

@@ -14,6 +14,7 @@ import numpy as np
 from poolhog.analysis.accounting import State
 from poolhog.analysis.bins import LENT, Bins, seconds_of
 from poolhog.analysis.lanes import ConnectionLanes
+from poolhog.analysis.measured import parts_of
 from poolhog.analysis.spans import cut
 
 if TYPE_CHECKING:
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from poolhog.analysis.ledger import Ledger, Numbers
     from poolhog.analysis.measured import Measured
     from poolhog.model import Pool
-
-_AT_ONCE = 50_000
-"""Checkouts that are cut at once."""
 
 MOST_LANES = 60
 """Connections that have a lane; more are counted in the bins only."""
@@ -110,8 +108,7 @@ def occupancy_of(
     for found, rows in processes:
         grid.wait(found.ledger, rows)
         lane_of = _lanes_of(found.ledger, rows, lanes, ended, drawn)
-        for first in range(0, len(rows), _AT_ONCE):
-            part = rows[first : first + _AT_ONCE]
+        for part in parts_of(rows):
             parts = cut(found.ledger, part)
             grid.see(found, part, parts)
             of_spans = lane_of[parts.spans.row]

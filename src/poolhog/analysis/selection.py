@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import numpy as np
 
 from poolhog.analysis.ledger import Ledger
-from poolhog.analysis.measured import measured
+from poolhog.analysis.measured import measured, parts_of
 from poolhog.analysis.occupancy import Occupancy, occupancy_of
 from poolhog.analysis.shown import shown
 from poolhog.analysis.spans import Shares, cut
@@ -179,8 +179,8 @@ def _measured(
     for reader in selection.readers:
         with ledger_of(reader, selection.numbers(reader, sampled=True)) as (ledger, rows):
             shares = Shares(ledger)
-            for first in range(0, len(rows), MOST_OF_EXCERPT):
-                shares.learn(ledger, cut(ledger, rows[first : first + MOST_OF_EXCERPT]))
+            for part in parts_of(rows):
+                shares.learn(ledger, cut(ledger, part))
             learned.append(shares)
     done = 0
     for reader in selection.readers:
