@@ -19,7 +19,7 @@ import pytest
 from recorded_app import DEADLINE_S, eventually
 
 import poolhog
-from poolhog.analysis.dump import Life, process_dump
+from poolhog.analysis.dump import Liveness, process_dump
 from poolhog.render.dump import dump_json
 from poolhog.trace.reader import stream_trace
 
@@ -102,7 +102,7 @@ def polled(service: Service) -> Any:
         (reader,) = stream_trace(service.directory)
     except poolhog.TraceError:
         return None
-    (process,) = dump_json([process_dump(reader.read_open(), Life.RUNNING)])["processes"]
+    (process,) = dump_json([process_dump(reader.read_open(), Liveness.RUNNING)])["processes"]
     return process
 
 

@@ -21,10 +21,11 @@ from recorded_app import (
     most_at_once,
     statements,
 )
+from views import idle_in_transaction, spent_by
 
 import poolhog
 from poolhog import OperationKind, Outcome
-from poolhog.analysis.accounting import account, idle_in_transaction, transactions
+from poolhog.analysis.accounting import transactions
 from poolhog.probes import libraries
 from poolhog.recording.awaiting import await_chain, is_in_database
 
@@ -139,7 +140,7 @@ def test_a_transaction_that_commits_and_one_that_rolls_back(
     committed, rolled_back = transactions(checkout, trace.until)
     assert committed.ended_with is OperationKind.COMMIT
     assert rolled_back.ended_with is OperationKind.ROLLBACK
-    assert idle_in_transaction(checkout, trace.until) >= 0.05
+    assert idle_in_transaction(checkout) >= 0.05
 
 
 def test_what_ends_a_transaction_and_what_does_not(
@@ -191,7 +192,7 @@ def test_every_way_to_run_a_statement_is_busy(database: LabDatabase, recording: 
 
     asyncio.run(work())
     (checkout,) = recording.read_checkouts()
-    found = account(checkout, 0.0)
+    found = spent_by(checkout)
     assert found.busy >= 0.04 + 0.05 + 0.08 + 0.05 + 0.08
     assert found.gap < found.busy / 2
     assert kinds(checkout).count("fetch") >= 3
@@ -447,5 +448,5 @@ def test_cancelling_a_statement_is_busy(database: LabDatabase, recording: Record
 
     asyncio.run(cancel())
     (checkout,) = recording.read_checkouts()
-    spent = account(checkout, checkout.returned or 0.0)
+    spent = spent_by(checkout)
     assert spent.parked < 0.1 * (spent.use - 0.3)

@@ -20,10 +20,11 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import AssertionPool, NullPool, QueuePool, SingletonThreadPool, StaticPool
+from views import spent_by
 
 import poolhog
 from poolhog import OperationKind, Outcome
-from poolhog.analysis.accounting import account, transactions
+from poolhog.analysis.accounting import transactions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
@@ -140,7 +141,7 @@ def test_rows_of_a_server_side_cursor_are_fetched_while_busy(
     assert len(fetches) > 3
     # asyncpg reads the first rows ahead, with the statement.
     assert sum(map(duration, fetches)) >= 0.002 * 50
-    found = account(checkout, 0.0)
+    found = spent_by(checkout)
     assert found.busy > found.gap
 
 

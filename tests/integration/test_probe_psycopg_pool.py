@@ -13,10 +13,11 @@ import psycopg_pool
 import pytest
 from psycopg import sql
 from recorded_app import Recording, duration, eventually, kinds, most_at_once, statements
+from views import spent_by
 
 import poolhog
 from poolhog import OperationKind, Outcome
-from poolhog.analysis.accounting import account, transactions
+from poolhog.analysis.accounting import transactions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
@@ -163,7 +164,7 @@ def test_every_way_to_run_a_statement_is_busy(database: LabDatabase, recording: 
             connection.execute("SELECT pg_sleep(0.02)")
             connection.execute("SELECT pg_sleep(0.02)")
     (checkout,) = recording.read_checkouts()
-    found = account(checkout, 0.0)
+    found = spent_by(checkout)
     assert found.busy >= 0.04 + 3 * 0.1 + 0.04
     assert found.gap < found.busy / 2
     sql_texts = statements(checkout)
@@ -192,7 +193,7 @@ def test_every_way_to_run_a_statement_in_a_task_is_busy(
 
     run(work, database.url)
     (checkout,) = recording.read_checkouts()
-    found = account(checkout, 0.0)
+    found = spent_by(checkout)
     assert found.busy >= 0.04 + 3 * 0.1
     assert found.gap < found.busy / 2
 
@@ -221,7 +222,7 @@ def test_a_wait_is_queueing_also_if_a_connection_is_opened_for_it(
     with pool, pool.connection():
         pass
     (checkout,) = recording.read_checkouts()
-    found = account(checkout, 0.0)
+    found = spent_by(checkout)
     assert found.queueing > 0
     assert found.connecting == 0
     assert kinds(checkout) == ["reset"]
@@ -245,7 +246,7 @@ def test_a_pool_that_keeps_no_connections_opens_them_in_the_wait(
     trace = recording.read()
     for checkout in trace.checkouts:
         assert kinds(checkout) == ["connect", "begin", "statement", "commit", "reset"]
-        assert account(checkout, 0.0).connecting > 0
+        assert spent_by(checkout).connecting > 0
         assert checkout.outcome is Outcome.RETURNED
     assert [pool.kind for pool in trace.pools] == ["NullConnectionPool", "AsyncNullConnectionPool"]
     assert {pool.capacity for pool in trace.pools} == {max_size or None}
@@ -309,7 +310,7 @@ def test_a_check_is_a_ping(database: LabDatabase, recording: Recording) -> None:
     run(work, database.url, check=psycopg_pool.AsyncConnectionPool.check_connection)
     for checkout in recording.read_checkouts():
         assert kinds(checkout) == ["ping", "reset"]
-        assert account(checkout, 0.0).pinging > 0
+        assert spent_by(checkout).pinging > 0
 
 
 def test_a_connection_that_is_lost_when_checked_is_replaced_within_the_wait(
@@ -433,7 +434,7 @@ def test_a_reset_of_the_applications_is_part_of_the_return(
     assert first.returned is not None
     assert second.granted is not None
     assert first.returned <= second.granted
-    assert account(second, 0.0).queueing >= 0.05
+    assert spent_by(second).queueing >= 0.05
 
 
 @pytest.mark.parametrize("is_async", [True, False])

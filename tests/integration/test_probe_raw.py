@@ -14,10 +14,10 @@ import sqlalchemy as sa
 from recorded_app import Recording, async_engine, duration, kinds, statements
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import Session
+from views import spent_by
 
 import poolhog
 from poolhog import Cause, OperationKind
-from poolhog.analysis.accounting import account
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -176,7 +176,7 @@ def test_a_copy_by_the_drivers_own_connection_is_busy(
     sql = [o for o in checkout.operations if o.kind is OperationKind.STATEMENT]
     assert sql[1].statement == "COPY copied FROM STDIN"
     assert duration(sql[2]) >= 0.1
-    assert account(checkout, 0.0).busy > account(checkout, 0.0).gap
+    assert spent_by(checkout).busy > spent_by(checkout).gap
 
 
 def test_psycopgs_own_connection_in_an_asynchronous_engine(

@@ -24,10 +24,11 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool, QueuePool, StaticPool
+from views import idle_in_transaction, spent_by
 
 import poolhog
 from poolhog import OperationKind, Outcome
-from poolhog.analysis.accounting import account, idle_in_transaction, transactions
+from poolhog.analysis.accounting import transactions
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
@@ -226,7 +227,7 @@ def test_a_connect_that_fails_is_an_error(recording: Recording, tmp_path: Path) 
     (checkout,) = recording.read_checkouts()
     assert (checkout.outcome, checkout.granted) == (Outcome.ERROR, None)
     assert [(o.kind, o.error) for o in checkout.operations] == [("connect", "FileNotFoundError")]
-    assert account(checkout, 0.0).connecting > 0
+    assert spent_by(checkout).connecting > 0
 
 
 def test_a_ping_is_part_of_the_wait(database: LabDatabase, recording: Recording) -> None:
@@ -239,7 +240,7 @@ def test_a_ping_is_part_of_the_wait(database: LabDatabase, recording: Recording)
     run(work())
     fresh, pinged = recording.read_checkouts()
     assert (kinds(fresh), kinds(pinged)) == (["connect", "reset"], ["ping", "reset"])
-    found = account(pinged, 0.0)
+    found = spent_by(pinged)
     assert found.pinging > 0
     assert found.connecting == 0
     ping = pinged.operations[0]
@@ -386,7 +387,7 @@ def test_autocommit_has_no_transaction(database: LabDatabase, recording: Recordi
     assert kinds(once) == ["connect", "statement", "reset"]
     for checkout in (always, once):
         assert transactions(checkout, 0.0) == ()
-        assert idle_in_transaction(checkout, 0.0) == 0.0
+        assert idle_in_transaction(checkout) == 0.0
 
 
 def test_rows_that_are_streamed_are_fetched_while_busy(
@@ -403,7 +404,7 @@ def test_rows_that_are_streamed_are_fetched_while_busy(
     (checkout,) = recording.read_checkouts()
     fetches = [o for o in checkout.operations if o.kind is OperationKind.FETCH]
     assert sum(map(duration, fetches)) >= 0.1  # all rows but the statement's first 50
-    found = account(checkout, 0.0)
+    found = spent_by(checkout)
     assert found.busy > found.gap
     assert ended_in_order(checkout)
 

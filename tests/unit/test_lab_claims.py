@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from factories import make_checkout, make_request, make_site, op
+from views import with_spans
 
 from poolhog.analysis.findings import PARKED_CHECKOUT, Example, Finding
 from poolhog.analysis.lifecycle import lifecycle_of
@@ -208,7 +209,7 @@ def lifecycle(style: Style, request: Request, checkout: Checkout) -> LifecycleRe
         endpoint="GET /notes/{note_id}",
         status=200,
         log=log_of(request, [checkout]),
-        lifecycle=lifecycle_of(request, [checkout], 1.0),
+        lifecycle=lifecycle_of(request, with_spans(checkout), 1.0),
         written=None,
     )
 

@@ -11,6 +11,7 @@ from factories import make_checkout, make_request, op
 from recorders import pool_record, request_record
 from traces import MS, site
 from verbs import poolhog
+from views import with_spans
 
 from poolhog.analysis.log import beginning_of_log, log_with_gaps
 from poolhog.model import Activity, OperationKind, Outcome
@@ -172,12 +173,12 @@ def test_the_beginning_of_a_log_is_the_logs() -> None:
         )
         for number in range(3)
     ]
-    every = log_with_gaps(request, checkouts, 100.0)
+    every = log_with_gaps(request, with_spans(*checkouts))
     for most in (1, 7, 40, 99):
-        lines, more_lines, more = beginning_of_log(request, checkouts, 100.0, most=most)
+        lines, more_lines, more = beginning_of_log(request, with_spans(*checkouts), most=most)
         assert lines == every[:most]
         assert more_lines == 0
         assert more == sum(line.operation is not None for line in every[most:])
-    lines, more_lines, more = beginning_of_log(request, checkouts, 100.0, most=100)
+    lines, more_lines, more = beginning_of_log(request, with_spans(*checkouts), most=100)
     assert (len(lines), more_lines, more) == (100, len(every) - 100, 0)
-    assert beginning_of_log(request, checkouts, 100.0, most=10_000) == (every, 0, 0)
+    assert beginning_of_log(request, with_spans(*checkouts), most=10_000) == (every, 0, 0)

@@ -26,9 +26,9 @@ import anyio.to_thread
 import asyncpg
 import pytest
 from recorders import DEADLINE_S, eventually, pool_record
+from views import spent_by
 
 import poolhog
-from poolhog.analysis import accounting
 from poolhog.model import Activity, OperationKind
 from poolhog.probes import libraries, threads
 from poolhog.probes.patching import Patches
@@ -672,8 +672,8 @@ def test_a_gap_becomes_a_few_rows_however_long_it_is(recorder: Recorder) -> None
     before = [sample for sample in found.samples if sample.started < second]
     assert before
     assert all(sample.ended is not None and sample.ended < second for sample in before)
-    account = accounting.account(found, found.returned or 0.0)
-    assert account.parked > 0.9 * account.use
+    spent = spent_by(found)
+    assert spent.parked > 0.9 * spent.use
 
 
 def test_a_sample_without_a_site_because_there_are_too_many_is_counted_once(

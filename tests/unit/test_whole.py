@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,10 +22,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from scenarios import Scenario
 
-from poolhog.analysis.accounting import State, end_of, end_of_wait, intervals
+from poolhog.analysis.accounting import State, end_of, end_of_wait
 from poolhog.analysis.bins import LENT
-from poolhog.analysis.course import course
-from poolhog.analysis.owned import key_of
+from poolhog.analysis.owners import key_of
+from poolhog.analysis.shown import by_line
 from poolhog.analysis.thresholds import Thresholds
 from poolhog.analysis.tree import ROOT
 from poolhog.analysis.whole import read_detail, read_whole, whole_of
@@ -126,11 +127,8 @@ def test_spans_cover_every_checkout(data: st.DataObject) -> None:
             ends[checkout] += length
             seconds[STATES[state]] += length
         assert ends == at
-        # Each part of a course is rounded once, also those that are too short to become a span.
-        parts = sum(
-            len(list(course(c, c.pool.process.written, whole.shares_of(c.pool.process))))
-            for c in detail.checkouts
-        )
+        # Each span is rounded once, also those that are too short to be shown.
+        parts = sum(len(list(by_line(one.spans))) for one in detail.shown.values())
         rounding = MICROSECOND * (parts + 1)
         for state, expected in by_state(whole.report.spent).items():
             assert seconds[State(state)] / 1e6 == pytest.approx(expected, abs=rounding)
@@ -140,25 +138,27 @@ def test_spans_cover_every_checkout(data: st.DataObject) -> None:
     deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow], phases=UNSHRUNK
 )
 @given(st.data())
-def test_a_course_is_the_intervals_told_more_closely(data: st.DataObject) -> None:
+def test_spans_come_to_what_each_checkout_spent(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         directory = written(data, Path(temporary))
-        whole = read_whole(stream_trace(directory), Thresholds())
+        most = data.draw(st.sampled_from([0, 1_000]))
+        whole = read_whole(stream_trace(directory), Thresholds(), most=most)
+        every = read_detail(whole).shown
         for checkout in open_trace(directory).checkouts:
             until = checkout.pool.process.written
-            shares = whole.shares_of(checkout.pool.process)
-            parts = list(course(checkout, until, shares))
-            for state in STATES:
-                expected = [i.duration for i in intervals(checkout, until, shares)]
-                states = [i.state for i in intervals(checkout, until, shares)]
-                whole_s = sum(d for d, s in zip(expected, states, strict=True) if s is state)
-                told = sum(part.duration for part in parts if part.state is state)
-                assert told == pytest.approx(whole_s, abs=1e-9)
-            if parts:
-                assert parts[0].started == checkout.asked
-                assert parts[-1].ended == end_of(checkout, until)
-            waits = [part for part in parts if part.state is State.WAITING]
-            assert all(part.ended <= end_of_wait(checkout, until) for part in waits)
+            shown = every[checkout.id]
+            assert shown.checkout.id == checkout.id
+            spans = list(shown.spans)
+            assert all(one.ended == other.started for one, other in pairwise(spans))
+            expected = (shown.spent.wait, *(getattr(shown.spent, state) for state in LENT))
+            for state, seconds in zip(STATES, expected, strict=True):
+                lasted = sum(span.duration for span in spans if span.state is state)
+                assert lasted == pytest.approx(seconds, abs=MICROSECOND)
+            if spans:
+                assert spans[0].started == checkout.asked
+                assert spans[-1].ended == end_of(checkout, until)
+            waits = [span for span in spans if span.state is State.WAITING]
+            assert all(span.ended <= end_of_wait(checkout, until) for span in waits)
 
 
 @settings(

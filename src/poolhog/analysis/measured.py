@@ -36,29 +36,33 @@ class Measured(NamedTuple):
 
 def measured(
     ledger: Ledger,
-    wanted: Numbers,
-    see: Callable[[Numbers, Cut, Split], None],
+    wanted: Numbers | None = None,
+    see: Callable[[Numbers, Cut, Split], None] | None = None,
     viewers: Sequence[Viewer] = (),
 ) -> Measured:
-    """Cut the rows that are worth a look, or are wanted, and show them to ``see``.
+    """Cut the rows that are worth a look, or are wanted, and show them to ``see``, if there is one.
 
     ``viewers`` are shown all rows, when the shares are known.
     """
     split, shares = unlooked(ledger), Shares(ledger)
-    rows = np.union1d(worth_a_look(ledger), wanted)
-    for part in _parts(rows):
+    rows = worth_a_look(ledger)
+    if wanted is not None:
+        rows = np.union1d(rows, wanted)
+    for part in parts_of(rows):
         found = cut(ledger, part)
         look(ledger, split, found, part)
         shares.learn(ledger, found)
-        see(part, found, split)
+        if see is not None:
+            see(part, found, split)
     measure = Measured(ledger, split, shares.of_sites)
-    for part in _parts(np.arange(len(ledger))) if viewers else ():
+    for part in parts_of(np.arange(len(ledger))) if viewers else ():
         found = cut(ledger, part)
         for viewer in viewers:
             viewer.see(measure, part, found)
     return measure
 
 
-def _parts(rows: Numbers) -> Iterator[Numbers]:
+def parts_of(rows: Numbers) -> Iterator[Numbers]:
+    """Some rows, in parts that are cut at once."""
     for first in range(0, len(rows), _AT_ONCE):
         yield rows[first : first + _AT_ONCE]

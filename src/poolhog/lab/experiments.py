@@ -11,11 +11,11 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 from poolhog import open_trace
-from poolhog.analysis.accounting import Shares, account
 from poolhog.analysis.lifecycle import lifecycle_of
 from poolhog.analysis.log import log_of
 from poolhog.analysis.replay import replay, workload_of
 from poolhog.analysis.report import read_report
+from poolhog.analysis.shown import shown_of
 from poolhog.analysis.thresholds import Thresholds
 from poolhog.analysis.timeline import build_timeline
 from poolhog.analysis.whole import whole_of
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from poolhog.analysis.shown import Shown
     from poolhog.lab.burst import Burst
     from poolhog.lab.fixture import Service, Watcher
     from poolhog.lab.parameters import Parameters
@@ -198,7 +199,7 @@ def _lifecycle(
         endpoint=endpoint,
         status=burst.responses[0].status,
         log=log_of(request, part.checkouts),
-        lifecycle=lifecycle_of(request, part.checkouts, trace.until, _shares(trace)),
+        lifecycle=lifecycle_of(request, _shown(trace, part), trace.until),
         written=written,
     )
 
@@ -212,7 +213,9 @@ def _burst(
     by_path = dict(zip(synchronize_paths(requests), burst.responses, strict=True))
     responses = [by_path[request.path] for request in part.requests]
     by_request = checkouts_of(part)
-    accounts = [[account(c, trace.until) for c in by_request[r.id]] for r in part.requests]
+    shown = _shown(trace, part)
+    spent = {one.checkout.id: one.spent for one in shown}
+    accounts = [[spent[c.id] for c in by_request[r.id]] for r in part.requests]
     return BurstResult(
         style=style,
         requests=requests,
@@ -224,14 +227,7 @@ def _burst(
         statuses=tuple(response.status for response in responses),
         waits=tuple(sum(a.wait for a in each) for each in accounts),
         uses=tuple(sum(a.use for a in each) for each in accounts),
-        timeline=build_timeline(
-            part.checkouts,
-            part.requests,
-            trace.pools,
-            started=began,
-            ended=ended,
-            shares=_shares(trace),
-        ),
+        timeline=build_timeline(shown, part.requests, trace.pools, started=began, ended=ended),
         whole=whole_of(part, began, ended),
     )
 
@@ -246,8 +242,10 @@ def _responded(trace: Trace, began_ns: int, ended_ns: int) -> int:
     )
 
 
-def _shares(trace: Trace) -> Shares:
-    return Shares(trace.checkouts, trace.until)
+def _shown(trace: Trace, part: Trace) -> list[Shown]:
+    """The checkouts of a part of a trace, with gaps split by the samples of the whole."""
+    every = shown_of(trace)
+    return [every[checkout.id] for checkout in part.checkouts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,12 +267,11 @@ class _LiveTimeline:
         if trace.until <= began:
             return
         timeline = build_timeline(
-            [checkout for checkout in trace.checkouts if checkout.asked >= began],
+            [one for one in shown_of(trace).values() if one.checkout.asked >= began],
             [request for request in trace.requests if request.started >= began],
             trace.pools,
             started=began,
             ended=trace.until,
-            shares=_shares(trace),
         )
         self.watcher.draw(timeline, began + self.expected)
 

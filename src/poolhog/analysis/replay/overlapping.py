@@ -11,19 +11,20 @@ from itertools import pairwise
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
-from poolhog.analysis.accounting import State, end_of, end_of_wait, told_gaps
+from poolhog.analysis.accounting import State, end_of, end_of_wait
 from poolhog.analysis.findings.gaps import gap_kinds, meaning_of
 from poolhog.analysis.findings.lines import departure
 from poolhog.analysis.findings.meaning import Lifetime, Nested, is_lost
 from poolhog.analysis.findings.pieces import Gap, Piece
 from poolhog.analysis.overlaps import is_nested
+from poolhog.analysis.replay.sampled_gaps import sampled_gaps
 from poolhog.analysis.replay.steps import AWAY, ENDINGS, LONGEST_RUN_S, Step, StepKind
 from poolhog.model import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from poolhog.analysis.accounting import Gap as GapOfAccount
+    from poolhog.analysis.replay.sampled_gaps import SampledGap
     from poolhog.model import Checkout, Pool, Site
 
 
@@ -150,7 +151,7 @@ class Compiler:
 
     def _in_gaps(self, checkout: Checkout, inner: Sequence[Checkout]) -> Iterator[Segment]:
         until = self._until
-        gaps = told_gaps(checkout, until)
+        gaps = sampled_gaps(checkout, until)
         running = self._running(checkout.site)
         if not checkout.samples and not is_lost(checkout):
             for gap in gaps:
@@ -172,7 +173,7 @@ class Compiler:
 _AT = itemgetter(0)
 
 
-def pieces(gaps: Iterable[GapOfAccount]) -> Iterator[Piece]:
+def pieces(gaps: Iterable[SampledGap]) -> Iterator[Piece]:
     """All of a checkout's gaps, in pieces."""
     for gap in gaps:
         whole = Gap(gap.started, gap.ended)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from poolhog.analysis.course import Part
 from poolhog.analysis.downsampling import downsampled
-from poolhog.analysis.owned import key_of
+from poolhog.analysis.owners import key_of
+from poolhog.analysis.shown import Span
 from poolhog.model import OperationKind
 from poolhog.render.findings import WORDS, advice, detail
 from poolhog.render.page.patches import patch_of
@@ -130,7 +130,7 @@ def _card(number: int, finding: Finding, run: PageRun, checkout: int, sources: S
         patch=patch_of(finding.kind.name, site.source if site is not None else ""),
         routes=finding.routes[:_ROUTES],
         more_routes=max(len(finding.routes) - _ROUTES, 0),
-        miniature=miniature(run.courses[shown.id]) if shown is not None else None,
+        miniature=miniature(run.spans[shown.id]) if shown is not None else None,
         from_us=run.us(example.started),
         to_us=run.us(example.ended),
         request=run.index_of[key_of(shown)] if shown is not None else NONE,
@@ -142,35 +142,35 @@ def _called(frame: Site) -> str:
     return f"{short_name(frame.function)} ({place(frame)})"
 
 
-def miniature(course: Sequence[Part]) -> Miniature | None:
+def miniature(spans: Sequence[Span]) -> Miniature | None:
     """Return a checkout in small, or ``None`` if it took no time."""
-    zero = course[0].started if course else 0.0
-    whole = course[-1].ended - zero if course else 0.0
+    zero = spans[0].started if spans else 0.0
+    whole = spans[-1].ended - zero if spans else 0.0
     if whole <= 0:
         return None
     # A span is known by its index, wherever it is added up with others.
     parts = [
-        Part(part.state, part.started - zero, part.ended - zero, str(index))
-        for index, part in enumerate(course)
+        Span(part.state, part.started - zero, part.ended - zero, str(index))
+        for index, part in enumerate(spans)
         if part.duration > _LEAST_S
     ]
     drawn = list(downsampled(parts, 0.0, whole, MOST_BARS))
-    bars = [_bar(part, course, whole) for part in drawn]
+    bars = [_bar(part, spans, whole) for part in drawn]
     longest = sorted(range(len(bars)), key=lambda i: -drawn[i].duration)[:_MOST_TOLD]
     return Miniature(bars, [bars[index] for index in sorted(longest)], seconds(whole))
 
 
-def _bar(part: Part, course: Sequence[Part], whole: float) -> Bar:
+def _bar(part: Span, spans: Sequence[Span], whole: float) -> Bar:
     width = max(100 * part.duration / whole, NARROWEST)
     left = round(min(100 * part.started / whole, 100 - width), 3)
     if part.number == 1:
-        words = span_words(course[int(part.kind)])
+        words = span_words(spans[int(part.kind)])
     else:
         words = f"{part.state}: many short spans, {seconds(part.duration)}"
     return Bar(part.state.value, left, round(width, 3), words)
 
 
-def span_words(part: Part) -> str:
+def span_words(part: Span) -> str:
     """Return what a span was spent on, and for how long."""
     told, state = operation_words(part), part.state.value
     if part.statement is not None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from poolhog.analysis.accounting import end_of, end_of_wait
 from poolhog.analysis.lanes import ConnectionLanes, packed
-from poolhog.analysis.owned import key_of
+from poolhog.analysis.owners import key_of
 from poolhog.analysis.routes import route_of
 from poolhog.render.page.requests_data import requests_data
 from poolhog.render.page.run import PageRun, Room, page_run
@@ -212,7 +212,7 @@ def _spans(run: PageRun, interned: Interned) -> dict[str, list[int]]:
     numbers = {one: number for number, one in enumerate(STATES)}
     for index, checkout in enumerate(run.checkouts):
         zero = run.us(checkout.asked)
-        for part in run.courses[checkout.id]:
+        for part in run.spans[checkout.id]:
             # By rounded instants, not durations: so parts meet.
             begin, end = run.us(part.started) - zero, run.us(part.ended) - zero
             if end > begin:

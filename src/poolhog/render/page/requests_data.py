@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from poolhog.analysis.accounting import Interval, account, end_of, total
-from poolhog.analysis.course import Part
+from poolhog.analysis.accounting import end_of, total
 from poolhog.analysis.downsampling import downsampled
 from poolhog.analysis.lifecycle import LifeSpan, lifecycle_of
 from poolhog.analysis.log import beginning_of_log
+from poolhog.analysis.shown import of_state, states_of
 from poolhog.render.lifecycle import LIFE_WORDS, verdict
 from poolhog.render.page.texts import NONE
 from poolhog.render.palette import LENT, STATES
@@ -19,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from poolhog.analysis.log import LogEvent
-    from poolhog.analysis.owned import Owned
+    from poolhog.analysis.owners import Owner
+    from poolhog.analysis.shown import Span
     from poolhog.model import Checkout
     from poolhog.render.page.run import PageRun
     from poolhog.render.page.texts import Interned
@@ -38,15 +38,15 @@ def requests_data(run: PageRun, interned: Interned, lines: int) -> list[dict[str
     return [_request(run, owned, interned, lines) for owned in run.told]
 
 
-def _request(run: PageRun, owned: Owned, interned: Interned, most: int) -> dict[str, Any]:
+def _request(run: PageRun, owned: Owner, interned: Interned, most: int) -> dict[str, Any]:
     checkouts, until = owned.checkouts, owned.until
-    shares = run.shares_of(checkouts[0].pool.process)
-    lines, more_lines, more = beginning_of_log(owned.request, checkouts, until, shares, most=most)
-    spent = total(account(checkout, until, shares) for checkout in checkouts)
+    shown = [run.shown[checkout.id] for checkout in checkouts]
+    lines, more_lines, more = beginning_of_log(owned.request, shown, most=most)
+    spent = total(one.spent for one in shown)
     life = None
     if owned.request is not None:
         holding = _holding(checkouts, run, until)
-        life = lifecycle_of(owned.request, checkouts, until, shares, holding=holding)
+        life = lifecycle_of(owned.request, shown, until, holding=holding)
     return {
         "request": run.index_of[owned.key],
         "ended_us": _us(owned.ended - owned.started),
@@ -95,23 +95,16 @@ def _seen_apart(spans: Sequence[LifeSpan]) -> Sequence[LifeSpan]:
     return found
 
 
-def _holding(checkouts: Sequence[Checkout], run: PageRun, until: float) -> Iterator[Interval]:
+def _holding(checkouts: Sequence[Checkout], run: PageRun, until: float) -> Iterator[Span]:
     """Yield the states of the checkouts, as many as a picture has room for."""
     most = max(MOST_BARS // len(checkouts), _LEAST_BARS)
     for checkout in checkouts:
-        parts = _of_states(run.courses[checkout.id])
+        parts = states_of(run.spans[checkout.id])
         for part in downsampled(parts, checkout.asked, end_of(checkout, until), most):
-            yield Interval(part.state, part.started, part.ended)
+            yield of_state(part.state, part.started, part.ended)
 
 
-def _of_states(parts: Sequence[Part]) -> Iterator[Part]:
-    """Join neighbours in one state."""
-    for state, group in groupby(parts, key=lambda part: part.state):
-        same = list(group)
-        yield Part(state, same[0].started, same[-1].ended, state)
-
-
-def _bar(part: Interval) -> list[int]:
+def _bar(part: Span) -> list[int]:
     """Return state, start and length."""
     return [STATES.index(part.state), _us(part.started), _us(part.duration)]
 

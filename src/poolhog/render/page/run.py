@@ -10,27 +10,26 @@ from typing import TYPE_CHECKING
 
 from poolhog.analysis.accounting import State, end_of
 from poolhog.analysis.bins import LENT
-from poolhog.analysis.course import course
 from poolhog.analysis.downsampling import downsampled, level
-from poolhog.analysis.owned import grouped
+from poolhog.analysis.owners import grouped
+from poolhog.analysis.shown import by_line
 from poolhog.analysis.whole import MOST_CHECKOUTS, read_detail
 from poolhog.render.page.texts import NONE
 from poolhog.render.words import file_name, short_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from poolhog.analysis.accounting import Shares
     from poolhog.analysis.blame import Place
-    from poolhog.analysis.course import Part
-    from poolhog.analysis.owned import Owned
+    from poolhog.analysis.owners import Owner
     from poolhog.analysis.replay.top_finding import TopFindingWhatIf
     from poolhog.analysis.report import Report
+    from poolhog.analysis.shown import Shown, Span
     from poolhog.analysis.statements import StatementUse
     from poolhog.analysis.tree import Node, SiteUse, Tree
     from poolhog.analysis.whole import Detail, Whole
     from poolhog.analysis.windows import Window
-    from poolhog.model import Checkout, Pool, Process, Site
+    from poolhog.model import Checkout, Pool, Site
 
 MOST_ROWS = 300
 """Rows of a table; the others are counted."""
@@ -122,8 +121,8 @@ class PageRun:
     """One run as a page shows it: its sums, and as many single checkouts as there is room for.
 
     Instants are seconds on the run's clock. ``owners`` are requests, and owners without a request,
-    by their start; ``told`` are those of them that the page tells step by step. ``courses`` are
-    the courses of the checkouts by their ids.
+    by their start; ``told`` are those of them that the page tells step by step. ``shown``
+    are the checkouts with all of their spans, ``spans`` those spans that the page has, by ids.
     """
 
     label: str
@@ -136,11 +135,11 @@ class PageRun:
     bins: RunBins
     pools: Sequence[Pool]
     checkouts: Sequence[Checkout]
-    courses: Mapping[str, Sequence[Part]]
-    owners: Sequence[Owned]
-    told: Sequence[Owned]
+    shown: Mapping[str, Shown]
+    spans: Mapping[str, Sequence[Span]]
+    owners: Sequence[Owner]
+    told: Sequence[Owner]
     index_of: Mapping[str, int]
-    shares_of: Callable[[Process], Shares]
     lines: Sequence[SiteUse]
     statements: Sequence[StatementUse]
     tree: TreeColumns
@@ -159,7 +158,7 @@ def page_run(label: str, whole: Whole, room: Room = Room()) -> PageRun:
     detail = read_detail(whole, room.checkouts, room.requests)
     owners = sorted(grouped(detail.checkouts), key=lambda one: (one.started, one.key))
     index_of = {one.key: index for index, one in enumerate(owners)}
-    courses = _courses(whole, detail, room.spans)
+    spans = _spans(detail, room.spans)
     lines, tree = whole.tree.lines(), tree_of(whole.tree)
     report = whole.report
     rows = (report.routes, report.findings, report.pools, report.processes, lines, whole.statements)
@@ -174,36 +173,34 @@ def page_run(label: str, whole: Whole, room: Room = Room()) -> PageRun:
         bins=_bins(whole),
         pools=_pools(report, detail.checkouts),
         checkouts=detail.checkouts,
-        courses=courses,
+        shown=detail.shown,
+        spans=spans,
         owners=owners,
         told=[owned for owned in detail.lives if owned.key in index_of],
         index_of=index_of,
-        shares_of=whole.shares_of,
         lines=lines[:MOST_ROWS],
         statements=whole.statements[:MOST_ROWS],
         tree=tree,
         left_out=LeftOut(
             checkouts=max(report.checkouts - len(detail.checkouts), 0),
             requests=max(whole.requests - len(owners), 0),
-            spans=sum(p.number for parts in courses.values() for p in parts if p.number > 1),
+            spans=sum(s.number for of in spans.values() for s in of if s.number > 1),
             nodes=tree.left_out,
             **{key: max(len(of) - MOST_ROWS, 0) for key, of in zip(_COUNTED, rows, strict=True)},
         ),
     )
 
 
-def _courses(whole: Whole, detail: Detail, spans: int) -> dict[str, Sequence[Part]]:
-    """The course of each checkout; all together they have about ``spans`` parts."""
+def _spans(detail: Detail, room: int) -> dict[str, Sequence[Span]]:
+    """The spans of each checkout; all together these are about as many as there is ``room`` for."""
     sizes = [
         2 * len(c.operations) + len(c.samples) + LEAST_SPANS_OF_ONE // 4 for c in detail.checkouts
     ]
-    most = min(max(level(sizes, spans), LEAST_SPANS_OF_ONE), MOST_SPANS_OF_ONE)
+    most = min(max(level(sizes, room), LEAST_SPANS_OF_ONE), MOST_SPANS_OF_ONE)
     found = {}
-    for checkout in detail.checkouts:
-        process = checkout.pool.process
-        parts = course(checkout, process.written, whole.shares_of(process))
-        ended = end_of(checkout, process.written)
-        found[checkout.id] = downsampled(parts, checkout.asked, ended, most)
+    for checkout, spans, _ in detail.shown.values():
+        ended = end_of(checkout, checkout.pool.process.written)
+        found[checkout.id] = downsampled(by_line(spans), checkout.asked, ended, most)
     return found
 
 

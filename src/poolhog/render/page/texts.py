@@ -11,7 +11,7 @@ from poolhog.analysis.accounting import State
 from poolhog.texts import LINES, visible
 
 if TYPE_CHECKING:
-    from poolhog.analysis.course import Part
+    from poolhog.analysis.shown import Span
     from poolhog.model import Site
 
 LONGEST = 2_000
@@ -37,8 +37,8 @@ def shown(value: object) -> object:
     return value
 
 
-def operation_words(part: Part) -> str:
-    """Return what a part of a checkout's course was spent on; operations added up are counted."""
+def operation_words(part: Span) -> str:
+    """Return what a span of a checkout was spent on; operations added up are counted."""
     is_sum = part.number > 1 and part.state is State.BUSY
     return f"{part.number:,} operations" if is_sum else str(part.kind)
 
@@ -91,9 +91,9 @@ class Interned:
             caller = known
         return caller
 
-    def what(self, part: Part) -> int:
-        """Return the number of the activity in a part of a checkout's course."""
-        key = part.state, *part[3:]
+    def what(self, part: Span) -> int:
+        """Return the number of the activity in a span of a checkout."""
+        key = part.state, *part[3:7]
         found = self._whats.get(key)
         if found is None:
             found = self._whats[key] = len(self.whats)

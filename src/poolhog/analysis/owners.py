@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Owned:
+class Owner:
     """A request, or an owner without one, with its checkouts in the order of their asking.
 
     ``key`` is the request's id, or names the owner; ``total`` is how many checkouts it has,
@@ -23,7 +23,7 @@ class Owned:
 
     key: str
     request: Request | None
-    owner: str
+    name: str
     checkouts: Sequence[Checkout]
     total: int
     until: float
@@ -31,12 +31,17 @@ class Owned:
     @property
     def started(self) -> float:
         """When it began, or first asked for a connection."""
-        asked = self.checkouts[0].asked if self.checkouts else self.until
-        return asked if self.request is None else min(self.request.started, asked)
+        starts = [checkout.asked for checkout in self.checkouts[:1]]
+        if self.request is not None:
+            starts.append(self.request.started)
+        return min(starts, default=self.until)
 
     @property
     def ended(self) -> float:
-        """When it was over, and had given its connections back."""
+        """When it was over, and had given its connections back.
+
+        A checkout that outlives its request is held on its behalf.
+        """
         ends = [end_of(checkout, self.until) for checkout in self.checkouts]
         if self.request is not None:
             ended = self.request.ended
@@ -44,15 +49,28 @@ class Owned:
         return max(ends)
 
 
-def grouped(checkouts: Iterable[Checkout]) -> Iterator[Owned]:
+def grouped(checkouts: Iterable[Checkout]) -> Iterator[Owner]:
     """The requests and owners of these checkouts, which are in order of their asking."""
     found: dict[str, list[Checkout]] = {}
     for checkout in checkouts:
         found.setdefault(key_of(checkout), []).append(checkout)
-    for key, owned in found.items():
-        first = owned[0]
-        until = first.pool.process.written
-        yield Owned(key, first.request, first.owner, owned, len(owned), until)
+    for owned in found.values():
+        yield owner_of(owned[0].request, owned)
+
+
+def owner_of(
+    request: Request | None, checkouts: Sequence[Checkout], total: int | None = None
+) -> Owner:
+    """The owner that has these checkouts, of ``total``; only a request may have none."""
+    first = checkouts[0] if checkouts else None
+    if first is not None:
+        key, name, process = key_of(first), first.owner, first.pool.process
+    elif request is not None:
+        key, name, process = request.id, "", request.process
+    else:
+        raise ValueError("an owner without a request has a checkout")
+    count = len(checkouts) if total is None else total
+    return Owner(key, request, name, checkouts, count, process.written)
 
 
 def key_of(checkout: Checkout) -> str:
