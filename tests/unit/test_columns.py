@@ -294,7 +294,8 @@ def check_like_sqlite(database: sqlite3.Connection) -> None:
 
 
 def parts_of(database: sqlite3.Connection) -> Iterator[tuple[int, ...]]:
-    for part in read_operations(database):
+    ids = [number for (number,) in database.execute("SELECT id FROM packed_checkouts")]
+    for part in read_operations(database, ids):
         yield from zip(*(column.tolist() for column in part), strict=True)
 
 

@@ -67,8 +67,8 @@ class Facts(Protocol):
     def owners(self, numbers: Iterable[int]) -> Mapping[int, str]:
         """The owners of the checkouts with these numbers."""
 
-    def operations(self, numbers: Iterable[int] | None = None) -> Iterator[Operations]:
-        """The operations of the checkouts with these numbers, or of all, part by part."""
+    def operations(self, numbers: Iterable[int]) -> Iterator[Operations]:
+        """The operations of the checkouts with these numbers, part by part."""
 
     def numbered(self, numbers: Iterable[int]) -> Iterator[Checkout]:
         """The checkouts with these numbers, in the order of their asking."""
@@ -230,11 +230,6 @@ class Ledger:
             return RowOperations(*[np.array([], np.int64)] * len(RowOperations._fields))
         columns = zip(*parts, strict=True)
         return self._arranged(Operations(*(np.concatenate(column) for column in columns)))
-
-    def every_operation(self) -> Iterator[RowOperations]:
-        """The operations of all checkouts, some thousand checkouts at a time."""
-        for part in self.facts.operations():
-            yield self._arranged(part)
 
     def _arranged(self, found: Operations) -> RowOperations:
         rows = self.rows_of(found.checkout)

@@ -69,14 +69,11 @@ class MemoryFacts:
         """The owners of the checkouts with these numbers."""
         return {number: self._checkouts[number].owner for number in numbers}
 
-    def operations(self, numbers: Iterable[int] | None = None) -> Iterator[Operations]:
-        """The operations of the checkouts with these numbers, or of all, in one part."""
-        found = self._operations
-        if numbers is not None:
-            chosen = np.isin(found.checkout, np.fromiter(numbers, np.int64))
-            found = Operations(*(column[chosen] for column in found))
-        if len(found.checkout):
-            yield found
+    def operations(self, numbers: Iterable[int]) -> Iterator[Operations]:
+        """The operations of the checkouts with these numbers, in one part."""
+        chosen = np.isin(self._operations.checkout, np.fromiter(numbers, np.int64))
+        if chosen.any():
+            yield Operations(*(column[chosen] for column in self._operations))
 
     def numbered(self, numbers: Iterable[int]) -> Iterator[Checkout]:
         """The checkouts with these numbers, in the order of their asking."""

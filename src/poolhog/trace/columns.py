@@ -194,17 +194,11 @@ def read_columns(database: sqlite3.Connection) -> Columns:
     return Columns(checkouts, requests, samples, known.sent(), first + second + third + fourth)
 
 
-def read_operations(
-    database: sqlite3.Connection, ids: Iterable[int] | None = None
-) -> Iterator[Operations]:
-    """The operations of the checkouts with these ids, or of all, some thousand checkouts at a time.
+def read_operations(database: sqlite3.Connection, ids: Iterable[int]) -> Iterator[Operations]:
+    """The operations of the checkouts with these ids, some thousand checkouts at a time.
 
     Those of one checkout are in one of the parts, in order.
     """
-    if ids is None:
-        ids = (
-            number for (number,) in database.execute("SELECT id FROM packed_checkouts ORDER BY id")
-        )
     wanted = list(ids)
     (has_earlier,) = database.execute("SELECT EXISTS (SELECT 1 FROM packed_operations)").fetchone()
     query = _PACKED_IN_PARTS if has_earlier else _PACKED

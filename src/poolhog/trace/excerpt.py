@@ -64,9 +64,9 @@ class Excerpt:
         """The owners of the checkouts with these numbers."""
         return self._snapshot.owners(numbers)
 
-    def operations(self, numbers: Iterable[int] | None = None) -> Iterator[Operations]:
-        """The operations of the checkouts with these numbers, or of all, part by part."""
-        return self._snapshot.operations(self._numbers if numbers is None else numbers)
+    def operations(self, numbers: Iterable[int]) -> Iterator[Operations]:
+        """The operations of the checkouts with these numbers, part by part."""
+        return self._snapshot.operations(numbers)
 
     def numbered(self, numbers: Iterable[int]) -> Iterator[Checkout]:
         """The checkouts with these numbers, in the order of their asking."""
