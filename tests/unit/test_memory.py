@@ -24,7 +24,7 @@ OF_CHECKOUTS = (
     *("asked", "left", "over", "pool", "outcome", "is_granted", "is_returned", "is_closed"),
     *("connecting", "pinging", "busy"),
 )
-OF_REQUESTS = ("started", "responding", "responded", "ended", "failed", "is_websocket")
+OF_REQUESTS = ("started", "responding", "responded", "ended", "failed")
 
 
 def told(ledger: Ledger) -> dict[str, Any]:
