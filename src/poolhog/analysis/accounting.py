@@ -300,7 +300,7 @@ def told_gaps(checkout: Checkout, until: float) -> tuple[Gap, ...]:
         return tuple(Gap(*gap) for gap in gaps(checkout, until))
     first, last = samples[0].started, samples[-1].started
     return tuple(
-        Gap(*gap, tuple(_stretches(gap, samples)) if gap[0] <= last and first < gap[1] else ())
+        Gap(*gap, tuple(_stretches(gap, checkout)) if gap[0] <= last and first < gap[1] else ())
         for gap in gaps(checkout, until)
     )
 
@@ -421,7 +421,7 @@ def _split(checkout: Checkout, gap: tuple[float, float], shares: Shares) -> Iter
     """A gap as its samples tell it, or else as its siblings' do."""
     at, end = gap
     state: State | None = None
-    for stretch in _stretches(gap, checkout.samples):
+    for stretch in _stretches(gap, checkout):
         if state is not None and stretch.state is not state:
             yield Interval(state, at, stretch.started)
             at = stretch.started
@@ -432,8 +432,9 @@ def _split(checkout: Checkout, gap: tuple[float, float], shares: Shares) -> Iter
     yield from shared(gap, shares.of(checkout))
 
 
-def _stretches(gap: tuple[float, float], samples: Sequence[Sample]) -> Iterator[Stretch]:
+def _stretches(gap: tuple[float, float], checkout: Checkout) -> Iterator[Stretch]:
     """The parts of a gap, of which none is empty, or nothing if it has no sample."""
+    samples, began = checkout.samples, checkout.pool.process.began
     at, end = gap
     # A sample never reaches from one gap into another.
     first = bisect_left(samples, at, key=_STARTED)
@@ -444,13 +445,19 @@ def _stretches(gap: tuple[float, float], samples: Sequence[Sample]) -> Iterator[
         if index + 1 < last:
             following = samples[index + 1].started
             seen = sample.ended if sample.ended is not None else following
-            change = min((seen + following) / 2, end)
+            change = min(_middle(seen, following, began), end)
         if change > at:
             yield Stretch(sample, at, change)
             at = change
 
 
 _STARTED = attrgetter("started")
+
+
+def _middle(one: float, other: float, began: float) -> float:
+    """In whole microseconds since the process began, half to even: where spans change as well."""
+    middle = (round((one - began) * 1e6) + round((other - began) * 1e6)) / 2
+    return began + round(middle) / 1e6
 
 
 def _share(seconds: Mapping[State, float]) -> Share:
