@@ -6,7 +6,9 @@ import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+from drawn import traces
 from factories import PROCESS, make_checkout, make_pool, make_site, op, sample
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,15 +28,18 @@ from poolhog.analysis.accounting import (
     idle_in_transaction,
     intervals,
     stretches,
+    told,
     transactions,
 )
+from poolhog.analysis.memory import ledgers_of
+from poolhog.analysis.spans import cut, look, unlooked, worth_a_look
 from poolhog.model import Activity, Outcome
 from poolhog.model import OperationKind as Kind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from poolhog.model import Checkout, Operation, Sample, Site
+    from poolhog.model import Checkout, Operation, Sample, Site, Trace
 
 WAIT_KINDS = (Kind.CONNECT, Kind.PING)
 USE_KINDS = tuple(kind for kind in Kind if kind not in WAIT_KINDS)
@@ -472,3 +477,14 @@ def test_what_is_short_depends_on_the_sampling_interval() -> None:
     )
     long = make_checkout("long", granted=0.0, returned=5.0, site=SITES[0], samples=[parked()])
     assert Shares([short, long], 9.0).of(unsampled(SITES[0])) == Share(0.0, 0.0, 1.0)
+
+
+@given(traces())
+def test_a_checkout_alone_is_split_like_one_among_many(trace: Trace) -> None:
+    for ledger in ledgers_of(trace):
+        split, rows = unlooked(ledger), worth_a_look(ledger)
+        look(ledger, split, cut(ledger, rows), rows)
+        until = ledger.process.written
+        for row, checkout in enumerate(ledger.checkouts(np.arange(len(ledger)))):
+            found = [round(seconds * 1e6) for seconds in told(checkout, until)]
+            assert found == [int(column[row]) for column in split]
