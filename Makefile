@@ -7,11 +7,12 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CHROMIUM := /usr/bin/chromium
 PGBOUNCER := /usr/sbin/pgbouncer
 
-.PHONY: help venv lab test lint check-readme test-browser test-fuzz fuzz chromium pgbouncer requirements clean
+.PHONY: help venv dev lab test lint check-readme test-browser test-fuzz fuzz chromium pgbouncer requirements clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make venv          set up .venv, with poolhog and all that the lab needs"
+	@echo "make dev           the same, and the tools and libraries that linters and tests need"
 	@echo "make lab           run the lab on an embedded PostgreSQL and leave a report (about 3 minutes)"
 	@echo "make test          run every check that CI runs"
 	@echo "make lint          ruff, mypy and the import law"
@@ -35,6 +36,8 @@ $(VENV)/dev.stamp: requirements/dev.txt $(VENV)/lab.stamp
 	@touch $@
 
 venv: $(VENV)/lab.stamp
+
+dev: $(VENV)/dev.stamp
 
 lab: $(VENV)/lab.stamp $(if $(findstring remedies,$(ARGS)),pgbouncer)
 	@$(BIN)/poolhog lab $(ARGS)

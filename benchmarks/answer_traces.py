@@ -28,7 +28,7 @@ from sides import this_checkout
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from poolhog.recording.records import Record
+    from poolhog.recording.record import Record
 
 LIVE = "live"
 """The trace of a process that still runs, and so is made each time."""
@@ -181,7 +181,7 @@ def make_operations(folder: Path) -> None:
     from poolhog.recording.records import CheckoutRecord
 
     recorder = Recorder(folder / "operations")
-    recorder.began_ns -= OPERATIONS * 20 * STEP_NS
+    recorder.journal.began_ns -= OPERATIONS * 20 * STEP_NS
     service = Service(recorder, 1)
     facts = list(service.facts(300))
     checkout = next(fact for fact in facts if isinstance(fact, CheckoutRecord))
@@ -208,9 +208,9 @@ def write(recorder: object, facts: list[Record]) -> None:
 
     assert isinstance(recorder, Recorder)
     marker = new_marker(recorder.directory)
-    file = TraceFile(recorder, marker.file)
-    file.write(facts, recorder)
-    file.finish(recorder)
+    file = TraceFile(recorder.journal, marker.file)
+    file.write(facts)
+    file.finish()
     file.abandon()
     marker.remove()
 

@@ -26,19 +26,15 @@ from typing import TYPE_CHECKING
 from poolhog.model import Activity, OperationKind, Outcome
 from poolhog.recording.marker import new_marker
 from poolhog.recording.recorder import Recorder
-from poolhog.recording.records import (
-    CheckoutRecord,
-    OperationRecord,
-    PoolRecord,
-    RequestRecord,
-    SampleRecord,
-)
+from poolhog.recording.records import CheckoutRecord, OperationRecord, PoolRecord, SampleRecord
+from poolhog.recording.requests import RequestRecord
 from poolhog.recording.trace_file import TraceFile
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-    from poolhog.recording.records import Record, SiteRecord
+    from poolhog.recording.record import Record
+    from poolhog.recording.sites import SiteRecord
 
 MS = 1_000_000
 CONNECTIONS = 20
@@ -83,7 +79,7 @@ class Service:
     def __init__(self, recorder: Recorder, seed: int) -> None:
         self.recorder = recorder
         self.random = random.Random(seed)
-        self.now_ns = recorder.began_ns
+        self.now_ns = recorder.journal.began_ns
         self.pool = PoolRecord(
             library="sqlalchemy",
             kind="AsyncAdaptedQueuePool",
@@ -110,7 +106,7 @@ class Service:
     def facts(self, checkouts: int) -> Iterator[Record]:
         """Requests with their checkouts and samples, in the order of their start."""
         yield self.pool
-        yield from self.recorder.learned
+        yield from self.recorder.journal.learned
         for number in range(checkouts):
             self.now_ns += int(self.random.expovariate(REQUESTS_PER_S) * 1e9)
             route = self.random.choices(ROUTES, self.weights)[0]
@@ -183,18 +179,18 @@ class Service:
 def make_trace(directory: Path, checkouts: int, seed: int = 1) -> None:
     """Write a trace of so many checkouts, as a process that exited normally would have left it."""
     recorder = Recorder(directory)
-    recorder.began_ns -= int(checkouts / REQUESTS_PER_S * 1.1 * 1e9)
+    recorder.journal.began_ns -= int(checkouts / REQUESTS_PER_S * 1.1 * 1e9)
     facts = Service(recorder, seed).facts(checkouts)
     marker = new_marker(directory)
-    file = TraceFile(recorder, marker.file)
+    file = TraceFile(recorder.journal, marker.file)
     batch: list[Record] = []
     for fact in facts:
         batch.append(fact)
         if len(batch) >= BATCH:
-            assert not file.write(batch, recorder), "all of it is over"
+            assert not file.write(batch), "all of it is over"
             batch.clear()
-    file.write(batch, recorder)
-    file.finish(recorder)
+    file.write(batch)
+    file.finish()
     file.abandon()
     marker.remove()
 

@@ -12,7 +12,7 @@ import json
 import sys
 from pathlib import Path
 
-from poolhog.lab.remedies.found import RemediesFound
+from poolhog.lab.remedy_results import RemediesResults
 from poolhog.lab.remedies.table import markdown
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -22,7 +22,7 @@ BEGIN, END = "<!-- tables: benchmarks/remedies_page.py -->\n", "<!-- end of tabl
 def main(run: Path) -> None:
     """Replace what is between the marks."""
     results = json.loads((run / "results.json").read_text())
-    found = RemediesFound.from_dict(results["remedies"])
+    found = RemediesResults.from_dict(results["remedies"])
     before, _, rest = (DOCS / "remedies.md").read_text().partition(BEGIN)
     after = rest.partition(END)[2]
     tables = markdown(found, results["parameters"]["requests"])

@@ -188,7 +188,7 @@ def _install(directory: Path, options: Options) -> _Installation:
     from poolhog import probes
     from poolhog.recording.recorder import Recorder
 
-    recorder = Recorder(directory, options=options)
+    recorder = Recorder(directory, options=options, libraries=probes.libraries())
     _installation = _Installation(recorder, probes.attach(recorder))
     return _installation
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -139,9 +140,10 @@ def pages(traces: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="session")
-def studio(pages: dict[str, Path]) -> Iterator[str]:
+def studio(pages: dict[str, Path], traces: dict[str, Path]) -> Iterator[str]:
     data = {name: data_of(page) for name, page in pages.items()}
-    with served(data) as address:
+    reports = {name: json.loads(report(trace, "--json")) for name, trace in traces.items()}
+    with served(data, reports) as address:
         yield address
 
 

@@ -13,7 +13,7 @@ SETTLED_MS = 400
 
 _SPOT = """async ([state, rank]) => {
   const { pixelOf } = await import("/js/drawing.js");
-  const { topOf } = await import("/js/layout.js");
+  const { topOf } = await import("/js/lanes.js");
   const scene = timeline.scene();
   const { rows, layout, side } = scene;
   const found = [];
@@ -125,5 +125,5 @@ def _luminance(colour: str) -> float:
 
 def totals(page: Page) -> dict[str, Any]:
     """The report's, of the first side."""
-    found: dict[str, Any] = page.evaluate("sides[0].report.totals")
+    found: dict[str, Any] = page.evaluate("reports[0].totals")
     return found

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import poolhog.render.page
+from poolhog.render.page.inline import PALETTE, RULES, script_module
 from poolhog.render.palette import css_variables
 
 if TYPE_CHECKING:
@@ -33,25 +34,29 @@ HARNESS = f"""<!doctype html>
 @media screen and (prefers-color-scheme: dark) {{ :root {{ {css_variables(dark=True)} }} }}
 body {{ margin: 1rem; font: 16px/1.5 system-ui; background: var(--card); color: var(--ink); }}
 </style>
+<link rel="stylesheet" href="/swatches.css">
 <link rel="stylesheet" href="/timeline.css">
-<link rel="stylesheet" href="/icicle.css">
+<link rel="stylesheet" href="/tree.css">
 </head>
 <body>
 <div id="playback"></div>
 <div id="timelines"></div>
-<div id="icicle"></div>
+<div id="tree"></div>
 <script type="module">
 import {{ decode }} from "/js/data.js";
 import {{ Timeline, synchronise }} from "/js/timeline.js";
 import {{ Playback }} from "/js/playback.js";
-import {{ Icicle }} from "/js/icicle.js";
+import {{ TreeView }} from "/js/tree.js";
 const names = new URLSearchParams(location.search).getAll("data");
 const sides = [];
+const reports = [];
 for (const name of names) {{
   const answer = await fetch(`/data/${{name}}.json`);
   sides.push(decode((await answer.json()).sides[0]));
+  reports.push(await (await fetch(`/report/${{name}}.json`)).json());
 }}
 window.sides = sides;
+window.reports = reports;
 window.timelines = sides.map((side) => {{
   const element = document.createElement("div");
   document.getElementById("timelines").append(element);
@@ -61,7 +66,7 @@ window.timeline = timelines[0];
 if (sides.length > 1) synchronise(timelines);
 if (sides.length) {{
   window.playback = new Playback(document.getElementById("playback"), timelines);
-  window.icicle = new Icicle(document.getElementById("icicle"), sides[0]);
+  window.treeView = new TreeView(document.getElementById("tree"), sides[0]);
 }}
 // Pictures are drawn when they get their size, which is after the next frame has begun.
 requestAnimationFrame(() => requestAnimationFrame(() => {{ window.ready = true; }}));
@@ -82,8 +87,12 @@ def data_of(page: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def served(data: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """The address at which the modules, the styles, and the named data are served."""
+def served(
+    data: Mapping[str, Mapping[str, Any]], reports: Mapping[str, Mapping[str, Any]]
+) -> Iterator[str]:
+    """The address at which the modules, the styles, and the named data and reports are served."""
+
+    made = {f"/{name}": make for name, make in RULES.items()} | {f"/js/{PALETTE}": script_module}
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -103,6 +112,10 @@ def served(data: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
             return HARNESS.encode()
         if path.startswith("/data/"):
             return json.dumps(data[Path(path).stem]).encode()
+        if path.startswith("/report/"):
+            return json.dumps(reports[Path(path).stem]).encode()
+        if path in made:
+            return made[path]().encode()
         file = MODULES / path.lstrip("/")
         return file.read_bytes() if file.suffix in KINDS and file.is_file() else None
 

@@ -55,7 +55,7 @@ def test_they_stay_text_wherever_they_are_shown(
         assert "U+202E" in shown
     if name == "template":
         assert "{{ 7 * 7 }}" in shown
-    for picture in (".timeline", ".icicle"):
+    for picture in (".timeline", ".tree"):
         with page.expect_download() as waiting:
             page.locator(picture).get_by_role("button", name="Save as SVG").click()
         saved = ET.fromstring(Path(waiting.value.path()).read_text(encoding="utf-8"))

@@ -68,7 +68,7 @@ def test_a_share_is_never_rounded_to_all_or_nothing(modules: Page, share: float,
 
 def test_states_are_named_and_numbered_as_in_the_palette(modules: Page) -> None:
     names = [paint.name for paint in PAINTS.values()]
-    assert call(modules, "data", "m.PAINTS") == names
+    assert call(modules, "palette", "m.PAINTS") == names
 
 
 def test_differences_are_summed_again(modules: Page) -> None:
@@ -89,7 +89,7 @@ def test_items_are_grouped_in_their_order(modules: Page) -> None:
 def test_ticks_are_round_and_about_as_many_as_asked(modules: Page, length: int, about: int) -> None:
     start = 123_456_789
     marks = call(
-        modules, "axis", "m.ticks(given[0], given[1], given[2])", [start, start + length, about]
+        modules, "format", "m.ticks(given[0], given[1], given[2])", [start, start + length, about]
     )
     steps = {after - before for before, after in pairwise(marks)}
     assert about / 2 <= len(marks) <= about * 1.5 + 1
@@ -102,7 +102,7 @@ def test_neighbouring_ticks_have_different_labels(modules: Page) -> None:
     for length in (20, 5_000, 2_000_000, 7_200_000_000):
         labels = call(
             modules,
-            "axis",
+            "format",
             "m.ticks(9e9, 9e9 + given, 10).map((at) => m.tickLabel(at, m.tickStep(given, 10)))",
             length,
         )
@@ -208,7 +208,7 @@ def test_who_is_to_blame_is_a_part_of_what_waited(modules: Page) -> None:
       const side = { length: 200, bins: { count: 2, waiting: [4, 1], blame } };
       return [50, 150, 1000].map((at) => m.sharesAt(side, at));
     })(given)"""
-    found = call(modules, "blame", script, [[2, 0], [1, 1.5]])
+    found = call(modules, "drawing", script, [[2, 0], [1, 1.5]])
     # A checkout counts for blame, a request for the queue: there may be more of the former.
     assert found == [[0.5, 0.25], [0, 1], [0, 1]]
 
@@ -265,4 +265,4 @@ def test_a_run_is_played_in_about_eight_seconds(modules: Page) -> None:
 
 def test_files_have_plain_names(modules: Page) -> None:
     script = 'm.fileName("poolhog", "../Ünï/<b>x&y", "2026")'
-    assert call(modules, "picture", script) == "poolhog-n-b-x-y-2026.svg"
+    assert call(modules, "surface", script) == "poolhog-n-b-x-y-2026.svg"

@@ -38,7 +38,7 @@ def test_it_opens_without_a_word_and_loads_nothing(
     sides = 2 if name == "both" else 1
     expect(page.locator(".timeline canvas").first).to_be_visible()
     expect(page.locator(".timeline")).to_have_count(sides)
-    expect(page.locator(".icicle")).to_have_count(sides)
+    expect(page.locator(".tree")).to_have_count(sides)
     expect(page.get_by_role("heading", level=1)).to_have_count(1)
     page.mouse.wheel(0, 100_000)
     page.wait_for_timeout(200)
@@ -170,7 +170,7 @@ def test_the_keyboard_reaches_every_part_in_order(
             page.evaluate(
                 """() => {
                   const one = document.activeElement;
-                  const parts = ["playback", "timeline", "icicle"];
+                  const parts = ["playback", "timeline", "tree"];
                   const part = parts.find((name) => one.closest(`.${name}`));
                   return part ?? (one.closest("section, header")?.id || one.tagName);
                 }"""
@@ -179,13 +179,13 @@ def test_the_keyboard_reaches_every_part_in_order(
         if seen[-1] == "BODY":
             break
     order = list(dict.fromkeys(seen))
-    wanted = ["findings", "playback", "timeline", "icicle", "tables", "request", "help"]
+    wanted = ["findings", "playback", "timeline", "tree", "tables", "request", "help"]
     assert [part for part in order if part in wanted] == wanted
 
 
 def test_focus_can_be_seen(open_page: OpenPage, pages: dict[str, Path]) -> None:
     page = opened(open_page, pages, "orders")
-    for selector in (".stage", ".timeline button", ".icicle select", ".playback button"):
+    for selector in (".stage", ".timeline button", ".tree select", ".playback button"):
         page.locator(selector).first.focus()
         page.keyboard.press("Shift+Tab")
         page.keyboard.press("Tab")

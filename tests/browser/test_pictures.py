@@ -106,11 +106,11 @@ def test_averages_are_saved_too(open_pictures: OpenPictures) -> None:
     assert any("on average" in text for text in texts)
 
 
-def test_the_icicle_is_saved_as_it_is_on_the_screen(open_pictures: OpenPictures) -> None:
+def test_the_tree_is_saved_as_it_is_on_the_screen(open_pictures: OpenPictures) -> None:
     page = open_pictures("some")
-    root = saved(page, ".icicle")
+    root = saved(page, ".tree")
     assert "where connection time goes" in (root.findtext(f"{SVG}title") or "")
-    assert len(root.findall(f"{SVG}g")) == page.evaluate("icicle.rows.length")
+    assert len(root.findall(f"{SVG}g")) == page.evaluate("treeView.rows.length")
 
 
 def test_a_saved_picture_opens_in_a_browser(open_pictures: OpenPictures, tmp_path: Path) -> None:

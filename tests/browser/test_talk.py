@@ -11,6 +11,7 @@ from playwright.sync_api import expect
 from test_lab_claims import burst, results
 
 from browser.conftest import PHONE
+from poolhog.analysis.shown import shown_of
 from poolhog.analysis.timeline import build_timeline
 from poolhog.analysis.whole import whole_of
 from poolhog.lab.report import publish
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
 def measured(style: Style, made: Burst) -> BurstResult:
     """A burst of the lab, of which these are the facts."""
     checkouts, requests, pool, ended = made
-    timeline = build_timeline(checkouts, requests, [pool], started=0.0, ended=ended)
     trace = Trace((PROCESS,), (pool,), tuple(requests), tuple(checkouts), ended)
+    shown = shown_of(trace).values()
+    timeline = build_timeline(shown, requests, [pool], started=0.0, ended=ended)
     found = burst(style, len(requests), ended, 0.0)
     return replace(found, timeline=timeline, whole=whole_of(trace, 0.0, ended))
 

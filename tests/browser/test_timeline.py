@@ -308,7 +308,7 @@ def test_pointing_at_an_operation_shows_its_sql(orders: Page) -> None:
     at = orders.evaluate(
         """async ([span, middle]) => {
           const { pixelOf } = await import("/js/drawing.js");
-          const { topOf } = await import("/js/layout.js");
+          const { topOf } = await import("/js/lanes.js");
           timeline.draw();
           const scene = timeline.scene();
           const request = sides[0].checkouts.request[sides[0].spans.checkout[span]];
@@ -352,7 +352,7 @@ def test_a_connection_leads_back_to_its_request(orders: Page) -> None:
     place = orders.evaluate(
         """async () => {
           const { pixelOf } = await import("/js/drawing.js");
-          const { topOf } = await import("/js/layout.js");
+          const { topOf } = await import("/js/lanes.js");
           const scene = timeline.scene();
           const { uses } = scene.rows;
           const item = uses.first[2] - 1;
@@ -367,7 +367,7 @@ def test_a_connection_leads_back_to_its_request(orders: Page) -> None:
 
 
 def test_showing_an_example_zooms_to_it_and_follows_it(orders: Page) -> None:
-    example = orders.evaluate("sides[0].report.findings[0].example")
+    example = orders.evaluate("reports[0].findings[0].example")
     low, high = orders.evaluate(
         "(e) => [(e.started_s - sides[0].startedS) * 1e6, (e.ended_s - sides[0].startedS) * 1e6]",
         example,

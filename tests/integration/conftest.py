@@ -49,7 +49,7 @@ def postgresql_url(log_directory: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def database(postgresql_url: str, log_directory: Path) -> Iterator[postgres.Database]:
+def database(postgresql_url: str, log_directory: Path) -> Iterator[postgres.LabDatabase]:
     """A schema of the module's own in it, with the notes 1 to 100."""
     with postgres.database(postgresql_url, log_directory) as database:
         database.create_notes(100)
@@ -57,7 +57,7 @@ def database(postgresql_url: str, log_directory: Path) -> Iterator[postgres.Data
 
 
 @pytest.fixture(scope="module")
-def start_service(database: postgres.Database, log_directory: Path) -> Iterator[StartService]:
+def start_service(database: postgres.LabDatabase, log_directory: Path) -> Iterator[StartService]:
     with ExitStack() as running:
 
         def start(

@@ -8,22 +8,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 from recorded_app import most_at_once
+from views import gaps_of
 
 from poolhog import OperationKind, Outcome
-from poolhog.analysis.accounting import (
-    GAPS,
-    Shares,
-    State,
-    account,
-    end_of,
-    end_of_wait,
-    gaps,
-    intervals,
-    stretches,
-)
+from poolhog.analysis.accounting import GAPS, State, end_of, end_of_wait
+from poolhog.analysis.shown import shown_of
 
 if TYPE_CHECKING:
     from poolhog import Checkout, Trace
+    from poolhog.analysis.shown import Shown
 
 A_MICROSECOND = 1e-6
 
@@ -34,12 +27,12 @@ ENDED = (Outcome.RETURNED, Outcome.COLLECTED, Outcome.DETACHED)
 def check_trace(trace: Trace) -> None:
     """Nothing was dropped or failed, and every checkout adds up."""
     assert [(p.dropped, p.errors) for p in trace.processes] == [(0, 0)] * len(trace.processes)
-    shares = Shares(trace.checkouts, trace.until)
+    shown = shown_of(trace)
     for checkout in trace.checkouts:
         check_outcome(checkout)
         check_operations(checkout, trace.until)
-        check_intervals(checkout, trace.until, shares)
-        check_samples(checkout, trace.until)
+        check_spans(shown[checkout.id])
+        check_samples(checkout)
     check_pools(trace)
 
 
@@ -79,36 +72,39 @@ def check_operations(checkout: Checkout, until: float) -> None:
     )
 
 
-def check_intervals(checkout: Checkout, until: float, shares: Shares) -> None:
+def check_spans(shown: Shown) -> None:
     """Wait and use are complete: there are no holes and no overlaps from the asking to the end."""
-    found = intervals(checkout, until, shares)
-    assert [i.started for i in found[1:]] == [i.ended for i in found[:-1]]
-    assert all(interval.duration > 0 for interval in found)
+    checkout, _, spent = shown
+    found = list(shown.spans)
+    until = checkout.pool.process.written
+    assert [span.started for span in found[1:]] == [span.ended for span in found[:-1]]
+    assert all(span.duration > 0 for span in found)
     end = end_of(checkout, until)
     if found:
-        assert (found[0].started, found[-1].ended) == (checkout.asked, end)
+        edges = found[0].started, found[-1].ended
+        assert edges == pytest.approx((checkout.asked, end), abs=A_MICROSECOND / 1_000)
     else:
         assert end == checkout.asked
-    assert all(interval.state is not State.WAITING for interval in found[1:])
-    spent: dict[State, float] = defaultdict(float)
-    for interval in found:
-        spent[interval.state] += interval.duration
-    told = account(checkout, until, shares)
-    assert told.wait + told.use == pytest.approx(end - checkout.asked, abs=A_MICROSECOND)
-    assert told.wait == pytest.approx(spent[State.WAITING], abs=A_MICROSECOND)
+    waits = [span.state is State.WAITING for span in found]
+    assert waits == sorted(waits, reverse=True)
+    seconds: dict[State, float] = defaultdict(float)
+    for span in found:
+        seconds[span.state] += span.duration
+    assert spent.wait + spent.use == pytest.approx(end - checkout.asked, abs=A_MICROSECOND)
+    assert spent.wait == pytest.approx(seconds[State.WAITING], abs=A_MICROSECOND)
     granted = end_of_wait(checkout, until)
-    assert told.busy + sum(told[4:]) == pytest.approx(end - granted, abs=A_MICROSECOND)
-    assert told.gap == pytest.approx(sum(spent[state] for state in GAPS), abs=A_MICROSECOND)
-    assert min(told) >= -A_MICROSECOND
+    assert spent.busy + sum(spent[4:]) == pytest.approx(end - granted, abs=A_MICROSECOND)
+    assert spent.gap == pytest.approx(sum(seconds[state] for state in GAPS), abs=A_MICROSECOND)
+    assert min(spent) >= -A_MICROSECOND
     if checkout.granted is not None and checkout.returned is not None:
         # Beside operations, what was seen of a driver that waits for the database is busy.
-        seen = [s.duration for s in stretches(checkout, until) if s.state is State.BUSY]
-        assert told.busy == pytest.approx(checkout.busy + sum(seen), abs=A_MICROSECOND)
+        seen = [s.duration for s in found if s.state is State.BUSY and s.is_of_gap]
+        assert spent.busy == pytest.approx(checkout.busy + sum(seen), abs=A_MICROSECOND)
 
 
-def check_samples(checkout: Checkout, until: float) -> None:
+def check_samples(checkout: Checkout) -> None:
     """Each is within a gap, and they follow one another."""
-    between = list(gaps(checkout, until))
+    between = gaps_of(checkout)
     at = checkout.granted or checkout.asked
     for sample in checkout.samples:
         assert sample.started >= at
@@ -116,7 +112,8 @@ def check_samples(checkout: Checkout, until: float) -> None:
         if at == sample.started and is_beginning(checkout, at):
             continue
         assert any(
-            began <= sample.started and at <= ended + A_MICROSECOND for began, ended in between
+            began - A_MICROSECOND / 2 <= sample.started and at <= ended + A_MICROSECOND
+            for began, ended in between
         ), (sample, between)
 
 

@@ -18,7 +18,7 @@ from poolhog.lab.service.settings import Settings, Style
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from poolhog.lab.postgres import Database
+    from poolhog.lab.postgres import LabDatabase
 
 REQUESTS = 20
 LATENCY_S = 0.2
@@ -29,7 +29,7 @@ FINDING = r"parked-checkout at service/implicit\.py:\d+ in synchronize_note"
 
 @pytest.fixture(scope="module")
 def traces(
-    database: Database, log_directory: Path, tmp_path_factory: pytest.TempPathFactory
+    database: LabDatabase, log_directory: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """A folder with the traces ``implicit`` and ``explicit``, of the same requests."""
     folder = tmp_path_factory.mktemp("compared")

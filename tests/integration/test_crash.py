@@ -19,12 +19,13 @@ from recorded_app import DEADLINE_S, eventually
 
 import poolhog
 from poolhog import Outcome, TraceError
-from poolhog.analysis.accounting import State, intervals
+from poolhog.analysis.accounting import State
+from poolhog.analysis.shown import shown_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from poolhog.lab.postgres import Database
+    from poolhog.lab.postgres import LabDatabase
 
 
 class Service:
@@ -62,7 +63,7 @@ class Service:
 
 
 @pytest.fixture
-def service(database: Database, tmp_path: Path) -> Iterator[Service]:
+def service(database: LabDatabase, tmp_path: Path) -> Iterator[Service]:
     service = Service(tmp_path / "trace", database.url)
     with service.process:
         yield service
@@ -92,9 +93,9 @@ def test_a_burst_can_be_read_while_it_hangs_and_after_a_kill(service: Service) -
         assert checkout.request is not None
         assert checkout.request.name == "GET /sleep/{seconds}"
         assert checkout.request.ended is None
-        last = intervals(checkout, trace.until)[-1]
+        *_, last = shown_of(trace)[checkout.id].spans
         assert last.state is (State.PARKED if checkout.granted else State.WAITING)
-        assert last.ended == trace.until
+        assert last.ended == pytest.approx(trace.until, abs=1e-9)
 
 
 def idle(directory: Path) -> list[poolhog.Checkout]:

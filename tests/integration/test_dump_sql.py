@@ -19,7 +19,7 @@ import pytest
 from recorded_app import DEADLINE_S, eventually
 
 import poolhog
-from poolhog.analysis.dump import Life, process_dump
+from poolhog.analysis.dump import Liveness, process_dump
 from poolhog.render.dump import dump_json
 from poolhog.trace.reader import stream_trace
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from poolhog.lab.postgres import Database
+    from poolhog.lab.postgres import LabDatabase
 
 ON_DISK_S = 0.25
 """What happened is on disk so much later, as the recorder promises."""
@@ -66,7 +66,7 @@ class Service:
 
 
 @pytest.fixture
-def service(database: Database, tmp_path: Path) -> Iterator[Service]:
+def service(database: LabDatabase, tmp_path: Path) -> Iterator[Service]:
     service = Service(tmp_path / "trace", database.url)
     with service.process:
         yield service
@@ -102,7 +102,7 @@ def polled(service: Service) -> Any:
         (reader,) = stream_trace(service.directory)
     except poolhog.TraceError:
         return None
-    (process,) = dump_json([process_dump(reader.read_open(), Life.RUNNING)])["processes"]
+    (process,) = dump_json([process_dump(reader.read_open(), Liveness.RUNNING)])["processes"]
     return process
 
 

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
     from pathlib import Path
 
-    from poolhog.lab.postgres import Database
+    from poolhog.lab.postgres import LabDatabase
 
 ONE = sa.text("SELECT 1")
 COMMIT_INTERVAL_S = 0.1
@@ -110,7 +110,7 @@ class Service:
 
 
 @pytest.fixture
-def service(database: Database, tmp_path: Path) -> Iterator[Service]:
+def service(database: LabDatabase, tmp_path: Path) -> Iterator[Service]:
     service = Service(tmp_path / "trace", database.url)
     with service.process:
         yield service
@@ -270,7 +270,7 @@ def test_a_full_disk_loses_nothing_once_there_is_room(small_disk: Path, tmp_path
         with engine.connect() as connection:
             found.append(connection.execute(sa.text(f"SELECT {n}")).scalar())
     assert found == list(range(2000))
-    eventually(lambda: installed.recorder.errors)
+    eventually(lambda: installed.recorder.journal.errors)
     filling.unlink()
     subprocess.run(["mount", "-o", "remount,size=8m", str(small_disk)], check=True)
     poolhog.uninstall()
@@ -539,7 +539,7 @@ async def lose_with_psycopg_pool(url: str) -> list[Any]:
     "lose", [lose_with_psycopg, lose_with_engine, lose_with_asyncpg, lose_with_psycopg_pool]
 )
 def test_a_connection_that_the_server_ends_in_a_transaction(
-    database: Database, tmp_path: Path, lose: Callable[[str], Any]
+    database: LabDatabase, tmp_path: Path, lose: Callable[[str], Any]
 ) -> None:
     def scenario() -> Any:
         found = lose(database.url)
@@ -557,7 +557,7 @@ def test_a_connection_that_the_server_ends_in_a_transaction(
     assert not [o for o in other.operations if o.error]
 
 
-def test_disposing_of_an_engine_leaves_what_is_lent(database: Database, tmp_path: Path) -> None:
+def test_disposing_of_an_engine_leaves_what_is_lent(database: LabDatabase, tmp_path: Path) -> None:
     async def dispose() -> list[Any]:
         engine = create_async_engine(async_url(database.url), pool_size=1, max_overflow=0)
         found = []
@@ -578,7 +578,7 @@ def test_disposing_of_an_engine_leaves_what_is_lent(database: Database, tmp_path
 
 
 def test_an_invalidated_connection_is_given_up_and_replaced(
-    database: Database, tmp_path: Path
+    database: LabDatabase, tmp_path: Path
 ) -> None:
     async def invalidate() -> list[Any]:
         async with (
@@ -605,7 +605,7 @@ def test_an_invalidated_connection_is_given_up_and_replaced(
 
 
 def test_what_an_owner_awaited_lives_no_longer_than_without(
-    database: Database, tmp_path: Path
+    database: LabDatabase, tmp_path: Path
 ) -> None:
     """The sampler looks at the future that a task waits for, which has the result."""
 
@@ -700,7 +700,7 @@ class Streaming:
         return "nobody reads this"
 
 
-def test_a_client_that_disconnects(database: Database, tmp_path: Path) -> None:
+def test_a_client_that_disconnects(database: LabDatabase, tmp_path: Path) -> None:
     trace = both(tmp_path, lambda: Streaming(database.url).run())
     streamed, slow = trace.requests
     assert [request.name for request in trace.requests] == ["GET /stream", "GET /slow"]
@@ -811,7 +811,7 @@ async def _run(awaitable: Any) -> None:
 
 @pytest.mark.parametrize("use", [with_connection, with_session, with_asyncpg, with_psycopg_pool])
 def test_a_cancellation_at_every_await(
-    database: Database, tmp_path: Path, use: Callable[[Pools], Any]
+    database: LabDatabase, tmp_path: Path, use: Callable[[Pools], Any]
 ) -> None:
     found: list[Any] = []
 

@@ -38,7 +38,7 @@ from poolhog.analysis.findings import (
 from poolhog.analysis.report import report_of
 from poolhog.analysis.thresholds import Thresholds
 from poolhog.lab import children
-from poolhog.lab.postgres import Database
+from poolhog.lab.postgres import LabDatabase
 from poolhog.lab.service.settings import Settings, Style
 from poolhog.render.findings import advice, detail
 
@@ -246,7 +246,7 @@ def make_app(url: str) -> FastAPI:
 class Findings:
     """Runs a scenario in a recording of its own, and finds."""
 
-    def __init__(self, database: Database, directory: Path) -> None:
+    def __init__(self, database: LabDatabase, directory: Path) -> None:
         self._url = database.url
         self._schema = database.schema
         self._directory = directory
@@ -282,7 +282,7 @@ class Findings:
 
 
 @pytest.fixture
-def findings(database: Database, tmp_path: Path) -> Findings:
+def findings(database: LabDatabase, tmp_path: Path) -> Findings:
     return Findings(database, tmp_path / "trace")
 
 
@@ -456,7 +456,7 @@ def external_api(log_directory: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("style", Style)
 def test_styles_of_the_lab(
-    style: Style, database: Database, external_api: str, log_directory: Path, tmp_path: Path
+    style: Style, database: LabDatabase, external_api: str, log_directory: Path, tmp_path: Path
 ) -> None:
     settings = Settings(style, database.url, external_api, database.schema, pool_size=4)
     trace = tmp_path / "trace"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from poolhog.lab.postgres import Database
+    from poolhog.lab.postgres import LabDatabase
 
 LATENCY_S = 0.2
 NOWHERE = load.LoadPlan("http://127.0.0.1:1", 2, 0.1, 0.1, 0.5, 2)
@@ -32,7 +32,7 @@ def api(log_directory: Path) -> Iterator[children.Server]:
 
 @contextmanager
 def service(
-    style: Style, api: children.Server, database: Database, log_directory: Path
+    style: Style, api: children.Server, database: LabDatabase, log_directory: Path
 ) -> Iterator[children.Server]:
     settings = Settings(style, database.url, api.url, database.schema, pool_size=2)
     with children.service(settings, None, 1, log_directory) as server:
@@ -44,7 +44,7 @@ def ignore(_: load.LoadProgress) -> None:
 
 
 def test_load_measures_what_the_service_does(
-    api: children.Server, database: Database, log_directory: Path
+    api: children.Server, database: LabDatabase, log_directory: Path
 ) -> None:
     database.create_notes(20)
     told: list[load.LoadProgress] = []

@@ -12,11 +12,11 @@ from poolhog.errors import DatabaseError
 from poolhog.lab import postgres
 
 
-def schemas(database: postgres.Database) -> set[str]:
+def schemas(database: postgres.LabDatabase) -> set[str]:
     return {row[0] for row in database.query("SELECT nspname FROM pg_namespace")}
 
 
-def data_directory(database: postgres.Database) -> Path:
+def data_directory(database: postgres.LabDatabase) -> Path:
     return Path(parse_qs(urlsplit(database.url).query)["host"][0])
 
 
@@ -30,7 +30,7 @@ def test_the_embedded_server_leaves_nothing_behind(tmp_path: Path) -> None:
     assert not psutil.wait_procs(processes, timeout=5)[1]
 
 
-def test_the_embedded_server_is_large_enough_and_watches(database: postgres.Database) -> None:
+def test_the_embedded_server_is_large_enough_and_watches(database: postgres.LabDatabase) -> None:
     def setting(name: str) -> str:
         return str(database.query(f"SHOW {name}")[0][0])
 
@@ -56,7 +56,7 @@ def test_a_server_that_does_not_start_is_told_in_one_line(
     assert not list(tmp_path.glob("poolhog-*"))
 
 
-def test_notes_are_made_anew(database: postgres.Database, tmp_path: Path) -> None:
+def test_notes_are_made_anew(database: postgres.LabDatabase, tmp_path: Path) -> None:
     with postgres.database(database.url, tmp_path) as own:
         for count in (3, 2):
             own.create_notes(count)
@@ -64,7 +64,7 @@ def test_notes_are_made_anew(database: postgres.Database, tmp_path: Path) -> Non
             assert own.note(count + 1) is None
 
 
-def test_another_server_is_left_as_it_was(database: postgres.Database, tmp_path: Path) -> None:
+def test_another_server_is_left_as_it_was(database: postgres.LabDatabase, tmp_path: Path) -> None:
     before = schemas(database)
     with postgres.database(database.url, tmp_path) as own:
         own.create_notes(3)
@@ -77,7 +77,7 @@ def test_another_server_is_left_as_it_was(database: postgres.Database, tmp_path:
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
 def test_the_schema_is_dropped_after_an_error(
-    database: postgres.Database, tmp_path: Path, error: type[BaseException]
+    database: postgres.LabDatabase, tmp_path: Path, error: type[BaseException]
 ) -> None:
     before = schemas(database)
     with pytest.raises(error), postgres.database(database.url, tmp_path):
@@ -108,13 +108,13 @@ def test_a_wrong_url_is_told_in_one_line(url: str, found: str, tmp_path: Path) -
     assert "\n" not in str(told.value)
 
 
-def test_an_error_of_the_server_is_told_in_one_line(database: postgres.Database) -> None:
+def test_an_error_of_the_server_is_told_in_one_line(database: postgres.LabDatabase) -> None:
     with pytest.raises(DatabaseError, match='relation "nothing" does not exist') as told:
         database.query("SELECT *\nFROM nothing")
     assert "\n" not in str(told.value)
 
 
-def test_statistics_count_transactions(database: postgres.Database) -> None:
+def test_statistics_count_transactions(database: postgres.LabDatabase) -> None:
     before = database.statistics()
     for _ in range(10):
         database.query("SELECT 1")

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import psutil
 import pytest
+from views import spent_by
 
 import poolhog
-from poolhog.analysis.accounting import account
 from poolhog.model import OperationKind
 from poolhog.render.page.inline import digest
 
@@ -171,7 +171,7 @@ def test_waits_and_uses_are_those_of_the_trace(results: dict[str, Any], output: 
     synchronized = [
         c for c in trace.checkouts if c.request and c.request.path.endswith("/synchronize")
     ][-4:]
-    accounts = [account(checkout, trace.until) for checkout in synchronized]
+    accounts = [spent_by(checkout) for checkout in synchronized]
     assert sum(burst["wait_s"]) == pytest.approx(sum(a.wait for a in accounts), abs=1e-5)
     assert sum(burst["use_s"]) == pytest.approx(sum(a.use for a in accounts), abs=1e-5)
     # The second wave waits for the first, and holds through the call: L each, in the same run.

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from poolhog.lab.postgres import Database
+    from poolhog.lab.postgres import LabDatabase
 
 Call = tuple[int, dict[str, Any], http.client.HTTPMessage]
 HOLDING = (Style.IMPLICIT, Style.IMPLICIT_FORGOTTEN_COMMIT, Style.IMPLICIT_FUNCTION_SCOPE)
@@ -175,7 +175,7 @@ def test_health_needs_no_connection(service: children.Server) -> None:
 
 @api_that()
 def test_synchronize_answers_and_writes_the_note(
-    api: None, service: children.Server, style: Style, note_id: int, database: Database
+    api: None, service: children.Server, style: Style, note_id: int, database: LabDatabase
 ) -> None:
     status, note, _ = call(service, "POST", f"/notes/{note_id}/synchronize")
     assert status == 200
@@ -195,7 +195,7 @@ def test_synchronize_answers_and_writes_the_note(
 
 
 def check_that_nothing_happened(
-    service: children.Server, note_id: int, database: Database, reason: str
+    service: children.Server, note_id: int, database: LabDatabase, reason: str
 ) -> None:
     status, body, _ = call(service, "POST", f"/notes/{note_id}/synchronize")
     assert status == 502
@@ -209,21 +209,21 @@ def check_that_nothing_happened(
 
 @api_that(failure_rate=1.0)
 def test_a_failure_of_the_external_api_is_a_bad_gateway(
-    api: None, service: children.Server, note_id: int, database: Database
+    api: None, service: children.Server, note_id: int, database: LabDatabase
 ) -> None:
     check_that_nothing_happened(service, note_id, database, "the external API answered 503")
 
 
 @api_that(latency=60.0)
 def test_a_slow_external_api_is_a_bad_gateway(
-    api: None, service: children.Server, note_id: int, database: Database
+    api: None, service: children.Server, note_id: int, database: LabDatabase
 ) -> None:
     check_that_nothing_happened(service, note_id, database, "did not answer within 1 s")
 
 
 @no_api
 def test_an_absent_external_api_is_a_bad_gateway(
-    api: None, service: children.Server, note_id: int, database: Database
+    api: None, service: children.Server, note_id: int, database: LabDatabase
 ) -> None:
     check_that_nothing_happened(service, note_id, database, "the external API failed")
 
@@ -251,7 +251,7 @@ def test_who_holds_the_connection_during_the_external_call(
 
 @api_that(latency=0.3)
 def test_a_background_task_writes_after_the_answer(
-    api: None, service_of: Callable[[Style], children.Server], note_id: int, database: Database
+    api: None, service_of: Callable[[Style], children.Server], note_id: int, database: LabDatabase
 ) -> None:
     service = service_of(Style.BACKGROUND_TASK)
     unwritten = {"id": note_id, "data": f"note {note_id}", "synchronized_at": None}

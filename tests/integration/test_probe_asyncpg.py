@@ -21,18 +21,22 @@ from recorded_app import (
     most_at_once,
     statements,
 )
+from views import idle_in_transaction, spent_by
 
 import poolhog
 from poolhog import OperationKind, Outcome
-from poolhog.analysis.accounting import account, idle_in_transaction, transactions
+from poolhog.analysis.accounting import transactions
+from poolhog.probes import libraries
 from poolhog.recording.awaiting import await_chain, is_in_database
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-    from poolhog.lab.postgres import Database
+    from poolhog.lab.postgres import LabDatabase
     from poolhog.recording.awaiting import Chain
+
+LIBRARIES = libraries()
 
 
 @pytest.fixture
@@ -42,7 +46,9 @@ def recording(tmp_path: Path) -> Iterator[Recording]:
 
 
 @asynccontextmanager
-async def opened(database: Database, size: int = 1, **options: Any) -> AsyncIterator[asyncpg.Pool]:
+async def opened(
+    database: LabDatabase, size: int = 1, **options: Any
+) -> AsyncIterator[asyncpg.Pool]:
     """A pool that opens its connections as they are asked for."""
     settings: dict[str, Any] = {
         "min_size": 0,
@@ -55,7 +61,7 @@ async def opened(database: Database, size: int = 1, **options: Any) -> AsyncIter
 
 
 def test_a_pool_and_what_is_done_with_its_connection(
-    database: Database, recording: Recording
+    database: LabDatabase, recording: Recording
 ) -> None:
     async def work() -> None:
         async with opened(database, 3) as pool, pool.acquire() as connection:
@@ -83,7 +89,9 @@ def test_a_pool_and_what_is_done_with_its_connection(
     assert (pool.library, pool.kind, pool.size, pool.capacity) == ("asyncpg", "Pool", 3, 3)
 
 
-def test_the_pools_own_methods_are_checkouts_too(database: Database, recording: Recording) -> None:
+def test_the_pools_own_methods_are_checkouts_too(
+    database: LabDatabase, recording: Recording
+) -> None:
     async def work() -> None:
         async with opened(database) as pool:
             await pool.execute("SELECT 1")
@@ -97,7 +105,7 @@ def test_the_pools_own_methods_are_checkouts_too(database: Database, recording: 
 
 
 def test_connections_that_a_pool_opens_at_its_start_belong_to_no_checkout(
-    database: Database, recording: Recording
+    database: LabDatabase, recording: Recording
 ) -> None:
     async def work() -> None:
         async with opened(database, 2, min_size=2) as pool:
@@ -109,7 +117,7 @@ def test_connections_that_a_pool_opens_at_its_start_belong_to_no_checkout(
 
 
 def test_a_transaction_that_commits_and_one_that_rolls_back(
-    database: Database, recording: Recording
+    database: LabDatabase, recording: Recording
 ) -> None:
     async def work() -> None:
         async with opened(database) as pool, pool.acquire() as connection:
@@ -132,11 +140,11 @@ def test_a_transaction_that_commits_and_one_that_rolls_back(
     committed, rolled_back = transactions(checkout, trace.until)
     assert committed.ended_with is OperationKind.COMMIT
     assert rolled_back.ended_with is OperationKind.ROLLBACK
-    assert idle_in_transaction(checkout, trace.until) >= 0.05
+    assert idle_in_transaction(checkout) >= 0.05
 
 
 def test_what_ends_a_transaction_and_what_does_not(
-    database: Database, recording: Recording
+    database: LabDatabase, recording: Recording
 ) -> None:
     async def work() -> None:
         async with opened(database) as pool, pool.acquire() as connection:
@@ -156,7 +164,7 @@ def test_what_ends_a_transaction_and_what_does_not(
     assert transactions(checkout, 0.0)[-1].ended_with is OperationKind.ROLLBACK
 
 
-def test_every_way_to_run_a_statement_is_busy(database: Database, recording: Recording) -> None:
+def test_every_way_to_run_a_statement_is_busy(database: LabDatabase, recording: Recording) -> None:
     """No round trip that lasts is taken for a gap."""
 
     async def work() -> None:
@@ -184,7 +192,7 @@ def test_every_way_to_run_a_statement_is_busy(database: Database, recording: Rec
 
     asyncio.run(work())
     (checkout,) = recording.read_checkouts()
-    found = account(checkout, 0.0)
+    found = spent_by(checkout)
     assert found.busy >= 0.04 + 0.05 + 0.08 + 0.05 + 0.08
     assert found.gap < found.busy / 2
     assert kinds(checkout).count("fetch") >= 3
@@ -194,7 +202,7 @@ def test_every_way_to_run_a_statement_is_busy(database: Database, recording: Rec
         assert any(statement.startswith(beginning) for statement in sql), beginning
 
 
-def test_a_wait_that_times_out(database: Database, recording: Recording) -> None:
+def test_a_wait_that_times_out(database: LabDatabase, recording: Recording) -> None:
     async def work() -> None:
         async with opened(database) as pool, pool.acquire():
             with pytest.raises(TimeoutError):
@@ -207,7 +215,7 @@ def test_a_wait_that_times_out(database: Database, recording: Recording) -> None
     assert waiter.gave_up - waiter.asked >= 0.1
 
 
-def test_a_wait_that_is_cancelled(database: Database, recording: Recording) -> None:
+def test_a_wait_that_is_cancelled(database: LabDatabase, recording: Recording) -> None:
     async def work() -> None:
         async with opened(database) as pool, pool.acquire():
             with pytest.raises(TimeoutError):
@@ -233,7 +241,7 @@ def test_a_connect_that_fails(recording: Recording, tmp_path: Path) -> None:
 
 
 def test_statements_that_fail_time_out_or_are_cancelled(
-    database: Database, recording: Recording
+    database: LabDatabase, recording: Recording
 ) -> None:
     async def work() -> None:
         async with opened(database) as pool:
@@ -261,7 +269,7 @@ def test_statements_that_fail_time_out_or_are_cancelled(
 
 
 def test_a_pool_that_is_terminated_has_its_connections_back(
-    database: Database, recording: Recording
+    database: LabDatabase, recording: Recording
 ) -> None:
     async def work() -> None:
         pool = await asyncpg.create_pool(database.url, min_size=0, max_size=1)
@@ -274,7 +282,7 @@ def test_a_pool_that_is_terminated_has_its_connections_back(
 
 
 def test_never_more_than_the_size_and_first_come_first_served(
-    database: Database, recording: Recording
+    database: LabDatabase, recording: Recording
 ) -> None:
     async def work() -> None:
         async with opened(database, 3) as pool:
@@ -294,7 +302,7 @@ def test_never_more_than_the_size_and_first_come_first_served(
     assert queued == sorted(queued)
 
 
-def test_databases(database: Database, recording: Recording) -> None:
+def test_databases(database: LabDatabase, recording: Recording) -> None:
     async def work() -> None:
         pool = databases.Database(database.url, min_size=1, max_size=2)
         async with pool:
@@ -316,7 +324,9 @@ def test_databases(database: Database, recording: Recording) -> None:
     assert [(pool.library, pool.size) for pool in trace.pools] == [("asyncpg", 2)]
 
 
-def test_sqlalchemy_over_asyncpg_is_counted_once(database: Database, recording: Recording) -> None:
+def test_sqlalchemy_over_asyncpg_is_counted_once(
+    database: LabDatabase, recording: Recording
+) -> None:
     async def work() -> None:
         async with async_engine(database.url) as engine, engine.connect() as connection:
             await connection.execute(sa.text("SELECT 1"))
@@ -328,7 +338,9 @@ def test_sqlalchemy_over_asyncpg_is_counted_once(database: Database, recording: 
     assert kinds(trace.checkouts[0]).count("statement") == 1
 
 
-def test_a_connection_of_no_pool_is_not_recorded(database: Database, recording: Recording) -> None:
+def test_a_connection_of_no_pool_is_not_recorded(
+    database: LabDatabase, recording: Recording
+) -> None:
     async def work() -> None:
         async with opened(database) as pool:
             await pool.execute("SELECT 1")
@@ -360,7 +372,7 @@ async def _iterate(connection: Any) -> None:
     ("work", "kind"), [(_execute, "statement"), (_fetch, "statement"), (_iterate, "fetch")]
 )
 def test_a_connection_that_the_server_ends_during_a_statement(
-    database: Database, recording: Recording, work: Any, kind: str
+    database: LabDatabase, recording: Recording, work: Any, kind: str
 ) -> None:
     """The pool has it back before whoever waits for the answer learns that there is none."""
 
@@ -395,14 +407,14 @@ def test_a_connection_that_the_server_ends_during_a_statement(
 
 
 @pytest.mark.parametrize("work", [_execute, _fetch])
-def test_where_a_task_is_that_awaits_the_driver(database: Database, work: Any) -> None:
+def test_where_a_task_is_that_awaits_the_driver(database: LabDatabase, work: Any) -> None:
     """asyncpg's protocol is written in Cython, which makes frames up."""
 
     async def look() -> Chain:
         connection = await asyncpg.connect(database.url)
         task = asyncio.create_task(work(connection))
         await asyncio.sleep(0.2)
-        found = await_chain(task)
+        found = await_chain(task, LIBRARIES)
         connection.terminate()
         with suppress(asyncpg.ConnectionDoesNotExistError):
             await task
@@ -410,12 +422,12 @@ def test_where_a_task_is_that_awaits_the_driver(database: Database, work: Any) -
 
     chain = asyncio.run(look())
     files = [code.co_filename for code, _ in chain.places]
-    assert is_in_database(chain.places)
+    assert is_in_database(chain.places, LIBRARIES)
     assert files[0].endswith("asyncpg/connection.py")
     assert files[-1] == __file__
 
 
-def test_cancelling_a_statement_is_busy(database: Database, recording: Recording) -> None:
+def test_cancelling_a_statement_is_busy(database: LabDatabase, recording: Recording) -> None:
     """The driver asks the server to stop, and SQLAlchemy waits for it: nobody parks there."""
 
     async def cancel() -> None:
@@ -436,5 +448,5 @@ def test_cancelling_a_statement_is_busy(database: Database, recording: Recording
 
     asyncio.run(cancel())
     (checkout,) = recording.read_checkouts()
-    spent = account(checkout, checkout.returned or 0.0)
+    spent = spent_by(checkout)
     assert spent.parked < 0.1 * (spent.use - 0.3)

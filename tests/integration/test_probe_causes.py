@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
     from pathlib import Path
 
-    from poolhog.lab.postgres import Database
+    from poolhog.lab.postgres import LabDatabase
 
 ONE = sa.text("SELECT 1")
 SQL = "SELECT 1"
@@ -238,7 +238,7 @@ def session_forgotten(engine: sa.Engine) -> None:
 def test_sessions_and_connections(
     work: Callable[[sa.Engine], None],
     expected: list[Cause | None],
-    database: Database,
+    database: LabDatabase,
     recording: Recording,
 ) -> None:
     engine = sa.create_engine(sa.make_url(database.url).set(drivername="postgresql+psycopg"))
@@ -411,7 +411,7 @@ async def async_generator_left_behind(engine: Any) -> None:
 def test_asynchronous_sessions_and_connections(
     work: Callable[[Any], Coroutine[Any, Any, None]],
     expected: list[Cause | None],
-    database: Database,
+    database: LabDatabase,
     recording: Recording,
 ) -> None:
     async def main() -> None:
@@ -424,7 +424,7 @@ def test_asynchronous_sessions_and_connections(
 
 
 def test_a_savepoint_that_is_rolled_back_is_no_rollback(
-    database: Database, recording: Recording
+    database: LabDatabase, recording: Recording
 ) -> None:
     async def main() -> None:
         engine = create_async_engine(async_url(database.url))
@@ -444,7 +444,7 @@ def test_a_savepoint_that_is_rolled_back_is_no_rollback(
 @pytest.mark.parametrize("path", ["/broken", "/refused", "/fine"])
 @pytest.mark.parametrize("style", ["async", "async-finally", "sync", "sync-finally"])
 def test_a_dependency_that_an_exception_ends(
-    style: str, path: str, database: Database, recording: Recording
+    style: str, path: str, database: LabDatabase, recording: Recording
 ) -> None:
     asyncio.run(ask_service(style, path, database.url))
     assert causes(recording) == [None if path == "/fine" else Cause.EXCEPTION]
@@ -574,7 +574,7 @@ async def asyncpg_released_in_finally(pool: Any) -> None:
 def test_asyncpg(
     work: Callable[[Any], Coroutine[Any, Any, None]],
     expected: list[Cause | None],
-    database: Database,
+    database: LabDatabase,
     recording: Recording,
 ) -> None:
     async def main() -> None:
@@ -587,7 +587,7 @@ def test_asyncpg(
 
 
 @pytest.mark.parametrize("fails", [True, False])
-def test_databases(fails: bool, database: Database, recording: Recording) -> None:
+def test_databases(fails: bool, database: LabDatabase, recording: Recording) -> None:
     async def main() -> None:
         async with databases.Database(database.url, min_size=0, max_size=1) as pool:
             if fails:
@@ -674,7 +674,7 @@ def psycopg_put_back_in_finally(pool: Any) -> None:
 def test_psycopg(
     work: Callable[[Any], None],
     expected: list[Cause | None],
-    database: Database,
+    database: LabDatabase,
     recording: Recording,
 ) -> None:
     with psycopg_pool.ConnectionPool(database.url, min_size=1, open=True) as pool:
@@ -683,7 +683,7 @@ def test_psycopg(
 
 
 @pytest.mark.parametrize("fails", [True, False])
-def test_asynchronous_psycopg(fails: bool, database: Database, recording: Recording) -> None:
+def test_asynchronous_psycopg(fails: bool, database: LabDatabase, recording: Recording) -> None:
     async def main() -> None:
         async with psycopg_pool.AsyncConnectionPool(database.url, min_size=1) as pool:
             if fails:

@@ -20,16 +20,17 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import AssertionPool, NullPool, QueuePool, SingletonThreadPool, StaticPool
+from views import spent_by
 
 import poolhog
 from poolhog import OperationKind, Outcome
-from poolhog.analysis.accounting import account, transactions
+from poolhog.analysis.accounting import transactions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
     from pathlib import Path
 
-    from poolhog.lab.postgres import Database
+    from poolhog.lab.postgres import LabDatabase
 
 ONE = sa.text("SELECT 1")
 
@@ -43,7 +44,7 @@ def recording(tmp_path: Path) -> Iterator[Recording]:
     poolhog.uninstall()
 
 
-def url_of(driver: str, database: Database, directory: Path) -> sa.URL:
+def url_of(driver: str, database: LabDatabase, directory: Path) -> sa.URL:
     if driver.startswith("sqlite"):
         return sa.make_url(f"{driver}:///{directory / 'data'}")
     return sa.make_url(database.url).set(drivername=driver)
@@ -91,7 +92,7 @@ def do_everything(connection: sa.Connection) -> None:
 
 @pytest.mark.parametrize("driver", [*SYNC, *ASYNC])
 def test_every_driver_is_recorded_alike(
-    driver: str, database: Database, recording: Recording, tmp_path: Path
+    driver: str, database: LabDatabase, recording: Recording, tmp_path: Path
 ) -> None:
     on_connection(url_of(driver, database, tmp_path), do_everything)
     trace = recording.read()
@@ -122,7 +123,7 @@ def test_every_driver_is_recorded_alike(
 
 @pytest.mark.parametrize("driver", [d for d in (*SYNC, *ASYNC) if d.startswith("postgresql")])
 def test_rows_of_a_server_side_cursor_are_fetched_while_busy(
-    driver: str, database: Database, recording: Recording, tmp_path: Path
+    driver: str, database: LabDatabase, recording: Recording, tmp_path: Path
 ) -> None:
     slow = sa.text("SELECT n, pg_sleep(0.002) FROM generate_series(1, 100) AS n")
 
@@ -140,12 +141,12 @@ def test_rows_of_a_server_side_cursor_are_fetched_while_busy(
     assert len(fetches) > 3
     # asyncpg reads the first rows ahead, with the statement.
     assert sum(map(duration, fetches)) >= 0.002 * 50
-    found = account(checkout, 0.0)
+    found = spent_by(checkout)
     assert found.busy > found.gap
 
 
 def test_a_cursor_of_rows_that_are_all_there_is_not_fetched(
-    database: Database, recording: Recording, tmp_path: Path
+    database: LabDatabase, recording: Recording, tmp_path: Path
 ) -> None:
     def work(connection: sa.Connection) -> None:
         assert len(connection.execute(sa.text("SELECT 1 UNION SELECT 2")).fetchmany(1)) == 1
@@ -157,7 +158,7 @@ def test_a_cursor_of_rows_that_are_all_there_is_not_fetched(
 
 @pytest.mark.parametrize("driver", [*SYNC, *ASYNC])
 def test_a_statement_that_fails_names_its_exception(
-    driver: str, database: Database, recording: Recording, tmp_path: Path
+    driver: str, database: LabDatabase, recording: Recording, tmp_path: Path
 ) -> None:
     def work(connection: sa.Connection) -> None:
         with pytest.raises(DBAPIError):
@@ -171,7 +172,7 @@ def test_a_statement_that_fails_names_its_exception(
 
 @pytest.mark.parametrize("driver", ["postgresql+psycopg", "postgresql+psycopg2"])
 def test_two_phases_are_one_transaction(
-    driver: str, database: Database, recording: Recording, tmp_path: Path
+    driver: str, database: LabDatabase, recording: Recording, tmp_path: Path
 ) -> None:
     def work(connection: sa.Connection) -> None:
         for end in ("commit", "rollback"):
@@ -190,7 +191,7 @@ def test_two_phases_are_one_transaction(
 
 
 def test_the_first_phase_is_a_statement(
-    database: Database, recording: Recording, tmp_path: Path
+    database: LabDatabase, recording: Recording, tmp_path: Path
 ) -> None:
     def work(connection: sa.Connection) -> None:
         transaction = connection.begin_twophase()
@@ -207,7 +208,7 @@ def test_the_first_phase_is_a_statement(
 
 @pytest.mark.parametrize("driver", [*SYNC, *ASYNC])
 def test_autocommit_has_no_transaction(
-    driver: str, database: Database, recording: Recording, tmp_path: Path
+    driver: str, database: LabDatabase, recording: Recording, tmp_path: Path
 ) -> None:
     def work(connection: sa.Connection) -> None:
         connection.execute(ONE)
@@ -229,7 +230,7 @@ def test_how_a_connection_is_reset(
     driver: str,
     style: str | None,
     resets: list[str | None],
-    database: Database,
+    database: LabDatabase,
     recording: Recording,
     tmp_path: Path,
 ) -> None:
@@ -245,7 +246,7 @@ def test_how_a_connection_is_reset(
 
 
 def test_a_recycled_connection_is_connected_in_the_wait(
-    database: Database, recording: Recording, tmp_path: Path
+    database: LabDatabase, recording: Recording, tmp_path: Path
 ) -> None:
     url = url_of("postgresql+psycopg", database, tmp_path)
     engine = sa.create_engine(url, pool_size=1, pool_recycle=0)
@@ -261,7 +262,7 @@ def test_a_recycled_connection_is_connected_in_the_wait(
 
 
 def test_disposing_an_engine_leaves_open_checkouts_alone(
-    database: Database, recording: Recording, tmp_path: Path
+    database: LabDatabase, recording: Recording, tmp_path: Path
 ) -> None:
     engine = sa.create_engine(url_of("postgresql+psycopg", database, tmp_path), pool_size=1)
     with engine.connect() as connection:
@@ -281,7 +282,7 @@ def test_disposing_an_engine_leaves_open_checkouts_alone(
 
 
 def test_an_invalidated_connection_is_returned_at_once(
-    database: Database, recording: Recording, tmp_path: Path
+    database: LabDatabase, recording: Recording, tmp_path: Path
 ) -> None:
     engine = sa.create_engine(url_of("postgresql+psycopg2", database, tmp_path), pool_size=1)
     with engine.connect() as connection:
@@ -400,7 +401,7 @@ def test_a_pool_without_an_engine(recording: Recording, tmp_path: Path) -> None:
 def test_a_forgotten_connection_is_collected(
     driver: str,
     poolclass: type[sa.Pool] | None,
-    database: Database,
+    database: LabDatabase,
     recording: Recording,
     tmp_path: Path,
 ) -> None:
@@ -428,7 +429,7 @@ def test_a_forgotten_connection_is_collected(
 
 @pytest.mark.parametrize("driver", ASYNC)
 def test_a_forgotten_connection_of_an_asynchronous_driver_is_terminated(
-    driver: str, database: Database, recording: Recording, tmp_path: Path
+    driver: str, database: LabDatabase, recording: Recording, tmp_path: Path
 ) -> None:
     async def work() -> None:
         engine = create_async_engine(url_of(driver, database, tmp_path), pool_size=1)
@@ -455,7 +456,7 @@ def test_a_forgotten_connection_of_an_asynchronous_driver_is_terminated(
 
 
 def test_sqlalchemy_over_a_pool_of_asyncpg_is_counted_once(
-    database: Database, recording: Recording
+    database: LabDatabase, recording: Recording
 ) -> None:
     async def work() -> None:
         async with asyncpg.create_pool(database.url, min_size=0, max_size=2) as pool:
@@ -483,7 +484,7 @@ async def asyncpg_connection(pool: Any) -> Any:
 
 
 def test_sqlalchemy_over_a_pool_of_psycopg_is_counted_once(
-    database: Database, recording: Recording
+    database: LabDatabase, recording: Recording
 ) -> None:
     with psycopg_pool.ConnectionPool(
         database.url, min_size=1, max_size=2, open=True, close_returns=True
@@ -502,7 +503,7 @@ def test_sqlalchemy_over_a_pool_of_psycopg_is_counted_once(
 
 
 def test_an_asynchronous_pool_of_psycopg_inside_sqlalchemy(
-    database: Database, recording: Recording
+    database: LabDatabase, recording: Recording
 ) -> None:
     async def work() -> None:
         async with psycopg_pool.AsyncConnectionPool(
@@ -521,7 +522,7 @@ def test_an_asynchronous_pool_of_psycopg_inside_sqlalchemy(
 
 
 def test_a_task_that_a_wait_started_asks_for_itself(
-    database: Database, recording: Recording
+    database: LabDatabase, recording: Recording
 ) -> None:
     """What outlives the wait in which it began is no part of it."""
 

@@ -13,16 +13,17 @@ import psycopg_pool
 import pytest
 from psycopg import sql
 from recorded_app import Recording, duration, eventually, kinds, most_at_once, statements
+from views import spent_by
 
 import poolhog
 from poolhog import OperationKind, Outcome
-from poolhog.analysis.accounting import account, transactions
+from poolhog.analysis.accounting import transactions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
     from pathlib import Path
 
-    from poolhog.lab.postgres import Database
+    from poolhog.lab.postgres import LabDatabase
 
     Work = Coroutine[Any, Any, None]
 
@@ -40,7 +41,9 @@ def quiet() -> None:
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
 
 
-def opened(database: Database, size: int = 1, **options: Any) -> psycopg_pool.ConnectionPool[Any]:
+def opened(
+    database: LabDatabase, size: int = 1, **options: Any
+) -> psycopg_pool.ConnectionPool[Any]:
     """A pool that has its connections."""
     settings = {"min_size": size, "max_size": size, "open": True, **options}
     pool = psycopg_pool.ConnectionPool(database.url, **settings)
@@ -61,7 +64,7 @@ def run(work: Callable[[Any], Work], url: str, size: int = 1, **options: Any) ->
 
 
 def test_a_pool_and_what_is_done_with_its_connection(
-    database: Database, recording: Recording
+    database: LabDatabase, recording: Recording
 ) -> None:
     with opened(database, 2, name="notes", timeout=7.0) as pool, pool.connection() as connection:
         connection.execute("SELECT 'secret'")
@@ -91,7 +94,9 @@ def test_a_pool_and_what_is_done_with_its_connection(
 FROM = sql.SQL(" FROM pg_class")
 
 
-def test_an_asynchronous_pool_is_recorded_alike(database: Database, recording: Recording) -> None:
+def test_an_asynchronous_pool_is_recorded_alike(
+    database: LabDatabase, recording: Recording
+) -> None:
     async def work(pool: Any) -> None:
         async with pool.connection() as connection:
             await connection.execute(SELECT)
@@ -109,7 +114,7 @@ def test_an_asynchronous_pool_is_recorded_alike(database: Database, recording: R
     assert checkout.owner.startswith("Task-")
 
 
-def test_transaction_blocks_and_savepoints(database: Database, recording: Recording) -> None:
+def test_transaction_blocks_and_savepoints(database: LabDatabase, recording: Recording) -> None:
     with opened(database) as pool, pool.connection() as connection:
         with connection.transaction():
             connection.execute(SELECT)
@@ -129,7 +134,7 @@ def test_transaction_blocks_and_savepoints(database: Database, recording: Record
     assert [o.error for o in checkout.operations if o.error] == ["UndefinedColumn"]
 
 
-def test_autocommit_has_no_transaction(database: Database, recording: Recording) -> None:
+def test_autocommit_has_no_transaction(database: LabDatabase, recording: Recording) -> None:
     with opened(database, kwargs={"autocommit": True}) as pool, pool.connection() as connection:
         connection.execute(SELECT)
         connection.execute("BEGIN")
@@ -138,7 +143,7 @@ def test_autocommit_has_no_transaction(database: Database, recording: Recording)
     assert kinds(checkout) == ["statement", "begin", "commit", "reset"]
 
 
-def test_every_way_to_run_a_statement_is_busy(database: Database, recording: Recording) -> None:
+def test_every_way_to_run_a_statement_is_busy(database: LabDatabase, recording: Recording) -> None:
     """No round trip that lasts is taken for a gap."""
     rows = "SELECT n, pg_sleep(0.005) FROM generate_series(1, 20) AS n"
     with opened(database) as pool, pool.connection() as connection:
@@ -159,7 +164,7 @@ def test_every_way_to_run_a_statement_is_busy(database: Database, recording: Rec
             connection.execute("SELECT pg_sleep(0.02)")
             connection.execute("SELECT pg_sleep(0.02)")
     (checkout,) = recording.read_checkouts()
-    found = account(checkout, 0.0)
+    found = spent_by(checkout)
     assert found.busy >= 0.04 + 3 * 0.1 + 0.04
     assert found.gap < found.busy / 2
     sql_texts = statements(checkout)
@@ -171,7 +176,7 @@ def test_every_way_to_run_a_statement_is_busy(database: Database, recording: Rec
 
 
 def test_every_way_to_run_a_statement_in_a_task_is_busy(
-    database: Database, recording: Recording
+    database: LabDatabase, recording: Recording
 ) -> None:
     rows = "SELECT n, pg_sleep(0.005) FROM generate_series(1, 20) AS n"
 
@@ -188,12 +193,12 @@ def test_every_way_to_run_a_statement_in_a_task_is_busy(
 
     run(work, database.url)
     (checkout,) = recording.read_checkouts()
-    found = account(checkout, 0.0)
+    found = spent_by(checkout)
     assert found.busy >= 0.04 + 3 * 0.1
     assert found.gap < found.busy / 2
 
 
-def test_a_statement_that_is_cancelled(database: Database, recording: Recording) -> None:
+def test_a_statement_that_is_cancelled(database: LabDatabase, recording: Recording) -> None:
     async def work(pool: Any) -> None:
         with pytest.raises(TimeoutError):
             async with pool.connection() as connection, asyncio.timeout(0.1):
@@ -210,14 +215,14 @@ def test_a_statement_that_is_cancelled(database: Database, recording: Recording)
 
 
 def test_a_wait_is_queueing_also_if_a_connection_is_opened_for_it(
-    database: Database, recording: Recording
+    database: LabDatabase, recording: Recording
 ) -> None:
     """The pool opens it in a thread of its own, and gives it to whoever waits by then."""
     pool = psycopg_pool.ConnectionPool(database.url, min_size=0, max_size=2, open=True)
     with pool, pool.connection():
         pass
     (checkout,) = recording.read_checkouts()
-    found = account(checkout, 0.0)
+    found = spent_by(checkout)
     assert found.queueing > 0
     assert found.connecting == 0
     assert kinds(checkout) == ["reset"]
@@ -225,7 +230,7 @@ def test_a_wait_is_queueing_also_if_a_connection_is_opened_for_it(
 
 @pytest.mark.parametrize("max_size", [0, 1])
 def test_a_pool_that_keeps_no_connections_opens_them_in_the_wait(
-    max_size: int, database: Database, recording: Recording
+    max_size: int, database: LabDatabase, recording: Recording
 ) -> None:
     async def work() -> None:
         pool = psycopg_pool.AsyncNullConnectionPool(database.url, max_size=max_size, open=False)
@@ -241,14 +246,14 @@ def test_a_pool_that_keeps_no_connections_opens_them_in_the_wait(
     trace = recording.read()
     for checkout in trace.checkouts:
         assert kinds(checkout) == ["connect", "begin", "statement", "commit", "reset"]
-        assert account(checkout, 0.0).connecting > 0
+        assert spent_by(checkout).connecting > 0
         assert checkout.outcome is Outcome.RETURNED
     assert [pool.kind for pool in trace.pools] == ["NullConnectionPool", "AsyncNullConnectionPool"]
     assert {pool.capacity for pool in trace.pools} == {max_size or None}
 
 
 def test_a_connection_that_another_waits_for_is_handed_on(
-    database: Database, recording: Recording
+    database: LabDatabase, recording: Recording
 ) -> None:
     with psycopg_pool.NullConnectionPool(database.url, max_size=1, open=True) as pool:
         use_in_threads(pool, 4)
@@ -270,7 +275,7 @@ def use_in_threads(pool: Any, number: int) -> None:
         thread.join()
 
 
-def test_never_more_than_the_size(database: Database, recording: Recording) -> None:
+def test_never_more_than_the_size(database: LabDatabase, recording: Recording) -> None:
     with opened(database, 3) as pool:
         use_in_threads(pool, 12)
     checkouts = recording.read_checkouts()
@@ -279,7 +284,7 @@ def test_never_more_than_the_size(database: Database, recording: Recording) -> N
     assert {checkout.connection for checkout in checkouts} == {1, 2, 3}
 
 
-def test_never_more_than_the_size_in_tasks(database: Database, recording: Recording) -> None:
+def test_never_more_than_the_size_in_tasks(database: LabDatabase, recording: Recording) -> None:
     async def work(pool: Any) -> None:
         async def use() -> None:
             async with pool.connection() as connection:
@@ -294,7 +299,7 @@ def test_never_more_than_the_size_in_tasks(database: Database, recording: Record
     assert granted == sorted(granted)
 
 
-def test_a_check_is_a_ping(database: Database, recording: Recording) -> None:
+def test_a_check_is_a_ping(database: LabDatabase, recording: Recording) -> None:
     async def work(pool: Any) -> None:
         async with pool.connection():
             pass
@@ -305,11 +310,11 @@ def test_a_check_is_a_ping(database: Database, recording: Recording) -> None:
     run(work, database.url, check=psycopg_pool.AsyncConnectionPool.check_connection)
     for checkout in recording.read_checkouts():
         assert kinds(checkout) == ["ping", "reset"]
-        assert account(checkout, 0.0).pinging > 0
+        assert spent_by(checkout).pinging > 0
 
 
 def test_a_connection_that_is_lost_when_checked_is_replaced_within_the_wait(
-    database: Database, recording: Recording
+    database: LabDatabase, recording: Recording
 ) -> None:
     check = psycopg_pool.ConnectionPool.check_connection
     with opened(database, check=check) as pool:
@@ -324,7 +329,7 @@ def test_a_connection_that_is_lost_when_checked_is_replaced_within_the_wait(
     assert second.outcome is Outcome.RETURNED
 
 
-def test_a_wait_that_times_out_or_is_refused(database: Database, recording: Recording) -> None:
+def test_a_wait_that_times_out_or_is_refused(database: LabDatabase, recording: Recording) -> None:
     with opened(database, max_waiting=1) as pool, pool.connection():
         waiting = threading.Thread(target=wait_in_vain, args=[pool])
         waiting.start()
@@ -347,7 +352,7 @@ def wait_in_vain(pool: Any) -> None:
     assert "1 of 1 connections" in raised.value.__notes__[0]
 
 
-def test_a_wait_that_is_cancelled(database: Database, recording: Recording) -> None:
+def test_a_wait_that_is_cancelled(database: LabDatabase, recording: Recording) -> None:
     async def work(pool: Any) -> None:
         async with pool.connection():
             with pytest.raises(TimeoutError):
@@ -359,7 +364,7 @@ def test_a_wait_that_is_cancelled(database: Database, recording: Recording) -> N
     assert waiter.outcome is Outcome.CANCELLED
 
 
-def test_a_pool_that_is_closed_is_an_error(database: Database, recording: Recording) -> None:
+def test_a_pool_that_is_closed_is_an_error(database: LabDatabase, recording: Recording) -> None:
     pool = opened(database)
     held = pool.getconn()
     pool.close()
@@ -370,7 +375,7 @@ def test_a_pool_that_is_closed_is_an_error(database: Database, recording: Record
     assert (first.outcome, second.outcome) == (Outcome.RETURNED, Outcome.ERROR)
 
 
-def test_what_is_never_put_back_stays_open(database: Database, recording: Recording) -> None:
+def test_what_is_never_put_back_stays_open(database: LabDatabase, recording: Recording) -> None:
     pool = opened(database, 2)
     kept = pool.getconn()
     with pool.connection():
@@ -383,7 +388,7 @@ def test_what_is_never_put_back_stays_open(database: Database, recording: Record
 
 
 def test_a_connection_that_is_put_back_in_a_transaction_is_rolled_back(
-    database: Database, recording: Recording
+    database: LabDatabase, recording: Recording
 ) -> None:
     with opened(database) as pool:
         connection = pool.getconn()
@@ -399,7 +404,7 @@ def test_a_connection_that_is_put_back_in_a_transaction_is_rolled_back(
 
 @pytest.mark.parametrize("is_async", [True, False])
 def test_a_reset_of_the_applications_is_part_of_the_return(
-    is_async: bool, database: Database, recording: Recording
+    is_async: bool, database: LabDatabase, recording: Recording
 ) -> None:
     """A pool does it in a worker; the connection is lent for as long."""
 
@@ -429,12 +434,12 @@ def test_a_reset_of_the_applications_is_part_of_the_return(
     assert first.returned is not None
     assert second.granted is not None
     assert first.returned <= second.granted
-    assert account(second, 0.0).queueing >= 0.05
+    assert spent_by(second).queueing >= 0.05
 
 
 @pytest.mark.parametrize("is_async", [True, False])
 def test_a_connection_that_is_lost_is_returned_too(
-    is_async: bool, database: Database, recording: Recording
+    is_async: bool, database: LabDatabase, recording: Recording
 ) -> None:
     async def work(pool: Any) -> None:
         connection = await pool.getconn()
@@ -458,7 +463,7 @@ def test_a_connection_that_is_lost_is_returned_too(
     [(psycopg_pool.AsyncConnectionPool, 1), (psycopg_pool.AsyncNullConnectionPool, 0)],
 )
 def test_a_return_that_is_cancelled_gives_nothing_back(
-    database: Database,
+    database: LabDatabase,
     recording: Recording,
     kind: type[psycopg_pool.AsyncConnectionPool[Any]],
     smallest: int,
@@ -487,7 +492,7 @@ def test_a_return_that_is_cancelled_gives_nothing_back(
 
 
 def test_a_connection_of_another_pool_is_refused_and_still_lent(
-    database: Database, recording: Recording
+    database: LabDatabase, recording: Recording
 ) -> None:
     with opened(database) as pool, opened(database) as other:
         connection = pool.getconn()
@@ -501,7 +506,9 @@ def test_a_connection_of_another_pool_is_refused_and_still_lent(
     assert checkout.outcome is Outcome.RETURNED
 
 
-def test_a_connection_of_no_pool_is_not_recorded(database: Database, recording: Recording) -> None:
+def test_a_connection_of_no_pool_is_not_recorded(
+    database: LabDatabase, recording: Recording
+) -> None:
     with opened(database) as pool, pool.connection() as connection:
         connection.execute(SELECT)
     with psycopg.connect(database.url) as alone:

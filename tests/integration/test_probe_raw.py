@@ -14,16 +14,16 @@ import sqlalchemy as sa
 from recorded_app import Recording, async_engine, duration, kinds, statements
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import Session
+from views import spent_by
 
 import poolhog
 from poolhog import Cause, OperationKind
-from poolhog.analysis.accounting import account
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from poolhog.lab.postgres import Database
+    from poolhog.lab.postgres import LabDatabase
 
 ONE = sa.text("SELECT 1")
 
@@ -34,7 +34,7 @@ def recording(tmp_path: Path) -> Iterator[Recording]:
     poolhog.uninstall()
 
 
-def engine_of(driver: str, database: Database, directory: Path) -> sa.Engine:
+def engine_of(driver: str, database: LabDatabase, directory: Path) -> sa.Engine:
     if driver == "sqlite":
         return sa.create_engine(f"sqlite:///{directory / 'data'}")
     return sa.create_engine(sa.make_url(database.url).set(drivername=driver))
@@ -46,7 +46,7 @@ def resets(checkout: poolhog.Checkout) -> list[str | None]:
 
 @pytest.mark.parametrize("driver", ["postgresql+psycopg", "postgresql+psycopg2", "sqlite"])
 def test_cursors_commits_and_rollbacks_of_a_raw_connection(
-    driver: str, database: Database, recording: Recording, tmp_path: Path
+    driver: str, database: LabDatabase, recording: Recording, tmp_path: Path
 ) -> None:
     engine = engine_of(driver, database, tmp_path)
     connection = engine.raw_connection()
@@ -76,7 +76,7 @@ def test_cursors_commits_and_rollbacks_of_a_raw_connection(
 
 @pytest.mark.parametrize("driver", ["postgresql+psycopg", "postgresql+psycopg2"])
 def test_what_a_raw_connection_did_not_commit_is_rolled_back_by_nobodys_wish(
-    driver: str, database: Database, recording: Recording, tmp_path: Path
+    driver: str, database: LabDatabase, recording: Recording, tmp_path: Path
 ) -> None:
     engine = engine_of(driver, database, tmp_path)
     connection = engine.raw_connection()
@@ -89,7 +89,7 @@ def test_what_a_raw_connection_did_not_commit_is_rolled_back_by_nobodys_wish(
 
 
 def test_a_select_leaves_nothing_to_roll_back_in_sqlite(
-    database: Database, recording: Recording, tmp_path: Path
+    database: LabDatabase, recording: Recording, tmp_path: Path
 ) -> None:
     connection = engine_of("sqlite", database, tmp_path).raw_connection()
     connection.cursor().execute("SELECT 1")
@@ -101,7 +101,7 @@ def test_a_select_leaves_nothing_to_roll_back_in_sqlite(
 
 @pytest.mark.parametrize("driver", ["postgresql+psycopg", "postgresql+psycopg2", "sqlite"])
 def test_cursors_of_a_connection_that_sqlalchemy_uses_too(
-    driver: str, database: Database, recording: Recording, tmp_path: Path
+    driver: str, database: LabDatabase, recording: Recording, tmp_path: Path
 ) -> None:
     engine = engine_of(driver, database, tmp_path)
     with Session(engine) as session:
@@ -117,7 +117,7 @@ def test_cursors_of_a_connection_that_sqlalchemy_uses_too(
 
 
 def test_cursors_stay_what_they_are(
-    database: Database, recording: Recording, tmp_path: Path
+    database: LabDatabase, recording: Recording, tmp_path: Path
 ) -> None:
     """They go through what is made in C, which wants the driver's own."""
     engine = engine_of("postgresql+psycopg2", database, tmp_path)
@@ -152,7 +152,7 @@ def test_cursors_stay_what_they_are(
 
 
 def test_a_copy_by_the_drivers_own_connection_is_busy(
-    database: Database, recording: Recording
+    database: LabDatabase, recording: Recording
 ) -> None:
     """asyncpg's is the way to copy, whoever uses SQLAlchemy for the rest."""
 
@@ -176,11 +176,11 @@ def test_a_copy_by_the_drivers_own_connection_is_busy(
     sql = [o for o in checkout.operations if o.kind is OperationKind.STATEMENT]
     assert sql[1].statement == "COPY copied FROM STDIN"
     assert duration(sql[2]) >= 0.1
-    assert account(checkout, 0.0).busy > account(checkout, 0.0).gap
+    assert spent_by(checkout).busy > spent_by(checkout).gap
 
 
 def test_psycopgs_own_connection_in_an_asynchronous_engine(
-    database: Database, recording: Recording
+    database: LabDatabase, recording: Recording
 ) -> None:
     async def work() -> None:
         url = sa.make_url(database.url).set(drivername="postgresql+psycopg")

@@ -36,7 +36,7 @@ from starlette.routing import Mount, Route
 
 import poolhog
 from poolhog import Outcome, Request, Stage
-from poolhog.lab.postgres import Database
+from poolhog.lab.postgres import LabDatabase
 from poolhog.recording.recorder import Recorder
 
 ONE = sa.text("SELECT 1")
@@ -602,7 +602,7 @@ def request_and_function_scope(engine: Any) -> Iterator[FastAPI]:
     yield app
 
 
-def test_the_stages_of_a_request(database: Database, recording: Recording) -> None:
+def test_the_stages_of_a_request(database: LabDatabase, recording: Recording) -> None:
     async def work() -> None:
         async with async_engine(database.url) as engine:
             with request_and_function_scope(engine) as app:
@@ -786,7 +786,7 @@ def test_an_application_without_a_database_leaves_nothing(recording: Recording) 
 
 
 def test_a_fault_in_a_probe_is_not_the_applications(
-    database: Database,
+    database: LabDatabase,
     recording: Recording,
     sqlite: sa.Engine,
     monkeypatch: pytest.MonkeyPatch,

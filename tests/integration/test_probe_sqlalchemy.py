@@ -24,17 +24,18 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool, QueuePool, StaticPool
+from views import idle_in_transaction, spent_by
 
 import poolhog
 from poolhog import OperationKind, Outcome
-from poolhog.analysis.accounting import account, idle_in_transaction, transactions
+from poolhog.analysis.accounting import transactions
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
     from pathlib import Path
 
     from poolhog import Checkout
-    from poolhog.lab.postgres import Database
+    from poolhog.lab.postgres import LabDatabase
 
 ONE = sa.text("SELECT 1")
 SLEEP = sa.text("SELECT pg_sleep(:seconds)")
@@ -76,7 +77,7 @@ def ended_in_order(checkout: Checkout) -> bool:
 
 
 def test_an_implicit_transaction_ends_with_a_rollback(
-    database: Database, recording: Recording
+    database: LabDatabase, recording: Recording
 ) -> None:
     async def work() -> None:
         async with async_engine(database.url) as engine, AsyncSession(engine) as session:
@@ -95,7 +96,7 @@ def test_an_implicit_transaction_ends_with_a_rollback(
 
 
 def test_an_explicit_transaction_returns_its_connection_at_its_end(
-    database: Database, recording: Recording
+    database: LabDatabase, recording: Recording
 ) -> None:
     async def work() -> None:
         async with (
@@ -116,7 +117,7 @@ def test_an_explicit_transaction_returns_its_connection_at_its_end(
     assert all(o.statement is None for o in second.operations if o.kind is OperationKind.RESET)
 
 
-def test_a_commit_ends_after_its_round_trip(database: Database, recording: Recording) -> None:
+def test_a_commit_ends_after_its_round_trip(database: LabDatabase, recording: Recording) -> None:
     """A deferred trigger sleeps in the commit, and only there."""
     setup = (
         "CREATE TABLE slow (id integer)",
@@ -142,7 +143,7 @@ def test_a_commit_ends_after_its_round_trip(database: Database, recording: Recor
 
 
 def test_a_statement_that_fails_names_its_exception(
-    database: Database, recording: Recording
+    database: LabDatabase, recording: Recording
 ) -> None:
     async def work() -> None:
         async with async_engine(database.url) as engine:
@@ -159,7 +160,7 @@ def test_a_statement_that_fails_names_its_exception(
 
 
 def test_a_cancelled_statement_ends_and_so_does_its_checkout(
-    database: Database, recording: Recording
+    database: LabDatabase, recording: Recording
 ) -> None:
     async def work() -> None:
         async with async_engine(database.url, pool_size=1) as engine:
@@ -181,7 +182,7 @@ def test_a_cancelled_statement_ends_and_so_does_its_checkout(
     assert kinds(second)[:2] == ["connect", "begin"]
 
 
-def test_a_pool_timeout_is_a_wait_that_gave_up(database: Database, recording: Recording) -> None:
+def test_a_pool_timeout_is_a_wait_that_gave_up(database: LabDatabase, recording: Recording) -> None:
     async def work() -> None:
         options = {"pool_size": 1, "pool_timeout": 0.2}
         async with async_engine(database.url, **options) as engine, engine.connect():
@@ -201,7 +202,7 @@ def test_a_pool_timeout_is_a_wait_that_gave_up(database: Database, recording: Re
 
 
 def test_a_cancelled_wait_is_told_from_one_that_timed_out(
-    database: Database, recording: Recording
+    database: LabDatabase, recording: Recording
 ) -> None:
     async def work() -> None:
         async with async_engine(database.url, pool_size=1) as engine, engine.connect():
@@ -226,10 +227,10 @@ def test_a_connect_that_fails_is_an_error(recording: Recording, tmp_path: Path) 
     (checkout,) = recording.read_checkouts()
     assert (checkout.outcome, checkout.granted) == (Outcome.ERROR, None)
     assert [(o.kind, o.error) for o in checkout.operations] == [("connect", "FileNotFoundError")]
-    assert account(checkout, 0.0).connecting > 0
+    assert spent_by(checkout).connecting > 0
 
 
-def test_a_ping_is_part_of_the_wait(database: Database, recording: Recording) -> None:
+def test_a_ping_is_part_of_the_wait(database: LabDatabase, recording: Recording) -> None:
     async def work() -> None:
         async with async_engine(database.url, pool_size=1, pool_pre_ping=True) as engine:
             for _ in range(2):
@@ -239,7 +240,7 @@ def test_a_ping_is_part_of_the_wait(database: Database, recording: Recording) ->
     run(work())
     fresh, pinged = recording.read_checkouts()
     assert (kinds(fresh), kinds(pinged)) == (["connect", "reset"], ["ping", "reset"])
-    found = account(pinged, 0.0)
+    found = spent_by(pinged)
     assert found.pinging > 0
     assert found.connecting == 0
     ping = pinged.operations[0]
@@ -249,7 +250,7 @@ def test_a_ping_is_part_of_the_wait(database: Database, recording: Recording) ->
 
 
 def test_a_connection_that_is_dead_when_pinged_is_replaced_within_the_wait(
-    database: Database, recording: Recording
+    database: LabDatabase, recording: Recording
 ) -> None:
     async def work() -> None:
         async with async_engine(database.url, pool_size=1, pool_pre_ping=True) as engine:
@@ -265,7 +266,7 @@ def test_a_connection_that_is_dead_when_pinged_is_replaced_within_the_wait(
 
 
 def test_never_more_than_size_and_overflow_and_first_come_first_served(
-    database: Database, recording: Recording
+    database: LabDatabase, recording: Recording
 ) -> None:
     async def work() -> None:
         async with async_engine(database.url, pool_size=2, max_overflow=1) as engine:
@@ -288,7 +289,7 @@ def test_never_more_than_size_and_overflow_and_first_come_first_served(
 
 
 def test_a_savepoint_is_a_statement_and_ends_no_transaction(
-    database: Database, recording: Recording
+    database: LabDatabase, recording: Recording
 ) -> None:
     async def work() -> None:
         async with (
@@ -312,7 +313,7 @@ def test_a_savepoint_is_a_statement_and_ends_no_transaction(
     assert transaction.ended_with is OperationKind.COMMIT
 
 
-def test_pools_are_told_apart(database: Database, recording: Recording) -> None:
+def test_pools_are_told_apart(database: LabDatabase, recording: Recording) -> None:
     async def work() -> None:
         async with (
             async_engine(database.url, pool_logging_name="reads", pool_size=3) as one,
@@ -333,7 +334,7 @@ def test_pools_are_told_apart(database: Database, recording: Recording) -> None:
 
 
 def test_a_detached_connection_is_the_pools_no_longer(
-    database: Database, recording: Recording
+    database: LabDatabase, recording: Recording
 ) -> None:
     async def work() -> None:
         async with (
@@ -353,7 +354,7 @@ def test_a_detached_connection_is_the_pools_no_longer(
     assert other.outcome is Outcome.RETURNED
 
 
-def test_disposing_makes_another_pool(database: Database, recording: Recording) -> None:
+def test_disposing_makes_another_pool(database: LabDatabase, recording: Recording) -> None:
     async def work() -> None:
         async with async_engine(database.url, pool_size=1) as engine:
             for _ in range(2):
@@ -367,7 +368,7 @@ def test_disposing_makes_another_pool(database: Database, recording: Recording) 
     assert [kinds(checkout)[0] for checkout in trace.checkouts] == ["connect", "connect"]
 
 
-def test_autocommit_has_no_transaction(database: Database, recording: Recording) -> None:
+def test_autocommit_has_no_transaction(database: LabDatabase, recording: Recording) -> None:
     async def work() -> None:
         async with (
             async_engine(database.url, isolation_level="AUTOCOMMIT") as engine,
@@ -386,11 +387,11 @@ def test_autocommit_has_no_transaction(database: Database, recording: Recording)
     assert kinds(once) == ["connect", "statement", "reset"]
     for checkout in (always, once):
         assert transactions(checkout, 0.0) == ()
-        assert idle_in_transaction(checkout, 0.0) == 0.0
+        assert idle_in_transaction(checkout) == 0.0
 
 
 def test_rows_that_are_streamed_are_fetched_while_busy(
-    database: Database, recording: Recording
+    database: LabDatabase, recording: Recording
 ) -> None:
     async def work() -> None:
         async with async_engine(database.url) as engine, AsyncSession(engine) as session:
@@ -403,12 +404,12 @@ def test_rows_that_are_streamed_are_fetched_while_busy(
     (checkout,) = recording.read_checkouts()
     fetches = [o for o in checkout.operations if o.kind is OperationKind.FETCH]
     assert sum(map(duration, fetches)) >= 0.1  # all rows but the statement's first 50
-    found = account(checkout, 0.0)
+    found = spent_by(checkout)
     assert found.busy > found.gap
     assert ended_in_order(checkout)
 
 
-def test_a_pool_that_keeps_no_connections(database: Database, recording: Recording) -> None:
+def test_a_pool_that_keeps_no_connections(database: LabDatabase, recording: Recording) -> None:
     async def work() -> None:
         engine = create_async_engine(
             database.url.replace("postgresql:", "postgresql+asyncpg:"), poolclass=NullPool
@@ -428,7 +429,7 @@ def test_a_pool_that_keeps_no_connections(database: Database, recording: Recordi
 
 
 def test_a_connection_that_is_forgotten_ends_when_it_is_collected(
-    database: Database, recording: Recording
+    database: LabDatabase, recording: Recording
 ) -> None:
     async def work() -> None:
         async with async_engine(database.url, pool_size=1) as engine:

@@ -11,17 +11,17 @@ import sqlalchemy as sa
 from fastapi import Depends, FastAPI
 from recorded_app import Recording, ask, kinds
 from sqlalchemy.orm import Session
+from views import spent_by
 
 import poolhog
 from poolhog import Activity
-from poolhog.analysis.accounting import account
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from poolhog import Checkout
-    from poolhog.lab.postgres import Database
+    from poolhog.lab.postgres import LabDatabase
 
 ONE = sa.text("SELECT 1")
 _engines: list[sa.Engine] = []
@@ -42,7 +42,7 @@ def recording(tmp_path: Path) -> Iterator[Recording]:
 
 
 @pytest.fixture(params=["postgresql+psycopg2", "sqlite"])
-def engine(request: Any, database: Database, tmp_path: Path) -> Iterator[sa.Engine]:
+def engine(request: Any, database: LabDatabase, tmp_path: Path) -> Iterator[sa.Engine]:
     url: Any = f"sqlite:///{tmp_path / 'data'}"
     if request.param != "sqlite":
         url = sa.make_url(database.url).set(drivername=request.param)
@@ -81,7 +81,7 @@ def test_a_sync_endpoint_that_sleeps_between_two_statements_is_parked(
     assert checkout.request is not None
     assert checkout.request.name == "GET /slow"
     assert "time.sleep(0.3)  # the gap" in lines(checkout, Activity.PARKED)
-    found = account(checkout, 0.0)
+    found = spent_by(checkout)
     assert found.parked >= 0.2
     assert found.parked > found.running + found.ready
 
@@ -177,7 +177,7 @@ def test_a_thread_of_asyncio_that_burns_the_processor_is_running(
 
     asyncio.run(wait_for(work))
     (checkout,) = recording.read_checkouts()
-    found = account(checkout, 0.0)
+    found = spent_by(checkout)
     assert found.running > found.parked
 
 

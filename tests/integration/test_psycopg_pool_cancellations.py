@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from poolhog.lab.postgres import Database
+    from poolhog.lab.postgres import LabDatabase
 
     Pool = psycopg_pool.AsyncConnectionPool[Any]
     Ends = tuple[tuple[str, ...], int]
@@ -103,7 +103,7 @@ async def all_ends(url: str) -> dict[tuple[int, ...], Ends]:
 
 
 def test_cancellations_in_every_turn_lose_the_same_connections(
-    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database: LabDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
     # psycopg lets other tasks run after so many seconds: turns would depend on the clock.

@@ -18,8 +18,8 @@ from poolhog.lab import children, pgbouncer
 from poolhog.lab.burst import run_burst
 from poolhog.lab.parameters import Parameters
 from poolhog.lab.remedies import measuring
-from poolhog.lab.remedies.names import RemedyName
-from poolhog.lab.remedies.watch import ServerWatch
+from poolhog.lab.remedies.connection_count import ConnectionCount
+from poolhog.lab.remedy_names import RemedyName
 from poolhog.lab.service import Settings, Style, build_app
 from poolhog.lab.service.notes import NoteChanged
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from poolhog.lab.postgres import Database
+    from poolhog.lab.postgres import LabDatabase
 
 LATENCY_S = 0.3
 PATH = "/notes/1/synchronize"
@@ -52,14 +52,14 @@ async def answers(settings: Settings, requests: int) -> list[int]:
     return sorted(response.status_code for response in responses)
 
 
-def version(database: Database) -> int:
+def version(database: LabDatabase) -> int:
     ((found,),) = database.query("SELECT version FROM notes WHERE id = 1")
     return int(found)
 
 
 @pytest.mark.parametrize("style", WRITING)
 def test_one_of_two_writes_at_once_is_lost_unless_the_version_is_checked(
-    style: Style, api: str, database: Database
+    style: Style, api: str, database: LabDatabase
 ) -> None:
     database.create_notes(1)
     settings = Settings(style, database.url, api, database.schema)
@@ -91,35 +91,35 @@ def test_one_of_two_writes_at_once_is_lost_unless_the_version_is_checked(
     ids=["pool", "unlimited-overflow", "null-pool"],
 )
 def test_the_server_is_asked_how_many_connections_it_has(
-    options: dict[str, Any], most: int, api: str, database: Database, log_directory: Path
+    options: dict[str, Any], most: int, api: str, database: LabDatabase, log_directory: Path
 ) -> None:
     database.create_notes(6)
     settings = Settings(Style.IMPLICIT, database.url, api, database.schema, **options)
     with (
         children.service(settings, None, 1, log_directory) as service,
-        ServerWatch(database) as watch,
+        ConnectionCount(database) as connections,
     ):
         began_ns = time.monotonic_ns()
         paths = [f"/notes/{note_id}/synchronize" for note_id in range(1, 7)]
         burst = run_burst(service.url, "POST", paths)
-        assert watch.peak(began_ns, time.monotonic_ns()) == most
+        assert connections.peak(began_ns, time.monotonic_ns()) == most
         # Nobody was there before.
-        assert watch.peak(0, began_ns) == 0
+        assert connections.peak(0, began_ns) == 0
     assert {response.status for response in burst.responses} == {200}
 
 
 def test_many_clients_share_few_connections_through_pgbouncer(
-    api: str, database: Database, log_directory: Path
+    api: str, database: LabDatabase, log_directory: Path
 ) -> None:
     database.create_notes(1)
     with pgbouncer.pgbouncer(database, 2, 30.0, log_directory) as url:
         settings = Settings(
             Style.EXPLICIT, url, api, keeps_connections=False, through_pgbouncer=True
         )
-        with ServerWatch(database) as watch:
+        with ConnectionCount(database) as connections:
             began_ns = time.monotonic_ns()
             assert asyncio.run(answers(settings, 8)) == [200] * 8
-            assert 1 <= watch.peak(began_ns, time.monotonic_ns()) <= 2
+            assert 1 <= connections.peak(began_ns, time.monotonic_ns()) <= 2
     assert version(database) == 1
 
 
@@ -187,31 +187,31 @@ def test_without_pgbouncer_the_others_are_measured(monkeypatch: pytest.MonkeyPat
         def query(self, sql: str) -> list[tuple[str]]:
             return [("300",)]
 
-    class Bench:
+    class FakeFixture:
         database = Server()
         parameters = Parameters(output=None)  # type: ignore[arg-type]  # nothing is written
 
     monkeypatch.setattr(pgbouncer, "program", lambda: None)
-    remedies, found = measuring.begin(Bench())  # type: ignore[arg-type]  # all that is asked for
+    remedies, found = measuring.begin(FakeFixture())  # type: ignore[arg-type]  # all that is asked for
     assert RemedyName.PGBOUNCER not in {remedy.name for remedy in remedies}
     assert len(remedies) == len(RemedyName) - 1
     assert "make pgbouncer" in found.skipped[RemedyName.PGBOUNCER]
 
 
 def test_pgbouncer_alone_without_pgbouncer_is_a_mistake(
-    monkeypatch: pytest.MonkeyPatch, database: Database
+    monkeypatch: pytest.MonkeyPatch, database: LabDatabase
 ) -> None:
-    class Bench:
+    class FakeFixture:
         parameters = Parameters(
             output=None,  # type: ignore[arg-type]  # nothing is written
             only=(RemedyName.PGBOUNCER,),
         )
 
-    bench = Bench()
-    bench.database = database  # type: ignore[attr-defined]
+    fixture = FakeFixture()
+    fixture.database = database  # type: ignore[attr-defined]
     monkeypatch.setattr(pgbouncer, "program", lambda: None)
     with pytest.raises(PoolhogError, match="PgBouncer is missing"):
-        measuring.begin(bench)  # type: ignore[arg-type]  # all that is asked for
+        measuring.begin(fixture)  # type: ignore[arg-type]  # all that is asked for
 
 
 def test_an_unknown_remedy_is_told_in_one_line() -> None:

@@ -25,7 +25,7 @@ from poolhog import TraceError, open_trace
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from poolhog.lab.postgres import Database
+    from poolhog.lab.postgres import LabDatabase
 
 SLEEPING = "GET /sleep/{seconds}"
 LINE = next(
@@ -93,7 +93,7 @@ def hangs(directory: Path) -> bool:
 
 
 @pytest.fixture(scope="module")
-def recorded(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
+def recorded(database: LabDatabase, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
     """A service that held both connections while three requests waited, until it was killed."""
     directory = tmp_path_factory.mktemp("reported") / "trace"
     service = Service(directory, database.url)

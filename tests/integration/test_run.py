@@ -333,7 +333,7 @@ def test_what_it_records_into_and_how_to_read_it_is_said_first(home: Path) -> No
 
 
 def test_the_options_reach_the_process(home: Path) -> None:
-    code = "import poolhog; print(poolhog._installation.recorder.options)"
+    code = "import poolhog; print(poolhog._installation.recorder.journal.options)"
     options = ("--include", "*/a/*", "--include", "b.py", "--exclude", "c", "--interval", "2.5")
     done = start(home, *POOLHOG, "run", *options, "--", sys.executable, "-c", code)
     expected = Options(("*/a/*", "b.py"), ("c",), 0.0025)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from poolhog.lab.postgres import Database
+    from poolhog.lab.postgres import LabDatabase
 
 MARK = "hunter2"
 SQLITE = [
@@ -48,16 +48,16 @@ POSTGRESQL = [
 ]
 
 
-def sqlite(database: Database, directory: Path) -> None:
+def sqlite(database: LabDatabase, directory: Path) -> None:
     send_sync(sa.create_engine(f"sqlite:///{directory / 'data'}"), [*SQLITE, IN_DOUBLE_QUOTES])
 
 
-def aiosqlite(database: Database, directory: Path) -> None:
+def aiosqlite(database: LabDatabase, directory: Path) -> None:
     url = f"sqlite+aiosqlite:///{directory / 'data'}"
     asyncio.run(send_async(url, [*SQLITE, IN_DOUBLE_QUOTES]))
 
 
-def raw_sqlite(database: Database, directory: Path) -> None:
+def raw_sqlite(database: LabDatabase, directory: Path) -> None:
     pool = sa.pool.QueuePool(lambda: sqlite3.connect(directory / "data"))  # type: ignore[arg-type]
     connection = pool.connect()
     for sql in [*SQLITE, IN_DOUBLE_QUOTES]:
@@ -67,17 +67,17 @@ def raw_sqlite(database: Database, directory: Path) -> None:
     pool.dispose()
 
 
-def sqlalchemy_psycopg(database: Database, directory: Path) -> None:
+def sqlalchemy_psycopg(database: LabDatabase, directory: Path) -> None:
     url = sa.make_url(database.url).set(drivername="postgresql+psycopg")
     send_sync(sa.create_engine(url, isolation_level="AUTOCOMMIT"), POSTGRESQL)
 
 
-def sqlalchemy_asyncpg(database: Database, directory: Path) -> None:
+def sqlalchemy_asyncpg(database: LabDatabase, directory: Path) -> None:
     url = sa.make_url(database.url).set(drivername="postgresql+asyncpg")
     asyncio.run(send_async(url, POSTGRESQL))
 
 
-def asyncpg_pool(database: Database, directory: Path) -> None:
+def asyncpg_pool(database: LabDatabase, directory: Path) -> None:
     async def send() -> None:
         async with (
             asyncpg.create_pool(database.url, min_size=1, max_size=1) as pool,
@@ -89,7 +89,7 @@ def asyncpg_pool(database: Database, directory: Path) -> None:
     asyncio.run(send())
 
 
-def psycopg_pool_pool(database: Database, directory: Path) -> None:
+def psycopg_pool_pool(database: LabDatabase, directory: Path) -> None:
     with (
         psycopg_pool.ConnectionPool(database.url, min_size=1, max_size=1) as pool,
         pool.connection() as connection,
@@ -129,7 +129,10 @@ async def send_async(url: str | sa.URL, statements: list[str]) -> None:
     ],
 )
 def test_no_literal_of_a_statement_is_on_disk(
-    send: Callable[[Database, Path], None], kept: str | None, database: Database, tmp_path: Path
+    send: Callable[[LabDatabase, Path], None],
+    kept: str | None,
+    database: LabDatabase,
+    tmp_path: Path,
 ) -> None:
     trace = tmp_path / "trace"
     with poolhog.recording(trace):

@@ -30,10 +30,11 @@ from sqlalchemy.orm import Session
 from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
+from views import gaps_of, with_spans
 
 import poolhog
 from poolhog import Checkout, Site, Trace
-from poolhog.analysis.accounting import State, gaps, stretches
+from poolhog.analysis.accounting import State
 
 ONE = sa.text("SELECT 1")
 GAP_S = 0.4
@@ -361,14 +362,15 @@ def asking(tmp_path: Path, postgresql_url: str, slow_url: str, imported: None) -
 # What the trace says.
 
 
-def shares(checkout: Checkout, until: float) -> Counter[tuple[State, Site | None]]:
+def shares(checkout: Checkout) -> Counter[tuple[State, Site | None]]:
     """The parts of the longest gap, by what its samples say."""
-    began, ended = max(gaps(checkout, until), key=lambda gap: gap[1] - gap[0])
+    (shown,) = with_spans(checkout)
+    began, ended = max(gaps_of(checkout), key=lambda gap: gap[1] - gap[0])
     assert ended - began >= 0.9 * GAP_S
     found: Counter[tuple[State, Site | None]] = Counter()
-    for stretch in stretches(checkout, until):
-        if began <= stretch.started < ended:
-            found[stretch.state, stretch.sample.site] += stretch.duration / (ended - began)  # type: ignore[assignment]
+    for span in shown.spans:
+        if began <= span.started < ended:
+            found[span.state, span.site] += span.duration / (ended - began)  # type: ignore[assignment]
     assert sum(found.values()) == pytest.approx(1)
     return found
 
@@ -388,7 +390,7 @@ def assert_is(state: State, trace: Trace, expected: list[tuple[str, int]]) -> No
     (checkout,) = trace.checkouts
     found: Counter[tuple[State, tuple[tuple[str, int], ...]]] = Counter()
     # An HTTP client waits in several places of its own: for a connection, for the answer.
-    for (told, site), share in shares(checkout, trace.until).items():
+    for (told, site), share in shares(checkout).items():
         found[told, tuple(lines(site)) if site is not None else ()] += share
     (most, share), *_ = found.most_common()
     assert most == (state, tuple(expected))
@@ -473,7 +475,7 @@ def test_computing_is_running(asking: Asking, path: str) -> None:
     """However much of the processor it gets: what it waits for it with is not parked."""
     trace = asking.get(path)
     (checkout,) = trace.checkouts
-    found = shares(checkout, trace.until)
+    found = shares(checkout)
     # A fifth of the gap is spent in the queue, if there is one.
     queueing = 0.2 if "queues" in path else 0
     assert share_of(found, State.PARKED) - queueing <= 1 - MOST
@@ -496,7 +498,7 @@ def test_threads_that_compute_at_once_share_one_interpreter(asking: Asking) -> N
     """One of them runs at a time, and the others are ready."""
     trace = asking.get(*["/endpoint_in_thread/burning_in_a_thread"] * BURNERS)
     assert len(trace.checkouts) == BURNERS
-    found = [shares(checkout, trace.until) for checkout in trace.checkouts]
+    found = [shares(checkout) for checkout in trace.checkouts]
     running = sum(share_of(shares, State.RUNNING) for shares in found) / BURNERS
     parked = sum(share_of(shares, State.PARKED) for shares in found) / BURNERS
     ready = sum(share_of(shares, State.READY) for shares in found) / BURNERS
@@ -519,7 +521,7 @@ def test_waiting_for_a_blocked_loop_is_ready_and_says_what_blocked_it(
 ) -> None:
     trace = asking.get(path)
     (checkout,) = trace.checkouts
-    found = shares(checkout, trace.until)
+    found = shares(checkout)
     assert share_of(found, State.READY) >= MOST
     blamed: Counter[str] = Counter()
     for (told, site), share in found.items():

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from poolhog.lab.postgres import Database
+    from poolhog.lab.postgres import LabDatabase
 
 ONE = sa.text("SELECT 1")
 SECRET = sa.text("SELECT 'literal of a customer', 4711, :parameter")
@@ -163,7 +163,7 @@ def assert_told(recording: Recording, error: PoolTimeout) -> None:
 
 
 def test_the_request_that_holds_the_connection_is_named_with_the_await(
-    database: Database, recording: Recording
+    database: LabDatabase, recording: Recording
 ) -> None:
     helpers = Helpers()
     app = FastAPI()
@@ -195,7 +195,7 @@ def test_the_request_that_holds_the_connection_is_named_with_the_await(
 
 
 def test_a_holder_whose_statement_runs_is_in_the_statement(
-    database: Database, recording: Recording
+    database: LabDatabase, recording: Recording
 ) -> None:
     async def hold(engine: AsyncEngine) -> None:
         async with engine.connect() as connection:
@@ -217,7 +217,7 @@ def test_a_holder_whose_statement_runs_is_in_the_statement(
 
 
 def test_a_connection_whose_owner_is_gone_says_so(
-    database: Database, recording: Recording, tmp_path: Path
+    database: LabDatabase, recording: Recording, tmp_path: Path
 ) -> None:
     kept = []
 
@@ -244,7 +244,7 @@ def test_a_connection_whose_owner_is_gone_says_so(
 
 
 def test_an_owner_that_asks_for_a_second_connection_is_seen_to_wait_for_it(
-    database: Database, recording: Recording, tmp_path: Path
+    database: LabDatabase, recording: Recording, tmp_path: Path
 ) -> None:
     async def ask_twice(engine: AsyncEngine) -> PoolTimeout:
         async with engine.connect() as connection:
@@ -282,7 +282,7 @@ def test_the_others_that_wait_are_counted(recording: Recording, tmp_path: Path) 
             thread.start()
         installed = poolhog._installation
         assert installed is not None
-        eventually(lambda: len(installed.recorder.open) == 4)
+        eventually(lambda: len(installed.recorder.journal.open) == 4)
         assert isinstance(engine.pool, QueuePool)
         engine.pool._timeout = SOON_S
         head, _ = note_of(time_out(engine))
@@ -314,7 +314,7 @@ def test_nothing_of_a_customer_is_in_the_note(recording: Recording, tmp_path: Pa
     assert "4711" not in note
 
 
-def test_asyncpgs_timeout_is_explained(database: Database, recording: Recording) -> None:
+def test_asyncpgs_timeout_is_explained(database: LabDatabase, recording: Recording) -> None:
     helpers = Helpers()
 
     async def hold(pool: asyncpg.Pool) -> None:
@@ -344,7 +344,7 @@ def test_asyncpgs_timeout_is_explained(database: Database, recording: Recording)
 
 @pytest.mark.parametrize("is_async", [False, True])
 def test_psycopg_pools_timeout_is_explained(
-    database: Database, recording: Recording, is_async: bool
+    database: LabDatabase, recording: Recording, is_async: bool
 ) -> None:
     error = asyncio.run(_psycopg_async(database)) if is_async else _psycopg(database)
     head, line = note_of(error)
@@ -356,7 +356,7 @@ def test_psycopg_pools_timeout_is_explained(
     assert line.endswith("; last statement: SELECT %s || ?")
 
 
-def _psycopg(database: Database) -> BaseException:
+def _psycopg(database: LabDatabase) -> BaseException:
     helpers = Helpers()
 
     def hold() -> None:
@@ -375,7 +375,7 @@ def _psycopg(database: Database) -> BaseException:
         return caught.value
 
 
-async def _psycopg_async(database: Database) -> BaseException:
+async def _psycopg_async(database: LabDatabase) -> BaseException:
     helpers = Helpers()
 
     async def hold() -> None:
@@ -440,7 +440,7 @@ def test_a_note_that_cannot_be_written_leaves_the_exception_as_it_is(
 
 
 def test_many_timeouts_at_once_do_not_cost_a_note_each(
-    database: Database, recording: Recording, monkeypatch: pytest.MonkeyPatch
+    database: LabDatabase, recording: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A pool that is exhausted times out for all that wait, in an event loop that has to go on."""
     explain, note = Explainer.explain, Explainer._note

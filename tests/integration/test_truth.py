@@ -18,10 +18,11 @@ from recorded_app import Recording, async_engine, async_url, eventually, kinds, 
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
+from views import gaps_of, idle_in_transaction
 
 import poolhog
 from poolhog import OperationKind, Outcome
-from poolhog.analysis.accounting import gaps, idle_in_transaction, transactions
+from poolhog.analysis.accounting import transactions
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from poolhog import Checkout, Operation, Trace
-    from poolhog.lab.postgres import Database
+    from poolhog.lab.postgres import LabDatabase
 
     Style = Callable[[AsyncEngine], Awaitable[None]]
 
@@ -67,7 +68,7 @@ class Counted:
 class FreshDatabase:
     """A database of its own, counted from another, so that the reader does not count itself."""
 
-    def __init__(self, server: Database) -> None:
+    def __init__(self, server: LabDatabase) -> None:
         self._server = server
         self.name = f"truth_{secrets.token_hex(4)}"
         self.url = sa.make_url(server.url).set(database=self.name).render_as_string(False)
@@ -109,7 +110,7 @@ STATISTICS = (
 
 
 @pytest.fixture
-def fresh(database: Database) -> Iterator[FreshDatabase]:
+def fresh(database: LabDatabase) -> Iterator[FreshDatabase]:
     fresh = FreshDatabase(database)
     yield fresh
     fresh.drop()
@@ -230,7 +231,7 @@ def test_the_time_idle_in_transaction_is_postgresqls_own(
 ) -> None:
     counted = count(fresh, holding)
     trace = recording.read()
-    recorded = sum(idle_in_transaction(checkout, trace.until) for checkout in trace.checkouts)
+    recorded = sum(idle_in_transaction(checkout) for checkout in trace.checkouts)
     assert recorded == pytest.approx(counted.idle_in_transaction, rel=0.05)
     assert recorded >= 0.3 * REQUESTS
 
@@ -425,7 +426,7 @@ class Truth:
 
 
 @pytest.fixture(scope="module")
-def truth(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Truth]:
+def truth(database: LabDatabase, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Truth]:
     fresh = FreshDatabase(database)
     recording = Recording(tmp_path_factory.mktemp("truth") / "trace")
     before = fresh.count()
@@ -532,7 +533,7 @@ def autocommitted(checkout: Checkout) -> list[bool]:
 
 def test_its_time_idle_in_transaction_is_postgresqls_own(truth: Truth) -> None:
     """But for the way of an answer to the application, and of its next question to PostgreSQL."""
-    recorded = sum(idle_in_transaction(c, truth.trace.until) for c in truth.trace.checkouts)
+    recorded = sum(idle_in_transaction(c) for c in truth.trace.checkouts)
     asked = sum(len(trips(checkout)) for checkout in truth.trace.checkouts)
     assert recorded == pytest.approx(
         truth.counted.idle_in_transaction, abs=asked * a_trip(truth.trace)
@@ -609,7 +610,7 @@ def idle_gaps(checkout: Checkout, until: float) -> list[tuple[float, float]]:
         )
         found += [
             gap
-            for gap in gaps(checkout, until)
+            for gap in gaps_of(checkout)
             if gap[0] >= first - 1e-6 and gap[1] <= transaction.ended + 1e-6
         ]
     return found

@@ -15,7 +15,7 @@ from recorded_app import DEADLINE_S, eventually
 from poolhog import TraceError, open_trace
 
 if TYPE_CHECKING:
-    from poolhog.lab.postgres import Database
+    from poolhog.lab.postgres import LabDatabase
 
 APP = Path(__file__).with_name("busy_app.py")
 QUICK = 80
@@ -26,7 +26,7 @@ HUNG_S = 3.0
 
 
 @pytest.fixture(scope="module")
-def trace(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trace(database: LabDatabase, tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("busy") / "trace"
     command = [sys.executable, "-m", "poolhog", "run", "-o", str(directory), "--"]
     command += [sys.executable, str(APP), database.url, str(QUICK)]

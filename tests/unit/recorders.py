@@ -6,7 +6,8 @@ import sqlite3
 import time
 from typing import TYPE_CHECKING, Any
 
-from poolhog.recording.records import PoolRecord, RequestRecord
+from poolhog.recording.records import PoolRecord
+from poolhog.recording.requests import RequestRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,20 +11,17 @@ from recorders import pool_record
 from poolhog.model import Activity, Cause, OperationKind, Outcome
 from poolhog.recording.marker import new_marker
 from poolhog.recording.recorder import Recorder
-from poolhog.recording.records import (
-    MOST_IN_ROW,
-    CheckoutRecord,
-    OperationRecord,
-    RequestRecord,
-    SampleRecord,
-)
+from poolhog.recording.records import MOST_IN_ROW, CheckoutRecord, OperationRecord, SampleRecord
+from poolhog.recording.requests import RequestRecord
 from poolhog.recording.trace_file import TraceFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from poolhog.recording.records import PoolRecord, Record, SiteRecord
+    from poolhog.recording.record import Record
+    from poolhog.recording.records import PoolRecord
+    from poolhog.recording.sites import SiteRecord
 
 SELECT, UPDATE = "SELECT data FROM notes", "UPDATE notes SET data = $1"
 ENDS = (
@@ -45,7 +42,7 @@ class Scenario:
     def __init__(self, draw: Callable[[st.SearchStrategy[Any]], Any], directory: Path) -> None:
         self.draw = draw
         self.recorder = Recorder(directory)
-        self.began_ns = self.recorder.began_ns = 1_000_000
+        self.began_ns = self.recorder.journal.began_ns = 1_000_000
         self.pools = [pool_record("one"), pool_record("two")]
         self.sites = [self.here(), self.elsewhere(), None]
         self.requests = [None, *(self.request(number) for number in range(3))]
@@ -155,13 +152,13 @@ class Scenario:
 
     def write(self, checkouts: int) -> None:
         records = [record for _ in range(checkouts) for record in self.checkout()]
-        sites = self.recorder.learned
+        sites = self.recorder.journal.learned
         requests = [request for request in self.requests if request is not None]
         marker = new_marker(self.recorder.directory)
-        file = TraceFile(self.recorder, marker.file)
-        file.write([*self.pools, *sites, *requests, *records], self.recorder)
+        file = TraceFile(self.recorder.journal, marker.file)
+        file.write([*self.pools, *sites, *requests, *records])
         # Operations of long checkouts have rows of their own from the second time on.
-        file.write(records, self.recorder)
-        file.finish(self.recorder)
+        file.write(records)
+        file.finish()
         file.abandon()
         marker.remove()

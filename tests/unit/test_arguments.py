@@ -8,8 +8,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from poolhog.recording.arguments import kept_arguments
-from poolhog.recording.programs import FLAGS, OPTIONS
+from poolhog.recording.secrets.arguments import kept_arguments
+from poolhog.recording.secrets.programs import FLAGS, OPTIONS
 
 
 @pytest.mark.parametrize(

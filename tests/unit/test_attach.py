@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 import poolhog
 from poolhog import OutputError, PoolhogError, TraceError
+from poolhog.probes import watched_packages
 from poolhog.probes.patching import Patches
 from poolhog.recording.attach.bootstrap import sitecustomize
 from poolhog.recording.attach.command import check_recordable
@@ -120,7 +121,9 @@ def test_a_script_for_such_a_python_is_found(
 def test_the_path_begins_with_the_bootstrap_and_keeps_the_users(
     inherited: dict[str, str], expected: list[str]
 ) -> None:
-    environ = environment(Path("/trace"), Options(), {"HOME": "/home", **inherited})
+    environ = environment(
+        Path("/trace"), Options(), watched_packages(), {"HOME": "/home", **inherited}
+    )
     assert environ.pop("PYTHONPATH").split(os.pathsep) == expected
     assert {"asyncpg", "sqlalchemy"} <= set(environ.pop(sitecustomize.LIBRARIES).split(","))
     assert environ == {"HOME": "/home", sitecustomize.TRACE: "/trace"}
@@ -130,11 +133,11 @@ def test_the_options_are_given_as_arguments_of_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = Options(("a", "b"), ("c",), 0.5)
-    text = environment(tmp_path, options)[sitecustomize.OPTIONS]
+    text = environment(tmp_path, options, ())[sitecustomize.OPTIONS]
     monkeypatch.setenv(sitecustomize.OPTIONS, text)
     poolhog.install(tmp_path / "trace", **sitecustomize._options())
     assert poolhog._installation is not None
-    assert poolhog._installation.recorder.options == options
+    assert poolhog._installation.recorder.journal.options == options
 
 
 @pytest.mark.parametrize("interval", [-0.1, float("nan"), float("inf")])
@@ -400,7 +403,7 @@ def test_a_block_needs_no_directory_and_takes_options(
         query(tmp_path)
         assert poolhog._installation is not None
         expected = Options(("*/a.py",), ("b", "c"), 0)
-        assert poolhog._installation.recorder.options == expected
+        assert poolhog._installation.recorder.journal.options == expected
     assert trace.directory.parent == tmp_path / "poolhog-traces"
     assert len(trace.read().checkouts) == 1
     with poolhog.recording() as another:

@@ -5,35 +5,42 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
+import pytest
+from anyio.to_thread import run_sync
 
-from poolhog.recording.awaiting import Chain, Worker, await_chain
+from poolhog.probes import libraries, threads
+from poolhog.probes.patching import Patches
+from poolhog.recording.awaiting import Chain, await_chain
+from poolhog.recording.recorder import Recorder
+from poolhog.recording.threads import workers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator
+    from pathlib import Path
 
     Main = Callable[[asyncio.Event], Coroutine[Any, Any, object]]
+    Run = Callable[[Callable[[], object]], Coroutine[Any, Any, object]]
+
+LIBRARIES = libraries()
 
 
 def chain_of(main: Main) -> list[str]:
     """The functions, the innermost first, in which ``main`` waits for the event it is given."""
-    names, _ = look_at(main)
-    return names
 
-
-def look_at(main: Main) -> tuple[list[str], Worker | None]:
-    async def look() -> tuple[list[str], Worker | None]:
+    async def look() -> list[str]:
         event = asyncio.Event()
         task = asyncio.create_task(main(event))
         for _ in range(20):  # far enough to be suspended for good
             await asyncio.sleep(0)
-        places, worker, _ = await_chain(task)
+        places, _, _ = await_chain(task, LIBRARIES)
         event.set()
         await task
-        return [code.co_name for code, _ in places], worker
+        return [code.co_name for code, _ in places]
 
     return asyncio.run(look())
 
@@ -64,7 +71,7 @@ def test_the_line_is_that_of_the_await() -> None:
         event = asyncio.Event()
         task = asyncio.create_task(main(event))
         await asyncio.sleep(0.01)
-        (code, instruction) = await_chain(task)[0][-1]
+        (code, instruction) = await_chain(task, LIBRARIES)[0][-1]
         event.set()
         await task
         lines = (n for first, end, n in code.co_lines() if first <= instruction < end)
@@ -181,13 +188,39 @@ def test_a_task_that_is_done_is_nowhere() -> None:
     async def look() -> list[Any]:
         task = asyncio.create_task(asyncio.sleep(0))
         await task
-        return await_chain(task)[0]
+        return await_chain(task, LIBRARIES)[0]
 
     assert asyncio.run(look()) == []
 
 
-def test_the_worker_thread_that_is_waited_for() -> None:
-    """anyio's, in which Starlette and FastAPI run what is not asynchronous."""
+@pytest.fixture
+def patched(tmp_path: Path) -> Iterator[None]:
+    """Whoever runs something in a thread is watched, as in a recorded process."""
+    recorder, patches = Recorder(tmp_path), Patches()
+    threads.watch_anyio(recorder, patches)
+    threads.watch_asyncio(recorder, patches)
+    yield
+    patches.restore()
+
+
+async def in_thread_of_asyncio(function: Callable[[], object]) -> None:
+    await asyncio.to_thread(function)
+
+
+async def in_thread_of_anyio(function: Callable[[], object]) -> None:
+    await anyio.to_thread.run_sync(function)
+
+
+async def in_thread_by_another_name(function: Callable[[], object]) -> None:
+    await run_sync(function)
+
+
+RUNS = (in_thread_of_asyncio, in_thread_of_anyio, in_thread_by_another_name)
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_the_worker_thread_that_is_waited_for(run: Run, patched: None) -> None:
+    """Starlette and FastAPI run what is not asynchronous in anyio's."""
     inside: list[tuple[int, int]] = []
     ending = threading.Event()
 
@@ -195,26 +228,68 @@ def test_the_worker_thread_that_is_waited_for() -> None:
         inside.append((threading.get_ident(), threading.get_native_id()))
         ending.wait(60)
 
-    async def look() -> tuple[Chain, Chain]:
-        async def main() -> None:
-            await anyio.to_thread.run_sync(blocking)
-
-        task = asyncio.create_task(main())
+    async def look() -> tuple[Chain, bool, bool]:
+        task = asyncio.create_task(run(blocking))
         while not inside:
             await asyncio.sleep(0.005)
-        before = await_chain(task)
+        chain = await_chain(task, LIBRARIES)
+        assert chain.worker is not None
+        before = chain.worker.is_done
         ending.set()
         time.sleep(0.1)  # the loop cannot be told meanwhile
-        after = await_chain(task)
+        after = chain.worker.is_done
         await task
-        return before, after
+        assert await_chain(task, LIBRARIES).worker is None
+        return chain, before, after
 
-    before, after = asyncio.run(look())
-    assert before.worker == (*inside[0], False)
-    assert after.worker == (*inside[0], True)
-    names = [code.co_name for code, _ in before.places]
-    assert names[-1] == "main"
-    assert "run_sync" in names
+    chain, before, after = asyncio.run(look())
+    assert chain.worker is not None
+    assert (chain.worker.ident, chain.worker.native_id) == inside[0]
+    assert (before, after) == (False, True)
+    assert chain.places[-1][0] is run.__code__
+    assert workers == {}
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_a_task_that_queues_for_a_thread_has_a_worker_that_has_not_begun(
+    run: Run, patched: None
+) -> None:
+    ending = threading.Event()
+
+    async def look() -> list[int | None]:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(1))
+        anyio.to_thread.current_default_thread_limiter().total_tokens = 1
+        first = asyncio.create_task(run(partial(ending.wait, 60)))
+        await asyncio.sleep(0.05)
+        second = asyncio.create_task(run(bool))
+        await asyncio.sleep(0.05)
+        found = [await_chain(task, LIBRARIES).worker for task in (first, second)]
+        idents = [worker.ident if worker is not None else -1 for worker in found]
+        ending.set()
+        await asyncio.gather(first, second)
+        return idents
+
+    first, second = asyncio.run(look())
+    assert first not in (None, -1)
+    assert second is None
+
+
+def test_a_cancelled_wait_for_a_thread_leaves_nothing(patched: None) -> None:
+    ending = threading.Event()
+
+    async def look() -> None:
+        task = asyncio.create_task(
+            anyio.to_thread.run_sync(partial(ending.wait, 60), abandon_on_cancel=True)
+        )
+        await asyncio.sleep(0.05)
+        task.cancel()
+        await asyncio.wait([task])
+        ending.set()
+        assert task.cancelled()
+
+    asyncio.run(look())
+    assert workers == {}
 
 
 def test_very_deep_chains_are_cut() -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import oracle
 import pytest
 from drawn import traces
-from factories import PROCESS
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -48,22 +46,21 @@ def test_intervals_are_spread_over_the_bins_that_they_lie_in(
     intervals: list[tuple[int, int, int]], count: int, started: int, began: float
 ) -> None:
     grid = Grid(started / 1e6, 0.008, count)
-    process = replace(PROCESS, began=began)
     start, length, weight = np.array(intervals, np.int64).reshape(-1, 3).T
-    found = grid.spread(process, start, start + length, weights=weight.astype(float))
+    found = grid.spread(began, start, start + length, weights=weight.astype(float))
     assert list(found) == pytest.approx(spread(grid, began, intervals), abs=1e-12)
-    plain = grid.spread(process, start, start + length)
+    plain = grid.spread(began, start, start + length)
     ones = [(start, length, 1) for start, length, _ in intervals]
     assert list(plain) == pytest.approx(spread(grid, began, ones), abs=1e-12)
     # By a clock that goes three times as fast, all is three times as much.
-    fast = grid.spread(process, start, start + length, lambda instants: 3.0 * instants / 1e6)
+    fast = grid.spread(began, start, start + length, lambda instants: 3.0 * instants / 1e6)
     assert list(fast) == pytest.approx(spread(grid, began, ones, 3.0), abs=1e-12)
 
 
 def test_intervals_that_end_at_an_edge_are_in_no_other_bin() -> None:
     grid = Grid(0.0, 0.004, 4)
     starts, ends = np.array([0, 1_000, 1_000]), np.array([1_000, 3_000, 1_000])
-    assert list(grid.spread(PROCESS, starts, ends)) == pytest.approx([0.001, 0.001, 0.001, 0.0])
+    assert list(grid.spread(0.0, starts, ends)) == pytest.approx([0.001, 0.001, 0.001, 0.0])
 
 
 def test_a_run_that_took_no_time_has_bins() -> None:

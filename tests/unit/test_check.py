@@ -152,5 +152,5 @@ def test_whatever_an_application_gives_can_be_read(tmp_path: Path) -> None:
     request.end()
     recorder.stop()
     trace = poolhog.open_trace(recorder.directory)
-    assert (len(trace.checkouts), trace.unreadable, recorder.errors) == (1, (), 0)
+    assert (len(trace.checkouts), trace.unreadable, recorder.journal.errors) == (1, (), 0)
     assert trace.pools[0].size == 5

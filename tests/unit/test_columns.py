@@ -20,7 +20,7 @@ from scenarios import Scenario
 import poolhog
 from poolhog.model import Activity, OperationKind
 from poolhog.recording.recorder import Recorder, current_request
-from poolhog.recording.records import SampleRecord
+from poolhog.recording.records import SAMPLE_BYTES, SampleRecord
 from poolhog.trace.check import check_rows
 from poolhog.trace.columns import (
     MOST_US,
@@ -149,7 +149,7 @@ def file(tmp_path: Path) -> Path:
         assert checkout.granted_ns is not None
         sample = SampleRecord(checkout, Activity.PARKED, None, checkout.granted_ns)
         sample.ended_ns = checkout.granted_ns
-        recorder.sample(sample)
+        recorder.journal.put(sample, SAMPLE_BYTES)
         recorder.end(checkout)
         request.end()
         current_request.reset(token)

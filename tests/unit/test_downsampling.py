@@ -1,4 +1,4 @@
-"""A course of very many parts is as long as it was, and so is each of its states, everywhere."""
+"""Very many spans together are as long as they were, and so is each state, everywhere."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poolhog.analysis.accounting import State
-from poolhog.analysis.course import Part
 from poolhog.analysis.downsampling import downsampled, level
+from poolhog.analysis.shown import Span
 from poolhog.model import OperationKind
 
 if TYPE_CHECKING:
@@ -24,20 +24,20 @@ SQL = ("SELECT 1", "SELECT 2")
 
 
 @st.composite
-def courses(draw: st.DrawFn) -> list[Part]:
-    """Parts that follow one another, of milliseconds, some of them long."""
+def many_spans(draw: st.DrawFn) -> list[Span]:
+    """Spans that follow one another, of milliseconds, some of them long."""
     lengths = st.integers(1, 9) | st.integers(1_000, 9_000)
     states = st.sampled_from(State)
-    found: list[Part] = []
+    found: list[Span] = []
     at = draw(st.integers(0, 1_000))
     for state, length in draw(st.lists(st.tuples(states, lengths), min_size=1, max_size=400)):
         sql = SQL[length % 2] if state is State.BUSY else None
-        found.append(Part(state, at, at + length, str(state), sql))
+        found.append(Span(state, at, at + length, str(state), sql))
         at += length
     return found
 
 
-def _sums(parts: Sequence[Part]) -> Mapping[State, tuple[float, int]]:
+def _sums(parts: Sequence[Span]) -> Mapping[State, tuple[float, int]]:
     """The seconds and the number of parts of each state."""
     seconds: Counter[State] = Counter()
     numbers: Counter[State] = Counter()
@@ -47,8 +47,8 @@ def _sums(parts: Sequence[Part]) -> Mapping[State, tuple[float, int]]:
     return {state: (seconds[state], numbers[state]) for state in State}
 
 
-@given(courses())
-def test_every_state_keeps_its_seconds(parts: list[Part]) -> None:
+@given(many_spans())
+def test_every_state_keeps_its_seconds(parts: list[Span]) -> None:
     started, ended = parts[0].started, parts[-1].ended
     found = downsampled(parts, started, ended, MOST)
     assert len(found) <= MOST
@@ -59,8 +59,8 @@ def test_every_state_keeps_its_seconds(parts: list[Part]) -> None:
         assert found == parts
 
 
-@given(courses())
-def test_what_is_long_stays_and_nothing_strays_from_its_place(parts: list[Part]) -> None:
+@given(many_spans())
+def test_what_is_long_stays_and_nothing_strays_from_its_place(parts: list[Span]) -> None:
     started, ended = parts[0].started, parts[-1].ended
     found = downsampled(parts, started, ended, MOST)
     if len(parts) <= MOST:
@@ -83,7 +83,7 @@ def test_a_sum_says_what_it_is_of_as_far_as_that_is_one_thing() -> None:
     site = make_site()
     kinds = (OperationKind.STATEMENT, State.RUNNING)
     parts = [
-        Part(
+        Span(
             State.BUSY if index % 2 else State.RUNNING,
             float(index),
             index + 1.0,

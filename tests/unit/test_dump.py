@@ -10,7 +10,7 @@ import pytest
 from factories import PROCESS, make_checkout, make_pool, make_request, make_site, op, sample
 
 from poolhog.analysis.accounting import State
-from poolhog.analysis.dump import Held, Life, PoolDump, ProcessDump, process_dump
+from poolhog.analysis.dump import Held, Liveness, PoolDump, ProcessDump, process_dump
 from poolhog.model import Activity, OperationKind, Trace
 from poolhog.render.dump import dump_json, dump_text
 
@@ -25,7 +25,7 @@ SELECT = op(OperationKind.STATEMENT, 10.0, 11.0, "SELECT 1")
 def dump_of(
     *checkouts: Checkout,
     pools: tuple[Pool, ...] = (make_pool(),),
-    life: Life = Life.RUNNING,
+    life: Liveness = Liveness.RUNNING,
     age: float | None = None,
     process: Process = PROCESS,
 ) -> ProcessDump:
@@ -248,12 +248,18 @@ CUT_OFF = dataclasses.replace(UNFINISHED, missing_checkouts=9, missing_reason="d
             "What follows is the least that is lent; more may be.",
         ),
         (
-            dump_of(age=7.3, life=Life.SILENT, process=CUT_OFF),
+            dump_of(age=7.3, life=Liveness.SILENT, process=CUT_OFF),
             "The last commit is 7.30 s old: writing failed (disk full). "
             "What follows is what was known then.",
         ),
-        (dump_of(life=Life.DEAD, process=UNFINISHED), "Process 100 died. What follows is known as"),
-        (dump_of(life=Life.DEAD, process=CUT_OFF), "Process 100 has ended. What follows is known"),
+        (
+            dump_of(life=Liveness.DEAD, process=UNFINISHED),
+            "Process 100 died. What follows is known as",
+        ),
+        (
+            dump_of(life=Liveness.DEAD, process=CUT_OFF),
+            "Process 100 has ended. What follows is known",
+        ),
     ],
 )
 def test_what_is_not_of_now_says_so_first_and_never_that_nothing_is_lent(
@@ -272,7 +278,7 @@ def test_what_is_not_of_now_says_so_first_and_never_that_nothing_is_lent(
     assert (told["written_age_s"], told["is_minimum"]) == (dump.age, True)
 
 
-@pytest.mark.parametrize("dump", [dump_of(age=0.6), dump_of(life=Life.FINISHED)])
+@pytest.mark.parametrize("dump", [dump_of(age=0.6), dump_of(life=Liveness.FINISHED)])
 def test_what_is_of_now_or_final_is_told_as_it_is(dump: ProcessDump) -> None:
     assert text_of(dump)[0] == "No connection is lent, and nobody waits for one."
     (told,) = dump_json([dump])["processes"]
@@ -289,7 +295,7 @@ def test_of_many_processes_those_that_are_late_are_named() -> None:
 
 def test_processes_that_finished_with_nothing_left_are_counted() -> None:
     held = dump_of(make_checkout(granted=1.0))
-    finished = dump_of(life=Life.FINISHED)
+    finished = dump_of(life=Liveness.FINISHED)
     lines = text_of(finished, held, finished)
     assert sum(line.startswith("process ") for line in lines) == 1
     assert "2 other processes finished" in lines
@@ -305,7 +311,7 @@ def test_what_was_lost_is_told() -> None:
 
 
 def test_the_json_is_complete_also_where_little_is_known() -> None:
-    dump = dump_of(make_checkout(granted=5.0), make_checkout("waits", 50.0), life=Life.DEAD)
+    dump = dump_of(make_checkout(granted=5.0), make_checkout("waits", 50.0), life=Liveness.DEAD)
     (process,) = json.loads(json.dumps(dump_json([dump])))["processes"]
     assert (process["pid"], process["life"]) == (100, "dead")
     (pool,) = process["pools"]

@@ -18,10 +18,9 @@ from recorders import pool_record, request_record
 from scenarios import Scenario
 
 from poolhog.analysis.accounting import GAPS, State
-from poolhog.analysis.extract import extract
 from poolhog.analysis.report import Report, read_report
+from poolhog.analysis.selection import extract, select
 from poolhog.analysis.thresholds import Thresholds
-from poolhog.analysis.view import select
 from poolhog.errors import PoolhogError
 from poolhog.model import Outcome
 from poolhog.recording.recorder import Recorder, current_request
@@ -33,7 +32,7 @@ from poolhog.trace.reader import stream_trace
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from poolhog.analysis.view import Selection
+    from poolhog.analysis.selection import Selection
     from poolhog.render.export.chrome_trace import TraceSpan
     from poolhog.render.export.format import Format
 
@@ -171,7 +170,7 @@ class Queue:
 
     def __init__(self, directory: Path) -> None:
         self.recorder = Recorder(directory)
-        self.began_ns = self.recorder.began_ns
+        self.began_ns = self.recorder.journal.began_ns
         self.pool = self.recorder.pool(pool_record())
 
     def checkout(self, route: str, asked: int, granted: int, returned: int | None) -> None:

@@ -19,7 +19,7 @@ from poolhog.render.output import Hint
 if TYPE_CHECKING:
     from typing import BinaryIO
 
-    from poolhog.analysis.extract import Extract
+    from poolhog.analysis.selection import Extract
 
 DOCS = Path(__file__).parents[2] / "docs" / "export.md"
 

@@ -22,8 +22,8 @@ from factories import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from views import with_spans
 
-from poolhog.analysis.accounting import Shares, account
 from poolhog.analysis.findings import (
     CONNECTION_CHURN,
     HELD_AFTER_RESPONSE,
@@ -643,8 +643,7 @@ def test_no_second_is_told_twice(data: st.DataObject) -> None:
     told = sum(
         f.seconds for f in found(*checkouts, thresholds=EVERYTHING) if isinstance(f.kind, GapKind)
     )
-    shares = Shares(checkouts, 60.0)
-    gaps = sum(account(checkout, 60.0, shares).gap for checkout in checkouts)
+    gaps = sum(one.spent.gap for one in with_spans(*checkouts))
     assert told <= gaps + 1e-6
 
 

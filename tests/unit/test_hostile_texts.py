@@ -26,7 +26,8 @@ from poolhog import PoolhogError, open_trace
 from poolhog.model import Activity, Outcome
 from poolhog.recording.explanation import Explainer
 from poolhog.recording.recorder import Recorder
-from poolhog.recording.records import CheckoutRecord, PoolRecord, RequestRecord
+from poolhog.recording.records import CheckoutRecord, PoolRecord
+from poolhog.recording.requests import RequestRecord
 from poolhog.render.words import command_of
 from poolhog.texts import LINES, visible
 from poolhog.trace.lookup import by_id, counts_within, longest, names_like, requests_within
@@ -376,9 +377,9 @@ def test_suggested_commands_can_be_typed(tmp_path: Path) -> None:
         found = by_id(readers, request.id)
         assert found is not None
         assert found.name == request.name
-        life = found.read()
-        assert life.request is not None
-        assert life.request.id == request.id
+        shown = found.request()
+        assert shown is not None
+        assert shown.id == request.id
         assert request.name in names_like(readers, request.name[:40])
         assert names_like(readers, request.name) == [request.name]
         assert request.name in {one.name for _, one in longest(readers, 9, names=[request.name])}
@@ -388,7 +389,7 @@ def test_suggested_commands_can_be_typed(tmp_path: Path) -> None:
     (without,) = {c.owner for c in read.checkouts if c.request is None}
     found = by_id(readers, without)
     assert found is not None
-    assert len(found.read().checkouts) == 3
+    assert (len(found.numbers()), found.total()) == (3, 3)
     assert counts_within(readers, -9e9, 9e9)[1] == 1
     words = ["poolhog", "log", f"a{SURPRISES}'\\é日", "plain", "with space", "⟨U+001B⟩"]
     command = command_of(words)
@@ -421,13 +422,13 @@ def test_the_note_on_a_timeout_has_no_lines_of_others(tmp_path: Path) -> None:
         request = RequestRecord("http", method, EVERYTHING) if method != "GET" else None
         checkout = CheckoutRecord(pool, request, owner if request is None else EVERYTHING, where)
         checkout.grant(1)
-        recorder.open[checkout.id] = checkout
+        recorder.journal.open[checkout.id] = checkout
         checkouts.append(checkout)
         recorder.operate(checkout, "statement", EVERYTHING)  # type: ignore[arg-type]
     asking = CheckoutRecord(pool, None, LINE_FORGING, where)
-    recorder.open[asking.id] = asking
+    recorder.journal.open[asking.id] = asking
     error = TimeoutError("QueuePool limit")
-    Explainer(recorder).explain(error, asking)
+    Explainer(recorder.journal).explain(error, asking)
     (note,) = error.__notes__
     check(note)
     head, *lines = note.split("\n")
@@ -453,10 +454,11 @@ def test_the_recorder_logs_no_lines_of_others(
 
 
 def test_a_process_that_cannot_be_recorded_says_so_in_a_line(tmp_path: Path) -> None:
+    from poolhog.probes import watched_packages
     from poolhog.recording.attach.environment import environment
     from poolhog.recording.options import Options
 
-    environ = dict(environment(tmp_path / "trace", Options()))
+    environ = dict(environment(tmp_path / "trace", Options(), watched_packages()))
     environ["POOLHOG_OPTIONS"] = json.dumps({SURPRISES: 1})
     done = subprocess.run(
         [sys.executable, "-c", "import sqlite3, poolhog"],

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from factories import make_checkout, make_request, make_site, op
+from views import with_spans
 
 from poolhog.analysis.findings import PARKED_CHECKOUT, Example, Finding
 from poolhog.analysis.lifecycle import lifecycle_of
@@ -12,7 +13,7 @@ from poolhog.analysis.log import log_of
 from poolhog.analysis.timeline import build_timeline
 from poolhog.lab.claims import check
 from poolhog.lab.parameters import Experiment, Parameters
-from poolhog.lab.predicting import EXTERNAL_CALL
+from poolhog.lab.predictions import EXTERNAL_CALL
 from poolhog.lab.results import (
     BurstResult,
     Claim,
@@ -55,6 +56,7 @@ def load(style: Style, rate: float, *, errors: int = 0, recorded: int = 1000) ->
         limit_per_s=200.0,
         pool_limit_per_s=2.0,
         p50=5.0,
+        p95=5.1,
         p99=5.2,
         errors=errors,
         recorded_requests=recorded,
@@ -198,16 +200,16 @@ def get(style: Style, returned: float, ending: OperationKind) -> LifecycleResult
             op(OperationKind.RESET, returned - 0.005, returned - 0.004),
         ),
     )
-    return told(style, request, checkout)
+    return lifecycle(style, request, checkout)
 
 
-def told(style: Style, request: Request, checkout: Checkout) -> LifecycleResult:
+def lifecycle(style: Style, request: Request, checkout: Checkout) -> LifecycleResult:
     return LifecycleResult(
         style=style,
         endpoint="GET /notes/{note_id}",
         status=200,
         log=log_of(request, [checkout]),
-        lifecycle=lifecycle_of(request, [checkout], 1.0),
+        lifecycle=lifecycle_of(request, with_spans(checkout), 1.0),
         written=None,
     )
 

@@ -11,13 +11,14 @@ import pytest
 from factories import implicit_burst
 from test_replay import trace_of
 
+from poolhog.analysis.replay import replay, workload_of
 from poolhog.lab.parameters import Parameters
-from poolhog.lab.predicting import EXTERNAL_CALL, Compared, burst_replay, external_call
+from poolhog.lab.predictions import EXTERNAL_CALL, PredictionCheck, external_call
 from poolhog.lab.remedies import table
-from poolhog.lab.remedies.catalogue import REMEDIES, chosen
-from poolhog.lab.remedies.found import Race, RemediesFound
-from poolhog.lab.remedies.names import RemedyName
-from poolhog.lab.remedies.predicting import RELEASING, Basis
+from poolhog.lab.remedies.predictions import RELEASING, Baseline
+from poolhog.lab.remedy_catalogue import REMEDIES, chosen
+from poolhog.lab.remedy_names import RemedyName
+from poolhog.lab.remedy_results import Race, RemediesResults
 
 if TYPE_CHECKING:
     from poolhog.analysis.replay import Replay
@@ -58,13 +59,13 @@ def lab_burst(requests: int) -> Replay:
             for s in checkout.samples
         )
         checkouts.append(replace(checkout, samples=samples))
-    return burst_replay(trace, trace.requests, tuple(checkouts))
+    return replay(workload_of(replace(trace, checkouts=tuple(checkouts))))
 
 
 def test_what_a_remedy_does_to_a_burst_is_predicted() -> None:
-    basis = Basis(bursts={10: lab_burst(10)})
-    assert external_call(basis.bursts[10].workload)
-    seconds = {remedy.name: basis.burst(remedy, 10).value for remedy in REMEDIES}
+    baseline = Baseline(bursts={10: lab_burst(10)})
+    assert external_call(baseline.bursts[10].workload)
+    seconds = {remedy.name: baseline.burst(remedy, 10).value for remedy in REMEDIES}
     holding = {RemedyName.IMPLICIT, RemedyName.FUNCTION_SCOPE}
     untold = {RemedyName.PGBOUNCER, RemedyName.FOUR_WORKERS, RemedyName.BACKGROUND_TASK}
     for remedy, predicted in seconds.items():
@@ -76,14 +77,14 @@ def test_what_a_remedy_does_to_a_burst_is_predicted() -> None:
 
 
 def test_what_is_not_predicted_has_a_reason() -> None:
-    basis = Basis(bursts={10: lab_burst(10)})
+    baseline = Baseline(bursts={10: lab_burst(10)})
     for remedy in REMEDIES:
-        prediction = basis.burst(remedy, 10)
+        prediction = baseline.burst(remedy, 10)
         assert (prediction.value is None) == bool(prediction.reason)
 
 
 def test_an_error_is_a_share_of_what_was_measured() -> None:
-    near = Compared("x", "burst-implicit", "makespan_s", 10.2, 10.0, allowed=0.03)
+    near = PredictionCheck("x", "burst-implicit", "makespan_s", 10.2, 10.0, allowed=0.03)
     assert near.error == pytest.approx(0.02)
     assert near.holds
     assert not replace(near, predicted=10.4).holds
@@ -99,14 +100,14 @@ def told() -> dict[str, Any]:
 
 def test_the_page_has_the_numbers_of_its_run(told: dict[str, Any]) -> None:
     page = (DOCS / "remedies.md").read_text()
-    found = RemediesFound.from_dict(told)
+    found = RemediesResults.from_dict(told)
     assert found.as_dict() == told
     for part in table.markdown(found, (5, 10)).split("\n\n"):
         assert part.strip() in page
 
 
 def test_what_cures_is_what_holds_no_connection_through_the_call(told: dict[str, Any]) -> None:
-    found = RemediesFound.from_dict(told)
+    found = RemediesResults.from_dict(told)
     users = found.measured[0].load.users
     parameters = Parameters(output=Path("out"), users=users)
     said = table.conclusion(found, parameters)
@@ -116,7 +117,7 @@ def test_what_cures_is_what_holds_no_connection_through_the_call(told: dict[str,
 
 
 def test_a_narrow_table_has_the_largest_burst_only(told: dict[str, Any]) -> None:
-    narrow = table.measured(RemediesFound.from_dict(told), (5, 10), narrow=True)
+    narrow = table.measured(RemediesResults.from_dict(told), (5, 10), narrow=True)
     assert "10 at once" in narrow.headings
     assert not {"5 at once", "written/s"} & set(narrow.headings)
     assert {len(row) for row in narrow.rows} == {len(narrow.headings)}

@@ -4,7 +4,7 @@ from test_lab_claims import burst, get, load, results
 
 from poolhog.lab.results import Claim
 from poolhog.lab.service.settings import Style
-from poolhog.lab.talk import conclusion, told
+from poolhog.lab.talk import claim_text, conclusion
 from poolhog.model import OperationKind
 
 
@@ -39,7 +39,9 @@ def test_a_run_without_results_says_so() -> None:
 
 
 def test_amounts_have_their_unit() -> None:
-    claim = told(Claim("T15", "text", 200.0, 199.4, holds=True, unit="requests/s"))
+    claim = claim_text(Claim("T15", "text", 200.0, 199.4, holds=True, unit="requests/s"))
     assert (claim.expected_text, claim.measured_text) == ("200 requests/s", "199.4 requests/s")
-    assert told(Claim("T7", "text", 5.0, 5.04, holds=True, unit="s")).measured_text == "5.04 s"
-    assert told(Claim("T1", "text", "before", "after", holds=False)).measured_text == "after"
+    assert (
+        claim_text(Claim("T7", "text", 5.0, 5.04, holds=True, unit="s")).measured_text == "5.04 s"
+    )
+    assert claim_text(Claim("T1", "text", "before", "after", holds=False)).measured_text == "after"

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import pytest
 from factories import SELECT, make_checkout, make_pool, make_request, one_get, op
+from views import with_spans
 
 from poolhog.analysis.accounting import State
 from poolhog.analysis.lifecycle import lifecycle_of
@@ -134,7 +135,7 @@ def test_the_line_of_the_response(status: int | None, expected: str) -> None:
 
 def test_the_stages_of_a_get() -> None:
     request, checkout = one_get()
-    life = lifecycle_of(request, [checkout], until=200.0)
+    life = lifecycle_of(request, with_spans(checkout), until=200.0)
     assert [(LIFE_WORDS[stage.part], round(stage.duration * 1e6)) for stage in life.stages] == [
         ("middleware, routing", 210),
         ("dependency injection, validation", 420),
@@ -151,7 +152,7 @@ def test_the_stages_of_a_get() -> None:
 
 def test_what_was_open_in_an_implicit_get() -> None:
     request, checkout = one_get()
-    life = lifecycle_of(request, [checkout], until=200.0)
+    life = lifecycle_of(request, with_spans(checkout), until=200.0)
     assert not life.returned_before_response
     assert life.ended_with == "ROLLBACK"
     assert life.returned == pytest.approx(0.00547)
@@ -166,7 +167,7 @@ def test_what_was_open_in_an_implicit_get() -> None:
 
 def test_what_was_open_in_an_explicit_get() -> None:
     request, checkout = one_get(explicit=True)
-    life = lifecycle_of(request, [checkout], until=200.0)
+    life = lifecycle_of(request, with_spans(checkout), until=200.0)
     assert life.returned_before_response
     assert life.ended_with == "COMMIT"
 
@@ -227,7 +228,7 @@ def test_a_request_in_flight_lasts_until_now() -> None:
     open_checkout = make_checkout(
         asked=2, granted=3, request=request, operations=[op(OperationKind.BEGIN, 3, 3)]
     )
-    life = lifecycle_of(request, [open_checkout], until=5)
+    life = lifecycle_of(request, with_spans(open_checkout), until=5)
     assert [(LIFE_WORDS[s.part], s.ended) for s in life.stages] == [
         ("middleware, routing", 1),
         ("request execution", 4),
@@ -243,9 +244,9 @@ def test_one_late_return_among_several_is_late() -> None:
     early = make_checkout("a", 1, 1, 2, request=request)
     late = make_checkout("b", 3, 3, 7, request=request)
     refused = make_checkout("c", 3, None, gave_up=4, request=request)
-    assert not lifecycle_of(request, [early, late], until=9).returned_before_response
-    assert lifecycle_of(request, [early, refused], until=9).returned_before_response
-    assert not lifecycle_of(request, [refused], until=9).returned_before_response
+    assert not lifecycle_of(request, with_spans(early, late), until=9).returned_before_response
+    assert lifecycle_of(request, with_spans(early, refused), until=9).returned_before_response
+    assert not lifecycle_of(request, with_spans(refused), until=9).returned_before_response
     assert not lifecycle_of(request, [], until=9).returned_before_response
 
 
@@ -258,7 +259,7 @@ def test_autocommit_ends_with_nothing() -> None:
         request=request,
         operations=[op(OperationKind.STATEMENT, 1, 2, SELECT)],
     )
-    assert lifecycle_of(request, [checkout], until=9).ended_with is None
+    assert lifecycle_of(request, with_spans(checkout), until=9).ended_with is None
 
 
 def test_background_tasks_are_a_stage_between_the_response_and_the_unwinding() -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 from factories import EXTERNAL_CALL, make_checkout, make_request, make_site, one_get, op, sample
+from views import with_spans
 
 from poolhog.analysis.accounting import State
-from poolhog.analysis.log import EventKind, LogEvent, application_site, log_of, log_with_gaps
+from poolhog.analysis.log import EventKind, LogEvent, log_of, log_with_gaps
+from poolhog.analysis.shown import application_site
 from poolhog.model import Activity, OperationKind, Site
 
 ENDPOINT = make_site(41, "note = await session.scalar(find)")
@@ -28,7 +30,7 @@ def lines(samples: list[tuple[Activity, float, float, Site | None]]) -> list[Log
         ],
         samples=[sample(*one) for one in samples],
     )
-    found = log_with_gaps(request, [checkout], 20.0)
+    found = log_with_gaps(request, with_spans(checkout))
     assert tuple(line for line in found if line.state is None) == log_of(request, [checkout])
     return [line for line in found if line.state is not None]
 
@@ -73,7 +75,7 @@ def test_what_is_worth_a_line(gap: float, use: float, told: bool) -> None:
     """10 ms, or 5 % of the use, but not less than 1 ms."""
     operations = [op(OperationKind.STATEMENT, gap, use, "SELECT 1")]
     checkout = make_checkout(granted=0.0, returned=use, operations=operations)
-    found = log_with_gaps(None, [checkout], use)
+    found = log_with_gaps(None, with_spans(checkout))
     assert any(line.state is State.RUNNING for line in found) is told
 
 

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from recorders import pool_record, request_record
 
+from poolhog.analysis import selection
+from poolhog.analysis.ledger import Ledger
+from poolhog.analysis.measured import measured
 from poolhog.analysis.occupancy import Occupancy
 from poolhog.analysis.request_log import request_log
+from poolhog.analysis.selection import names_of, select, view
+from poolhog.analysis.shown import shown
 from poolhog.analysis.timeline import Timeline
-from poolhog.analysis.view import names_of, select, view
 from poolhog.errors import PoolhogError
 from poolhog.model import Activity, Outcome
 from poolhog.recording.recorder import Recorder, current_request
-from poolhog.recording.records import SampleRecord
+from poolhog.recording.records import SAMPLE_BYTES, SampleRecord
 from poolhog.trace.lookup import (
     MOST_CHECKOUTS,
     by_id,
@@ -22,6 +27,7 @@ from poolhog.trace.lookup import (
     counts_within,
     longest,
     names_like,
+    numbers_within,
     span,
 )
 from poolhog.trace.reader import ProcessReader, stream_trace
@@ -29,7 +35,8 @@ from poolhog.trace.reader import ProcessReader, stream_trace
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from poolhog.recording.records import CheckoutRecord, PoolRecord, RequestRecord
+    from poolhog.recording.records import CheckoutRecord, PoolRecord
+    from poolhog.recording.requests import RequestRecord
 
 MS = 1_000_000
 
@@ -71,7 +78,7 @@ class Script:
     def parked(self, checkout: CheckoutRecord, started: int, ended: int) -> None:
         record = SampleRecord(checkout, Activity.PARKED, None, self.at(started))
         record.ended_ns = self.at(ended)
-        self.recorder.sample(record)
+        self.recorder.journal.put(record, SAMPLE_BYTES)
 
     def end(self, request: RequestRecord, ended: int) -> None:
         request.ended_ns = self.at(ended)
@@ -81,7 +88,7 @@ class Script:
         return stream_trace(self.recorder.directory)
 
     def at(self, milliseconds: int) -> int:
-        return self.recorder.began_ns + milliseconds * MS
+        return self.recorder.journal.began_ns + milliseconds * MS
 
 
 @pytest.fixture
@@ -151,7 +158,7 @@ def test_a_request_is_found_by_its_id_its_number_and_its_checkout(
 ) -> None:
     ((_, slowest),) = longest(readers, 1)
     prefix, _, number = slowest.id.rpartition(".")
-    checkout = slowest.read().checkouts[0]
+    checkout = next(slowest.reader.numbered(slowest.numbers()))
     for wanted in (slowest.id, number, checkout.id):
         assert by_id(readers, wanted) == slowest
     for wanted in ("99999", f"{prefix}.99999", f"1{prefix}.{number}", "no job", ""):
@@ -173,7 +180,8 @@ def test_an_owner_is_found_by_its_name_or_its_checkout(
 ) -> None:
     found = by_id(readers, "job")
     assert found is not None
-    (checkout,) = found.read().checkouts
+    (checkout,) = found.reader.numbered(found.numbers())
+    assert (found.request(), found.total()) == (None, 1)
     assert by_id(readers, checkout.id) == found
 
 
@@ -212,21 +220,68 @@ def test_routes_are_found_by_their_names(readers: tuple[ProcessReader, ...]) -> 
 
 def test_a_window_has_what_was_waiting_or_lent_in_it(readers: tuple[ProcessReader, ...]) -> None:
     assert span(readers) == pytest.approx((0.001, 0.400))
-    asked = [round(c.asked, 6) for c in checkouts_within(readers, 0.015, 0.055)]
-    assert asked == [0.001, 0.020, 0.030]
+    found = list(checkouts_within(readers[0], 0.015, 0.055))
+    assert [round(c.asked, 6) for c in found] == [0.001, 0.020, 0.030]
+    numbers = [int(c.id.rpartition(".")[2]) for c in found]
+    assert sorted(numbers_within(readers[0], 0.015, 0.055)) == sorted(numbers)
     assert counts_within(readers, 0.015, 0.055) == (2, 1, 3)
     assert counts_within(readers, 0.0, 1.0, names=["GET /notes"]) == (2, 0, 2)
 
 
 def test_few_requests_are_drawn_one_by_one(readers: tuple[ProcessReader, ...]) -> None:
-    shown = view(select(readers), most_lanes=4, bins=10)
-    assert isinstance(shown.picture, Timeline)
-    assert (shown.requests, shown.owners, shown.checkouts) == (3, 1, 5)
-    ids = [by_id(readers, lane.label) for lane in shown.picture.requests]
+    drawn = view(select(readers), most_lanes=4, bins=10)
+    assert isinstance(drawn.picture, Timeline)
+    assert (drawn.requests, drawn.owners, drawn.checkouts) == (3, 1, 5)
+    ids = [by_id(readers, lane.label) for lane in drawn.picture.requests]
     assert None not in ids
     many = view(select(readers), most_lanes=3, bins=10)
     assert isinstance(many.picture, Occupancy)
-    assert many.picture.waited() == pytest.approx(shown.picture.waited())
+    assert many.picture.waited() == pytest.approx(drawn.picture.waited())
+
+
+@pytest.mark.parametrize("most", [0, 100])
+def test_a_ledger_of_some_checkouts_shows_them_as_one_of_all(
+    script: Script, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    """An excerpt of a file, or all of it, of which some rows are chosen."""
+    monkeypatch.setattr(selection, "MOST_OF_EXCERPT", most)
+    requests = [script.request(at, f"/{at}") for at in (10, 20, 30)]
+    kept = [script.checkout(20 * n, 20 * n + 1, 20 * n + 9, one) for n, one in enumerate(requests)]
+    script.parked(kept[1], 23, 28)
+    script.checkout(5, 6, None, owner="job")
+    for request in requests:
+        script.end(request, 200)
+    (reader,) = script.read()
+    with reader.snapshot() as snapshot:
+        found = measured(Ledger(snapshot))
+        every = {one.checkout.id: one for one in shown(found, np.arange(len(found.ledger)))}
+        spans = {id_: list(one.spans) for id_, one in every.items()}
+    assert len(every) == 4
+    for number in (1, 2, 3):
+        chosen = [int(id_.rpartition(".")[2]) for id_ in list(every)[:number]]
+        with selection.ledger_of(reader, chosen) as (ledger, rows):
+            assert len(ledger) == (number if most else 4)
+            some = list(shown(measured(ledger)._replace(shares=found.shares), rows))
+            assert [one.checkout.id for one in some] == list(every)[:number]
+            for one in some:
+                assert list(one.spans) == spans[one.checkout.id]
+                assert one.spent == every[one.checkout.id].spent
+                assert one.checkout.request == every[one.checkout.id].checkout.request
+
+
+@pytest.mark.parametrize("most", [0, 100])
+def test_a_picture_is_the_same_of_an_excerpt_and_of_a_whole_file(
+    readers: tuple[ProcessReader, ...], monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    expected = [view(select(readers, route="/notes"), most_lanes=lanes, bins=7) for lanes in (4, 0)]
+    monkeypatch.setattr(selection, "MOST_OF_EXCERPT", most)
+    found = [view(select(readers, route="/notes"), most_lanes=lanes, bins=7) for lanes in (4, 0)]
+    assert found[1] == expected[1]
+    one, other = (made[0].picture for made in (found, expected))
+    assert isinstance(one, Timeline)
+    assert isinstance(other, Timeline)
+    assert one.waiting == other.waiting
+    assert [lane.intervals for lane in one.requests] == [lane.intervals for lane in other.requests]
 
 
 def test_a_window_is_chosen(readers: tuple[ProcessReader, ...]) -> None:

@@ -11,6 +11,7 @@ from factories import make_checkout, make_request, op
 from recorders import pool_record, request_record
 from traces import MS, site
 from verbs import poolhog
+from views import with_spans
 
 from poolhog.analysis.log import beginning_of_log, log_with_gaps
 from poolhog.model import Activity, OperationKind, Outcome
@@ -18,15 +19,15 @@ from poolhog.recording.marker import new_marker
 from poolhog.recording.recorder import Recorder
 from poolhog.recording.records import CheckoutRecord, OperationRecord, SampleRecord
 from poolhog.recording.trace_file import TraceFile
-from poolhog.render.page.columns import MOST_SPANS
 from poolhog.render.page.data import MOST_LINES
-from poolhog.render.page.lives import MOST_BARS
+from poolhog.render.page.requests_data import MOST_BARS
+from poolhog.render.page.run import MOST_SPANS_OF_ONE
 from poolhog.trace.reader import open_trace
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from poolhog.recording.records import Record
+    from poolhog.recording.record import Record
 
 FEW, MANY = 8_000, 32_000
 SQL = "SELECT notes.id FROM notes WHERE notes.id = $1"
@@ -36,16 +37,16 @@ BATCH = 5_000
 def trace_of(directory: Path, statements: int, *texts: str) -> Path:
     """One request, whose one checkout sends statements, and transactions, and is seen at times."""
     recorder = Recorder(directory / "trace")
-    recorder.began_ns -= (statements + 1_000) * 20 * MS
+    recorder.journal.began_ns -= (statements + 1_000) * 20 * MS
     where = site(recorder, directory / "app.py", "await the_tax_office(form)")
-    at = recorder.began_ns
+    at = recorder.journal.began_ns
     pool, request = pool_record(), request_record(route="/job")
     request.started_ns = at
     checkout = CheckoutRecord(pool, request, "Task-1", where)
     checkout.asked_ns, checkout.granted_ns, checkout.connection = at, at + MS, 1
     checkout.outcome = Outcome.OPEN
-    file = TraceFile(recorder, new_marker(recorder.directory).file)
-    file.write([pool, *recorder.learned, request], recorder)
+    file = TraceFile(recorder.journal, new_marker(recorder.directory).file)
+    file.write([pool, *recorder.journal.learned, request])
     facts: list[Record] = []
     for number in range(statements):
         at += 10 * MS
@@ -60,13 +61,13 @@ def trace_of(directory: Path, statements: int, *texts: str) -> Path:
             sample.ended_ns = at + 8 * MS
             facts.append(sample)
         if not number % BATCH:
-            file.write([checkout, *facts], recorder)
+            file.write([checkout, *facts])
             facts.clear()
     checkout.outcome, checkout.returned_ns = Outcome.RETURNED, at + 10 * MS
     request.status = 200
     request.responding_ns = request.responded_ns = request.ended_ns = at + 20 * MS
-    file.write([checkout, *facts, request], recorder)
-    file.finish(recorder)
+    file.write([checkout, *facts, request])
+    file.finish()
     file.abandon()
     return directory / "trace"
 
@@ -97,31 +98,33 @@ def test_a_page_is_as_large_whatever_the_number(pages: dict[int, Path]) -> None:
 
 
 def test_the_page_says_what_it_leaves_out_and_counts_it(pages: dict[int, Path]) -> None:
-    side = side_of(pages[MANY])
+    side, page = side_of(pages[MANY]), pages[MANY].read_text()
     timeline = side["timeline"]
-    assert len(timeline["spans"]["start"]) <= MOST_SPANS
+    assert len(timeline["spans"]["start"]) <= MOST_SPANS_OF_ONE
     assert timeline["left_out"]["spans"] > MANY
-    assert f"{timeline['left_out']['spans']:,} short spans are added up" in pages[MANY].read_text()
+    assert f"{timeline['left_out']['spans']:,} short spans are added up" in page
     (life,) = side["lives"]
     assert len(life["log"]) == MOST_LINES
     assert MANY - MOST_LINES <= life["operations_left_out"] < MANY
     for row in ("holding", "transactions", "sessions"):
         assert len(life[row]) <= MOST_BARS
     assert life["transactions"]
-    totals = side["report"]["totals"]
-    assert totals["busy_s"] == pytest.approx(MANY * 0.003)
-    counts = {row["kind"]: row["count"] for row in side["tables"]["statements"]}
-    assert counts["statement"] == len(range(1, MANY, 3))
+    assert side["spent_s"]["busy"] == pytest.approx(MANY * 0.003)
+    sent = re.search(r'<td>statement</td><td class="number" data-value="(\d+)">', page)
+    assert sent is not None
+    assert int(sent[1]) == len(range(1, MANY, 3))
 
 
 def test_the_spans_of_the_page_come_to_the_sums_of_the_report(pages: dict[int, Path]) -> None:
     for number in (FEW, MANY):
         side = side_of(pages[number])
-        spans, totals = side["timeline"]["spans"], side["report"]["totals"]
-        for state, name in enumerate(("wait", "busy", "parked", "running", "ready")):
+        spans, told = side["timeline"]["spans"], side["spent_s"]
+        (wait,) = side["timeline"]["checkouts"]["wait"]
+        expected = [wait / 1e6, *(told[name] for name in ("busy", "parked", "running", "ready"))]
+        for state, in_all in enumerate(expected):
             pairs = zip(spans["state"], spans["length"], strict=True)
             seconds = sum(length for one, length in pairs if one == state) / 1e6
-            assert seconds == pytest.approx(totals[f"{name}_s"], abs=0.01)
+            assert seconds == pytest.approx(in_all, abs=0.01)
 
 
 def test_few_operations_are_all_there(tmp_path: Path) -> None:
@@ -170,12 +173,12 @@ def test_the_beginning_of_a_log_is_the_logs() -> None:
         )
         for number in range(3)
     ]
-    every = log_with_gaps(request, checkouts, 100.0)
+    every = log_with_gaps(request, with_spans(*checkouts))
     for most in (1, 7, 40, 99):
-        lines, more_lines, more = beginning_of_log(request, checkouts, 100.0, most=most)
+        lines, more_lines, more = beginning_of_log(request, with_spans(*checkouts), most=most)
         assert lines == every[:most]
         assert more_lines == 0
         assert more == sum(line.operation is not None for line in every[most:])
-    lines, more_lines, more = beginning_of_log(request, checkouts, 100.0, most=100)
+    lines, more_lines, more = beginning_of_log(request, with_spans(*checkouts), most=100)
     assert (len(lines), more_lines, more) == (100, len(every) - 100, 0)
-    assert beginning_of_log(request, checkouts, 100.0, most=10_000) == (every, 0, 0)
+    assert beginning_of_log(request, with_spans(*checkouts), most=10_000) == (every, 0, 0)

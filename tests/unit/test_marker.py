@@ -189,12 +189,12 @@ def test_what_was_dropped_is_counted_also_if_the_rest_is_written(
             return len(trace.checkouts) + trace.processes[0].missing_checkouts
 
         eventually(lambda: told() == 1000)
-        assert recorder.dropped_checkouts > 0
+        assert recorder.journal.dropped_checkouts > 0
     recorder.stop()
     trace = poolhog.open_trace(recorder.directory)
     (process,) = trace.processes
     assert process.finished
-    assert process.missing_checkouts == recorder.dropped_checkouts
+    assert process.missing_checkouts == recorder.journal.dropped_checkouts
     assert len(trace.checkouts) + process.missing_checkouts == 1000
     assert process.missing_reason == "buffer full"
     assert list(recorder.directory.glob("*.missing")) == []

@@ -8,13 +8,15 @@ import pytest
 from factories import PROCESS, implicit_burst, make_checkout, make_pool, op, sample
 from hypothesis import given
 from hypothesis import strategies as st
+from views import occupancy_in, timeline_of, with_spans
 
-from poolhog.analysis.accounting import GAPS, Shares, State, end_of, end_of_wait, intervals
-from poolhog.analysis.occupancy import LENT, MOST_LANES, Occupancy, occupancy_of
-from poolhog.analysis.timeline import build_timeline
+from poolhog.analysis.accounting import GAPS, State, end_of, end_of_wait
+from poolhog.analysis.bins import LENT
+from poolhog.analysis.occupancy import MOST_LANES, Occupancy
 from poolhog.model import Activity, Checkout, OperationKind
 
 ENDED = 100.0
+INSTANTS = st.integers(0, 100_000_000).map(lambda microseconds: microseconds / 1e6)
 
 
 @st.composite
@@ -27,9 +29,9 @@ def crowds(draw: st.DrawFn) -> list[Checkout]:
     ]
     found = []
     for index in range(draw(st.integers(0, 12))):
-        asked, granted, began, ended, returned = sorted(draw(st.floats(0, ENDED)) for _ in range(5))
+        asked, granted, began, ended, returned = sorted(draw(INSTANTS) for _ in range(5))
         is_lent = draw(st.booleans())
-        looks = sorted((draw(st.floats(granted, began)), draw(st.floats(granted, began))))
+        looks = sorted(min(max(draw(INSTANTS), granted), began) for _ in range(2))
         found.append(
             make_checkout(
                 f"c{index}",
@@ -50,16 +52,15 @@ def crowds(draw: st.DrawFn) -> list[Checkout]:
 
 
 def occupancy(checkouts: list[Checkout], bins: int, started: float = 0.0) -> Occupancy:
-    shares = Shares(checkouts, ENDED)
-    return occupancy_of(checkouts, (), started=started, ended=ENDED, bins=bins, shares=shares)
+    return occupancy_in(checkouts, (), started=started, ended=ENDED, bins=bins)
 
 
 @given(crowds(), st.integers(1, 40), st.floats(0, 90))
 def test_no_second_is_lost_in_bins(checkouts: list[Checkout], bins: int, started: float) -> None:
     found = occupancy(checkouts, bins, started)
     expected = dict.fromkeys(State, 0.0)
-    for checkout in checkouts:
-        for part in intervals(checkout, ENDED, Shares(checkouts, ENDED)):
+    for one in with_spans(*checkouts):
+        for part in one.spans:
             expected[part.state] += max(0.0, part.ended - max(part.started, started))
     for state in LENT:
         assert found.lent(state) == pytest.approx(expected[state], abs=1e-6)
@@ -82,14 +83,15 @@ def test_the_most_that_wait_are_those_of_some_moment(checkouts: list[Checkout], 
 def test_the_lanes_are_those_of_the_timeline() -> None:
     checkouts, requests, pool, ended = implicit_burst(20, 5)
     every = sorted(checkouts, key=lambda checkout: checkout.asked)
-    found = occupancy_of(every, [pool], started=0.0, ended=ended, bins=50)
-    timeline = build_timeline(checkouts, requests, [pool], started=0.0, ended=ended)
+    found = occupancy_in(every, [pool], started=0.0, ended=ended, bins=50)
+    timeline = timeline_of(checkouts, requests, [pool], started=0.0, ended=ended)
     assert found.connections == len(timeline.connections) == found.capacity == 5
     for lane, expected in zip(found.lanes, timeline.connections, strict=True):
         used = sum(segment.ended - segment.started for segment in expected.segments)
         assert sum(sum(share.values()) for share in lane.seconds) == pytest.approx(used)
     assert found.waited() == pytest.approx(timeline.waited())
-    assert found.states == {State.WAITING, State.BUSY, State.PARKED, State.RUNNING}
+    assert found.states == timeline.states - {State.NOT_HOLDING}
+    assert {State.WAITING, State.BUSY, State.PARKED} <= found.states
     assert max(one.most_waiting for one in found.bins) == 15
 
 
@@ -125,7 +127,7 @@ def test_of_many_connections_so_many_have_a_lane() -> None:
 
 
 def test_connections_that_a_pool_keeps_have_lanes_too() -> None:
-    found = occupancy_of((), [make_pool(size=3)], started=0, ended=1, bins=2)
+    found = occupancy_in((), [make_pool(size=3)], started=0, ended=1, bins=2)
     assert [lane.number for lane in found.lanes] == [1, 2, 3]
     assert found.capacity == 3
     assert found.states == frozenset()

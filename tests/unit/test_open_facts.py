@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from poolhog.recording.records import PoolRecord, Record, RequestRecord, SiteRecord
+    from poolhog.recording.record import Record
+    from poolhog.recording.records import PoolRecord
+    from poolhog.recording.requests import RequestRecord
+    from poolhog.recording.sites import SiteRecord
 
 SQL = "SELECT notes.id FROM notes WHERE notes.id = $1"
 OF_WAIT = (OperationKind.CONNECT, OperationKind.PING)
@@ -39,8 +42,8 @@ class Draft:
 
     def __init__(self, directory: Path) -> None:
         self.recorder = Recorder(directory / "trace")
-        self.recorder.began_ns -= 5_000 * MS
-        self.at = self.recorder.began_ns + 1_000 * MS
+        self.recorder.journal.began_ns -= 5_000 * MS
+        self.at = self.recorder.journal.began_ns + 1_000 * MS
         self.site = site(self.recorder, directory / "app.py", "await the_tax_office(form)")
         self.pool: PoolRecord = pool_record()
         self.facts: list[Record] = []
@@ -90,8 +93,8 @@ class Draft:
         return sample
 
     def write(self) -> TraceFile:
-        file = TraceFile(self.recorder, new_marker(self.recorder.directory).file)
-        file.write([self.pool, *self.recorder.learned, *self.facts], self.recorder)
+        file = TraceFile(self.recorder.journal, new_marker(self.recorder.directory).file)
+        file.write([self.pool, *self.recorder.journal.learned, *self.facts])
         return file
 
 

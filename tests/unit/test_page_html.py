@@ -15,7 +15,6 @@ from poolhog.analysis.report import read_report
 from poolhog.analysis.series import Series
 from poolhog.analysis.thresholds import Thresholds
 from poolhog.analysis.whole import read_whole
-from poolhog.cli.page import request_counts
 from poolhog.render.page import page_html
 from poolhog.render.page.data import page_data
 from poolhog.render.page.inline import digest
@@ -66,7 +65,7 @@ def page_of(*traces: Path) -> str:
         series = Series()
         whole = read_whole(stream_trace(trace), Thresholds(), companions=[series])
         sides.append((trace.name, whole))
-        runs.append(Run(trace.name, whole.report, series, request_counts(whole.readers)))
+        runs.append(Run(trace.name, whole.report, series))
     compared = compare(runs[0], runs[1]) if len(runs) > 1 else None
     return page_html(page_data(sides, version="0.1.0"), compared, source=traces[0].parent)
 
@@ -86,7 +85,7 @@ def test_no_text_of_a_trace_becomes_part_of_the_page(text: str, tmp_path: Path) 
     assert not [name for _, name in names if name.startswith("on") or name == "style"]
     assert not re.search("[\u2028\u2029\u202a-\u202e\u2066-\u2069]", page)
     assert len(seen.raw["script"]) == 2
-    (pool,) = seen.data["sides"][0]["report"]["pools"]
+    (pool,) = seen.data["sides"][0]["timeline"]["pools"]
     assert pool["name"].replace("⟨U+202E⟩", "\u202e").startswith(text[:8])
 
 
@@ -130,20 +129,37 @@ def test_nothing_is_loaded_and_the_policy_allows_only_what_is_there(tmp_path: Pa
     assert digest(seen.raw["style"][0]) in policy
 
 
-def test_the_report_of_the_page_is_that_of_json(tmp_path: Path) -> None:
+def test_the_numbers_of_the_page_are_those_of_json(tmp_path: Path) -> None:
     hostile_trace(tmp_path, "x", checkouts=9)
-    readers = stream_trace(tmp_path / "trace")
-    seen = Seen(page_of(tmp_path / "trace"))
-    side = seen.data["sides"][0]
-    expected = json.loads(json.dumps(report_json(read_report(readers, Thresholds()))))
-    blame = expected.pop("blame")
-    assert side["report"] == expected
-    rows = side["tables"]["blame"]["rows"]
-    assert blame
-    assert sum(row["seconds"] for row in rows) == pytest.approx(expected["totals"]["wait_s"])
-    for row in rows:
-        assert sum(row["cells"]) == pytest.approx(row["seconds"])
-    assert f"{expected['totals']['checkouts']:,}" in seen.text
+    report = read_report(stream_trace(tmp_path / "trace"), Thresholds())
+    expected = json.loads(json.dumps(report_json(report)))
+    page = page_of(tmp_path / "trace")
+    seen, totals = Seen(page), expected["totals"]
+    spent = seen.data["sides"][0]["spent_s"]
+    assert spent == {state: totals[f"{state}_s"] for state in spent}
+    assert f"{totals['checkouts']:,}" in seen.text
+    routes = numbers_of(page, "routes")
+    keys = ("requests", "checkouts", "wait_p50_s", "wait_p95_s", "wait_max_s", "use_s", "busy_s")
+    assert [row[: len(keys)] for row in routes] == [
+        [route[key] for key in keys] for route in expected["routes"]
+    ]
+    pools = numbers_of(page, "pools")
+    assert [row[2] for row in pools] == [pool["checkouts"] for pool in expected["pools"]]
+    blame = numbers_of(page, "blame")
+    assert sum(charge["seconds"] for charge in expected["blame"]) > 0
+    assert sum(row[0] for row in blame) == pytest.approx(totals["wait_s"])
+    for in_all, *cells in blame:
+        assert sum(cells) == pytest.approx(in_all)
+
+
+def numbers_of(page: str, table: str) -> list[list[float]]:
+    """What the cells with numbers of a table are sorted by, row by row."""
+    found = re.search(rf'<table data-key="{table}">.*?<tbody>(.*?)</tbody>', page, re.DOTALL)
+    assert found is not None
+    return [
+        [float(value) for value in re.findall(r'data-value="([^"]+)"', row)]
+        for row in found[1].split("</tr>")[:-1]
+    ]
 
 
 def test_the_page_says_the_verdict_the_line_and_the_change(tmp_path: Path) -> None:

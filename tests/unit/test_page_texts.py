@@ -7,8 +7,10 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jinja2 import Environment
+from markupsafe import Markup
 
-from poolhog.render.page.texts import LONGEST, embedded, page_text, page_texts
+from poolhog.render.page.texts import LONGEST, embedded, page_text, shown
 
 
 @pytest.mark.parametrize(
@@ -35,12 +37,11 @@ def test_a_long_text_is_cut_and_says_so() -> None:
     assert cut == "x" * LONGEST + " … (1,234 more characters)"
 
 
-def test_all_texts_of_a_value_are_made_visible() -> None:
-    value = {"a\u202e": ["b\u202e", {"c": 1.5, "d": None}], "e": True}
-    assert page_texts(value) == {
-        "a⟨U+202E⟩": ["b⟨U+202E⟩", {"c": 1.5, "d": None}],
-        "e": True,
-    }
+def test_a_template_shows_no_text_as_it_is() -> None:
+    environment = Environment(autoescape=True, finalize=shown)
+    template = environment.from_string("{{ text }} {{ [text]|first }} {{ number }} {{ made }}")
+    told = template.render(text="<b\u202e", number=1.5, made=Markup("<i>x</i>"))
+    assert told == "&lt;b⟨U+202E⟩ &lt;b⟨U+202E⟩ 1.5 <i>x</i>"
 
 
 @given(

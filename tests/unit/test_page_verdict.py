@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from factories import (
@@ -21,29 +21,35 @@ from factories import (
 
 from poolhog.analysis.findings import KINDS, LOST_WRITE, POOL_TIMEOUT, AnyKind
 from poolhog.analysis.report import report_of
-from poolhog.model import OperationKind
+from poolhog.model import OperationKind, Site
 from poolhog.render.findings import WORDS
-from poolhog.render.page.sketches import sketch_of
-from poolhog.render.page.unseen import alerts, unseen
+from poolhog.render.page.patches import patch_of
+from poolhog.render.page.run import LeftOut
+from poolhog.render.page.unseen import unseen
 from poolhog.render.page.verdict import called, cause_sentence, numbers, pool_sentence, verdict
-from poolhog.render.report import report_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from poolhog.analysis.report import Report
     from poolhog.model import Checkout
 
 
-def reported(checkouts: Iterable[Checkout], requests: int = 0) -> dict[str, Any]:
-    return report_json(report_of(trace_of(checkouts, named_requests({"GET /x": requests}))))
+def reported(checkouts: Iterable[Checkout], requests: int = 0) -> Report:
+    return report_of(trace_of(checkouts, named_requests({"GET /x": requests})))
 
 
-def found(kind: AnyKind, share: float, source: str = "rows = load(x)") -> dict[str, Any]:
+def found(kind: AnyKind, share: float, source: str = "rows = load(x)") -> Report:
     """A report with one finding of this kind."""
     report = reported(implicit_burst()[0])
-    site = {"file": "/app/a.py", "line": 7, "function": "f", "source": source}
-    changed = {"kind": kind.name, "share": share, "site": site, "checkouts": 3}
-    return {**report, "findings": [{**report["findings"][0], **changed}]}
+    finding = replace(
+        report.findings[0], kind=kind, share=share, site=site_with(source), checkouts=3
+    )
+    return replace(report, findings=(finding,))
+
+
+def site_with(source: str) -> Site:
+    return Site("/app/a.py", 7, "f", source, is_application=True)
 
 
 def test_a_burst_that_holds_its_connections() -> None:
@@ -109,13 +115,13 @@ def test_every_kind_of_finding_is_a_sentence(kind: AnyKind, share: float) -> Non
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
-def test_every_kind_of_finding_has_a_title_and_a_sketch_with_its_line(kind: AnyKind) -> None:
+def test_every_kind_of_finding_has_a_title_and_a_patch_with_its_line(kind: AnyKind) -> None:
     source = "row = await client.post(url)"
     assert WORDS[kind.name].title
-    sketch = sketch_of(kind.name, source)
-    assert any(source in line.text for line in sketch)
-    assert {line.sign for line in sketch} <= {" ", "+", "-"}
-    assert sketch_of(kind.name, "") == ()
+    patch = patch_of(kind.name, source)
+    assert any(source in line.text for line in patch)
+    assert {line.sign for line in patch} <= {" ", "+", "-"}
+    assert patch_of(kind.name, "") == ()
 
 
 @pytest.mark.parametrize(
@@ -140,7 +146,7 @@ def test_every_kind_of_finding_has_a_title_and_a_sketch_with_its_line(kind: AnyK
     ],
 )
 def test_what_a_line_calls(source: str, name: str) -> None:
-    assert called({"file": "/app/a.py", "line": 7, "function": "f", "source": source}) == name
+    assert called(site_with(source)) == name
     assert called(None) == "code that was not seen"
 
 
@@ -151,7 +157,7 @@ def test_what_a_line_calls(source: str, name: str) -> None:
 def test_a_line_that_nobody_would_write(
     source: str, recwarn: pytest.WarningsRecorder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert called({"file": "/app/a.py", "line": 7, "function": "f", "source": source}) == "`a.py:7`"
+    assert called(site_with(source)) == "`a.py:7`"
     assert not recwarn
     assert capsys.readouterr().err == ""
 
@@ -159,23 +165,21 @@ def test_a_line_that_nobody_would_write(
 def test_what_was_not_seen_stands_at_the_top() -> None:
     open_one = make_checkout("c1", 0.0, 0.0, None, request=make_request(), site=make_site())
     report = reported([open_one])
-    report["processes"][0] |= {"dropped": 7, "finished": False, "sampling_interval_s": 0}
-    side = {
-        "report": report,
-        "timeline": {"left_out": {"checkouts": 0, "spans": 7}},
-        "left_out": {"routes": 2, "nodes": 3},
-    }
-    told = " ".join(alerts(side))
+    (process,) = report.processes
+    lossy = replace(process, dropped=7, finished=False, sampling_interval=0.0)
+    report, left_out = replace(report, processes=(lossy,)), LeftOut(spans=7, routes=2, nodes=3)
+    told = " ".join(one.text for one in unseen(report, left_out) if one.is_grave)
     assert "7 facts dropped" in told
     assert "Process 100 exited abnormally, or was still running" in told
     assert "1 connection not returned" in told
-    every = " ".join(one.text for one in unseen(side))
+    every = " ".join(one.text for one in unseen(report, left_out))
     assert "7 short spans are added up" in every
     assert "2 routes left out of the tables" in every
     assert "leaves out 3 parts" in every
     assert "were not looked at" in every
-    one = {"pid": 100, "checkouts": 9, "facts": 0, "reason": "disk full"}
-    told = " ".join(alerts({**side, "report": {**report, "missing": [one]}}))
+    cut_off = replace(lossy, missing_checkouts=9, missing_reason="disk full")
+    report = replace(report, processes=(cut_off,))
+    told = " ".join(one.text for one in unseen(report, left_out) if one.is_grave)
     assert told.startswith("9 of 10 checkouts could not be written (disk full): totals are too low")
     assert "abnormally" not in told
     assert "not returned" not in told

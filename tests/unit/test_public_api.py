@@ -158,9 +158,10 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 def test_every_module_says_in_its_first_line_what_it_is() -> None:
     for package in ("recording", "probes", "trace"):
-        for found in pkgutil.iter_modules([str(Path(poolhog.__file__).parent / package)]):
-            module = importlib.import_module(f"poolhog.{package}.{found.name}")
-            assert module.__doc__
+        folder = str(Path(poolhog.__file__).parent / package)
+        for found in pkgutil.walk_packages([folder], f"poolhog.{package}."):
+            if not found.name.endswith("sitecustomize"):
+                assert importlib.import_module(found.name).__doc__
 
 
 def test_a_recorded_process_imports_nothing_that_it_does_not_need(tmp_path: Path) -> None:
@@ -175,8 +176,34 @@ print(json.dumps(sorted(set(sys.modules) - before)))
     tops = {name.partition(".")[0] for name in loaded}
     assert tops - {"poolhog"} <= sys.stdlib_module_names
     ours = {name.split(".")[1] for name in loaded if name.startswith("poolhog.")}
-    assert ours == {"checksum", "errors", "model", "probes", "recording", "texts"}
+    assert ours == {"checksum", "errors", "layout", "model", "probes", "recording", "texts"}
     assert not (tmp_path / "trace").exists()
+
+
+def test_recording_itself_imports_nothing_but_the_standard_library(tmp_path: Path) -> None:
+    code = """
+import sys
+before = set(sys.modules)
+import poolhog, json, time
+poolhog.install(sys.argv[1])
+from poolhog.model import Outcome
+from poolhog.recording.records import PoolRecord
+recorder = poolhog._installation.recorder
+limits = dict(size=1, max_overflow=0, timeout_s=1.0)
+pool = recorder.pool(PoolRecord(library="made", kind="Pool", name="main", **limits))
+checkout = recorder.ask(pool)
+recorder.grant(checkout, 1)
+time.sleep(0.05)
+recorder.give_up(recorder.ask(pool), Outcome.TIMEOUT, TimeoutError())
+recorder.end(checkout)
+poolhog.uninstall()
+print(json.dumps(sorted(set(sys.modules) - before)))
+"""
+    loaded = python(code, tmp_path / "trace")
+    assert len(poolhog.open_trace(tmp_path / "trace").checkouts) == 2
+    tops = {name.partition(".")[0] for name in loaded}
+    assert tops.isdisjoint(["numpy", "typer", "rich", "jinja2"])
+    assert tops - {"poolhog"} <= sys.stdlib_module_names
 
 
 def test_a_library_that_is_imported_later_is_recorded(tmp_path: Path) -> None:

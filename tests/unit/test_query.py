@@ -181,7 +181,7 @@ def test_a_process_that_writes_is_not_in_the_way(tmp_path: Path) -> None:
         before = list(database.ask("SELECT outcome FROM checkouts").rows)
         recorder.ask(pool).give_up(Outcome.TIMEOUT)
         recorder.settle()
-        assert recorder.errors == 0
+        assert recorder.journal.errors == 0
         after = list(database.ask("SELECT outcome FROM checkouts").rows)
     recorder.stop()
     assert (len(before), len(after)) == (3, 4)

@@ -12,9 +12,7 @@ from recorders import pool_record, request_record
 
 import poolhog
 from poolhog.model import OperationKind
-from poolhog.recording.description import SCHEMA_VERSION
 from poolhog.recording.recorder import Recorder, current_request
-from poolhog.trace import reader
 from poolhog.trace.reader import EMPTY
 
 if TYPE_CHECKING:
@@ -62,10 +60,6 @@ def refused(directory: Path) -> str:
     assert len(text.splitlines()) == 1
     assert raised.value.exit_code == 2
     return text
-
-
-def test_the_writer_and_the_reader_agree_on_the_schema() -> None:
-    assert SCHEMA_VERSION == reader.SCHEMA_VERSION
 
 
 def test_a_trace_is_named_by_text_or_path(directory: Path) -> None:

@@ -18,15 +18,15 @@ from recorders import eventually, meta, pool_record, request_record, rows, the_f
 import poolhog
 from poolhog.model import Cause, OperationKind, Outcome
 from poolhog.recording import sites, writer
-from poolhog.recording.arguments import kept_arguments
 from poolhog.recording.recorder import Recorder, current_request
 from poolhog.recording.records import (
     CHECKOUT_BYTES,
     FIRST_ROOM,
     OPERATION_BYTES,
     OPERATIONS_PER_ROW,
-    RequestRecord,
 )
+from poolhog.recording.requests import RequestRecord
+from poolhog.recording.secrets.arguments import kept_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,7 +70,7 @@ def test_without_a_pool_requests_are_nothing_to_write(recorder: Recorder) -> Non
         recorder.request(request_record(f"/static/{n}")).end()
     request = recorder.request(request_record("/notes/1"))
     request.begin_stage("dependencies").end()
-    assert not recorder.queue
+    assert not recorder.journal.queue
     assert not recorder.directory.exists()
     token = current_request.set(request)
     pool = recorder.pool(pool_record())
@@ -243,12 +243,12 @@ def test_a_full_buffer_drops_and_counts(tmp_path: Path, monkeypatch: pytest.Monk
     pool = recorder.pool(pool_record())
     for _ in range(30):
         recorder.end(recorder.ask(pool))
-    assert recorder.dropped == 20
+    assert recorder.journal.dropped == 20
     recorder.stop()
     trace = poolhog.open_trace(recorder.directory)
     assert len(trace.checkouts) == 10
     assert all(checkout.site is not None for checkout in trace.checkouts)
-    assert trace.processes[0].dropped == recorder.dropped
+    assert trace.processes[0].dropped == recorder.journal.dropped
 
 
 def test_there_is_room_again_for_what_was_written(
@@ -261,12 +261,12 @@ def test_there_is_room_again_for_what_was_written(
     kept = [recorder.ask(pool) for _ in range(3)]
     for _ in range(10):
         # The writer may have looked a moment before the last one was handed over.
-        eventually(lambda: recorder._limit - recorder.taken >= CHECKOUT_BYTES)
+        eventually(lambda: recorder.journal._limit - recorder.journal.taken >= CHECKOUT_BYTES)
         recorder.end(recorder.ask(pool))
-    assert recorder.dropped == 0
+    assert recorder.journal.dropped == 0
     for checkout in kept:
         recorder.end(checkout)
-    eventually(lambda: recorder._limit - recorder.taken >= 4 * CHECKOUT_BYTES)
+    eventually(lambda: recorder.journal._limit - recorder.journal.taken >= 4 * CHECKOUT_BYTES)
     recorder.stop()
     assert len(poolhog.open_trace(recorder.directory).checkouts) == 13
 
@@ -306,13 +306,13 @@ def test_a_statement_that_many_send_takes_room_once(
     for _ in range(20):
         # A driver makes a new object of it each time.
         send("SELECT " + "long_name, " * 2_000)
-    assert recorder.dropped == 0
+    assert recorder.journal.dropped == 0
     for n in range(10):
         send(f"SELECT c{n}, " + "long_name, " * 2_000)
-    assert 0 < recorder.dropped < 10
+    assert 0 < recorder.journal.dropped < 10
     recorder.stop()
     statements = [o.statement for o in _operations(recorder.directory)]
-    assert len(statements) == 30 - recorder.dropped
+    assert len(statements) == 30 - recorder.journal.dropped
     assert statements[0] is not None
     assert len(statements[0]) <= 10_002
     assert statements[0].endswith(" …")
@@ -360,7 +360,7 @@ def test_a_fault_is_told_once_and_counted(
             raise RuntimeError(fault)
         except RuntimeError:
             recorder.failed()
-    assert recorder.errors == 2
+    assert recorder.journal.errors == 2
     (told,) = caplog.records
     assert (told.name, told.levelname) == ("poolhog", "WARNING")
     assert "first" in caplog.text
@@ -379,7 +379,7 @@ def test_a_fault_that_cannot_even_be_told_is_no_fault_of_the_application(
         recorder.failed()
     finally:
         logging.getLogger("poolhog").removeHandler(handler)
-    assert recorder.errors == 1
+    assert recorder.journal.errors == 1
 
 
 def test_a_checkout_whose_operations_nobody_writes_drops_and_counts(
@@ -396,7 +396,7 @@ def test_a_checkout_whose_operations_nobody_writes_drops_and_counts(
     # Room is given for some at a time.
     kept = len(checkout.operations)
     assert 75 <= kept <= 100 + FIRST_ROOM
-    assert recorder.dropped == 150 - kept
+    assert recorder.journal.dropped == 150 - kept
     recorder.end(checkout)
     recorder.stop()
     assert len(_operations(recorder.directory)) == kept
@@ -421,7 +421,7 @@ def test_a_checkout_of_many_statements_is_written_a_few_queries_at_a_time(
     eventually(lambda: len(checkout.operations) <= 2 * OPERATIONS_PER_ROW)
     recorder.end(checkout)
     recorder.stop()
-    assert recorder.dropped == 0
+    assert recorder.journal.dropped == 0
     counts = "SELECT count(*), count(DISTINCT statement) FROM operations"
     assert rows(the_file(recorder.directory), counts) == [(20_000, 20_000)]
     assert len(queries) < 2_000
@@ -480,7 +480,7 @@ def test_a_fact_without_a_site_because_there_are_too_many_is_counted(
     assert len(found) == 200
     without = found.count(None)
     assert 0 < without < 200
-    assert trace.processes[0].dropped == recorder.dropped == without
+    assert trace.processes[0].dropped == recorder.journal.dropped == without
 
 
 def test_a_thread_that_cannot_start_is_tried_again(
@@ -494,8 +494,8 @@ def test_a_thread_that_cannot_start_is_tried_again(
         patched.setattr(threading.Thread, "start", refuse)
         recorder.ask(pool)
         recorder.stop()
-    assert recorder.errors == 1
-    recorder._stopped = False
+    assert recorder.journal.errors == 1
+    recorder.journal.closed = False
     recorder.ask(pool)
     recorder.stop()
     assert len(poolhog.open_trace(recorder.directory).checkouts) == 2
@@ -635,7 +635,7 @@ def test_the_process_describes_itself(recorder: Recorder) -> None:
     recorder.stop()
     found = meta(the_file(recorder.directory))
     assert found["schema_version"] == "2"
-    assert float(found["sampling_interval_s"]) == recorder.options.sampling_interval_s
+    assert float(found["sampling_interval_s"]) == recorder.journal.options.sampling_interval_s
     assert json.loads(found["argv"]) == [sys.executable, *kept_arguments(sys.argv)]
     assert "python" in json.loads(found["versions"])
     assert int(found["monotonic_ns"]) <= int(found["written_ns"])

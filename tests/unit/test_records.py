@@ -11,16 +11,14 @@ import pytest
 from recorders import pool_record, request_record
 
 from poolhog.model import Cause, OperationKind, Outcome
-from poolhog.recording.records import (
-    MOST_STAGES,
-    OPERATIONS_PER_ROW,
-    CheckoutRecord,
-    OperationRecord,
-    SiteRecord,
-)
+from poolhog.recording.records import OPERATIONS_PER_ROW, CheckoutRecord, OperationRecord
+from poolhog.recording.requests import MOST_STAGES
+from poolhog.recording.sites import SiteRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from poolhog.recording.record import Line
 
 
 class Texts:
@@ -32,12 +30,12 @@ class Texts:
         self.numbers: dict[str, int] = defaultdict(lambda: len(self.numbers))
         self.statements: dict[str | None, dict[str, int]] = defaultdict(lambda: self.numbers)
 
-    def source_of(self, site: SiteRecord) -> str:
-        return site.source
+    def source_of(self, line: Line) -> str:
+        return line.source
 
-    def learn(self, operations: Iterable[OperationRecord]) -> None:
-        for operation in operations:
-            self.statements[operation.statement or ""]
+    def learn(self, sent: Iterable[tuple[str | None, str]]) -> None:
+        for dialect, statement in sent:
+            self.statements[dialect][statement]
 
     @property
     def texts(self) -> list[str]:

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 from factories import make_checkout, make_request, one_get
+from views import with_spans
 
 from poolhog.analysis.lifecycle import Lifecycle, LifePart, lifecycle_of
 from poolhog.render.lifecycle import LIFE_WORDS, lifecycle_svg, lifecycles_svg, verdict
@@ -13,7 +14,7 @@ from poolhog.render.lifecycle import LIFE_WORDS, lifecycle_svg, lifecycles_svg, 
 
 def life(*, explicit: bool = False) -> Lifecycle:
     request, checkout = one_get(explicit=explicit)
-    return lifecycle_of(request, [checkout], until=200.0)
+    return lifecycle_of(request, with_spans(checkout), until=200.0)
 
 
 def untold() -> Lifecycle:
@@ -130,9 +131,11 @@ def test_the_verdict_says_when_the_connection_came_back() -> None:
     assert verdict(untold()) == "It had no connection"
     request = make_request(ended=None)
     still = make_checkout(asked=0, granted=1, request=request)
-    assert verdict(lifecycle_of(request, [still], 5)) == "The connection has not come back"
+    assert (
+        verdict(lifecycle_of(request, with_spans(still), 5)) == "The connection has not come back"
+    )
     back = make_checkout(asked=0, granted=1, returned=2, request=request)
-    assert verdict(lifecycle_of(request, [back], 5)) == (
+    assert verdict(lifecycle_of(request, with_spans(back), 5)) == (
         "The connection came back, and there was no response"
     )
 

@@ -1,12 +1,22 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from factories import EXTERNAL_CALL, make_checkout, make_request, make_site, op, sample
+from factories import (
+    EXTERNAL_CALL,
+    PROCESS,
+    make_checkout,
+    make_pool,
+    make_request,
+    make_site,
+    op,
+    sample,
+)
 from rich.console import Console
+from views import with_spans
 
-from poolhog.analysis.accounting import account
 from poolhog.analysis.lifecycle import lifecycle_of
 from poolhog.analysis.log import log_with_gaps
 from poolhog.analysis.request_log import RequestLog
@@ -47,14 +57,14 @@ def told(
         name=request.name if request is not None else "Task-1",
         process=checkouts[0].pool.process if checkouts else REQUEST.process,
         request=request,
-        life=None if request is None else lifecycle_of(request, checkouts, UNTIL),
+        life=None if request is None else lifecycle_of(request, with_spans(*checkouts), UNTIL),
         checkouts=checkouts,
-        accounts=[account(checkout, UNTIL) for checkout in checkouts],
+        accounts=[one.spent for one in with_spans(*checkouts)],
         total=len(checkouts) if total is None else total,
         started=0.0,
         ended=6.0,
         until=UNTIL,
-        lines=log_with_gaps(request, checkouts, UNTIL),
+        lines=log_with_gaps(request, with_spans(*checkouts)),
     )
 
 
@@ -109,7 +119,9 @@ def test_of_many_lines_the_first_and_the_last_are_shown() -> None:
 
 def test_a_request_that_goes_on_and_one_without_a_checkout() -> None:
     request = make_request(ended=None, status=None)
-    waiting = make_checkout(asked=1.0, request=request)
+    process = replace(PROCESS, written=UNTIL)
+    pool = replace(make_pool(), process=process)
+    waiting = make_checkout(asked=1.0, pool=pool, request=replace(request, process=process))
     lines = shown(told([waiting], request))
     assert lines[0] == "GET /notes/1 · went on for 6.00 s"
     assert lines[1] == "waited 19.0 s, held a connection 0 s"

@@ -3,30 +3,34 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 from factories import explicit_burst, implicit_burst, make_checkout, make_pool, make_request, op
 from rich.console import Console
+from views import timeline_of
 
 from poolhog.analysis.accounting import State
-from poolhog.analysis.timeline import Timeline, build_timeline
 from poolhog.model import OperationKind
 from poolhog.render.palette import PAINTS
 from poolhog.render.svg import MOST_LANES
 from poolhog.render.timeline import NARROWEST, lane_names, summary, timeline_svg
 from poolhog.render.timeline_text import timeline_text
 
+if TYPE_CHECKING:
+    from poolhog.analysis.timeline import Timeline
+
 CLASSES = {paint.name for paint in PAINTS.values()}
 
 
 def implicit(requests: int = 10, size: int = 5, ended: float | None = None) -> Timeline:
     checkouts, made, pool, last = implicit_burst(requests, size)
-    return build_timeline(checkouts, made, [pool], started=0, ended=ended or last)
+    return timeline_of(checkouts, made, [pool], started=0, ended=ended or last)
 
 
 def explicit() -> Timeline:
     checkouts, made, pool, last = explicit_burst()
-    return build_timeline(checkouts, made, [pool], started=0, ended=last)
+    return timeline_of(checkouts, made, [pool], started=0, ended=last)
 
 
 def bars(svg: str) -> list[ET.Element]:
@@ -63,7 +67,7 @@ def test_an_operation_is_never_too_thin_to_be_seen_and_the_rule_is_told() -> Non
 
 
 def test_the_rule_is_not_told_where_nothing_was_widened() -> None:
-    timeline = build_timeline([], [make_request(ended=5)], [], started=0, ended=5)
+    timeline = timeline_of([], [make_request(ended=5)], [], started=0, ended=5)
     svg = timeline_svg(timeline, title="t")
     assert "widened to stay visible" not in svg
     assert "no request waited" in words(svg)
@@ -82,7 +86,7 @@ def test_the_labels_say_who_is_who() -> None:
 def test_a_hostile_title_and_route_stay_text() -> None:
     request = make_request(route="/</script><i>", ended=2)
     checkout = make_checkout(asked=0, granted=0, returned=2, request=request)
-    timeline = build_timeline([checkout], [request], [], started=0, ended=2)
+    timeline = timeline_of([checkout], [request], [], started=0, ended=2)
     svg = timeline_svg(timeline, title='</title><script>"&')
     assert "<script>" not in svg
     root = ET.fromstring(svg)
@@ -121,14 +125,14 @@ def test_of_many_requests_the_first_and_the_last_are_drawn() -> None:
 
 
 def test_of_many_connections_too() -> None:
-    timeline = build_timeline([], [], [make_pool(size=70)], started=0, ended=1)
+    timeline = timeline_of([], [], [make_pool(size=70)], started=0, ended=1)
     assert "… 10 connections not drawn …" in words(timeline_svg(timeline, title="t"))
 
 
 def test_a_bulk_of_operations_is_drawn_pixel_by_pixel() -> None:
     operations = [op(OperationKind.STATEMENT, n / 1000, (n + 0.6) / 1000) for n in range(5_000)]
     checkout = make_checkout(granted=0.0, returned=5.0, operations=operations)
-    timeline = build_timeline([checkout], (), (), started=0, ended=5)
+    timeline = timeline_of([checkout], (), (), started=0, ended=5)
     drawn = bars(timeline_svg(timeline, title="t"))
     assert {bar.get("class") for bar in drawn} == {"busy"}
     assert len(drawn) < 1_000
@@ -137,7 +141,7 @@ def test_a_bulk_of_operations_is_drawn_pixel_by_pixel() -> None:
 
 def test_several_pools_are_told_apart() -> None:
     pools = [make_pool("a", size=1, name="orders"), make_pool("b", size=1, name="users")]
-    timeline = build_timeline([], [], pools, started=0, ended=1)
+    timeline = timeline_of([], [], pools, started=0, ended=1)
     assert {"orders 1", "users 1"} <= set(words(timeline_svg(timeline, title="t")))
 
 
@@ -155,7 +159,7 @@ def test_pools_of_several_processes_are_told_apart() -> None:
 def test_long_labels_leave_room_for_the_picture() -> None:
     owner = f"a-thread-of-a-very-long-name-{'x' * 80}-7"
     checkout = make_checkout(granted=0.0, returned=5.0, request=None, owner=owner)
-    timeline = build_timeline(
+    timeline = timeline_of(
         [checkout], (), (), started=0, ended=5, labels=lambda request, owner: owner
     )
     rows = lines_of(timeline, 80)
@@ -165,10 +169,10 @@ def test_long_labels_leave_room_for_the_picture() -> None:
 
 def test_work_without_requests_is_that_of_owners() -> None:
     one = make_checkout("a", granted=0.0, returned=5.0, request=None, owner="Thread-1")
-    timeline = build_timeline([one], (), (), started=0, ended=5)
+    timeline = timeline_of([one], (), (), started=0, ended=5)
     assert summary(timeline).startswith("1 owner without a request · 5 connections")
     both = [one, make_checkout("b", granted=0.0, returned=5.0, request=make_request(ended=5))]
-    timeline = build_timeline(both, (), (), started=0, ended=5)
+    timeline = timeline_of(both, (), (), started=0, ended=5)
     assert summary(timeline).startswith("1 request · 1 owner without one · ")
 
 
@@ -214,7 +218,7 @@ def test_a_moment_of_use_is_not_lost_on_the_terminal() -> None:
 
 def test_a_long_operation_fills_its_cells() -> None:
     checkouts, made, pool, _ = implicit_burst(1, 1)
-    timeline = build_timeline(checkouts, made, [pool], started=0.008, ended=0.0115)
+    timeline = timeline_of(checkouts, made, [pool], started=0.008, ended=0.0115)
     assert timeline.lent(State.BUSY) > timeline.duration / 2
     row = lines_of(timeline, 80)[0]
     assert row.count("█") > 30
@@ -236,7 +240,7 @@ def test_of_many_requests_the_terminal_shows_twenty_and_says_so() -> None:
 
 
 def test_an_empty_timeline_is_drawn_as_well() -> None:
-    empty = build_timeline([], [], [], started=0, ended=0)
+    empty = timeline_of([], [], [], started=0, ended=0)
     ET.fromstring(timeline_svg(empty, title="t"))
     assert any("waiting" in row for row in lines_of(empty, 80))
 

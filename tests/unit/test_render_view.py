@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from factories import implicit_burst, make_pool
+from views import occupancy_in
 
-from poolhog.analysis.accounting import Shares
-from poolhog.analysis.occupancy import Occupancy, occupancy_of
 from poolhog.analysis.windows import Reason, ReasonKind, Window
 from poolhog.errors import OutputError
 from poolhog.render.output import Hint, write_whole
@@ -19,17 +18,18 @@ from poolhog.render.view import occupancy_json, occupancy_summary, occupancy_svg
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from poolhog.analysis.occupancy import Occupancy
+
 
 def occupancy(bins: int, requests: int = 40, size: int = 5, name: str = "main") -> Occupancy:
     checkouts, _, _, ended = implicit_burst(requests, size, latency=1.0)
     pool = make_pool(size=size, name=name)
-    return occupancy_of(
+    return occupancy_in(
         sorted(checkouts, key=lambda checkout: checkout.asked),
         [pool],
         started=0.0,
         ended=ended,
         bins=bins,
-        shares=Shares(checkouts, ended),
     )
 
 
@@ -88,7 +88,7 @@ def test_the_picture_is_drawn_and_told() -> None:
 def test_a_long_name_does_not_leave_the_card() -> None:
     checkouts, _, pool, ended = implicit_burst(2, 1)
     pools = [pool, make_pool("b", size=1, name="a-very-long-name-of-a-pool")]
-    made = occupancy_of(checkouts, pools, started=0.0, ended=ended, bins=10)
+    made = occupancy_in(checkouts, pools, started=0.0, ended=ended, bins=10)
     svg = occupancy_svg(made, title="t", subtitle="", notes=(), zero=0.0)
     (shown,) = [t.text for t in ET.fromstring(svg).findall(".//{*}text") if "pool 1" in str(t.text)]
     assert shown is not None

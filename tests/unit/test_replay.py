@@ -24,12 +24,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.pool import QueuePool
 
+from poolhog.analysis.replay.chains import workload_of
 from poolhog.analysis.replay.prediction import closed_loop, predict, replay
-from poolhog.analysis.replay.reading import workload_of
 from poolhog.analysis.replay.sharing import shared
 from poolhog.analysis.replay.simulation import simulate
-from poolhog.analysis.replay.steps import Kind
-from poolhog.analysis.replay.terms import WhatIf
+from poolhog.analysis.replay.steps import StepKind
+from poolhog.analysis.replay.whatif import WhatIf
 from poolhog.model import Activity, OperationKind, Outcome, Trace
 
 if TYPE_CHECKING:
@@ -151,7 +151,11 @@ def test_the_loop_of_a_process_runs_one_owner_at_a_time() -> None:
         for n in range(4)
     ]
     workload = workload_of(trace_of(checkouts))
-    assert {Kind(kind) for kind in workload.steps.kinds} >= {Kind.RUN, Kind.ASK, Kind.RETURN}
+    assert {StepKind(kind) for kind in workload.steps.kinds} >= {
+        StepKind.RUN,
+        StepKind.ASK,
+        StepKind.RETURN,
+    }
     assert max(simulate(workload).answered) == pytest.approx(4.0)
     assert max(simulate(workload, WhatIf(workers=2)).answered) == pytest.approx(2.0)
 
@@ -166,7 +170,8 @@ def test_owners_that_could_run_at_once_share_the_time() -> None:
     workload = shared(workload_of(trace_of(checkouts)))
     seconds = zip(workload.steps.kinds, workload.steps.seconds, strict=True)
     # Two seconds of four, and one that was left to the last.
-    assert sorted(s for kind, s in seconds if kind == Kind.RUN) == pytest.approx([0.5] * 3 + [1.5])
+    ran = sorted(s for kind, s in seconds if kind == StepKind.RUN)
+    assert ran == pytest.approx([0.5] * 3 + [1.5])
     assert max(simulate(workload).answered) == pytest.approx(3.0)
     assert max(replay(workload_of(trace_of(checkouts))).workload.steps.seconds) == 1.5
 
@@ -219,6 +224,46 @@ def test_tasks_that_work_beside_each_other_are_waited_for() -> None:
     # With one connection, the three do it one after the other.
     alone = simulate(workload, WhatIf(pool_size=1))
     assert alone.responses[0] == pytest.approx(0.1 + 0.9 + 1.9 + 2.9 + 0.2, abs=0.01)
+
+
+def test_tasks_of_a_process_are_begun_by_its_own_requests() -> None:
+    pool = make_pool(size=3)
+    traces = []
+    for process in range(2):
+        request = make_request(f"r{process}", 0.0, 3.0)
+        checkouts = [
+            make_checkout(
+                f"{process}.{n}",
+                0.1,
+                0.1,
+                1.0 + n,
+                pool=replace(pool, id=f"{process}.pool"),
+                request=request,
+                owner=f"Task-{n}",
+                operations=[op(OperationKind.STATEMENT, 0.1, 1.0 + n)],
+            )
+            for n in range(2)
+        ]
+        traces.append(trace_of(checkouts))
+    one, other = traces
+    both = Trace(
+        one.processes + other.processes,
+        one.pools + other.pools,
+        one.requests + other.requests,
+        one.checkouts + other.checkouts,
+        until=60.0,
+    )
+    workload = workload_of(both)
+    chains, steps = workload.chains, workload.steps
+    parents = [number for number, came in enumerate(chains.arrived) if came < float("inf")]
+    begun = {
+        parent: [step.what for step in steps.since(chains.first[parent]) if step.kind == 9]
+        for parent in parents
+    }
+    children = [number for number in range(len(chains)) if number not in parents]
+    assert [child for found in begun.values() for child in found] == children
+    assert all(chains.process[c] == chains.process[p] for p, found in begun.items() for c in found)
+    assert simulate(workload).responses == pytest.approx([3.0, 3.0], abs=0.01)
 
 
 def test_what_was_not_recorded_to_its_end_goes_on_as_others_did() -> None:

@@ -24,11 +24,13 @@ from factories import (
 from hypothesis import given
 from hypothesis import strategies as st
 from recorders import pool_record, request_record
+from views import with_spans
 
 import poolhog
-from poolhog.analysis.accounting import Account, Shares, account, end_of, end_of_wait
+from poolhog.analysis.accounting import Account, end_of, end_of_wait
 from poolhog.analysis.report import NO_CONNECTION, Report, read_report, report_of
 from poolhog.analysis.routes import OTHER
+from poolhog.analysis.shown import shown_of
 from poolhog.analysis.thresholds import Thresholds
 from poolhog.model import Activity, OperationKind, Outcome
 from poolhog.recording.recorder import Recorder, current_request
@@ -99,8 +101,8 @@ def total(accounts: Iterable[Account]) -> Account:
 @given(st.lists(checkouts(), max_size=12))
 def test_routes_pools_and_totals_are_the_sums_of_the_same_checkouts(some: list[Checkout]) -> None:
     found = report(some)
-    shares = Shares(some, UNTIL)
-    expected = total(account(checkout, UNTIL, shares) for checkout in some)
+    every = (replace(checkout, id=f"c{number}") for number, checkout in enumerate(some))
+    expected = total(one.spent for one in with_spans(*every))
     for spent in (
         found.spent,
         total(route.spent for route in found.routes),
@@ -238,8 +240,7 @@ def test_a_trace_that_is_streamed_counts_like_one_in_memory(tmp_path: Path) -> N
     trace = poolhog.open_trace(recorder.directory)
     told: list[int] = []
     found = read_report(stream_trace(recorder.directory), Thresholds(), told.append)
-    shares = Shares(trace.checkouts, trace.until)
-    expected = total(account(c, trace.until, shares) for c in trace.checkouts)
+    expected = total(one.spent for one in shown_of(trace).values())
     assert found.spent == pytest.approx(expected, abs=1e-6)
     assert found.checkouts == len(trace.checkouts) == 40
     assert found.requests == len(trace.requests) == 40

@@ -26,20 +26,23 @@ import anyio.to_thread
 import asyncpg
 import pytest
 from recorders import DEADLINE_S, eventually, pool_record
+from views import spent_by
 
 import poolhog
-from poolhog.analysis import accounting
 from poolhog.model import Activity, OperationKind
+from poolhog.probes import libraries, threads
+from poolhog.probes.patching import Patches
 from poolhog.recording import sites as sites_module
 from poolhog.recording.options import Options
 from poolhog.recording.owners import Owners
-from poolhog.recording.recorder import Recorder, carrier
+from poolhog.recording.recorder import Recorder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
     from types import FunctionType
 
-    from poolhog.recording.records import CheckoutRecord, SiteRecord
+    from poolhog.recording.records import CheckoutRecord
+    from poolhog.recording.sites import SiteRecord
 
     Through = FunctionType
 
@@ -53,7 +56,7 @@ POOL = pool_record()
 @pytest.fixture
 def recorder(tmp_path: Path) -> Iterator[Recorder]:
     """One that samples by itself."""
-    recorder = Recorder(tmp_path / "trace")
+    recorder = Recorder(tmp_path / "trace", libraries=libraries())
     recorder.pool(POOL)
     yield recorder
     recorder.stop()
@@ -62,7 +65,8 @@ def recorder(tmp_path: Path) -> Iterator[Recorder]:
 @pytest.fixture
 def quiet(tmp_path: Path) -> Iterator[Recorder]:
     """One that does not: the test looks."""
-    recorder = Recorder(tmp_path / "trace", options=Options(sampling_interval_s=0))
+    options = Options(sampling_interval_s=0)
+    recorder = Recorder(tmp_path / "trace", options=options, libraries=libraries())
     recorder.pool(POOL)
     yield recorder
     recorder.stop()
@@ -97,7 +101,7 @@ class Owner:
 
 def looks(recorder: Recorder, checkout: CheckoutRecord) -> Counter[tuple[Activity, str | None]]:
     """What was seen how often, and in which function of the application."""
-    owners = Owners(recorder)
+    owners = Owners(recorder.journal)
     seen: Counter[tuple[Activity, str | None]] = Counter()
     for _ in range(ROUNDS):
         time.sleep(INTERVAL_S)
@@ -461,19 +465,21 @@ class TestTasks:
                 time.sleep(0.5)
 
         async def handle() -> None:
-            carrier.set(asyncio.current_task())
             await anyio.to_thread.run_sync(endpoint)
 
+        patches = Patches()
+        threads.watch_anyio(quiet, patches)
         with owner.at_work(run_async(handle)) as checkout:
             assert checkout.in_thread
             assert mostly(quiet, checkout) == (Activity.PARKED, "pause")
-            _, site = Owners(quiet).look(checkout)
+            _, site = Owners(quiet.journal).look(checkout)
+        patches.restore()
         names = frames(site)
         assert names.index("pause") < names.index("endpoint") < names.index("handle")
 
 
 def _activity(recorder: Recorder, checkout: CheckoutRecord) -> Activity:
-    return Owners(recorder).look(checkout)[0]
+    return Owners(recorder.journal).look(checkout)[0]
 
 
 class TestThreads:
@@ -577,7 +583,7 @@ class TestThreads:
             owners[1].at_work(hold(owners[1])) as second,
             owners[2].at_work(hold(owners[2])) as third,
         ):
-            looker = Owners(quiet)
+            looker = Owners(quiet.journal)
             for _ in range(ROUNDS):
                 time.sleep(INTERVAL_S)
                 looker.begin()
@@ -612,7 +618,7 @@ def test_threads_that_the_system_starves_are_not_parked(quiet: Recorder) -> None
             os.sched_setaffinity(0, processors)
             for _ in range(ROUNDS):
                 # What is seen first stays so as long as a thread gets nothing of the processor.
-                looker = Owners(quiet)
+                looker = Owners(quiet.journal)
                 for _ in range(3):
                     time.sleep(INTERVAL_S)
                     looker.begin()
@@ -666,8 +672,8 @@ def test_a_gap_becomes_a_few_rows_however_long_it_is(recorder: Recorder) -> None
     before = [sample for sample in found.samples if sample.started < second]
     assert before
     assert all(sample.ended is not None and sample.ended < second for sample in before)
-    account = accounting.account(found, found.returned or 0.0)
-    assert account.parked > 0.9 * account.use
+    spent = spent_by(found)
+    assert spent.parked > 0.9 * spent.use
 
 
 def test_a_sample_without_a_site_because_there_are_too_many_is_counted_once(
@@ -686,7 +692,7 @@ def test_a_sample_without_a_site_because_there_are_too_many_is_counted_once(
     (found,) = poolhog.open_trace(recorder.directory).checkouts
     parked = [sample for sample in found.samples if sample.activity is Activity.PARKED]
     assert [sample.site for sample in found.samples] == [None] * len(found.samples)
-    assert 1 <= len(parked) <= recorder.dropped <= len(found.samples) < 10
+    assert 1 <= len(parked) <= recorder.journal.dropped <= len(found.samples) < 10
 
 
 def test_an_open_gap_is_on_disk_while_it_lasts(recorder: Recorder) -> None:
@@ -763,7 +769,7 @@ def test_a_fault_of_a_look_is_counted_and_the_next_one_is_taken(
     with monkeypatch.context() as patched:
         patched.setattr(Owners, "look", fail)
         with owner.at_work(nap) as checkout:
-            eventually(lambda: recorder.errors >= 2)
+            eventually(lambda: recorder.journal.errors >= 2)
             patched.undo()
             eventually(lambda: checkout.sample is not None)
     assert "looked away" in caplog.text

@@ -16,6 +16,7 @@ import pytest
 from recorders import eventually
 from sqlalchemy.util import await_only, greenlet_spawn
 
+from poolhog.probes import libraries
 from poolhog.recording import sites as sites_module
 from poolhog.recording.options import Options
 from poolhog.recording.sites import DEEPEST, Rank, Sites
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
-    from poolhog.recording.records import SiteRecord
+    from poolhog.recording.sites import SiteRecord
 
 SITE_PACKAGES = "/usr/lib/python3/site-packages"
 
@@ -35,7 +36,7 @@ class Known(Sites):
     def __init__(self, **options: Any) -> None:
         self.announced: list[SiteRecord] = []
         self.lost = 0
-        super().__init__(Options(**options), self.announced.append, self.lose)
+        super().__init__(Options(**options), libraries(), self.announced.append, self.lose)
 
     def lose(self) -> None:
         self.lost += 1
@@ -413,6 +414,7 @@ def test_a_function_is_known_by_where_it_is_defined(sites: Known) -> None:
 
 COLLECTING_WHILE_LOOKING = """
 import gc, threading
+from poolhog.recording.libraries import Libraries
 from poolhog.recording.options import Options
 from poolhog.recording.sites import Sites
 
@@ -420,7 +422,7 @@ class Garbage:
     def __init__(self):
         self.itself, self.local = self, threading.local()
 
-sites = Sites(Options(), lambda record: None, lambda: None)
+sites = Sites(Options(), Libraries(), lambda record: None, lambda: None)
 for threshold in range(1, 200):
     gc.disable()
     gc.set_threshold(threshold)

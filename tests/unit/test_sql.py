@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from poolhog.recording.sql import LONGEST_STATEMENT, kept_of, without_literals
+from poolhog.recording.secrets.sql import LONGEST_STATEMENT, kept_of, without_literals
 
 if TYPE_CHECKING:
     from collections.abc import Callable

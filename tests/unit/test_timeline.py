@@ -15,13 +15,13 @@ from factories import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from views import occupancy_in, timeline_of, with_spans
 
-from poolhog.analysis.accounting import GAPS, Interval, State, end_of, intervals
-from poolhog.analysis.occupancy import occupancy_of
+from poolhog.analysis.accounting import GAPS, State, end_of
+from poolhog.analysis.shown import Span, of_state, states_of
 from poolhog.analysis.timeline import (
     Step,
     Timeline,
-    build_timeline,
     dominant,
     in_buckets,
     peaks,
@@ -33,10 +33,10 @@ STARTED, ENDED = 10, 90
 
 
 def build(*checkouts: Checkout, started: float = 0.0, ended: float = 10.0) -> Timeline:
-    return build_timeline(checkouts, (), (), started=started, ended=ended)
+    return timeline_of(checkouts, (), (), started=started, ended=ended)
 
 
-def states(parts: tuple[Interval, ...]) -> list[tuple[State, float, float]]:
+def states(parts: tuple[Span, ...]) -> list[tuple[State, float, float]]:
     return [(part.state, part.started, part.ended) for part in parts]
 
 
@@ -72,7 +72,7 @@ def scenes(draw: st.DrawFn) -> Scene:
 @given(scenes())
 def test_a_lane_covers_its_request_without_holes(scene: Scene) -> None:
     checkouts, requests, pool = scene
-    timeline = build_timeline(checkouts, requests, [pool], started=STARTED, ended=ENDED)
+    timeline = timeline_of(checkouts, requests, [pool], started=STARTED, ended=ENDED)
     for lane in timeline.requests:
         assert lane.intervals[0].started == lane.started
         assert lane.intervals[-1].ended == lane.ended
@@ -85,7 +85,7 @@ def test_a_lane_covers_its_request_without_holes(scene: Scene) -> None:
 @given(scenes())
 def test_segments_of_a_lane_never_overlap_and_no_lane_is_wasted(scene: Scene) -> None:
     checkouts, requests, pool = scene
-    timeline = build_timeline(checkouts, requests, [pool], started=STARTED, ended=ENDED)
+    timeline = timeline_of(checkouts, requests, [pool], started=STARTED, ended=ENDED)
     segments = [segment for lane in timeline.connections for segment in lane.segments]
     for lane in timeline.connections:
         for segment, after in pairwise(lane.segments):
@@ -101,11 +101,11 @@ def test_segments_of_a_lane_never_overlap_and_no_lane_is_wasted(scene: Scene) ->
 def test_the_queue_is_what_counting_by_hand_gives(scene: Scene, half_seconds: int) -> None:
     checkouts, requests, pool = scene
     at = half_seconds / 2
-    timeline = build_timeline(checkouts, requests, [pool], started=STARTED, ended=ENDED)
+    timeline = timeline_of(checkouts, requests, [pool], started=STARTED, ended=ENDED)
     waiting = {
         checkout.request.id if checkout.request else "other"
-        for checkout in checkouts
-        for part in intervals(checkout, ENDED)
+        for checkout, spans, _ in with_spans(*checkouts)
+        for part in states_of(spans)
         if part.state is State.WAITING and part.started <= at < part.ended
     }
     counted = [step.count for step in timeline.waiting if step.at <= at][-1]
@@ -116,7 +116,7 @@ def test_the_queue_is_what_counting_by_hand_gives(scene: Scene, half_seconds: in
 @given(scenes())
 def test_connections_are_lent_for_as_long_as_checkouts_are_in_use(scene: Scene) -> None:
     checkouts, requests, pool = scene
-    timeline = build_timeline(checkouts, requests, [pool], started=0.0, ended=ENDED)
+    timeline = timeline_of(checkouts, requests, [pool], started=0.0, ended=ENDED)
     used = sum(
         min(end_of(c, ENDED), ENDED) - min(c.granted, ENDED)
         for c in checkouts
@@ -171,7 +171,7 @@ def test_a_return_stamped_after_the_next_grant_needs_no_second_lane() -> None:
 
 
 def test_connections_that_are_never_lent_are_lanes_too() -> None:
-    timeline = build_timeline([], [], [make_pool(size=3)], started=0, ended=1)
+    timeline = timeline_of([], [], [make_pool(size=3)], started=0, ended=1)
     assert [lane.number for lane in timeline.connections] == [1, 2, 3]
     assert timeline.waiting == (Step(0, 0),)
 
@@ -218,7 +218,7 @@ def test_a_checkout_that_outlives_its_request_lengthens_the_lane() -> None:
 
 def test_the_implicit_burst_comes_in_two_waves() -> None:
     checkouts, requests, pool, ended = implicit_burst()
-    timeline = build_timeline(checkouts, requests, [pool], started=0, ended=ended)
+    timeline = timeline_of(checkouts, requests, [pool], started=0, ended=ended)
     assert len(timeline.connections) == 5
     assert max(step.count for step in timeline.waiting) == 5
     assert timeline.waited() == pytest.approx(5 * 5.03, rel=0.01)
@@ -227,16 +227,16 @@ def test_the_implicit_burst_comes_in_two_waves() -> None:
 
 def test_the_explicit_burst_holds_for_moments() -> None:
     checkouts, requests, pool, ended = explicit_burst()
-    timeline = build_timeline(checkouts, requests, [pool], started=0, ended=ended)
+    timeline = timeline_of(checkouts, requests, [pool], started=0, ended=ended)
     assert timeline.lent(*GAPS, State.BUSY) == pytest.approx(20 * 0.009)
     assert {len(lane.segments) for lane in timeline.connections} == {4}
 
 
 def test_shares_add_up_and_the_longest_state_dominates() -> None:
     parts = [
-        Interval(State.WAITING, 0, 3),
-        Interval(State.BUSY, 3, 4),
-        Interval(State.RUNNING, 4, 7),
+        of_state(State.WAITING, 0, 3),
+        of_state(State.BUSY, 3, 4),
+        of_state(State.RUNNING, 4, 7),
     ]
     found = in_buckets(parts, started=0, ended=8, buckets=2)
     assert found == (
@@ -257,7 +257,7 @@ def test_shares_add_up_and_the_longest_state_dominates() -> None:
 @given(scenes(), st.integers(1, 50))
 def test_no_second_is_lost_in_buckets(scene: Scene, buckets: int) -> None:
     checkouts, requests, pool = scene
-    timeline = build_timeline(checkouts, requests, [pool], started=STARTED, ended=ENDED)
+    timeline = timeline_of(checkouts, requests, [pool], started=STARTED, ended=ENDED)
     for lane in timeline.requests:
         found = in_buckets(lane.intervals, started=STARTED, ended=ENDED, buckets=buckets)
         total = sum(sum(share.values()) for share in found)
@@ -265,7 +265,7 @@ def test_no_second_is_lost_in_buckets(scene: Scene, buckets: int) -> None:
 
 
 def test_an_empty_window_has_empty_buckets() -> None:
-    assert in_buckets([Interval(State.RUNNING, 0, 1)], started=1, ended=1, buckets=2) == ({}, {})
+    assert in_buckets([of_state(State.RUNNING, 0, 1)], started=1, ended=1, buckets=2) == ({}, {})
     assert peaks([Step(1, 3)], started=1, ended=1, buckets=2) == (0, 0)
 
 
@@ -286,6 +286,6 @@ def test_what_a_process_left_open_ends_with_it() -> None:
     assert [lane.ended for lane in timeline.requests] == [3.0, 3.0, 10.0]
     assert timeline.lent(State.RUNNING) == 2.0 + 8.0
     assert timeline.waited() == 1.0
-    bins = occupancy_of(checkouts, (), started=0.0, ended=10.0, bins=10)
+    bins = occupancy_in(checkouts, (), started=0.0, ended=10.0, bins=10)
     assert bins.lent(State.RUNNING) == 2.0 + 8.0
     assert bins.waited() == 1.0

@@ -17,7 +17,7 @@ from traces import hostile_trace
 from verbs import poolhog
 
 from poolhog import open_trace
-from poolhog.analysis.replay.reading import read_part, read_workload, workload_of
+from poolhog.analysis.replay.chains import read_part, read_workload, workload_of
 from poolhog.analysis.replay.simulation import simulate
 from poolhog.analysis.replay.study import values_between
 from poolhog.trace.reader import stream_trace

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,19 +22,19 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from scenarios import Scenario
 
-from poolhog.analysis.accounting import State, end_of, end_of_wait, intervals
+from poolhog.analysis.accounting import State, end_of, end_of_wait
 from poolhog.analysis.bins import LENT
-from poolhog.analysis.course import course
-from poolhog.analysis.owned import key_of
+from poolhog.analysis.owners import key_of
+from poolhog.analysis.shown import by_line
 from poolhog.analysis.thresholds import Thresholds
 from poolhog.analysis.tree import ROOT
 from poolhog.analysis.whole import read_detail, read_whole, whole_of
 from poolhog.model import Trace
-from poolhog.render.page import side
-from poolhog.render.page.columns import STATES, Columns
-from poolhog.render.page.data import MOST_SPANS
-from poolhog.render.page.interning import Interned
-from poolhog.render.page.side import icicle_json
+from poolhog.render.page import run
+from poolhog.render.page.data import timeline_data
+from poolhog.render.page.run import page_run, tree_of
+from poolhog.render.page.texts import Interned
+from poolhog.render.palette import STATES
 from poolhog.trace.reader import open_trace, stream_trace
 
 if TYPE_CHECKING:
@@ -59,19 +60,21 @@ def by_state(account: Account) -> dict[str, float]:
 
 def check_tree(whole: Whole, precision: float) -> None:
     """The tree's seconds are those of the report, in all, and of each route."""
-    tree = icicle_json(whole.tree, interned := Interned())
-    top = [index for index, parent in enumerate(tree["parent"]) if parent == 0]
-    named = {interned.texts[tree["name"][index]]: index for index in top}
-    assert interned.texts[tree["name"][0]] == ROOT
+    tree = tree_of(whole.tree)
+    top = [index for index, parent in enumerate(tree.parents) if parent == 0]
+    named = {tree.names[index]: index for index in top}
+    assert tree.names[0] == ROOT
     assert set(named) == {route.name for route in whole.report.routes if route.checkouts}
     for state, seconds in by_state(whole.report.spent).items():
-        assert tree[state][0] / 1e6 == pytest.approx(seconds, abs=precision)
+        assert tree.spent[State(state)][0] / 1e6 == pytest.approx(seconds, abs=precision)
     for route in whole.report.routes:
         if route.checkouts:
             index = named[route.name]
-            assert tree["checkouts"][index] == route.checkouts
+            assert tree.checkouts[index] == route.checkouts
             for state, seconds in by_state(route.spent).items():
-                assert tree[state][index] / 1e6 == pytest.approx(seconds, abs=precision)
+                assert tree.spent[State(state)][index] / 1e6 == pytest.approx(
+                    seconds, abs=precision
+                )
 
 
 def check_bins(whole: Whole) -> None:
@@ -108,7 +111,7 @@ def test_spans_cover_every_checkout(data: st.DataObject) -> None:
         directory = written(data, Path(temporary))
         whole = read_whole(stream_trace(directory), Thresholds())
         detail = read_detail(whole)
-        timeline = Columns(whole, detail, Interned(), MOST_SPANS).timeline()
+        timeline = timeline_data(page_run("run", whole), Interned())
         assert timeline["complete"]
         assert timeline["left_out"] == {"checkouts": 0, "requests": 0, "spans": 0}
         checkouts, spans = timeline["checkouts"], timeline["spans"]
@@ -124,11 +127,8 @@ def test_spans_cover_every_checkout(data: st.DataObject) -> None:
             ends[checkout] += length
             seconds[STATES[state]] += length
         assert ends == at
-        # Each part of a course is rounded once, also those that are too short to become a span.
-        parts = sum(
-            len(list(course(c, c.pool.process.written, whole.shares_of(c.pool.process))))
-            for c in detail.checkouts
-        )
+        # Each span is rounded once, also those that are too short to be shown.
+        parts = sum(len(list(by_line(one.spans))) for one in detail.shown.values())
         rounding = MICROSECOND * (parts + 1)
         for state, expected in by_state(whole.report.spent).items():
             assert seconds[State(state)] / 1e6 == pytest.approx(expected, abs=rounding)
@@ -138,25 +138,27 @@ def test_spans_cover_every_checkout(data: st.DataObject) -> None:
     deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow], phases=UNSHRUNK
 )
 @given(st.data())
-def test_a_course_is_the_intervals_told_more_closely(data: st.DataObject) -> None:
+def test_spans_come_to_what_each_checkout_spent(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         directory = written(data, Path(temporary))
-        whole = read_whole(stream_trace(directory), Thresholds())
+        most = data.draw(st.sampled_from([0, 1_000]))
+        whole = read_whole(stream_trace(directory), Thresholds(), most=most)
+        every = read_detail(whole).shown
         for checkout in open_trace(directory).checkouts:
             until = checkout.pool.process.written
-            shares = whole.shares_of(checkout.pool.process)
-            parts = list(course(checkout, until, shares))
-            for state in STATES:
-                expected = [i.duration for i in intervals(checkout, until, shares)]
-                states = [i.state for i in intervals(checkout, until, shares)]
-                whole_s = sum(d for d, s in zip(expected, states, strict=True) if s is state)
-                told = sum(part.duration for part in parts if part.state is state)
-                assert told == pytest.approx(whole_s, abs=1e-9)
-            if parts:
-                assert parts[0].started == checkout.asked
-                assert parts[-1].ended == end_of(checkout, until)
-            waits = [part for part in parts if part.state is State.WAITING]
-            assert all(part.ended <= end_of_wait(checkout, until) for part in waits)
+            shown = every[checkout.id]
+            assert shown.checkout.id == checkout.id
+            spans = list(shown.spans)
+            assert all(one.ended == other.started for one, other in pairwise(spans))
+            expected = (shown.spent.wait, *(getattr(shown.spent, state) for state in LENT))
+            for state, seconds in zip(STATES, expected, strict=True):
+                lasted = sum(span.duration for span in spans if span.state is state)
+                assert lasted == pytest.approx(seconds, abs=MICROSECOND)
+            if spans:
+                assert spans[0].started == checkout.asked
+                assert spans[-1].ended == end_of(checkout, until)
+            waits = [span for span in spans if span.state is State.WAITING]
+            assert all(span.ended <= end_of_wait(checkout, until) for span in waits)
 
 
 @settings(
@@ -212,8 +214,9 @@ def test_a_tree_that_is_too_large_keeps_its_largest_parts_and_all_sums(
     ]
     trace = Trace((PROCESS,), (pool,), (), tuple(checkouts), 60.0)
     whole = whole_of(trace, 0.0, 60.0)
-    monkeypatch.setattr(side, "MOST_NODES", 20)
-    tree = icicle_json(whole.tree, Interned())
-    assert len(tree["parent"]) == 20
-    assert all(parent < index for index, parent in enumerate(tree["parent"]))
-    assert tree["running"][0] == pytest.approx(50_000_000)
+    monkeypatch.setattr(run, "MOST_NODES", 20)
+    tree = tree_of(whole.tree)
+    assert len(tree.parents) == 20
+    assert tree.left_out == 1 + 3 * 50 - 20
+    assert all(parent < index for index, parent in enumerate(tree.parents))
+    assert tree.spent[State.RUNNING][0] == pytest.approx(50_000_000)

@@ -22,7 +22,7 @@ import poolhog
 from poolhog.model import Activity, OperationKind, Outcome
 from poolhog.recording import numbers, trace_file, writer
 from poolhog.recording.recorder import Recorder, current_request
-from poolhog.recording.records import MOST_IN_ROW, OPERATIONS_PER_ROW, SampleRecord
+from poolhog.recording.records import MOST_IN_ROW, OPERATIONS_PER_ROW, SAMPLE_BYTES, SampleRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -169,7 +169,7 @@ def test_a_pid_that_is_used_again_gets_another_file(recorder: Recorder) -> None:
         ask(recorder).grant(1)
         recorder.stop()
         recorder.start_anew()
-        recorder._stopped = False
+        recorder.journal.closed = False
     names = sorted(path.name for path in recorder.directory.iterdir())
     pid = os.getpid()
     assert names == [f"{pid}-2.sqlite", f"{pid}-3.sqlite", f"{pid}.sqlite"]
@@ -242,7 +242,7 @@ def test_a_folder_that_cannot_be_made_is_told_once_and_tried_again(
 ) -> None:
     recorder.directory.write_text("a file is in the way")
     checkout = ask(recorder)
-    eventually(lambda: recorder.errors >= 3)
+    eventually(lambda: recorder.journal.errors >= 3)
     assert [(r.name, r.levelname) for r in caplog.records] == [("poolhog", "WARNING")]
     checkout.grant(1)
     recorder.directory.unlink()
@@ -272,7 +272,7 @@ def test_a_deleted_folder_is_told_and_made_anew(
     assert [pool.name for pool in trace.pools] == ["main"]
     sources = [checkout.site.source for checkout in trace.checkouts if checkout.site is not None]
     assert sources == ["return recorder.ask(recorder.pool(POOL))"] * 2
-    assert recorder.errors == 1
+    assert recorder.journal.errors == 1
     assert "the trace was deleted" in caplog.text
 
 
@@ -289,8 +289,8 @@ def test_a_commit_that_fails_loses_nothing(
         operation = recorder.operate(ask(recorder), OperationKind.STATEMENT, "SELECT lost")
         assert operation is not None
         operation.end()
-        failed = recorder.errors
-        eventually(lambda: recorder.errors >= failed + 2)
+        failed = recorder.journal.errors
+        eventually(lambda: recorder.journal.errors >= failed + 2)
     recorder.stop()
     trace = poolhog.open_trace(recorder.directory)
     assert [len(checkout.operations) for checkout in trace.checkouts] == [0, 1]
@@ -322,8 +322,8 @@ def test_thousands_of_operations_are_there_once_and_in_order(
     with monkeypatch.context() as patched:
         patched.setattr(trace_file.TraceFile, "_tell", fail)
         operate(1000)
-        failed = recorder.errors
-        eventually(lambda: recorder.errors >= failed + 2)
+        failed = recorder.journal.errors
+        eventually(lambda: recorder.journal.errors >= failed + 2)
         kept = checkout.earlier
         operate(5)
     operate(1000)
@@ -383,7 +383,8 @@ def test_the_views_say_what_the_reader_reads(recorder: Recorder) -> None:
     operation = recorder.operate(checkout, OperationKind.STATEMENT, "SELECT 1")
     assert operation is not None
     operation.end(ValueError())
-    recorder.sample(SampleRecord(checkout, Activity.PARKED, checkout.site, time.monotonic_ns()))
+    sample = SampleRecord(checkout, Activity.PARKED, checkout.site, time.monotonic_ns())
+    recorder.journal.put(sample, SAMPLE_BYTES)
     recorder.end(checkout)
     stage.end()
     request.end()
@@ -431,7 +432,7 @@ def test_a_close_that_fails_is_counted(recorder: Recorder, monkeypatch: pytest.M
     with monkeypatch.context() as patched:
         patched.setattr(trace_file.TraceFile, "_tell", fail)
         recorder.stop()
-    assert recorder.errors >= 1
+    assert recorder.journal.errors >= 1
     assert not poolhog.open_trace(recorder.directory).processes[0].finished
 
 
@@ -464,17 +465,17 @@ def test_what_happens_while_somebody_has_locked_the_file_is_written_later(
     file = the_file(recorder.directory)
     eventually(lambda: checkout.written is not None)
     with locked(file, "BEGIN EXCLUSIVE"):
-        failed = recorder.errors
+        failed = recorder.journal.errors
         for _ in range(150_000):
             operation = recorder.operate(checkout, OperationKind.STATEMENT, "SELECT 1")
             assert operation is not None
             operation.end()
-        eventually(lambda: recorder.errors > failed + 1)
+        eventually(lambda: recorder.journal.errors > failed + 1)
         assert checkout.earlier == 0
     eventually(lambda: len(checkout.operations) < MOST_IN_ROW)
     recorder.end(checkout)
     recorder.stop()
-    assert recorder.dropped == 0
+    assert recorder.journal.dropped == 0
     assert rows(file, "SELECT count(*) FROM operations") == [(150_000,)]
 
 
@@ -526,21 +527,21 @@ pool = recorder.pool(pool_record())
 
 disk(0)
 first = recorder.ask(pool)
-wait_until(lambda: recorder.errors >= 5)
+wait_until(lambda: recorder.journal.errors >= 5)
 print("files", [(path.suffix, path.stat().st_size) for path in directory.iterdir()])
 disk(None)
 wait_until(lambda: first.written is not None)
 
 disk(200_000)
-before = recorder.errors
-while recorder.errors < before + 3:  # the application goes on while nothing can be written
+before = recorder.journal.errors
+while recorder.journal.errors < before + 3:  # the application goes on while nothing can be written
     for _ in range(50):
         recorder.ask(pool).grant(1)
     time.sleep(0.02)
 made = pool.id, recorder.ask(pool).id
 disk(None)
 recorder.stop()
-print("asked", made[1] - made[0], "dropped", recorder.dropped)
+print("asked", made[1] - made[0], "dropped", recorder.journal.dropped)
 """
 
 

@@ -9,19 +9,15 @@ from typing import TYPE_CHECKING
 from poolhog.model import Activity, OperationKind, Outcome
 from poolhog.recording.marker import new_marker
 from poolhog.recording.recorder import Recorder
-from poolhog.recording.records import (
-    CheckoutRecord,
-    OperationRecord,
-    PoolRecord,
-    RequestRecord,
-    SampleRecord,
-)
+from poolhog.recording.records import CheckoutRecord, OperationRecord, PoolRecord, SampleRecord
+from poolhog.recording.requests import RequestRecord
 from poolhog.recording.trace_file import TraceFile
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from poolhog.recording.records import Record, SiteRecord
+    from poolhog.recording.record import Record
+    from poolhog.recording.sites import SiteRecord
 
 HOSTILE = (
     "</script><script>alert(1)</script>",
@@ -55,14 +51,14 @@ def site(recorder: Recorder, file: Path, text: str, name: str = "hold") -> SiteR
 def hostile_trace(directory: Path, text: str, *, sql: str = "", checkouts: int = 4) -> None:
     """A run in which all that comes from outside is this text; one connection is parked."""
     recorder = Recorder(directory / "trace")
-    recorder.began_ns -= 3_600_000 * MS
+    recorder.journal.began_ns -= 3_600_000 * MS
     where = site(recorder, directory / "app.py", text.replace("\n", " "))
     pool = PoolRecord(
         library="sqlalchemy", kind="QueuePool", name=text, size=1, max_overflow=0, timeout_s=30.0
     )
     records: list[Record] = []
     requests: list[Record] = []
-    at = recorder.began_ns
+    at = recorder.journal.began_ns
     for number in range(checkouts):
         request = RequestRecord("http", "GET", f"/{number}/{text}")
         request.route = f"/{text}"
@@ -82,9 +78,9 @@ def hostile_trace(directory: Path, text: str, *, sql: str = "", checkouts: int =
         records += [checkout, sample]
         at += 150 * MS
     marker = new_marker(recorder.directory)
-    file = TraceFile(recorder, marker.file)
-    file.write([pool, *recorder.learned, *requests, *records], recorder)
-    file.finish(recorder)
+    file = TraceFile(recorder.journal, marker.file)
+    file.write([pool, *recorder.journal.learned, *requests, *records])
+    file.finish()
     file.abandon()
     marker.remove()
 

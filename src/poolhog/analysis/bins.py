@@ -13,14 +13,13 @@ from poolhog.analysis.accounting import State
 from poolhog.analysis.spans import GAPS, STATES, UNSAMPLED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
-    from poolhog.analysis.ledger import Numbers
+    from poolhog.analysis.ledger import Ledger, Numbers
     from poolhog.analysis.measured import Measured
-    from poolhog.analysis.spans import Cut
-    from poolhog.model import Process
+    from poolhog.analysis.spans import Cut, Spans
 
     Floats = NDArray[np.float64]
 
@@ -45,27 +44,27 @@ class Grid:
 
     def spread(
         self,
-        process: Process,
-        starts: Numbers,
-        ends: Numbers,
+        began: float,
+        starts: Numbers | Floats,
+        ends: Numbers | Floats,
         passed: Callable[[Any], Floats] = lambda instants: instants / 1e6,
         weights: Floats | None = None,
     ) -> Floats:
         """The seconds of some intervals by the bins that they lie in, added up.
 
-        Instants are microseconds since the process began. ``passed`` is the clock by which seconds
+        Instants are microseconds since ``began``. ``passed`` is the clock by which seconds
         are counted; ``weights`` are factors for the intervals.
         """
-        zero = (self.started - process.began) * 1e6
+        zero = (self.started - began) * 1e6
         edges = zero + np.arange(self.count + 1) * (self.width * 1e6)
-        edges[-1] = (self.ended - process.began) * 1e6
+        edges[-1] = (self.ended - began) * 1e6
         some = np.flatnonzero((ends > starts) & (ends > edges[0]) & (starts < edges[-1]))
-        starts, ends = (np.clip(at[some], edges[0], edges[-1]) for at in (starts, ends))
+        inside = [np.clip(at[some] * 1.0, edges[0], edges[-1]) for at in (starts, ends)]
         factors = np.ones(len(some)) if weights is None else weights[some]
         at_edges = passed(edges)
-        first = np.clip(np.searchsorted(edges, starts, side="right") - 1, 0, self.count - 1)
-        last = np.clip(np.searchsorted(edges, ends, side="left") - 1, 0, self.count - 1)
-        begun, over = passed(starts), passed(ends)
+        first = np.clip(np.searchsorted(edges, inside[0], side="right") - 1, 0, self.count - 1)
+        last = np.clip(np.searchsorted(edges, inside[1], side="left") - 1, 0, self.count - 1)
+        begun, over = map(passed, inside)
         beyond = np.flatnonzero(last > first)
         seconds = np.where(last > first, at_edges[first + 1], over) - begun
         found: Floats = np.zeros(self.count)
@@ -96,26 +95,20 @@ class Bins(Grid):
 
     def see(self, found: Measured, rows: Numbers, parts: Cut) -> None:
         """Add what some checkouts did while they were lent."""
-        process, spans = found.ledger.process, parts.spans
-        for code, state in enumerate(STATES):
-            if state in self.lent:
-                own = spans.where(spans.state == code)
-                self.lent[state] += self.spread(process, own.started, own.ended)
-        unsampled = spans.where(spans.state == UNSAMPLED)
-        site = found.ledger.site[unsampled.row]
-        for place, code in enumerate(GAPS):
-            weights = found.shares[site, place]
-            seconds = self.spread(process, unsampled.started, unsampled.ended, weights=weights)
-            self.lent[STATES[code]] += seconds
+        for state, seconds in seconds_of(self, found, parts.spans).items():
+            self.lent[state] += seconds
 
     def close(self, found: Measured) -> None:
         """Add the waits of a process."""
-        ledger = found.ledger
-        self.waited += self.spread(ledger.process, ledger.asked, ledger.left)
+        self.wait(found.ledger, np.arange(len(found.ledger)))
+
+    def wait(self, ledger: Ledger, rows: Numbers) -> None:
+        """Add the waits of some checkouts."""
+        self.waited += self.spread(ledger.process.began, ledger.asked[rows], ledger.left[rows])
         since = round((ledger.process.began - self.started) * 1e6)
-        self._asked.append(ledger.asked + since)
-        self._left.append(ledger.left + since)
-        self._over.append(ledger.over + since)
+        self._asked.append(ledger.asked[rows] + since)
+        self._left.append(ledger.left[rows] + since)
+        self._over.append(ledger.over[rows] + since)
 
     def settle(self) -> None:
         """All processes were added: find the peaks, and prepare for :meth:`overlapping`."""
@@ -132,7 +125,7 @@ class Bins(Grid):
         return int(np.searchsorted(asked, to_us) - np.searchsorted(over, from_us))
 
     def _most_waiting(self, asked: Numbers, left: Numbers) -> list[int]:
-        waits = left > asked
+        waits = left > np.maximum(asked, 0)
         starts, ends = np.sort(asked[waits]), np.sort(left[waits])
         edges = np.round(np.arange(self.count) * self.width * 1e6)
         most = np.searchsorted(starts, edges) - np.searchsorted(ends, edges, side="right")
@@ -141,3 +134,21 @@ class Bins(Grid):
         np.maximum.at(most, at, counts)
         found: list[int] = most.tolist()
         return found
+
+
+def seconds_of(grid: Grid, found: Measured, spans: Spans) -> Mapping[State, Floats]:
+    """The seconds of some spans by their state and bin, with unsampled gaps split by shares."""
+    began = found.ledger.process.began
+    seconds = {}
+    for code, state in enumerate(STATES):
+        if state in LENT:
+            own = spans.where(spans.state == code)
+            seconds[state] = grid.spread(began, own.started, own.ended)
+    unsampled = spans.where(spans.state == UNSAMPLED)
+    site = found.ledger.site[unsampled.row]
+    for place, code in enumerate(GAPS):
+        weights = found.shares[site, place]
+        seconds[STATES[code]] += grid.spread(
+            began, unsampled.started, unsampled.ended, weights=weights
+        )
+    return seconds

@@ -47,12 +47,16 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One of the two: its name, its report, its checkouts, and its requests by route."""
+    """One of the two: its name, its report, and its checkouts."""
 
     label: str
     report: Report
     series: Series
-    requests: Mapping[str, int]
+
+    @property
+    def requests(self) -> Mapping[str, int]:
+        """How many requests of each name there were, with a checkout or without."""
+        return self.series.requests
 
     @property
     def routes(self) -> set[str]:

@@ -18,7 +18,7 @@ LATE_S = 1.0
 """A process that runs commits at least twice as often: a commit that is older is not of now."""
 
 
-class Life(StrEnum):
+class Liveness(StrEnum):
     """Whether a process still does what its dump says.
 
     ``silent``: there is a process of its id, which has not written for longer than it should have.
@@ -83,7 +83,7 @@ class ProcessDump:
     """
 
     process: Process
-    life: Life
+    liveness: Liveness
     pools: tuple[PoolDump, ...]
     age: float | None = None
 
@@ -95,10 +95,10 @@ class ProcessDump:
     @property
     def is_minimum(self) -> bool:
         """Whether more may be lent, or may have been when it died, than is known."""
-        return self.life is Life.DEAD or self.is_late or self.process.is_cut_off
+        return self.liveness is Liveness.DEAD or self.is_late or self.process.is_cut_off
 
 
-def process_dump(trace: Trace, life: Life, age: float | None = None) -> ProcessDump:
+def process_dump(trace: Trace, liveness: Liveness, age: float | None = None) -> ProcessDump:
     """What a process was doing when ``trace``, its part of a trace, was last written.
 
     That was ``age`` seconds ago, if the process still runs.
@@ -107,7 +107,7 @@ def process_dump(trace: Trace, life: Life, age: float | None = None) -> ProcessD
     pools = (_pool_dump(pool, trace) for pool in trace.pools)
     # An engine that was disposed of goes on with a new pool: the old one is of no interest.
     shown = tuple(pool for pool in pools if pool.held or pool.waiting)
-    return ProcessDump(process, life, shown, age)
+    return ProcessDump(process, liveness, shown, age)
 
 
 def written_wall(process: Process) -> float:

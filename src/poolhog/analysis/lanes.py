@@ -1,12 +1,20 @@
-"""Lanes of a picture: as few of them as hold intervals that do not overlap."""
+"""Lanes of a picture, as few as hold intervals that do not overlap, and the uses that lie on them.
+
+A use is a checkout on its connection. Uses come in the order of their grants, while checkouts are
+read in the order of their asking; no more are kept back than wait at once.
+"""
 
 from __future__ import annotations
 
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+from poolhog.analysis.accounting import end_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
+
+    from poolhog.analysis.shown import Shown
 
 
 class ConnectionLanes:
@@ -65,3 +73,60 @@ def packed(spans: Iterable[tuple[float, float]]) -> list[int]:
         heappush(taken, (ended, lane))
         found.append(lane)
     return found
+
+
+class Use(NamedTuple):
+    """A checkout on its connection, up to its return or the next use of the connection."""
+
+    shown: Shown
+    started: float
+    ended: float
+
+
+class Uses:
+    """The uses of a process's connections: those of one follow one another, in order.
+
+    A connection is lent once at a time. The next checkout may be stamped a moment before the last
+    one's return, when the return is what woke it: then the earlier use ends there.
+    """
+
+    def __init__(self) -> None:
+        self._granted: list[tuple[float, int, Shown]] = []
+        self._number = 0
+        self._last: dict[tuple[str, int], Use] = {}
+
+    def push(self, shown: Shown) -> Iterator[Use]:
+        """Add the next checkout that was asked for; the uses of which the end is known now."""
+        checkout = shown.checkout
+        while self._granted and self._granted[0][0] <= checkout.asked:
+            yield from self._follow(*heappop(self._granted))
+        if checkout.granted is not None:
+            self._number += 1
+            heappush(self._granted, (checkout.granted, self._number, shown))
+
+    def rest(self) -> Iterator[Use]:
+        """All that were kept back."""
+        while self._granted:
+            yield from self._follow(*heappop(self._granted))
+        yield from self._last.values()
+        self._last.clear()
+
+    def _follow(self, started: float, _: int, shown: Shown) -> Iterator[Use]:
+        checkout = shown.checkout
+        use = Use(shown, started, end_of(checkout, checkout.pool.process.written))
+        if checkout.connection is None:
+            yield use
+            return
+        connection = checkout.pool.id, checkout.connection
+        last = self._last.get(connection)
+        if last is not None:
+            yield last._replace(ended=min(last.ended, started))
+        self._last[connection] = use
+
+
+def uses_of(every: Iterable[Shown]) -> list[Use]:
+    """The uses of some checkouts, which come in the order of their asking, by their start."""
+    uses = Uses()
+    found = [use for shown in every for use in uses.push(shown)]
+    found += uses.rest()
+    return sorted(found, key=lambda use: (use.started, use.shown.checkout.id))

@@ -131,6 +131,7 @@ class Ledger:
 
     ``pool``, ``route``, ``site`` and ``outcome`` are indexes of ``pools``, ``routes``, ``sites``
     (the first of which is ``None``) and ``OUTCOMES``; ``request`` of ``requests``, or negative.
+    ``connection`` numbers those of a pool, negative of rows without one.
     Rows of one ``asker`` are of one request, or of one owner without a request. ``left`` is when
     the wait ended, with a connection if it ``is_granted``, ``over`` when the checkout was: both are
     the last instant that is known if that has not come. ``connecting``, ``pinging`` and ``busy``
@@ -150,6 +151,7 @@ class Ledger:
         self.sites, self._sites = _site_codes(facts.sites)
         self.site = self._sites.of(rows.site_id[order])
         self.pool = Codes(facts.pools).of(rows.pool_id[order])
+        self.connection = rows.connection[order]
         self.outcome = text_codes(facts.texts, OUTCOMES).of(rows.outcome[order])
         names = _Names(facts)
         self.requests = names.requests(requests)
@@ -209,6 +211,11 @@ class Ledger:
     def rows_of(self, numbers: Numbers) -> Numbers:
         """The rows of the checkouts with these numbers, negative where there is none."""
         return self._rows.of(numbers)
+
+    def request_counts(self) -> Mapping[str, int]:
+        """How many requests of each name there were, with a checkout or without."""
+        counts = np.bincount(self.requests.name, minlength=len(self.routes)).tolist()
+        return {name: count for name, count in zip(self.routes, counts, strict=True) if count}
 
     def sent(self) -> Sent:
         """What was sent, by row; ``kind`` is an index of ``KINDS``."""

@@ -10,32 +10,26 @@ from enum import Enum, auto
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from poolhog.analysis.accounting import (
-    NO_SHARES,
-    Interval,
-    end_of,
-    end_of_wait,
-    intervals,
-    transactions,
-)
+from poolhog.analysis.accounting import end_of, end_of_wait, transactions
 from poolhog.analysis.log import returned_after
+from poolhog.analysis.shown import states_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from poolhog.analysis.accounting import Shares
-    from poolhog.model import Checkout, Request, Stage
+    from poolhog.analysis.shown import Shown, Span
+    from poolhog.model import Request, Stage
 
 
 class LifePart(Enum):
     """A stage of a request's life, or something that was open while the stages ran.
 
     Stages stand in the order in which a request can go through them; no request has all of them.
-    ``UNTOLD`` is a stage in which routing, dependencies and execution could not be told apart.
+    ``UNDIVIDED`` is a stage in which routing, dependencies and execution could not be told apart.
     ``EARLY_EXIT`` is the exit of dependencies before the response, ``EXIT`` the one after it.
     """
 
-    UNTOLD = auto()
+    UNDIVIDED = auto()
     ROUTING = auto()
     DEPENDENCIES = auto()
     EXECUTION = auto()
@@ -91,7 +85,7 @@ class Lifecycle:
     sessions: tuple[LifeSpan, ...]
     checkouts: tuple[LifeSpan, ...]
     transactions: tuple[LifeSpan, ...]
-    holding: tuple[Interval, ...]
+    holding: tuple[Span, ...]
     returned: float | None
     returned_before_response: bool
     ended_with: str | None
@@ -99,17 +93,17 @@ class Lifecycle:
 
 def lifecycle_of(
     request: Request,
-    checkouts: Iterable[Checkout],
+    shown: Iterable[Shown],
     until: float,
-    shares: Shares = NO_SHARES,
     *,
-    holding: Iterable[Interval] | None = None,
+    holding: Iterable[Span] | None = None,
 ) -> Lifecycle:
     """The life of a request up to ``until``, an instant of the run's clock.
 
     ``holding`` are the states of its checkouts, on this clock, if they are known already.
     """
-    owned = sorted(checkouts, key=lambda checkout: checkout.asked)
+    every = sorted(shown, key=lambda one: one.checkout.asked)
+    owned = [one.checkout for one in every]
     lent = [checkout for checkout in owned if checkout.granted is not None]
     returns = [c.returned for c in lent if c.returned is not None]
     returned = max(returns) if lent and len(returns) == len(lent) else None
@@ -120,7 +114,7 @@ def lifecycle_of(
     last = found[-1].ended_with if found else None
     since = _Since(request.started)
     if holding is None:
-        holding = (i for c in owned for i in intervals(c, until, shares))
+        holding = (span for one in every for span in states_of(one.spans))
     return Lifecycle(
         request=request,
         ended=since(until if request.ended is None else request.ended),
@@ -135,7 +129,7 @@ def lifecycle_of(
             LifeSpan(LifePart.CHECKOUT, end_of_wait(c, until), end_of(c, until)) for c in lent
         ),
         transactions=since.spans(LifeSpan(LifePart.TRANSACTION, t.started, t.ended) for t in found),
-        holding=since.intervals(holding),
+        holding=since.of(holding),
         returned=None if returned is None else since(returned),
         returned_before_response=bool(lent)
         and not any(returned_after(checkout, request.responding) for checkout in lent),
@@ -155,8 +149,10 @@ class _Since:
     def spans(self, spans: Iterable[LifeSpan]) -> tuple[LifeSpan, ...]:
         return tuple(LifeSpan(s.part, self(s.started), self(s.ended)) for s in spans)
 
-    def intervals(self, parts: Iterable[Interval]) -> tuple[Interval, ...]:
-        return tuple(Interval(p.state, self(p.started), self(p.ended)) for p in parts)
+    def of(self, spans: Iterable[Span]) -> tuple[Span, ...]:
+        return tuple(
+            span._replace(started=self(span.started), ended=self(span.ended)) for span in spans
+        )
 
 
 def _stages(request: Request, until: float) -> Iterator[LifeSpan]:
@@ -176,7 +172,7 @@ def _stages(request: Request, until: float) -> Iterator[LifeSpan]:
         spans.insert(0, LifeSpan(LifePart.ROUTING, request.started, spans[0].started))
         spans.append(LifeSpan(LifePart.MIDDLEWARE, spans[-1].ended, responding))
     else:
-        spans.append(LifeSpan(LifePart.UNTOLD, request.started, responding))
+        spans.append(LifeSpan(LifePart.UNDIVIDED, request.started, responding))
     if request.responding is not None:
         responded = ended if request.responded is None else request.responded
         spans.append(LifeSpan(LifePart.RESPONSE, responding, responded))

@@ -9,32 +9,26 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from enum import Enum, auto
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
-from poolhog.analysis.accounting import (
-    GAPS,
-    NO_SHARES,
-    State,
-    end_of,
-    end_of_wait,
-    intervals,
-    stretches,
-)
+from poolhog.analysis.accounting import State, end_of, end_of_wait
+from poolhog.analysis.shown import application_site, joined, within
 from poolhog.model import OperationKind, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from poolhog.analysis.accounting import Shares
+    from poolhog.analysis.shown import Shown, Span
     from poolhog.model import Checkout, Operation, Request, Site
 
-WORTH_TELLING_S = 0.01
+LONG_S = 0.01
 """A part of a gap of at least this length is an event of its own, whatever its share of the use."""
 
-WORTH_TELLING_SHARE = 0.05
+SHARE_OF_USE = 0.05
 """A shorter part is an event as well if it is at least this share of the use."""
 
-LEAST_TOLD_S = 0.001
+SHORTEST_S = 0.001
 """No part shorter than this is an event. A wait is one if it is at least as long."""
 
 
@@ -97,57 +91,46 @@ _Entry = tuple[float, int, LogEvent]
 
 def log_of(request: Request | None, checkouts: Iterable[Checkout]) -> tuple[LogEvent, ...]:
     """The events, in order; of those at the same instant, the cause comes first."""
-    told = [(checkout, _events(checkout)) for checkout in checkouts]
-    return _since(request, _entries(request, told))
+    return _since(request, _entries(request, [(c, _events(c, c.operations)) for c in checkouts]))
 
 
-def log_with_gaps(
-    request: Request | None,
-    checkouts: Iterable[Checkout],
-    until: float,
-    shares: Shares = NO_SHARES,
-) -> tuple[LogEvent, ...]:
+def log_with_gaps(request: Request | None, shown: Iterable[Shown]) -> tuple[LogEvent, ...]:
     """The events, and among them waits and parts of gaps that are long enough to matter."""
-    told = [(c, [*_events(c), *_gap_events(c, until, shares, _least(c, until))]) for c in checkouts]
-    return _since(request, _entries(request, told))
+    found = [
+        (one.checkout, [*_events(one.checkout, one.checkout.operations), *_gap_events(one)])
+        for one in shown
+    ]
+    return _since(request, _entries(request, found))
 
 
 def beginning_of_log(
-    request: Request | None,
-    checkouts: Sequence[Checkout],
-    until: float,
-    shares: Shares = NO_SHARES,
-    *,
-    most: int,
+    request: Request | None, shown: Sequence[Shown], *, most: int
 ) -> tuple[Sequence[LogEvent], int, int]:
     """The first ``most`` events of the log with gaps; how many more events or operations follow.
 
     Of a checkout with more than ``most`` operations, no event is made after these. Then the
     remaining operations are counted instead of the remaining events.
     """
-    told = []
-    for checkout in checkouts:
-        head, ended = _head(checkout, until, most)
-        events = [*_events(head), *_gap_events(head, ended, shares, _least(checkout, until))]
-        if head is not checkout:
-            events = [replace(event, checkout=checkout) for event in events]
-        told.append((checkout, events))
-    entries = _entries(request, told)
-    shown = entries[:most]
-    lines = _since(request, shown)
-    if all(len(checkout.operations) <= most for checkout in checkouts):
-        return lines, len(entries) - len(shown), 0
-    last = max((at for at, *_ in shown), default=-math.inf)
-    return lines, 0, sum(o.started > last for c in checkouts for o in c.operations)
+    found = [(one.checkout, _first_events(one, most)) for one in shown]
+    entries = _entries(request, found)
+    lines = _since(request, entries[:most])
+    if all(len(one.checkout.operations) <= most for one in shown):
+        return lines, len(entries) - len(lines), 0
+    last = max((at for at, *_ in entries[:most]), default=-math.inf)
+    return lines, 0, sum(o.started > last for one in shown for o in one.checkout.operations)
 
 
-def _head(checkout: Checkout, until: float, most: int) -> tuple[Checkout, float]:
-    """The checkout as if it had gone on no further than ``most`` operations, and when that was."""
-    if len(checkout.operations) <= most:
-        return checkout, until
-    ended = checkout.operations[most].started
-    head = replace(checkout, operations=checkout.operations[:most], returned=None, gave_up=None)
-    return head, ended
+def _first_events(shown: Shown, most: int) -> list[LogEvent]:
+    """The events of a checkout as if it had gone on no further than ``most`` operations."""
+    checkout = shown.checkout
+    operations = checkout.operations
+    if len(operations) <= most:
+        return [*_events(checkout, operations), *_gap_events(shown)]
+    ended = operations[most].started
+    return [
+        *_events(checkout, operations[:most], is_whole=False),
+        *_gap_events(shown, before=ended),
+    ]
 
 
 def returned_after(checkout: Checkout, responding: float | None) -> bool:
@@ -155,20 +138,13 @@ def returned_after(checkout: Checkout, responding: float | None) -> bool:
     return responding is None or checkout.returned is None or checkout.returned > responding
 
 
-def application_site(site: Site | None) -> Site | None:
-    """The innermost frame of the application's, or ``None`` if there is none."""
-    while site is not None and not site.is_application:
-        site = site.caller
-    return site
-
-
 def _entries(
-    request: Request | None, told: Sequence[tuple[Checkout, Iterable[LogEvent]]]
+    request: Request | None, found: Sequence[tuple[Checkout, Iterable[LogEvent]]]
 ) -> list[_Entry]:
     """All events, in order."""
     responding = request.responding if request is not None else None
     entries: list[_Entry] = []
-    for checkout, events in sorted(told, key=lambda one: one[0].asked):
+    for checkout, events in sorted(found, key=lambda one: one[0].asked):
         late = returned_after(checkout, responding)
         for event in events:
             # The response needs what was read, and starts before a late connection is given back.
@@ -187,19 +163,21 @@ def _since(request: Request | None, entries: Sequence[_Entry]) -> tuple[LogEvent
     return tuple(replace(event, at=at - zero) for at, _, event in entries)
 
 
-def _events(checkout: Checkout) -> Iterator[LogEvent]:
-    """The events of a checkout, in causal order."""
-    in_use = [o for o in checkout.operations if not _is_of_wait(o, checkout.granted)]
-    for operation in checkout.operations:
+def _events(
+    checkout: Checkout, operations: Sequence[Operation], *, is_whole: bool = True
+) -> Iterator[LogEvent]:
+    """The events of a checkout, in causal order; if it is not whole, without its end."""
+    in_use = [o for o in operations if not _is_of_wait(o, checkout.granted)]
+    for operation in operations:
         if _is_of_wait(operation, checkout.granted):
-            yield from _told(operation, checkout)
-    if checkout.gave_up is not None:
+            yield from _of_operation(operation, checkout)
+    if is_whole and checkout.gave_up is not None:
         yield LogEvent(checkout.gave_up, EventKind.GAVE_UP, checkout, site=checkout.site)
     if checkout.granted is not None:
         yield LogEvent(checkout.granted, EventKind.GRANTED, checkout, site=checkout.site)
     for operation in in_use:
-        yield from _told(operation, checkout)
-    if checkout.returned is None:
+        yield from _of_operation(operation, checkout)
+    if checkout.returned is None or not is_whole:
         return
     if checkout.outcome is Outcome.DETACHED:
         yield LogEvent(checkout.returned, EventKind.DETACHED, checkout)
@@ -213,8 +191,8 @@ def _is_of_wait(operation: Operation, granted: float | None) -> bool:
     return waits and (granted is None or operation.started <= granted)
 
 
-def _told(operation: Operation, checkout: Checkout) -> Iterator[LogEvent]:
-    """The events of an operation: a connect is told by its end, the others by their start."""
+def _of_operation(operation: Operation, checkout: Checkout) -> Iterator[LogEvent]:
+    """The events of an operation: the end of a connect, the start of any other."""
     kind, at = EventKind.OPERATION, operation.started
     if operation.kind is OperationKind.CONNECT:
         if operation.ended is None:
@@ -227,72 +205,30 @@ def _told(operation: Operation, checkout: Checkout) -> Iterator[LogEvent]:
     yield LogEvent(at, kind, checkout, operation, duration=lasted, site=operation.site)
 
 
-def _least(checkout: Checkout, until: float) -> float:
-    """The least length in seconds of a part of a gap that is an event."""
-    use = end_of(checkout, until) - end_of_wait(checkout, until)
-    return min(WORTH_TELLING_S, max(WORTH_TELLING_SHARE * use, LEAST_TOLD_S))
-
-
-def _gap_events(
-    checkout: Checkout, until: float, shares: Shares, least: float
-) -> Iterator[LogEvent]:
-    """The wait, and the parts of gaps that are worth a line: not shorter than ``least`` seconds.
+def _gap_events(shown: Shown, before: float = math.inf) -> Iterator[LogEvent]:
+    """The wait, and the parts of gaps up to an instant that are long enough to matter.
 
     Parts that follow one another on the same line of code are one.
     """
-    waited = end_of_wait(checkout, until) - checkout.asked
-    if waited >= LEAST_TOLD_S:
+    checkout = shown.checkout
+    until = checkout.pool.process.written
+    granted, ended = end_of_wait(checkout, until), end_of(checkout, until)
+    least = min(LONG_S, max(SHARE_OF_USE * (ended - granted), SHORTEST_S))
+    waited = min(granted, before) - checkout.asked
+    if waited >= SHORTEST_S:
         yield _spent(checkout, checkout.asked, waited, State.WAITING, checkout.site)
-    if checkout.granted is None:
-        return
-    for part in _joined(_parts(checkout, until, shares)):
-        if part.ended - part.started >= least:
-            lasted = part.ended - part.started
-            yield _spent(checkout, part.started, lasted, part.state, part.site)
+    early = takewhile(lambda span: span.started < before, shown.spans)
+    at_lines = (span._replace(site=application_site(span.site)) for span in early if span.is_of_gap)
+    for span in within(joined(at_lines, _state_and_line), -math.inf, before):
+        if span.duration >= least:
+            yield _spent(checkout, span.started, span.duration, span.state, span.site)
+
+
+def _state_and_line(span: Span) -> tuple[State, Site | None]:
+    return span.state, span.site
 
 
 def _spent(
     checkout: Checkout, at: float, duration: float, state: State, site: Site | None
 ) -> LogEvent:
     return LogEvent(at, EventKind.SPENT, checkout, duration=duration, site=site, state=state)
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """A part of a gap, and where the owner was, as far as it was looked at."""
-
-    state: State
-    started: float
-    ended: float
-    site: Site | None = None
-
-
-def _parts(checkout: Checkout, until: float, shares: Shares) -> Iterator[_Part]:
-    """All parts of the gaps, in order."""
-    sampled = [
-        _Part(s.state, s.started, s.ended, application_site(s.sample.site))
-        for s in stretches(checkout, until)
-    ]
-    begun = {part.started for part in sampled}
-    # An interval that samples tell about begins with the first of their stretches.
-    others = [
-        _Part(i.state, i.started, i.ended)
-        for i in intervals(checkout, until, shares)
-        if i.state in GAPS and i.started not in begun
-    ]
-    yield from sorted(sampled + others, key=lambda part: part.started)
-
-
-def _joined(parts: Iterable[_Part]) -> Iterator[_Part]:
-    """Parts that follow one another on the same line as one."""
-    last: _Part | None = None
-    for part in parts:
-        if last is None:
-            last = part
-        elif (last.state, last.site, last.ended) == (part.state, part.site, part.started):
-            last = _Part(last.state, last.started, part.ended, last.site)
-        else:
-            yield last
-            last = part
-    if last is not None:
-        yield last

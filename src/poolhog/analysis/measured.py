@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -12,11 +12,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from poolhog.analysis.ledger import Ledger, Numbers
-    from poolhog.analysis.report import Companion
     from poolhog.analysis.spans import Cut, Fractions, Split
 
 _AT_ONCE = 50_000
 """Checkouts that are cut into spans at once."""
+
+
+@runtime_checkable
+class Viewer(Protocol):
+    """Whoever wants to see all checkouts of a process, cut into spans."""
+
+    def see(self, found: Measured, rows: Numbers, parts: Cut) -> None:
+        """Look at some rows of the process; all of them come by, part by part."""
 
 
 class Measured(NamedTuple):
@@ -29,29 +36,33 @@ class Measured(NamedTuple):
 
 def measured(
     ledger: Ledger,
-    wanted: Numbers,
-    see: Callable[[Numbers, Cut, Split], None],
-    companions: Sequence[Companion] = (),
+    wanted: Numbers | None = None,
+    see: Callable[[Numbers, Cut, Split], None] | None = None,
+    viewers: Sequence[Viewer] = (),
 ) -> Measured:
-    """Cut the rows that are worth a look, or are wanted, and show them to ``see``.
+    """Cut the rows that are worth a look, or are wanted, and show them to ``see``, if there is one.
 
-    ``companions`` are shown all rows, when the shares are known.
+    ``viewers`` are shown all rows, when the shares are known.
     """
     split, shares = unlooked(ledger), Shares(ledger)
-    rows = np.union1d(worth_a_look(ledger), wanted)
-    for part in _parts(rows):
+    rows = worth_a_look(ledger)
+    if wanted is not None:
+        rows = np.union1d(rows, wanted)
+    for part in parts_of(rows):
         found = cut(ledger, part)
         look(ledger, split, found, part)
         shares.learn(ledger, found)
-        see(part, found, split)
+        if see is not None:
+            see(part, found, split)
     measure = Measured(ledger, split, shares.of_sites)
-    for part in _parts(np.arange(len(ledger))) if companions else ():
+    for part in parts_of(np.arange(len(ledger))) if viewers else ():
         found = cut(ledger, part)
-        for companion in companions:
-            companion.see(measure, part, found)
+        for viewer in viewers:
+            viewer.see(measure, part, found)
     return measure
 
 
-def _parts(rows: Numbers) -> Iterator[Numbers]:
+def parts_of(rows: Numbers) -> Iterator[Numbers]:
+    """Some rows, in parts that are cut at once."""
     for first in range(0, len(rows), _AT_ONCE):
         yield rows[first : first + _AT_ONCE]

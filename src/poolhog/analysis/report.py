@@ -19,7 +19,7 @@ from poolhog.analysis.blame.charges import most_first
 from poolhog.analysis.collector import no_collector
 from poolhog.analysis.findings.finder import Finder
 from poolhog.analysis.ledger import Ledger
-from poolhog.analysis.measured import Measured, measured
+from poolhog.analysis.measured import Measured, Viewer, measured
 from poolhog.analysis.memory import MemoryFacts
 from poolhog.analysis.sums import Sums, peak_of, sums_of, time_of, waits_of
 from poolhog.analysis.thresholds import Thresholds
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from poolhog.analysis.blame.charges import Charge
     from poolhog.analysis.findings.finding import Finding
     from poolhog.analysis.ledger import Facts, Numbers
-    from poolhog.analysis.replay.beside import Beside
-    from poolhog.analysis.spans import Cut
     from poolhog.analysis.sums import Waits
     from poolhog.model import Outcome, Pool, Process, Trace, Unreadable
     from poolhog.trace.reader import ProcessReader
@@ -104,7 +102,7 @@ class Report:
     ``requests`` counts those with a checkout and those without. ``observed`` is the seconds from
     the start of the first process to the end of the trace. ``unreadable`` are the files of the run
     that it is without. ``near`` are nearly findings: another run of the same code may have them as
-    findings. ``whatif`` is about the first finding.
+    findings.
     """
 
     processes: tuple[Process, ...]
@@ -116,7 +114,6 @@ class Report:
     unreadable: tuple[Unreadable, ...] = ()
     near: tuple[Finding, ...] = ()
     blame: Blame = NO_BLAME
-    whatif: Beside | None = None
 
     @property
     def checkouts(self) -> int:
@@ -153,13 +150,10 @@ EMPTY = Report((), (), (), (), 0, 0.0)
 
 
 class Companion(Protocol):
-    """Whoever wants to see the checkouts of each process, to count other things."""
-
-    def see(self, found: Measured, rows: Numbers, spans: Cut) -> None:
-        """Some rows of the process, cut into spans; all of them come by, part by part."""
+    """Whoever counts other things of each process."""
 
     def close(self, found: Measured) -> None:
-        """All rows of the process came by."""
+        """A process was measured; if spans were wanted, all came by."""
 
 
 def read_report(
@@ -223,7 +217,8 @@ class Books:
         ledger = Ledger(facts)
         self._processes.append(ledger.process)
         wanted = self._finder.open(ledger)
-        found = measured(ledger, wanted, self._finder.see, self._companions)
+        viewers = [one for one in self._companions if isinstance(one, Viewer)]
+        found = measured(ledger, wanted, self._finder.see, viewers)
         is_seen, answered = self._finder.close(found.split, found.shares)
         charges, queues = blame_of(
             ledger, found.split, found.shares, is_seen, answered, self._observer
@@ -238,8 +233,7 @@ class Books:
         for code in np.unique(ledger.route).tolist():
             rows = np.flatnonzero(ledger.route == code)
             self._routes.setdefault(ledger.routes[code], []).append(sums_of(found, rows))
-        counts = np.bincount(ledger.requests.name, minlength=len(ledger.routes)).tolist()
-        self._requests.update(dict(zip(ledger.routes, counts, strict=True)))
+        self._requests.update(ledger.request_counts())
         return len(ledger)
 
     def report(self) -> Report:

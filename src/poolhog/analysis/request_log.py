@@ -5,9 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from poolhog.analysis.accounting import Account, Shares, account, end_of
+import numpy as np
+
+from poolhog.analysis.accounting import Account, total
 from poolhog.analysis.lifecycle import Lifecycle, lifecycle_of
 from poolhog.analysis.log import LogEvent, log_with_gaps
+from poolhog.analysis.measured import measured
+from poolhog.analysis.owners import owner_of
+from poolhog.analysis.selection import ledger_of
+from poolhog.analysis.shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +46,7 @@ class RequestLog:
     @property
     def spent(self) -> Account:
         """The seconds of all its checkouts."""
-        return Account(*(sum(parts) for parts in zip(_NOTHING, *self.accounts, strict=True)))
+        return total(self.accounts)
 
     @property
     def is_open(self) -> bool:
@@ -49,31 +55,29 @@ class RequestLog:
         return going_on or any(c.returned is None and c.gave_up is None for c in self.checkouts)
 
 
-_NOTHING = (0.0,) * len(Account._fields)
-
-
 def request_log(found: Found) -> RequestLog:
-    """Read a request, or an owner, and say what happened."""
-    life = found.read()
-    request, until = life.request, life.until
-    checkouts = sorted(life.checkouts, key=lambda checkout: checkout.asked)
-    shares = Shares(found.siblings(), until)
-    starts = [checkout.asked for checkout in checkouts]
-    ends = [end_of(checkout, until) for checkout in checkouts]
-    if request is not None:
-        starts.append(request.started)
-        ends.append(request.ended if request.ended is not None else max(until, request.started))
+    """Read a request, or an owner, and say what happened.
+
+    Gaps without a sample are split as those of checkouts that were asked for at the same sites.
+    """
+    with found.reader.frozen():
+        request, own = found.request(), found.numbers()
+        with ledger_of(found.reader, [*own, *found.siblings()]) as (ledger, _):
+            rows = np.sort(ledger.rows_of(np.array(own, np.int64)))
+            every = list(shown(measured(ledger), rows))
+        owner = owner_of(request, [one.checkout for one in every], found.total())
+    until = owner.until
     return RequestLog(
         id=found.id,
         name=found.name,
         process=found.reader.process,
         request=request,
-        life=None if request is None else lifecycle_of(request, checkouts, until, shares),
-        checkouts=checkouts,
-        accounts=[account(checkout, until, shares) for checkout in checkouts],
-        total=life.total,
-        started=min(starts),
-        ended=max(ends),
+        life=None if request is None else lifecycle_of(request, every, until),
+        checkouts=owner.checkouts,
+        accounts=[one.spent for one in every],
+        total=owner.total,
+        started=owner.started,
+        ended=owner.ended,
         until=until,
-        lines=log_with_gaps(request, checkouts, until, shares),
+        lines=log_with_gaps(request, every),
     )

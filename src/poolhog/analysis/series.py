@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,9 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from poolhog.analysis.ledger import Numbers
     from poolhog.analysis.measured import Measured
-    from poolhog.analysis.spans import Cut
 
     Floats = NDArray[np.float64]
 
@@ -57,7 +56,7 @@ class Rows:
 
 
 class Series:
-    """The checkouts of a run by route, as a companion of the report.
+    """The checkouts of a run by route, and its ``requests``, as a companion of the report.
 
     ``began`` is the first time that one was asked for, ``ended`` when the last one was over.
     """
@@ -65,14 +64,13 @@ class Series:
     def __init__(self) -> None:
         self.began = np.inf
         self.ended = 0.0
+        self.requests: Counter[str] = Counter()
         self._routes: dict[str, list[Rows]] = {}
 
-    def see(self, found: Measured, rows: Numbers, parts: Cut) -> None:
-        """Nothing is looked for in the spans of checkouts."""
-
     def close(self, found: Measured) -> None:
-        """Add the checkouts of a process."""
+        """Add the checkouts of a process, and its requests."""
         ledger, split, shares = found
+        self.requests.update(ledger.request_counts())
         if not len(ledger):
             return
         parked = split.parked + shares[ledger.site, 0] * split.unsampled

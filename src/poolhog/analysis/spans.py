@@ -99,9 +99,7 @@ class Cut(NamedTuple):
 def cut(ledger: Ledger, rows: Numbers) -> Cut:
     """Cut the checkouts of some rows, which are in order."""
     operations = ledger.operations(rows)
-    samples = type(ledger.samples)(
-        *(column[np.isin(ledger.samples.row, rows)] for column in ledger.samples)
-    )
+    samples = _samples_of(ledger, rows)
     waits = _waits(ledger, rows, operations)
     busy, gaps = _uses(ledger, rows[ledger.is_granted[rows]], operations)
     sampled = _sampled(gaps, samples)
@@ -113,6 +111,15 @@ def cut(ledger: Ledger, rows: Numbers) -> Cut:
     )
     found = _together(waits, busy, sampled, unsampled)
     return Cut(found, gaps, operations, samples)
+
+
+def _samples_of(ledger: Ledger, rows: Numbers) -> Samples:
+    every = ledger.samples
+    if not len(rows):
+        return type(every)(*(column[:0] for column in every))
+    first, last = np.searchsorted(every.row, (rows[0], rows[-1] + 1)).tolist()
+    chosen = first + np.flatnonzero(np.isin(every.row[first:last], rows))
+    return type(every)(*(column[chosen] for column in every))
 
 
 def _spans(
@@ -345,6 +352,7 @@ class Shares:
     """
 
     def __init__(self, ledger: Ledger) -> None:
+        self._sites = ledger.sites
         shape = len(ledger.sites), len(GAPS)
         self._short = np.zeros(shape)
         self._every = np.zeros(shape)
@@ -362,6 +370,14 @@ class Shares:
         is_short: Flags = np.asarray(gaps.ended[gap] - gaps.started[gap] <= self._limit)
         short = np.flatnonzero(is_short)
         np.add.at(self._short, (site[short], state[short]), duration[short])
+
+    def add(self, other: Shares) -> None:
+        """Learn what was learned of the same sites, in another process or part of it."""
+        places = {site: place for place, site in enumerate(self._sites)}
+        pairs = [(places[s], at) for at, s in enumerate(other._sites) if s in places]
+        own, others = zip(*pairs, strict=True)
+        self._short[list(own)] += other._short[list(others)]
+        self._every[list(own)] += other._every[list(others)]
 
     @property
     def of_sites(self) -> Fractions:

@@ -13,7 +13,7 @@ from poolhog.analysis.accounting import Account, total
 from poolhog.analysis.ledger import OUTCOMES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -61,6 +61,16 @@ def sums_of(found: Measured, rows: Numbers) -> Sums:
         np.sort(ledger.left[rows] - ledger.asked[rows]),
         {outcome: count for outcome, count in zip(OUTCOMES, counts, strict=True) if count},
     )
+
+
+def accounts_of(found: Measured, rows: Numbers) -> Iterator[Account]:
+    """What each of some rows comes to; gaps without a sample are split by their sites' shares."""
+    ledger, split, shares = found
+    parts = split.unsampled[rows, None] * shares[ledger.site[rows]]
+    columns = [column[rows] / 1e6 for column in split[:7]]
+    for place in range(3):
+        columns[4 + place] += parts[:, place] / 1e6
+    return map(Account._make, zip(*(column.tolist() for column in columns), strict=True))
 
 
 def waits_of(waits: Numbers) -> Waits:

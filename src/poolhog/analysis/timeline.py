@@ -7,12 +7,19 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING
 
-from poolhog.analysis.accounting import NO_SHARES, Interval, State, end_of, intervals
+import numpy as np
+
+from poolhog.analysis.accounting import State
+from poolhog.analysis.bins import Grid
+from poolhog.analysis.lanes import ConnectionLanes, uses_of
+from poolhog.analysis.owners import grouped, owner_of
+from poolhog.analysis.shown import Span, of_state, states_of, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from poolhog.analysis.accounting import Shares
+    from poolhog.analysis.owners import Owner
+    from poolhog.analysis.shown import Shown
     from poolhog.model import Checkout, Pool, Request
 
 # Where checkouts of one request overlap, the lane shows the first of these that applies.
@@ -33,7 +40,7 @@ class RequestLane:
     request: Request | None
     started: float
     ended: float
-    intervals: tuple[Interval, ...]
+    intervals: tuple[Span, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +51,7 @@ class Segment:
     lane: int
     started: float
     ended: float
-    intervals: tuple[Interval, ...]
+    intervals: tuple[Span, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,87 +114,65 @@ class Timeline:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Life:
-    """A lane in the making: a request, or an owner without one, with all of its checkouts."""
-
-    request: Request | None
-    started: float
-    ended: float
-    checkouts: tuple[Checkout, ...]
-
-
 def build_timeline(
-    checkouts: Iterable[Checkout],
+    shown: Iterable[Shown],
     requests: Iterable[Request],
     pools: Iterable[Pool],
     *,
     started: float,
     ended: float,
-    shares: Shares = NO_SHARES,
     labels: Callable[[Request | None, str], str] | None = None,
 ) -> Timeline:
     """The timeline between two instants of the run's clock.
 
     What is still open or in flight lasts until ``ended``, or until the last that is known of its
-    process. Requests that the checkouts name are
-    drawn whether they are listed or not, and so are their pools; a listed pool shows all the
-    connections that it keeps, lent or not. ``shares`` splits the gaps without samples, ``labels``
-    names a lane after its request, if it has one, and its owner; by default they have numbers.
+    process. Requests of the checkouts are drawn whether they are listed or not, and so are their
+    pools; a listed pool shows all the connections that it keeps, lent or not. ``labels`` names a
+    lane after its request, if it has one, and its owner; by default they have numbers.
     """
-    every = sorted(checkouts, key=lambda checkout: (checkout.asked, checkout.id))
-    shown = [life for life in _lives(every, requests, ended) if _within(life, started, ended)]
-    lane_of = {c.id: lane for lane, life in enumerate(shown) for c in life.checkouts}
+    every = sorted(shown, key=lambda one: (one.checkout.asked, one.checkout.id))
+    spans = {one.checkout.id: tuple(states_of(one.spans)) for one in every}
+    owners = [
+        owner
+        for owner in _owners([one.checkout for one in every], requests)
+        if min(owner.ended, ended) > max(owner.started, started)
+    ]
+    lane_of = {c.id: lane for lane, owner in enumerate(owners) for c in owner.checkouts}
     lanes = []
-    queues: list[Interval] = []
-    for life, label in zip(shown, _labels(shown, labels), strict=True):
-        first, last = max(life.started, started), min(life.ended, ended)
-        states = [
-            interval
-            for c in life.checkouts
-            for interval in cut(intervals(c, known_until(c, ended), shares), first, last)
-        ]
+    queues: list[Span] = []
+    for owner, label in zip(owners, _labels(owners, labels), strict=True):
+        first, last = max(owner.started, started), min(owner.ended, ended)
+        states = [part for c in owner.checkouts for part in within(spans[c.id], first, last)]
         queues.extend(_in_queue(states))
-        whole = _most_holding([Interval(State.NOT_HOLDING, first, last), *states])
-        lanes.append(RequestLane(label, life.request, first, last, whole))
-    listed = {pool.id: pool for pool in (*pools, *(checkout.pool for checkout in every))}
+        whole = _most_holding([of_state(State.NOT_HOLDING, first, last), *states])
+        lanes.append(RequestLane(label, owner.request, first, last, whole))
+    segments = _segments(every, spans, lane_of, started, ended)
+    listed = {pool.id: pool for pool in (*pools, *(one.checkout.pool for one in every))}
     connections = tuple(
-        lane
-        for pool in listed.values()
-        for lane in _pool_lanes(pool, every, lane_of, started, ended, shares)
+        lane for pool in listed.values() for lane in _pool_lanes(pool, segments.get(pool.id, ()))
     )
     return Timeline(started, ended, tuple(lanes), connections, _steps(queues, started))
 
 
-def known_until(checkout: Checkout, until: float) -> float:
-    """The last instant up to ``until`` that is known of it: its process may be over by then."""
-    return max(checkout.asked, min(until, checkout.pool.process.written))
-
-
-def cut(parts: Iterable[Interval], started: float, ended: float) -> Iterator[Interval]:
-    """The parts of the intervals that lie between two instants."""
-    for part in parts:
-        first, last = max(part.started, started), min(part.ended, ended)
-        if last > first:
-            yield Interval(part.state, first, last)
-
-
 def in_buckets(
-    parts: Iterable[Interval], *, started: float, ended: float, buckets: int
+    parts: Iterable[Span], *, started: float, ended: float, buckets: int
 ) -> tuple[Mapping[State, float], ...]:
-    """The seconds of each state in each of so many equal buckets; nothing in it: no state."""
+    """The seconds of each state in each of some equal buckets; nothing in it: no state."""
     found: list[dict[State, float]] = [{} for _ in range(buckets)]
-    width = (ended - started) / buckets
-    if width <= 0:
+    if ended <= started:
         return tuple(found)
-    for part in cut(parts, started, ended):
-        first = min(int((part.started - started) / width), buckets - 1)
-        last = min(int((part.ended - started) / width), buckets - 1)
-        for bucket in range(first, last + 1):
-            begins = started + bucket * width
-            overlap = min(part.ended, begins + width) - max(part.started, begins)
-            if overlap > 0:
-                found[bucket][part.state] = found[bucket].get(part.state, 0.0) + overlap
+    grid = Grid(started, ended, buckets)
+    of: dict[State, list[Span]] = {}
+    for part in parts:
+        of.setdefault(part.state, []).append(part)
+    for state, same in of.items():
+        starts, ends = (
+            (np.array([getattr(part, name) for part in same]) - started) * 1e6
+            for name in ("started", "ended")
+        )
+        for index, seconds in enumerate(grid.spread(started, starts, ends).tolist()):
+            if seconds > 0:
+                found[index][state] = seconds
     return tuple(found)
 
 
@@ -212,50 +197,31 @@ def peaks(steps: Sequence[Step], *, started: float, ended: float, buckets: int) 
     return tuple(found)
 
 
-def _lives(checkouts: Sequence[Checkout], requests: Iterable[Request], until: float) -> list[_Life]:
+def _owners(checkouts: Sequence[Checkout], requests: Iterable[Request]) -> list[Owner]:
     """Requests in order of their start, and then the owners that belong to none."""
-    of_request: dict[str, list[Checkout]] = {}
-    of_owner: dict[tuple[int, str], list[Checkout]] = {}
-    known = {request.id: request for request in requests}
-    for checkout in checkouts:
-        if checkout.request is None:
-            owner = (checkout.pool.process.pid, checkout.owner)
-            of_owner.setdefault(owner, []).append(checkout)
-        else:
-            known.setdefault(checkout.request.id, checkout.request)
-            of_request.setdefault(checkout.request.id, []).append(checkout)
-    ordered = sorted(known.values(), key=lambda request: (request.started, request.id))
-    lives = [_life(request, of_request.get(request.id, []), until) for request in ordered]
-    return lives + [_life(None, owned, until) for owned in of_owner.values()]
+    found = list(grouped(checkouts))
+    known = {owner.key for owner in found if owner.request is not None}
+    unlisted = {request.id: request for request in requests if request.id not in known}
+    found += [owner_of(request, ()) for request in unlisted.values()]
+    return sorted(found, key=_requests_first)
 
 
-def _life(request: Request | None, checkouts: Sequence[Checkout], until: float) -> _Life:
-    """A checkout that outlives its request makes the lane longer: it is held on its behalf."""
-    starts = [checkout.asked for checkout in checkouts]
-    ends = [end_of(checkout, known_until(checkout, until)) for checkout in checkouts]
-    if request is not None:
-        starts.append(request.started)
-        last = max((known_until(checkout, until) for checkout in checkouts), default=until)
-        ends.append(last if request.ended is None else request.ended)
-    return _Life(request, min(starts), max(ends), tuple(checkouts))
-
-
-def _within(life: _Life, started: float, ended: float) -> bool:
-    return min(life.ended, ended) > max(life.started, started)
+def _requests_first(owner: Owner) -> tuple[bool, float, str]:
+    request = owner.request
+    return (True, 0.0, "") if request is None else (False, request.started, request.id)
 
 
 def _labels(
-    lives: Sequence[_Life], labels: Callable[[Request | None, str], str] | None
+    owners: Sequence[Owner], labels: Callable[[Request | None, str], str] | None
 ) -> Iterator[str]:
     """#1, #2 and so on for requests; `other` for the rest, numbered if there are several."""
     if labels is not None:
-        for life in lives:
-            yield labels(life.request, life.checkouts[0].owner if life.checkouts else "")
+        yield from (labels(owner.request, owner.name) for owner in owners)
         return
-    several = sum(life.request is None for life in lives) > 1
+    several = sum(owner.request is None for owner in owners) > 1
     requests = others = 0
-    for life in lives:
-        if life.request is not None:
+    for owner in owners:
+        if owner.request is not None:
             requests += 1
             yield f"#{requests}"
         else:
@@ -263,7 +229,7 @@ def _labels(
             yield f"other {others}" if several else "other"
 
 
-def _sweep(parts: Iterable[Interval]) -> Iterator[tuple[float, float, Mapping[State, int]]]:
+def _sweep(parts: Iterable[Span]) -> Iterator[tuple[float, float, Mapping[State, int]]]:
     """The stretches between changes, in order, each with how many intervals of a state cover it.
 
     The counts are good until the next stretch is asked for.
@@ -283,27 +249,27 @@ def _sweep(parts: Iterable[Interval]) -> Iterator[tuple[float, float, Mapping[St
         before = at
 
 
-def _most_holding(parts: Iterable[Interval]) -> tuple[Interval, ...]:
+def _most_holding(parts: Iterable[Span]) -> tuple[Span, ...]:
     """The parts laid over one another, the most holding on top; the parts leave no hole."""
-    found: list[Interval] = []
+    found: list[Span] = []
     for started, ended, counts in _sweep(parts):
         state = next(state for state in MOST_HOLDING_FIRST if counts.get(state, 0))
         if found and found[-1].state is state:
-            found[-1] = Interval(state, found[-1].started, ended)
+            found[-1] = of_state(state, found[-1].started, ended)
         else:
-            found.append(Interval(state, started, ended))
+            found.append(of_state(state, started, ended))
     return tuple(found)
 
 
-def _in_queue(parts: Iterable[Interval]) -> Iterator[Interval]:
+def _in_queue(parts: Iterable[Span]) -> Iterator[Span]:
     """When a request waits, once however often: also while it holds another connection."""
     waits = [part for part in parts if part.state is State.WAITING]
     for started, ended, counts in _sweep(waits):
         if counts[State.WAITING]:
-            yield Interval(State.WAITING, started, ended)
+            yield of_state(State.WAITING, started, ended)
 
 
-def _steps(queues: Iterable[Interval], started: float) -> tuple[Step, ...]:
+def _steps(queues: Iterable[Span], started: float) -> tuple[Step, ...]:
     found = [Step(started, 0)]
     last = started
     for at, ended, counts in _sweep(queues):
@@ -320,50 +286,32 @@ def _append(steps: list[Step], step: Step) -> None:
         steps.append(step)
 
 
-def _pool_lanes(
-    pool: Pool,
-    checkouts: Iterable[Checkout],
+def _segments(
+    every: Iterable[Shown],
+    spans: Mapping[str, Sequence[Span]],
     lane_of: Mapping[str, int],
     started: float,
     ended: float,
-    shares: Shares,
-) -> Iterator[PoolLane]:
-    """As few lanes as hold the checkouts, a connection on its former lane where that is free."""
-    lanes: list[list[Segment]] = []
-    for checkout, first, last in _uses(pool, checkouts, ended):
-        within = max(first, started), min(last, ended)
-        if within[0] >= within[1]:
-            continue
-        every = intervals(checkout, known_until(checkout, ended), shares)
-        parts = (i for i in every if i.state is not State.WAITING)
-        segment = Segment(checkout, lane_of[checkout.id], *within, tuple(cut(parts, *within)))
-        free = [lane for lane in lanes if lane[-1].ended <= segment.started]
-        same = [lane for lane in free if lane[-1].checkout.connection == checkout.connection]
-        if same or free:
-            (same or free)[0].append(segment)
-        else:
-            lanes.append([segment])
-    lanes += [[] for _ in range((pool.size or 0) - len(lanes))]
-    for number, lane in enumerate(lanes, start=1):
-        yield PoolLane(pool, number, tuple(lane))
+) -> dict[str, list[Segment]]:
+    """The uses by pool, in order of their start, as far as they lie between two instants."""
+    found: dict[str, list[Segment]] = {}
+    for use in uses_of(every):
+        first, last = max(use.started, started), min(use.ended, ended)
+        if first < last:
+            checkout = use.shown.checkout
+            lent = (part for part in spans[checkout.id] if part.state is not State.WAITING)
+            parts = tuple(within(lent, first, last))
+            segment = Segment(checkout, lane_of[checkout.id], first, last, parts)
+            found.setdefault(checkout.pool.id, []).append(segment)
+    return found
 
 
-def _uses(
-    pool: Pool, checkouts: Iterable[Checkout], until: float
-) -> Iterator[tuple[Checkout, float, float]]:
-    """Each checkout of the pool that got a connection, with its use, in order of its start.
-
-    A connection is lent once at a time. The next checkout may be stamped a moment before the
-    last one's return, when the return is what woke it: then the earlier use ends there.
-    """
-    lent = [c for c in checkouts if c.pool.id == pool.id and c.granted is not None]
-    lent.sort(key=lambda checkout: (checkout.granted, checkout.id))
-    taken: dict[int, float] = {}
-    found = []
-    for checkout in reversed(lent):
-        first, last = checkout.granted or 0.0, end_of(checkout, known_until(checkout, until))
-        if checkout.connection is not None:
-            last = max(first, min(last, taken.get(checkout.connection, last)))
-            taken[checkout.connection] = first
-        found.append((checkout, first, last))
-    return reversed(found)
+def _pool_lanes(pool: Pool, segments: Iterable[Segment]) -> Iterator[PoolLane]:
+    """As few lanes as hold the segments, and those of connections that were never lent."""
+    lanes = ConnectionLanes()
+    found: dict[int, list[Segment]] = {}
+    for segment in segments:
+        lane = lanes.take(segment.checkout.connection, segment.started, segment.ended)
+        found.setdefault(lane, []).append(segment)
+    for lane in range(max(len(lanes), pool.size or 0)):
+        yield PoolLane(pool, lane + 1, tuple(found.get(lane, ())))

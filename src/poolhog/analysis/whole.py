@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from heapq import nlargest
-from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from poolhog.analysis.accounting import Share, Shares, end_of
+import numpy as np
+
+from poolhog.analysis.accounting import end_of
 from poolhog.analysis.bins import MOST_BINS, Bins
 from poolhog.analysis.blame.bins import BlameBins
-from poolhog.analysis.owned import Owned, grouped, key_of
-from poolhog.analysis.replay.beside import with_whatif
+from poolhog.analysis.measured import measured
+from poolhog.analysis.owners import Owner, grouped, key_of, owner_of
+from poolhog.analysis.replay.top_finding import top_finding_whatif
 from poolhog.analysis.report import read_report, report_of
+from poolhog.analysis.selection import ledger_of
+from poolhog.analysis.shown import shown, shown_of
 from poolhog.analysis.statements import Statements
 from poolhog.analysis.tree import Tree
 from poolhog.analysis.windows import Reason, ReasonKind, Window, choose
 from poolhog.trace.lookup import (
     by_id,
-    checkouts_within,
     counts_within,
     longest,
+    numbers_within,
     span,
     span_of_requests,
 )
@@ -28,16 +32,17 @@ from poolhog.trace.lookup import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from poolhog.analysis.ledger import Numbers
     from poolhog.analysis.measured import Measured
+    from poolhog.analysis.replay.top_finding import TopFindingWhatIf
     from poolhog.analysis.report import Companion, Report
-    from poolhog.analysis.spans import Cut
+    from poolhog.analysis.shown import Shown
     from poolhog.analysis.statements import StatementUse
     from poolhog.analysis.thresholds import Thresholds
-    from poolhog.model import Checkout, Process, Trace, Unreadable
+    from poolhog.model import Checkout, Site, Trace, Unreadable
     from poolhog.trace.reader import ProcessReader
 
     Tell = Callable[[int], None]
+    SiteShares = Mapping[Site | None, Sequence[float]]
 
 MOST_CHECKOUTS = 20_000
 """Of a run that has more, not all are shown one by one."""
@@ -53,11 +58,15 @@ _EXAMPLES = 8
 
 _SLOW_WINDOWS = 3
 
+ALL_RUNNING = (0.0, 1.0, 0.0)
+"""How gaps are split of which no sample tells."""
+
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """Sums of all checkouts of a run; ``kept`` are all of them, if they are few enough.
+    """Sums of all checkouts of a run; ``kept`` are all of them by their ids, if they are few.
 
+    ``shares`` are, by a process's pid and start and by site, how gaps without a sample are split.
     ``requests`` counts those that asked for a connection, and owners without a request.
     """
 
@@ -68,8 +77,9 @@ class Whole:
     tree: Tree
     statements: Sequence[StatementUse]
     requests: int
-    kept: Sequence[Checkout] | None
-    shares: Mapping[tuple[int, float], Shares]
+    kept: Mapping[str, Shown] | None
+    shares: Mapping[tuple[int, float], SiteShares]
+    whatif: TopFindingWhatIf | None = None
 
     def without(self, unreadable: Sequence[Unreadable]) -> Whole:
         """The same run, of which some files could not be read."""
@@ -80,40 +90,39 @@ class Whole:
 
         Raises :class:`poolhog.TraceError` if a process cannot be read.
         """
-        return replace(self, report=with_whatif(self.report, self.readers, with_curve=True))
-
-    def shares_of(self, process: Process) -> Shares:
-        """How the gaps without a sample are split that a process's checkouts have."""
-        return self.shares[process.pid, process.began]
+        found = top_finding_whatif(self.report, self.readers, with_curve=True)
+        return replace(self, whatif=found)
 
 
 @dataclass(frozen=True, slots=True)
 class Detail:
     """What of a run is shown one by one, in order of asking; ``lives`` are told step by step.
 
-    In each of the windows, everything is there.
+    ``shown`` has the spans of the checkouts, by their ids. In each of the windows, everything is
+    there.
     """
 
     windows: Sequence[Window]
-    checkouts: Sequence[Checkout]
-    lives: Sequence[Owned]
+    shown: Mapping[str, Shown]
+    lives: Sequence[Owner]
     is_complete: bool
+
+    @property
+    def checkouts(self) -> Sequence[Checkout]:
+        """Those that are shown."""
+        return [one.checkout for one in self.shown.values()]
 
 
 class _SharesOf:
     """A companion of the report that keeps how the gaps of each process are split."""
 
     def __init__(self) -> None:
-        self.found: dict[tuple[int, float], Shares] = {}
-
-    def see(self, found: Measured, rows: Numbers, parts: Cut) -> None:
-        """Nothing is looked for in the spans of checkouts."""
+        self.found: dict[tuple[int, float], SiteShares] = {}
 
     def close(self, found: Measured) -> None:
-        process = found.ledger.process
         pairs = zip(found.ledger.sites, found.shares.tolist(), strict=True)
-        shares = Shares.known({site: Share(*parts) for site, parts in pairs})
-        self.found[process.pid, process.began] = shares
+        process = found.ledger.process
+        self.found[process.pid, process.began] = dict(pairs)
 
 
 def read_whole(
@@ -144,7 +153,7 @@ def read_whole(
         companions=(*gathered.companions, *companions),
         observer=gathered.blamed,
     )
-    kept = [c for reader in readers for c in reader.checkouts()] if is_small else None
+    kept = _read_shown(readers, gathered.shares) if is_small else None
     return gathered.whole(readers, report, requests + owners, kept)
 
 
@@ -153,7 +162,7 @@ def whole_of(trace: Trace, started: float, ended: float) -> Whole:
     gathered = _Gathered(started, ended, FEW_BINS)
     report = report_of(trace, companions=gathered.companions, observer=gathered.blamed)
     owners = len({key_of(checkout) for checkout in trace.checkouts})
-    return gathered.whole((), report, owners, trace.checkouts)
+    return gathered.whole((), report, owners, shown_of(trace))
 
 
 class _Gathered:
@@ -167,12 +176,17 @@ class _Gathered:
             *(self._bins, self._tree, self._statements, self._shares),
         )
 
+    @property
+    def shares(self) -> Mapping[tuple[int, float], SiteShares]:
+        """How gaps without a sample are split."""
+        return self._shares.found
+
     def whole(
         self,
         readers: Sequence[ProcessReader],
         report: Report,
         requests: int,
-        kept: Iterable[Checkout] | None,
+        kept: Mapping[str, Shown] | None,
     ) -> Whole:
         self._bins.settle()
         return Whole(
@@ -183,52 +197,78 @@ class _Gathered:
             tree=self._tree,
             statements=self._statements.uses(),
             requests=requests,
-            kept=None if kept is None else sorted(kept, key=_IN_ORDER),
-            shares=self._shares.found,
+            kept=kept,
+            shares=self.shares,
         )
 
 
-_IN_ORDER = attrgetter("asked", "id")
+def _read_shown(
+    readers: Sequence[ProcessReader],
+    shares: Mapping[tuple[int, float], SiteShares],
+    ids: Iterable[str] | None = None,
+) -> dict[str, Shown]:
+    """The checkouts with these ids, or all, with their spans; by their ids, in order of asking."""
+    wanted: dict[str, list[int]] = {}
+    for prefix, _, number in (id_.rpartition(".") for id_ in ids or ()):
+        wanted.setdefault(prefix, []).append(int(number))
+    found: list[Shown] = []
+    for reader in readers:
+        numbers = wanted.get(reader.name, ())
+        if ids is None:
+            numbers = [key for (key,) in reader.query("SELECT id FROM packed_checkouts")]
+        with ledger_of(reader, numbers) as (ledger, rows):
+            process = ledger.process
+            split = shares.get((process.pid, process.began), {})
+            fractions = np.array([split.get(site, ALL_RUNNING) for site in ledger.sites])
+            found += shown(measured(ledger)._replace(shares=fractions), rows)
+    found.sort(key=lambda one: (one.checkout.asked, one.checkout.id))
+    return {one.checkout.id: one for one in found}
 
 
 def read_detail(whole: Whole, most: int = MOST_CHECKOUTS, lives: int = 300) -> Detail:
-    """As many checkouts as ``most``, and so many requests to be told step by step.
+    """As many checkouts as ``most``, and as many requests to be told step by step as ``lives``.
 
     Raises :class:`poolhog.TraceError` if a process cannot be read.
     """
     bins = whole.bins
     everything = Window(bins.started, bins.ended, (Reason(ReasonKind.WHOLE_RUN),))
-    if whole.kept is not None and len(whole.kept) <= most:
-        told = list(_lives(whole.kept, whole.report, every=True))[:lives]
-        return Detail((everything,), whole.kept, told, is_complete=True)
-    if whole.kept is not None:
-        chosen_lives = list(_lives(whole.kept, whole.report, every=False))[:lives]
+    kept = None if whole.kept is None else [one.checkout for one in whole.kept.values()]
+    if kept is not None and whole.kept is not None and len(kept) <= most:
+        every = list(_lives(kept, whole.report, every=True))[:lives]
+        return Detail((everything,), whole.kept, every, is_complete=True)
+    if kept is not None:
+        chosen_lives = list(_lives(kept, whole.report, every=False))[:lives]
     else:
         chosen_lives = list(_read_lives(whole, lives))
     windows = choose(
         list(_wanted(whole, chosen_lives)), everything, lambda a, b: _count(bins, a, b), most
     )
-    found = {c.id: c for owned in chosen_lives for c in owned.checkouts}
-    for window in windows:
-        for checkout in _within(whole, window):
-            found.setdefault(checkout.id, checkout)
-    ordered = sorted(found.values(), key=_IN_ORDER)
-    return Detail(windows, ordered, chosen_lives, is_complete=False)
-
-
-def _within(whole: Whole, window: Window) -> Iterator[Checkout]:
-    """The checkouts that were waiting or lent in a window."""
+    ids = {c.id for owner in chosen_lives for c in owner.checkouts}
+    ids.update(id_ for window in windows for id_ in _within(whole, window))
     if whole.kept is None:
-        return checkouts_within(whole.readers, window.started, window.ended)
+        found = _read_shown(whole.readers, whole.shares, ids)
+    else:
+        found = {id_: one for id_, one in whole.kept.items() if id_ in ids}
+    return Detail(windows, found, chosen_lives, is_complete=False)
+
+
+def _within(whole: Whole, window: Window) -> Iterator[str]:
+    """The ids of the checkouts that were waiting or lent in a window."""
+    if whole.kept is None:
+        return (
+            f"{reader.name}.{number}"
+            for reader in whole.readers
+            for number in numbers_within(reader, window.started, window.ended)
+        )
     return (
-        checkout
-        for checkout in whole.kept
+        checkout.id
+        for checkout in (one.checkout for one in whole.kept.values())
         if checkout.asked < window.ended
         and end_of(checkout, checkout.pool.process.written) >= window.started
     )
 
 
-def _lives(checkouts: Sequence[Checkout], report: Report, *, every: bool) -> Iterator[Owned]:
+def _lives(checkouts: Sequence[Checkout], report: Report, *, every: bool) -> Iterator[Owner]:
     """The requests of the findings' examples, the slowest, and ``every`` other one by its start."""
     groups = {owned.key: owned for owned in grouped(checkouts)}
     owner_of = {checkout.id: key_of(checkout) for checkout in checkouts}
@@ -241,12 +281,12 @@ def _lives(checkouts: Sequence[Checkout], report: Report, *, every: bool) -> Ite
         yield from (owned for owned in others if owned.key not in chosen)
 
 
-def _held(owned: Owned) -> float:
+def _held(owned: Owner) -> float:
     """Seconds that it waited for connections and had them."""
     return sum(end_of(checkout, owned.until) - checkout.asked for checkout in owned.checkouts)
 
 
-def _read_lives(whole: Whole, most: int) -> Iterator[Owned]:
+def _read_lives(whole: Whole, most: int) -> Iterator[Owner]:
     """The requests of the findings' examples, and the slowest."""
     found = [
         by_id(whole.readers, finding.example.request or finding.example.checkout)
@@ -258,16 +298,12 @@ def _read_lives(whole: Whole, most: int) -> Iterator[Owned]:
         if one is None or f"{one.reader.file} {one.id}" in known or len(known) >= most:
             continue
         known.add(f"{one.reader.file} {one.id}")
-        life = one.read()
-        if life.checkouts:
-            first = life.checkouts[0]
-            yield Owned(
-                *(key_of(first), life.request, first.owner, life.checkouts, life.total),
-                life.until,
-            )
+        checkouts = tuple(one.reader.numbered(one.numbers()))
+        if checkouts:
+            yield owner_of(one.request(), checkouts, one.total())
 
 
-def _wanted(whole: Whole, lives: Sequence[Owned]) -> Iterator[Window]:
+def _wanted(whole: Whole, lives: Sequence[Owner]) -> Iterator[Window]:
     """What is most worth to be looked at closely, first things first."""
     for number, finding in enumerate(whole.report.findings[:_EXAMPLES], 1):
         example = finding.example

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from poolhog.cli.dump import ages
-from poolhog.cli.page import read_page, request_counts
+from poolhog.cli.page import read_page
 from poolhog.cli.reading import Reading
 from poolhog.cli.target import (
     AsJson,
@@ -121,7 +121,7 @@ def _read(given: Path, thresholds: Thresholds, reading: Reading) -> Run:
     def read_run(readers: Sequence[ProcessReader]) -> Run:
         series = Series()
         report = read_report(readers, thresholds, reading.tell, companions=[series])
-        return Run(visible(directory.resolve().name), report, series, request_counts(readers))
+        return Run(visible(directory.resolve().name), report, series)
 
     run, unreadable = read(directory, None, read_run)
     return replace(run, report=replace(run.report, unreadable=unreadable))

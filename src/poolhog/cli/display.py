@@ -20,7 +20,7 @@ REFRESHES_PER_S = 8
 
 
 class Display:
-    """A :class:`poolhog.lab.bench.Watcher` on standard error.
+    """A :class:`poolhog.lab.fixture.Watcher` on standard error.
 
     Where that is no terminal, each step is a line.
     """

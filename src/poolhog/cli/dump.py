@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from poolhog.analysis.dump import Life, process_dump, written_wall
+from poolhog.analysis.dump import Liveness, process_dump, written_wall
 from poolhog.cli.target import AsJson, Directory, Pid, read, target_words, trace_directory
 from poolhog.render.losses import loss_lines, losses_json
 from poolhog.render.output import print_lines, wide_console
@@ -61,14 +61,14 @@ def dump(
 def _dump(reader: ProcessReader) -> ProcessDump:
     trace = reader.read_open()
     process = reader.process
-    how = life(process)
-    age = written_age(process) if how in (Life.RUNNING, Life.SILENT) else None
+    how = liveness_of(process)
+    age = written_age(process) if how in (Liveness.RUNNING, Liveness.SILENT) else None
     return process_dump(trace, how, age)
 
 
 def ages(processes: Iterable[Process]) -> dict[int, float]:
     """The ages in seconds of the last commits of those that still run, by process id."""
-    running = (p for p in processes if life(p) in (Life.RUNNING, Life.SILENT))
+    running = (p for p in processes if liveness_of(p) in (Liveness.RUNNING, Liveness.SILENT))
     return {process.pid: written_age(process) for process in running}
 
 
@@ -77,13 +77,13 @@ def written_age(process: Process) -> float:
     return max(time.time() - written_wall(process), 0.0)
 
 
-def life(process: Process) -> Life:
+def liveness_of(process: Process) -> Liveness:
     """Whether the process still does what its file says."""
     if process.finished:
-        return Life.FINISHED
+        return Liveness.FINISHED
     if not _exists(process.pid):
-        return Life.DEAD
-    return Life.RUNNING if written_age(process) < SILENT_S else Life.SILENT
+        return Liveness.DEAD
+    return Liveness.RUNNING if written_age(process) < SILENT_S else Liveness.SILENT
 
 
 def _exists(pid: int) -> bool:

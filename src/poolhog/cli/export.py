@@ -29,7 +29,7 @@ from poolhog.render.words import file_size
 from poolhog.texts import visible
 
 if TYPE_CHECKING:
-    from poolhog.analysis.extract import Extract
+    from poolhog.analysis.selection import Extract
 
 STANDARD_OUTPUT = Path("-")
 LARGE_MB = 100
@@ -85,8 +85,7 @@ def export(
     check_window(started, ended, last)
     if output == STANDARD_OUTPUT and as_json:
         raise PoolhogError("--json tells about a file: name one with --output")
-    from poolhog.analysis.extract import extract
-    from poolhog.analysis.view import select
+    from poolhog.analysis.selection import extract, select
 
     trace = trace_directory(directory)
     file = output if output is not None else Path(trace.resolve().name + form.suffix)

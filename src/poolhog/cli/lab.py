@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
 from enum import StrEnum
 from pathlib import Path
@@ -13,7 +12,7 @@ import typer
 
 from poolhog.errors import PoolhogError
 from poolhog.lab.parameters import TALK, Experiment, Parameters
-from poolhog.lab.remedies.names import RemedyName
+from poolhog.lab.remedy_names import RemedyName
 from poolhog.lab.service.settings import Style
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T", bound=StrEnum | int)
 
 _DEFAULT: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(Parameters)}
-"""Defaults stand in ``Parameters``; here they are only shown."""
+"""The defaults of ``Parameters``, which ``--help`` shows."""
 
 
 def lab(
@@ -108,7 +107,7 @@ def lab(
 
 
 def _chosen(context: typer.Context) -> dict[str, Any]:
-    """What the user gave, without the defaults: those of ``--quick`` are others."""
+    """The options that the user gave; the others keep their defaults, or those of ``--quick``."""
     given = {
         name: value
         for name, value in context.params.items()
@@ -131,19 +130,19 @@ def _is_given(context: typer.Context, name: str) -> bool:
 
 
 def _values(kind: type[T], texts: Iterable[str], option: str) -> tuple[T, ...]:
-    """Each value once, in the order given."""
-    found = []
+    """The values that the texts name, each once, in their order."""
+    values = []
     for text in texts:
         try:
-            found.append(kind(text.strip()))
+            values.append(kind(text.strip()))
         except ValueError:
             known = ", ".join(kind) if issubclass(kind, StrEnum) else "a whole number"
             raise PoolhogError(f"{option} {text!r}: expected {known}") from None
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(values))
 
 
 def _new_folder() -> Path:
-    """A folder named after the time; a second run in the same second gets another."""
+    """A folder named after the current time; a second run in the same second gets a suffix."""
     name = time.strftime("%Y%m%d-%H%M%S")
     names = (name, *(f"{name}-{n}" for n in range(2, 100)))
     return next(path for path in (Path("poolhog-lab") / n for n in names) if not path.exists())
@@ -163,9 +162,10 @@ def _run(parameters: Parameters) -> Results:
 
 
 def _finish(results: Results, *, as_json: bool) -> None:
+    if as_json:
+        file = results.parameters.output / "results.json"
+        typer.echo(file.read_text(encoding="utf-8"), nl=False)
+        return
     from poolhog.cli.lab_summary import print_summary
 
-    if as_json:
-        typer.echo(json.dumps(results.as_dict(), indent=2))
-    else:
-        print_summary(results)
+    print_summary(results)

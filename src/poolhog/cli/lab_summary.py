@@ -1,4 +1,4 @@
-"""What ``poolhog lab`` prints at its end: the conclusion, the pictures, the claims, the paths."""
+"""The summary that ``poolhog lab`` prints: the conclusion, the pictures, the claims, the paths."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from poolhog.lab.pictures import latency_group, latency_marks, throughput
-from poolhog.lab.remedies import table
+from poolhog.lab.remedies.table import RemedyTable, costs, measured, notes
 from poolhog.lab.service.settings import Style
-from poolhog.lab.talk import conclusion, told
+from poolhog.lab.talk import claim_text, conclusion
 from poolhog.render.charts import latency_bars_text, throughput_bars_text
 from poolhog.render.output import console
 from poolhog.render.request_log import log_text, logs_side_by_side
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from rich.console import JustifyMethod, RenderableType
 
     from poolhog.lab.results import Results
+
+_WIDE = 110
 
 
 def print_summary(results: Results) -> None:
@@ -39,42 +41,35 @@ def print_summary(results: Results) -> None:
         *_load(results, out.width),
         *_diagnoses(results),
         *_remedies(results, out.width),
+        *_claims(results),
     ):
         out.print()
         out.print(part)
-    if results.claims:
-        out.print()
-        out.print(_claims(results))
     out.print()
     for line in _paths(results):
         out.print(visible(line), soft_wrap=True)
 
 
 def _logs(results: Results, width: int) -> Iterator[RenderableType]:
-    gets = [
-        (str(result.style), result.log)
-        for result in results.lifecycle
-        # A GET has nothing to commit: this style's is the implicit one again.
-        if not result.is_synchronize and result.style is not Style.IMPLICIT_FORGOTTEN_COMMIT
-    ]
     for result in results.lifecycle:
         if result.style is Style.IMPLICIT_FORGOTTEN_COMMIT and result.is_synchronize:
             yield Text("What a synchronize does whose author forgot the commit", style="bold")
             yield log_text(result.log, width=width)
+    gets = [(str(result.style), result.log) for result in results.distinct_gets]
     if gets:
         yield Text("What a GET does in each style", style="bold")
         yield logs_side_by_side(gets, width=width)
 
 
 def _bursts(results: Results, width: int) -> Iterator[RenderableType]:
-    most = max(results.parameters.requests)
-    largest = [burst for burst in results.burst if burst.requests == most]
+    largest = results.largest_bursts
+    requests = count(results.parameters.most_requests, "request")
     for burst in largest:
-        title = f"{burst.style}: what {count(most, 'request')} and the connections were doing"
+        title = f"{burst.style}: what {requests} and the connections were doing"
         yield Text(title, style="bold")
         yield timeline_text(burst.timeline, width=width)
     if largest:
-        yield Text(f"How long each of {count(most, 'request')} took", style="bold")
+        yield Text(f"How long each of {requests} took", style="bold")
         groups = [latency_group(burst) for burst in largest]
         yield latency_bars_text(groups, width=width, marks=latency_marks(largest))
 
@@ -89,14 +84,7 @@ def _load(results: Results, width: int) -> Iterator[RenderableType]:
 def _diagnoses(results: Results) -> Iterator[RenderableType]:
     if not results.diagnoses:
         return
-    table = Table(
-        title="What poolhog report says of each trace",
-        title_justify="left",
-        title_style="bold",
-        box=None,
-        pad_edge=False,
-        header_style="dim",
-    )
+    table = _titled("What poolhog report says of each trace")
     for heading in ("experiment", "style", "finding", "held", "line"):
         table.add_column(heading, overflow="fold", justify="right" if heading == "held" else "left")
     for diagnosis in results.diagnoses:
@@ -110,55 +98,50 @@ def _diagnoses(results: Results) -> Iterator[RenderableType]:
 
 
 def _remedies(results: Results, width: int) -> Iterator[RenderableType]:
-    found = results.remedies
-    if found is None or not found.measured:
+    remedies = results.remedies
+    if remedies is None or not remedies.measured:
         return
-    numbers = table.measured(found, results.parameters.requests, narrow=width < _WIDE)
-    for told_table in (numbers, table.costs(found)):
-        yield _drawn(told_table)
-    yield Text("\n".join(table.notes(found)), style="dim")
+    yield _drawn(measured(remedies, results.parameters.requests, narrow=width < _WIDE))
+    yield _drawn(costs(remedies))
+    yield Text("\n".join(notes(remedies)), style="dim")
 
 
-def _drawn(told_table: table.Table) -> Table:
-    drawn = Table(
-        title=told_table.title,
-        title_justify="left",
-        title_style="bold",
-        box=None,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-        header_style="dim",
-    )
-    for number, heading in enumerate(told_table.headings):
-        is_text = number in told_table.texts
-        justify: JustifyMethod = "left" if is_text else "right"
-        drawn.add_column(heading, overflow="fold", justify=justify, no_wrap=number == 0)
-    for row in told_table.rows:
-        drawn.add_row(*row)
-    return drawn
+def _drawn(remedies: RemedyTable) -> Table:
+    table = _titled(remedies.title)
+    table.padding = (0, 1, 0, 0)
+    for number, heading in enumerate(remedies.headings):
+        justify: JustifyMethod = "left" if number in remedies.texts else "right"
+        table.add_column(heading, overflow="fold", justify=justify, no_wrap=number == 0)
+    for row in remedies.rows:
+        table.add_row(*row)
+    return table
 
 
-_WIDE = 110
-
-
-def _claims(results: Results) -> Table:
-    claims = [told(claim) for claim in results.claims]
+def _claims(results: Results) -> Iterator[RenderableType]:
+    claims = [claim_text(claim) for claim in results.claims]
+    if not claims:
+        return
     holding = sum(claim.holds for claim in claims)
-    table = Table(
-        title=f"{holding} of {len(claims)} claims hold",
-        title_justify="left",
-        title_style="bold",
-        box=None,
-        pad_edge=False,
-        header_style="dim",
-    )
+    table = _titled(f"{holding} of {len(claims)} claims hold")
     for heading in ("slide", "claim", "expected", "measured"):
         table.add_column(heading, overflow="fold")
     table.add_column("holds", no_wrap=True)
     for claim in claims:
         holds = Text("✓ yes", style="green") if claim.holds else Text("✗ no", style="bold red")
         table.add_row(claim.id, claim.text, claim.expected_text, claim.measured_text, holds)
-    return table
+    yield table
+
+
+def _titled(title: str) -> Table:
+    """An empty table without a box; its columns are added by the caller."""
+    return Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        pad_edge=False,
+        header_style="dim",
+    )
 
 
 def _paths(results: Results) -> Iterator[str]:

@@ -102,7 +102,7 @@ def _find(
     readers: Sequence[ProcessReader], request: str | None, route: str | None
 ) -> tuple[Found, Sequence[Found]]:
     """The request that is meant, and the next slowest if it was picked for that."""
-    from poolhog.analysis.view import names_of
+    from poolhog.analysis.selection import names_of
     from poolhog.trace.lookup import by_id, longest
 
     if request is not None:

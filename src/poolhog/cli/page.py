@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from poolhog.cli.reading import Reading
 from poolhog.cli.target import UnusedError, read, trace_directory
@@ -15,13 +14,14 @@ from poolhog.recording.attach.directory import TRACES
 from poolhog.texts import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Sequence
 
     from poolhog.analysis.comparison import Comparison, Run
     from poolhog.analysis.series import Series
     from poolhog.analysis.thresholds import Thresholds
     from poolhog.analysis.whole import Whole
     from poolhog.model import Unreadable
+    from poolhog.render.page.data import PageData
     from poolhog.trace.reader import ProcessReader
 
 
@@ -41,12 +41,9 @@ class Page:
         """The runs, to be compared."""
         from poolhog.analysis.comparison import Run
 
-        return tuple(
-            Run(label, whole.report, series, request_counts(whole.readers))
-            for label, whole, series in self.sides
-        )
+        return tuple(Run(label, whole.report, series) for label, whole, series in self.sides)
 
-    def write(self, comparison: Comparison | None = None) -> tuple[Mapping[str, Any], int]:
+    def write(self, comparison: Comparison | None = None) -> tuple[PageData, int]:
         """Write it, whole or not at all; the data that is in it, and how many bytes it has.
 
         Raises :class:`poolhog.PoolhogError` if it cannot be written.
@@ -96,14 +93,6 @@ def read_page(
             whole = whole.with_whatif()
             sides.append((label, whole.without(unreadable), series))
     return Page(file, Path.cwd() if source is None else source, sides)
-
-
-def request_counts(readers: Iterable[ProcessReader]) -> Mapping[str, int]:
-    """How many requests of each name there are, with a checkout or without."""
-    counts: Counter[str] = Counter()
-    for reader in readers:
-        counts.update(reader.request_counts())
-    return counts
 
 
 def _readers(

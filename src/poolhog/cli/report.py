@@ -31,6 +31,7 @@ from poolhog.texts import visible
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from poolhog.analysis.replay.top_finding import TopFindingWhatIf
     from poolhog.analysis.report import Report
     from poolhog.trace.reader import ProcessReader
 
@@ -82,36 +83,38 @@ def report(
         given = [directory] if against is None else [directory, against]
         _write_page(html, given, pid, threshold, source)
         return
-    found = _read(directory, pid, threshold or [])
+    found, whatif = _read(directory, pid, threshold or [])
     if route is not None:
         found = _about(found, route)
     if as_json:
         from poolhog.render.report import report_json
 
-        typer.echo(json.dumps(report_json(found), indent=2))
+        typer.echo(json.dumps(report_json(found, whatif), indent=2))
         return
-    _print(found, top, tuple(target_words(directory, pid)), with_blame=blame)
+    _print(found, whatif, top, tuple(target_words(directory, pid)), with_blame=blame)
 
 
-def _read(given: Path | None, pid: int | None, options: list[str]) -> Report:
+def _read(
+    given: Path | None, pid: int | None, options: list[str]
+) -> tuple[Report, TopFindingWhatIf | None]:
     # A large part of the program, which no other verb needs.
-    from poolhog.analysis.replay.beside import with_whatif
+    from poolhog.analysis.replay.top_finding import top_finding_whatif
     from poolhog.analysis.report import EMPTY, read_report
 
     thresholds = thresholds_of(Path.cwd(), options)
     try:
         found = trace_directory(given)
     except UnusedError:
-        return EMPTY
+        return EMPTY, None
 
-    def look(readers: Sequence[ProcessReader]) -> Report:
+    def look(readers: Sequence[ProcessReader]) -> tuple[Report, TopFindingWhatIf | None]:
         report = read_report(readers, thresholds, reading.tell)
         reading.say("replaying what was recorded")
-        return with_whatif(report, readers)
+        return report, top_finding_whatif(report, readers)
 
     with Reading() as reading:
-        made, unreadable = read(found, pid, look)
-    return replace(made, unreadable=unreadable)
+        (report, whatif), unreadable = read(found, pid, look)
+    return replace(report, unreadable=unreadable), whatif
 
 
 def _write_page(
@@ -122,7 +125,7 @@ def _write_page(
     source: Path | None,
 ) -> None:
     from poolhog.analysis.comparison import compare
-    from poolhog.render.page.summary import summary_lines
+    from poolhog.render.page.verdict import summary_lines
 
     thresholds = thresholds_of(Path.cwd(), options or ())
     page = read_page(given, thresholds, file, source, pid)
@@ -141,7 +144,14 @@ def _about(whole: Report, text: str) -> Report:
     return found
 
 
-def _print(found: Report, top: int | None, target: tuple[str, ...], *, with_blame: bool) -> None:
+def _print(
+    found: Report,
+    whatif: TopFindingWhatIf | None,
+    top: int | None,
+    target: tuple[str, ...],
+    *,
+    with_blame: bool,
+) -> None:
     from poolhog.render.output import print_lines, wide_console
     from poolhog.render.report import Layout, report_lines
 
@@ -154,5 +164,6 @@ def _print(found: Report, top: int | None, target: tuple[str, ...], *, with_blam
         target=target,
         with_blame=with_blame,
         running=ages(found.processes),
+        whatif=whatif,
     )
     print_lines(out, report_lines(found, layout))

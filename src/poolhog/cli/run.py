@@ -10,6 +10,7 @@ import typer
 
 from poolhog.cli.target import target_words
 from poolhog.errors import PoolhogError
+from poolhog.probes import watched_packages
 from poolhog.recording.attach.command import become, check_recordable
 from poolhog.recording.attach.directory import TRACES, default_directory, make_directory
 from poolhog.recording.attach.environment import environment
@@ -75,7 +76,7 @@ def run(
     with suppress(OSError):  # the command may do well without a standard error
         note(f"recording into {directory}")
         note(f"to read it, now or later: {_report(output)}")
-    become(command, environment(directory, options))
+    become(command, environment(directory, options, watched_packages()))
 
 
 def _report(output: Path | None) -> str:

@@ -30,7 +30,7 @@ from poolhog.texts import visible
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from poolhog.analysis.view import Selection, View
+    from poolhog.analysis.selection import Selection, View
     from poolhog.model import Process, Unreadable
     from poolhog.render.output import Hint
     from poolhog.trace.reader import ProcessReader
@@ -61,7 +61,7 @@ def timeline(
     """
     check_window(started, ended, last)
     # A large part of the program, which most other verbs do not need.
-    from poolhog.analysis.view import select, view
+    from poolhog.analysis.selection import select, view
     from poolhog.render.view import columns_for
 
     def look(
@@ -71,7 +71,7 @@ def timeline(
         most_lanes, bins = MOST_LANES, JSON_BINS if svg is None else SVG_BINS
         if svg is None and not as_json:
             most_lanes, bins = MOST_ROWS, columns_for(chosen)
-        shown = view(chosen, most_lanes=most_lanes, bins=bins, counted=reading.counted)
+        shown = view(chosen, most_lanes=most_lanes, bins=bins, tell=reading.tell)
         return chosen, shown, [reader.process for reader in readers]
 
     with Reading() as reading:

@@ -28,10 +28,9 @@ from poolhog.texts import visible
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from poolhog.analysis.replay.answers import Question
-    from poolhog.analysis.replay.places import Line
-    from poolhog.analysis.replay.study import Range, Study
-    from poolhog.analysis.replay.terms import WhatIf
+    from poolhog.analysis.replay.formulas import FormulaTarget
+    from poolhog.analysis.replay.study import OptionRange, Study
+    from poolhog.analysis.replay.whatif import Line, WhatIf
     from poolhog.trace.reader import ProcessReader
 
 _MOST_CANDIDATES = 4
@@ -101,8 +100,8 @@ def whatif(
 
     Without an option it replays the run as it was, and says how far that is from what was recorded.
     """
-    from poolhog.analysis.replay.answers import Question
-    from poolhog.analysis.replay.terms import WhatIf
+    from poolhog.analysis.replay.formulas import FormulaTarget
+    from poolhog.analysis.replay.whatif import WhatIf
 
     ranges = {
         "pool_size": ("--pool-size", pool_size, 1),
@@ -125,14 +124,14 @@ def whatif(
     )
     if is_open and (users is not None or terms.think):
         raise PoolhogError("--open has no users: leave --users and --think out")
-    question = Question(duration("--wait-target", wait_target), hosts, max_connections)
+    question = FormulaTarget(duration("--wait-target", wait_target), hosts, max_connections)
     made = _study(directory, pid, terms, over, question, release or [], is_open=is_open)
     _show(made, svg, target_words(directory, pid), as_json=as_json)
 
 
-def _range(given: dict[str, tuple[int, int]], svg: Path | None) -> Range | None:
+def _range(given: dict[str, tuple[int, int]], svg: Path | None) -> OptionRange | None:
     """The setting that is to be tried with several values; ``None`` if there is none."""
-    from poolhog.analysis.replay.study import Range, values_between
+    from poolhog.analysis.replay.study import OptionRange, values_between
 
     found = [name for name, (first, last) in given.items() if first != last]
     if len(found) > 1:
@@ -142,24 +141,24 @@ def _range(given: dict[str, tuple[int, int]], svg: Path | None) -> Range | None:
         if svg is not None:
             raise PoolhogError("--svg is for a curve: give a range, such as --pool-size 5..50")
         return None
-    return Range(found[0], values_between(*given[found[0]]))
+    return OptionRange(found[0], values_between(*given[found[0]]))
 
 
 def _study(
     given: Path | None,
     pid: int | None,
     terms: WhatIf,
-    over: Range | None,
-    question: Question,
+    over: OptionRange | None,
+    question: FormulaTarget,
     release: list[str],
     *,
     is_open: bool,
 ) -> Study:
     # A large part of the program, which no other verb needs.
+    from poolhog.analysis.replay.chains import read_workload
     from poolhog.analysis.replay.prediction import replay
-    from poolhog.analysis.replay.reading import read_workload
     from poolhog.analysis.replay.study import study
-    from poolhog.analysis.replay.terms import WhatIf
+    from poolhog.analysis.replay.whatif import WhatIf
 
     def look(readers: Sequence[ProcessReader]) -> Study:
         workload = read_workload(readers, reading.tell)
@@ -183,7 +182,7 @@ def _study(
         )
         return replace(made, processes=[reader.process for reader in readers])
 
-    from poolhog.analysis.replay.places import lines as workload_lines
+    from poolhog.analysis.replay.whatif import lines as workload_lines
 
     with Reading() as reading:
         made, unreadable = read(trace_directory(given), pid, look)
@@ -194,7 +193,7 @@ def _released(
     texts: list[str], known: list[Line], readers: Sequence[ProcessReader], reading: Reading
 ) -> tuple[frozenset[int], tuple[str, ...]]:
     """The places that ``--release`` means, and the names of their lines."""
-    from poolhog.analysis.replay.places import places_at
+    from poolhog.analysis.replay.whatif import places_at
 
     found: frozenset[int] = frozenset()
     for text in texts:

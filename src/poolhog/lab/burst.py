@@ -39,6 +39,11 @@ class Burst:
         return (self.ended_ns - self.began_ns) / 1e9
 
 
+def synchronize_paths(count: int) -> list[str]:
+    """The paths that synchronize the notes 1 to ``count``, one request each."""
+    return [f"/notes/{note_id}/synchronize" for note_id in range(1, count + 1)]
+
+
 def run_burst(
     url: str, method: str, paths: Sequence[str], on_look: Callable[[], None] = lambda: None
 ) -> Burst:

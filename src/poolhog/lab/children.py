@@ -1,4 +1,4 @@
-"""Processes that the lab starts, watches and ends: each lives as long as its ``with`` block."""
+"""Processes that the lab starts, watches and ends: each one lives for a ``with`` block."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ _OPEN_FILES = 10_240
 class Child:
     """A process in a session of its own, so that Ctrl-C in the terminal does not reach it.
 
-    What it prints goes to ``<log_directory>/<name>.log``; with ``reads_output`` its standard
-    output is for :meth:`read_line` instead. Leaving the ``with`` block ends it with ``ending``,
-    and kills it and all processes that it started if it is still there after a grace period.
+    Its output goes to ``<log_directory>/<name>.log``; with ``reads_output``, :meth:`read_line`
+    reads its standard output instead. Leaving the ``with`` block sends it the signal ``ending``,
+    and after a grace period kills it and all processes that it started.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Child:
 
     def __enter__(self) -> Self:
         _allow_open_files()
-        # The last net: an interrupt may fall between the start and the ``with`` that ends it.
+        # An interrupt may arrive between the start and the ``with`` block that ends the process.
         atexit.register(self.stop)
         try:
             with self.log.open("ab") as log, interrupts_deferred():
@@ -117,7 +117,7 @@ class Child:
         return self._running.pid
 
     def check(self, before: str = "its work was done") -> None:
-        """Raise ``ChildError`` if it has ended, which it should not ``before`` something."""
+        """Raise ``ChildError`` if the process has ended ``before`` it should have."""
         if self._running.poll() is not None:
             raise self.failure(f"before {before}")
 
@@ -154,9 +154,9 @@ class Child:
         return line.decode(errors="replace")
 
     def failure(self, what: str) -> ChildError:
-        """The error to raise when the process failed: ``what``, how it ended, its last words."""
+        """The error for a failed process: ``what`` failed, its exit, and its last line of log."""
         with suppress(subprocess.TimeoutExpired):
-            # Its output ends a moment before it does.
+            # The output of a process ends a moment before the process does.
             self._running.wait(timeout=1)
         ending = _describe_ending(self._running.returncode)
         return ChildError(
@@ -171,7 +171,7 @@ class Child:
         return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
 
     def stop(self) -> None:
-        """End it and every process that it started; nothing is left when this returns or raises."""
+        """End the process and every process that it started, even if this raises."""
         if self._process is not None:
             self._end(self._process)
             self._process = None
@@ -183,7 +183,7 @@ class Child:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(_GRACE_S)
         finally:
-            # Its own children may have outlived it, or a second Ctrl-C cut the grace short.
+            # Its children may have outlived it, or a second Ctrl-C ended the grace period.
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -200,7 +200,7 @@ class Server:
 
     @property
     def pid(self) -> int:
-        """The id of the process, with several workers that of their supervisor."""
+        """The id of the process; with several workers, of their supervisor."""
         return self.child.pid
 
 
@@ -227,7 +227,7 @@ def service(
 ) -> Iterator[Server]:
     """A notes service in processes of its own, at ``port`` or at a free one.
 
-    With a ``trace_directory`` it is started by ``poolhog run``, and recorded into that.
+    With a ``trace_directory``, ``poolhog run`` starts it and records into that directory.
     Raises ``PoolhogError`` if the port is taken, ``ChildError`` if the service does not start.
     """
     if port is None:
@@ -280,12 +280,12 @@ def service_command(port: int, workers: int) -> list[str]:
 
 def _python(module: str, options: Mapping[str, object]) -> list[str]:
     arguments = [str(text) for option in options.items() for text in option]
-    # Not with the user's folder on the path: it may have modules of the same names.
+    # -P: the current folder may have modules of the same names.
     return [sys.executable, "-P", "-m", module, *arguments]
 
 
 def answers(url: str) -> bool:
-    """Whether a server at ``url`` says that it is well."""
+    """Whether the server at ``url`` answers its health check."""
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=1)
     try:
         connection.request("GET", "/healthz")
@@ -297,7 +297,7 @@ def answers(url: str) -> bool:
 
 
 def free_port() -> int:
-    """A TCP port of loopback that nobody listens on."""
+    """A free TCP port of loopback."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
@@ -307,7 +307,7 @@ def free_port() -> int:
 def check_port(port: int) -> None:
     """Raise ``PoolhogError`` unless a server can listen at ``port``."""
     with socket.socket() as listener:
-        # As the server will do: a port that a server has just left can be listened on.
+        # As the server does: without it, a port that was just released would be refused.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind(("127.0.0.1", port))
@@ -328,7 +328,7 @@ def _describe_ending(code: int | None) -> str:
 
 
 def _allow_open_files() -> None:
-    """Raise this process's limit of open files, which its children inherit."""
+    """Raise the limit of open files, which the children inherit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:

@@ -1,9 +1,9 @@
-"""What the talk claims, against what the lab measured.
+"""The talk's claims, compared with what the lab measured.
 
 The arithmetic: L is the external call's latency, P the connections, N simultaneous requests, U
 users in a closed loop; all other costs are small. A burst that holds its connections takes
-ceil(N / P) * L, any other L. Under load, holding connections allows P / L requests per second at
-the most, and users who do nothing but wait for their answers U / L.
+ceil(N / P) * L, any other burst L. Under load, services that hold connections answer at most P / L
+requests per second; users who do nothing but wait for their answers allow U / L.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING
 
 from poolhog.analysis.findings import LOST_WRITE
 from poolhog.lab.parameters import HOLDING_STYLES, Experiment, waves
-from poolhog.lab.predicting import EXTERNAL_CALL, MAKESPAN, P95, THROUGHPUT, compared
+from poolhog.lab.predictions import EXTERNAL_CALL, MAKESPAN, P95, THROUGHPUT
 from poolhog.lab.results import Claim
 from poolhog.lab.service.settings import Style
 from poolhog.render.request_log import event_text
 from poolhog.render.words import count
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from poolhog.lab.predictions import PredictionCheck
     from poolhog.lab.results import (
         BurstResult,
         Diagnosis,
@@ -49,32 +50,32 @@ LOGS = {
         '"GET',
     ),
 }
-"""How the lines of a GET's log begin on the slides."""
+"""The beginnings of the lines in a GET's log, from the slides."""
 
 FIRST_WAVE = 0.05
 EACH_FURTHER_WAVE = 0.03
 SMALL_COSTS_S = 0.25
-"""What "all other costs small" allows a burst: shares of L, and as many seconds in any case, but
-never so many that holding a connection through the call could be taken for not holding it."""
+"""What "all other costs are small" allows a burst: shares of L for its waves, or this number of
+seconds, but never enough to mistake a held connection for a released one."""
 
 
-def check(results: Results) -> list[Claim]:
-    """The talk's claims about what was run, in the talk's order."""
-    found = [
+def check(results: Results, predictions: Sequence[PredictionCheck] = ()) -> list[Claim]:
+    """The claims about what was run, in the order of the slides; those about predictions last."""
+    claims = [
         *_about_lifecycles(results),
         *(claim for burst in results.burst for claim in _about_burst(results, burst)),
         *(claim for load in results.load for claim in _about_load(results, load)),
         *_about_diagnoses(results),
     ]
-    in_order = sorted(found, key=lambda claim: int(claim.id.removeprefix("T")))
-    return [*in_order, *_about_predictions(results)]
+    in_order = sorted(claims, key=lambda claim: int(claim.id.removeprefix("T")))
+    return [*in_order, *_about_predictions(results, predictions)]
 
 
-def _about_predictions(results: Results) -> Iterator[Claim]:
-    """What poolhog says beforehand. An API that fails or varies does so otherwise each time."""
+def _about_predictions(results: Results, predictions: Sequence[PredictionCheck]) -> Iterator[Claim]:
+    """No claims if the external API fails or varies: it does so differently in each run."""
     if _fails(results) or results.parameters.external_jitter:
         return
-    for prediction in compared(results):
+    for prediction in predictions:
         measured, allowed = prediction.measured, prediction.allowed
         unit = "requests/s" if prediction.quantity == THROUGHPUT else "s"
         yield Claim(
@@ -95,7 +96,7 @@ QUANTITIES = {
     P95: "the time that 95 % do not exceed",
     THROUGHPUT: "answers per second",
 }
-"""What is predicted, in words."""
+"""The predicted quantities in words."""
 
 
 def _about_lifecycles(results: Results) -> Iterator[Claim]:
@@ -114,7 +115,7 @@ def _about_lifecycles(results: Results) -> Iterator[Claim]:
         yield _text("T5", text, expected, _return(scoped))
     for style, (claim, name) in WRITES.items():
         result = results.lifecycle_of(style, "POST")
-        # An external call that was told to fail says nothing about the style.
+        # An external call that fails on purpose says nothing about the style.
         if result is not None and (result.status == 200 or not _fails(results)):
             yield _about_write(claim, name, result)
 
@@ -130,7 +131,7 @@ def _about_write(claim: str, name: str, result: LifecycleResult) -> Claim:
 
 
 def _about_diagnoses(results: Results) -> Iterator[Claim]:
-    """What poolhog names in each style's trace: the external call's line, or nothing."""
+    """The line that poolhog names in each style's trace: the external call's, or none."""
     for style, (claim, expected) in DIAGNOSES.items():
         for experiment, slide, under in (
             (Experiment.BURST, claim, ""),
@@ -149,7 +150,7 @@ def _about_diagnoses(results: Results) -> Iterator[Claim]:
 
 
 def _named(diagnosis: Diagnosis) -> str:
-    """The lines that were named, each once, the most wasteful first; of other findings the kind."""
+    """The lines of the findings, each once, in their order; without a line, the kind."""
     lines = (f.site.source if f.site is not None else str(f.kind) for f in diagnosis.findings)
     return " · ".join(dict.fromkeys(lines)) or NOTHING
 
@@ -161,11 +162,11 @@ DIAGNOSES = {
     Style.EXPLICIT: ("T11", NOTHING),
     Style.PER_QUERY: ("T14", NOTHING),
 }
-"""The slide of a style's burst, and the line that is to be named in its trace, and under load."""
+"""For each style the slide of its burst, and the line that poolhog must name in its traces."""
 
 
 def _fails(results: Results) -> bool:
-    """Whether the external API was told to fail now and then."""
+    """Whether the external API fails on purpose now and then."""
     return results.parameters.external_failure_rate > 0
 
 
@@ -175,7 +176,7 @@ WRITES = {
     Style.EXPLICIT: ("T10", "explicit"),
     Style.PER_QUERY: ("T14", "per-query"),
 }
-"""The slide that shows a style's synchronize, and what the style is called there."""
+"""For each style the slide that shows its synchronize, and its name on that slide."""
 
 AFTER = "after the response, ROLLBACK"
 BEFORE = "before the response, COMMIT"
@@ -224,8 +225,8 @@ def _about_burst(results: Results, burst: BurstResult) -> Iterator[Claim]:
         text = f"{burst.style}: failed requests of {burst.requests} at once"
         claim = _burst_id(burst, turns)
         yield Claim(claim, text, 0, burst.errors, burst.errors == 0, "requests", 0, 0)
-    if burst.requests == max(results.parameters.requests):
-        yield _about_use(burst, jitter=results.parameters.external_jitter)
+    if burst.requests == parameters.most_requests:
+        yield _about_use(burst, jitter=parameters.external_jitter)
 
 
 def _burst_id(burst: BurstResult, turns: int) -> str:
@@ -235,7 +236,7 @@ def _burst_id(burst: BurstResult, turns: int) -> str:
 
 
 def _about_use(burst: BurstResult, *, jitter: float) -> Claim:
-    """How long a request has a connection: through the call, or for moments."""
+    """The claim about how long a request has a connection: through the call, or for moments."""
     latency = burst.external_latency
     holding = burst.style in HOLDING_STYLES
     small = max(FIRST_WAVE * latency, _small(latency))

@@ -1,4 +1,4 @@
-"""The external API that notes are synchronized with: it is slow, and fails, as it is told."""
+"""The external API that notes are synchronized with; its latency and failures can be chosen."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _BACKLOG = 4096
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """How the API answers.
+    """The API's behaviour.
 
-    It takes ``latency`` seconds, give or take up to ``jitter``; the fraction ``failure_rate`` of
-    the answers is a 503.
+    An answer takes ``latency`` seconds, plus or minus up to ``jitter``; the fraction
+    ``failure_rate`` of the answers is a 503.
     """
 
     latency: float
@@ -51,7 +51,7 @@ def create_app(behaviour: Behaviour, chance: random.Random) -> web.Application:
 
 
 async def serve(app: web.Application, port: int) -> None:
-    """Serve on loopback until cancelled; tell the port on stdout once connections are taken."""
+    """Serve on loopback until cancelled; print the port once connections are accepted."""
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
@@ -63,7 +63,7 @@ async def serve(app: web.Application, port: int) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the API as the command line says."""
+    """Run the API with the behaviour that the command line gives."""
     parser = argparse.ArgumentParser(prog="python -m poolhog.lab.external_api", description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="0: any free one (default)")
     parser.add_argument("--latency", type=_seconds, default=5.0, help="default: %(default)s s")

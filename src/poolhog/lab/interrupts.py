@@ -1,4 +1,4 @@
-"""Ctrl-C at the wrong moment: it may have to wait, and it must not be lost."""
+"""Ctrl-C at a bad moment: it may have to wait, and it must not be lost."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ T = TypeVar("T")
 def run_async(work: Coroutine[Any, Any, T]) -> T:
     """``asyncio.run``, during which Ctrl-C always raises ``KeyboardInterrupt``.
 
-    By itself asyncio cancels the task instead, and a task that fails just then forgets that it was
-    cancelled. It leaves a handler alone that is not Python's default one.
+    asyncio itself cancels the task instead, and a task that fails at that moment forgets that it
+    was cancelled. asyncio leaves handlers alone that are not Python's default one.
     """
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler or not _in_main_thread():
         return asyncio.run(work)
@@ -31,7 +31,7 @@ def run_async(work: Coroutine[Any, Any, T]) -> T:
 
 @contextmanager
 def interrupts_deferred() -> Iterator[None]:
-    """Let Ctrl-C wait until the block is done: something is made in it that must not be lost."""
+    """Defer Ctrl-C to the end of the block, which creates something that must not be lost."""
     if not _in_main_thread():
         yield
         return
@@ -47,10 +47,10 @@ def interrupts_deferred() -> Iterator[None]:
 
 @contextmanager
 def interrupts_remembered() -> Iterator[Callable[[], None]]:
-    """Within it a request to end (SIGTERM, SIGHUP) is as good as Ctrl-C, and neither is lost.
+    """Treat SIGTERM and SIGHUP as Ctrl-C in this block, and lose none of them.
 
-    Yields a function that raises ``KeyboardInterrupt`` again if one came: whatever was going on may
-    have swallowed the first, as some libraries do while they are imported.
+    Yields a function that raises ``KeyboardInterrupt`` again if a signal arrived: some libraries
+    swallow the first one while they are imported.
     """
     arrived: list[int] = []
 

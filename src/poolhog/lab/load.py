@@ -1,7 +1,7 @@
-"""Load on a notes service: Locust, in a process of its own, and what it counted.
+"""Load on a notes service: Locust in a process of its own, and its counts.
 
 Locust needs gevent to patch the standard library, so it never runs in the lab's own process: run
-as a program, this module is the load generator, and tells how it goes in lines of JSON.
+as a program, this module is the load generator, and reports its progress as lines of JSON.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _REQUEST_WITHIN_S = 600.0
 
 
 class Phase(StrEnum):
-    """What a load test is doing."""
+    """A phase of a load test."""
 
     RAMP = "ramp"
     SETTLE = "settle"
@@ -41,9 +41,9 @@ class Phase(StrEnum):
 class LoadPlan:
     """A load test in a closed loop: each user synchronizes a note of its own, again and again.
 
-    All ``users`` are there after ``ramp_s`` seconds, which they take to come evenly; ``settle_s``
-    later the counting begins, and it goes on for ``measure_s``. ``notes`` is the highest id: if
-    there are more users, some share a note.
+    The ``users`` start evenly spread over ``ramp_s`` seconds. Counting begins ``settle_s`` later
+    and lasts for ``measure_s``. ``notes`` is the highest id: if there are more users, some share a
+    note.
     """
 
     url: str
@@ -56,9 +56,9 @@ class LoadPlan:
 
 @dataclass(frozen=True, slots=True)
 class LoadProgress:
-    """How far a load test is.
+    """The progress of a load test.
 
-    ``requests`` have finished since it began, or in the measured window once that has begun.
+    ``requests`` is the number that finished since it began, or since the measurement began.
     """
 
     phase: Phase
@@ -68,11 +68,11 @@ class LoadProgress:
 
 
 @dataclass(frozen=True, slots=True)
-class LoadResult:
-    """What Locust counted between two readings of ``time.monotonic_ns()``.
+class LoadCount:
+    """Locust's counts between two readings of ``time.monotonic_ns()``.
 
-    ``requests`` is the number that finished, failed ones among them; ``errors`` those that
-    failed. The percentiles are of all that finished (nearest rank); ``None`` if none did.
+    ``requests`` is the number of finished requests, including the ``errors`` that failed. The
+    percentiles (nearest rank) are of all finished requests; ``None`` if there were none.
     """
 
     users: int
@@ -85,14 +85,19 @@ class LoadResult:
     ended_ns: int
 
     @property
+    def elapsed_s(self) -> float:
+        """The length of the measurement."""
+        return (self.ended_ns - self.began_ns) / 1e9
+
+    @property
     def requests_per_s(self) -> float:
         """Requests that succeeded, per second."""
-        return (self.requests - self.errors) / ((self.ended_ns - self.began_ns) / 1e9)
+        return (self.requests - self.errors) / self.elapsed_s
 
 
 def run_load(
     plan: LoadPlan, log_directory: Path, on_progress: Callable[[LoadProgress], None]
-) -> LoadResult:
+) -> LoadCount:
     """Put load on a service as planned, and call ``on_progress`` about five times per second.
 
     Raises ``ChildError`` if the load generator fails.
@@ -100,12 +105,12 @@ def run_load(
     with Child("load", _command(plan), log_directory, reads_output=True) as child:
         while (line := child.read_line()) is not None:
             try:
-                told = _parse(line)
+                message = _parse(line)
             except (ValueError, KeyError, TypeError, AttributeError):
                 raise child.failure(f"said {line!r}, which is no report") from None
-            if isinstance(told, LoadResult):
-                return told
-            on_progress(told)
+            if isinstance(message, LoadCount):
+                return message
+            on_progress(message)
         raise child.failure("before its work was done")
 
 
@@ -118,15 +123,15 @@ def _command(plan: LoadPlan) -> list[str]:
     ]
 
 
-def _parse(line: str) -> LoadProgress | LoadResult:
+def _parse(line: str) -> LoadProgress | LoadCount:
     what, values = json.loads(line).popitem()
     if what == "progress":
         return LoadProgress(**{**values, "phase": Phase(values["phase"])})
-    return LoadResult(**values)
+    return LoadCount(**values)
 
 
-class _Generator:
-    """Locust's side of a load test."""
+class _LoadGenerator:
+    """The load test in Locust's process."""
 
     def __init__(self, plan: LoadPlan) -> None:
         from locust.env import Environment
@@ -141,11 +146,11 @@ class _Generator:
         self._phase = Phase.RAMP
         self._began = time.monotonic()
 
-    def run(self) -> LoadResult:
-        """Put the load on as planned, and leave it on."""
+    def run(self) -> LoadCount:
+        """Put the load on as planned; users go on after the result is there."""
         import gevent
 
-        gevent.spawn(self._tell_progress)
+        gevent.spawn(self._report_progress)
         self._ramp()
         self._phase = Phase.SETTLE
         gevent.sleep(self._plan.settle_s)
@@ -159,7 +164,7 @@ class _Generator:
         return self._result(began_ns)
 
     def _ramp(self) -> None:
-        """Let users come one by one: by itself Locust lets them come in a batch per second."""
+        """Start the users one by one: Locust itself starts one batch per second."""
         import gevent
 
         for number in range(self._plan.users):
@@ -167,9 +172,9 @@ class _Generator:
             gevent.sleep(max(due - time.monotonic(), 0))
             self._runner.spawn_users({self._user_class.__name__: 1})
 
-    def _result(self, began_ns: int) -> LoadResult:
+    def _result(self, began_ns: int) -> LoadCount:
         total = self._environment.stats.total
-        return LoadResult(
+        return LoadCount(
             users=self._runner.user_count,
             requests=total.num_requests,
             errors=total.num_failures,
@@ -184,7 +189,7 @@ class _Generator:
         # Locust's own percentiles are rounded to two digits.
         self._times_s.append(response_time / 1000)
 
-    def _tell_progress(self) -> None:
+    def _report_progress(self) -> None:
         import gevent
 
         while True:
@@ -194,7 +199,7 @@ class _Generator:
                 users=self._runner.user_count,
                 requests=self._environment.stats.num_requests,
             )
-            _tell("progress", progress)
+            _report("progress", progress)
             gevent.sleep(_PROGRESS_EVERY_S)
 
 
@@ -221,24 +226,24 @@ def _user_class(plan: LoadPlan) -> type[FastHttpUser]:
 
 
 def _percentile(values: Sequence[float], share: float) -> float | None:
-    """The smallest value that ``share`` of the values do not exceed (nearest rank)."""
+    """The smallest value that a ``share`` of the values does not exceed (nearest rank)."""
     if not values:
         return None
     return sorted(values)[math.ceil(share * len(values)) - 1]
 
 
-def _tell(what: str, value: LoadProgress | LoadResult) -> None:
+def _report(what: str, value: LoadProgress | LoadCount) -> None:
     print(json.dumps({what: asdict(value)}), flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Be the load generator. Users that wait for a response when it ends are left waiting."""
+    """Run the load generator. Requests that are under way at its end are abandoned."""
     parser = argparse.ArgumentParser(prog="python -m poolhog.lab.load", description=__doc__)
     for field in fields(LoadPlan):
         kind = {"str": str, "int": int, "float": float}[str(field.type)]
         parser.add_argument(f"--{field.name.replace('_', '-')}", type=kind, required=True)
     plan = LoadPlan(**vars(parser.parse_args(arguments)))
-    _tell("result", _Generator(plan).run())
+    _report("result", _LoadGenerator(plan).run())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a run of the lab is told, and what its parts make of it."""
+"""What can be chosen for a run of the lab, and the values that follow from it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from poolhog.lab.service.settings import Style
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from poolhog.lab.remedies.names import RemedyName
+    from poolhog.lab.remedy_names import RemedyName
 
 
 class Experiment(StrEnum):
-    """A part of the talk that is measured, and what goes beyond it."""
+    """A part of the talk that is measured; ``REMEDIES`` goes beyond the talk."""
 
     LIFECYCLE = "lifecycle"
     BURST = "burst"
@@ -27,7 +27,7 @@ class Experiment(StrEnum):
 
 
 TALK = (Experiment.LIFECYCLE, Experiment.BURST, Experiment.LOAD)
-"""What runs unless something is named."""
+"""The experiments that run by default."""
 
 TALK_STYLES = (
     Style.IMPLICIT,
@@ -56,10 +56,10 @@ MOST_CONNECTIONS = 280
 class Parameters:
     """Everything that can be chosen. Times are in seconds.
 
-    ``styles`` empty means the styles that the talk shows in each experiment; ``pool_size`` none
-    means the talk's: 5, and 10 under load. ``database_url`` none means an embedded PostgreSQL,
-    ``port`` 0 any free one. The load is ramped up over ``ramp``, measured for ``measure``; none
-    means 20 s, and 10 s for each of the remedies. Of these, ``only`` names some; empty means all.
+    Empty ``styles`` are those that the talk shows in each experiment; empty ``only`` are all
+    remedies. A ``pool_size`` of ``None`` is the talk's: 5, and 10 under load. Without a
+    ``database_url`` PostgreSQL is embedded; ``port`` 0 is any free port. The load is ramped up over
+    ``ramp`` and measured for ``measure``; ``None`` is 20 s, and 10 s for each remedy.
     """
 
     output: Path
@@ -112,7 +112,7 @@ class Parameters:
 
     @property
     def _with_pools(self) -> tuple[Experiment, ...]:
-        """The experiments whose pools are used: the remedies have those of the talk's."""
+        """The experiments whose pool sizes are used: remedies use those of bursts and load."""
         if Experiment.REMEDIES in self.experiments:
             return (*self.experiments, Experiment.BURST, Experiment.LOAD)
         return self.experiments
@@ -126,6 +126,11 @@ class Parameters:
         if measure is None:
             measure = 10.0 if experiment is Experiment.REMEDIES else 20.0
         return math.ceil(round(measure / self.external_latency, 9)) * self.external_latency
+
+    @property
+    def most_requests(self) -> int:
+        """The number of requests in the largest burst."""
+        return max(self.requests)
 
     @property
     def external_timeout(self) -> float:

@@ -1,4 +1,4 @@
-"""PgBouncer in transaction mode in front of the lab's PostgreSQL, as long as a ``with`` block."""
+"""PgBouncer in transaction mode in front of the lab's PostgreSQL, for a ``with`` block."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from poolhog.lab.postgres import short_directory
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from poolhog.lab.postgres import Database
+    from poolhog.lab.postgres import LabDatabase
 
 HOW_TO_GET_IT = "PgBouncer is missing: install Debian's package pgbouncer (make pgbouncer)"
 
@@ -32,18 +32,18 @@ _CONNECT_WITHIN_S = 5.0
 
 
 def program() -> str | None:
-    """Where PgBouncer is installed; Debian's place is on root's path only."""
+    """The path of PgBouncer, or ``None``; Debian installs it outside of ordinary users' path."""
     return shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 
 
 @contextmanager
 def pgbouncer(
-    database: Database, connections: int, wait_s: float, log_directory: Path
+    database: LabDatabase, connections: int, wait_s: float, log_directory: Path
 ) -> Iterator[str]:
     """The URL at which the database is reached through ``connections`` server connections.
 
-    Clients wait ``wait_s`` for one. Statements are run in the database's schema. PgBouncer listens
-    on a socket in a folder that nobody else may enter. Raises ``ChildError``.
+    Clients wait up to ``wait_s`` seconds for a connection. Statements run in the database's schema.
+    PgBouncer listens on a socket in a folder that nobody else may enter. Raises ``ChildError``.
     """
     command = program()
     if command is None:
@@ -72,21 +72,21 @@ def pgbouncer(
 
 
 def _user(url: str) -> str | None:
-    """Whom PgBouncer runs as where we are root, which it refuses to be.
+    """The user that PgBouncer runs as if we are root, because it refuses to run as root.
 
-    PostgreSQL's socket lets nobody in but its own user.
+    PostgreSQL's socket accepts its own user only. ``None`` if we are not root.
     """
     if os.geteuid() != 0:
         return None
     host = make_url(url).query.get("host")
     if isinstance(host, str) and Path(host).is_dir():
         return pwd.getpwuid(Path(host).stat().st_uid).pw_name
-    # Debian's package makes the former.
+    # Debian's package creates the user postgres.
     known = {user.pw_name for user in pwd.getpwall()}
     return "postgres" if "postgres" in known else "nobody"
 
 
-def _configuration(database: Database, directory: Path, connections: int, wait_s: float) -> str:
+def _configuration(database: LabDatabase, directory: Path, connections: int, wait_s: float) -> str:
     server = make_url(database.url)
     target = {
         "host": server.query.get("host") or server.host,
@@ -94,11 +94,11 @@ def _configuration(database: Database, directory: Path, connections: int, wait_s
         "dbname": server.database,
         "user": server.username,
         "password": server.password,
-        # What a client sets in one transaction, the next does not find: so the server sets it.
+        # A setting of a client may not outlast its transaction, so the server connection sets it.
         "connect_query": f"SET search_path TO {database.schema}",
     }
     options = {
-        # No TCP: only the socket, which only we can reach, so nobody has to say who they are.
+        # Nobody else can reach the socket, so clients need no authentication.
         "listen_addr": "",
         "listen_port": _PORT,
         "unix_socket_dir": directory,

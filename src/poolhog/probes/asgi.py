@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 from poolhog.probes.guard import guard, recording_async
 from poolhog.recording.lengths import PATH
 from poolhog.recording.recorder import current_request
-from poolhog.recording.records import RequestRecord
+from poolhog.recording.requests import RequestRecord
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
 
     from poolhog.probes.patching import Patches
     from poolhog.recording.recorder import Recorder
-    from poolhog.recording.records import StageRecord
+    from poolhog.recording.requests import StageRecord
 
     Message = MutableMapping[str, Any]
     Receive = Callable[[], Awaitable[Message]]

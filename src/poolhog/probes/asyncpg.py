@@ -5,25 +5,25 @@ Connections that SQLAlchemy opens through asyncpg are in no asyncpg pool, and no
 
 from __future__ import annotations
 
+import functools
 import weakref
 from typing import TYPE_CHECKING, Any
 
 from poolhog.model import Cause, OperationKind
 from poolhog.probes.causes import asked, cause_of, handled, left, noting_async, noting_in_task
-from poolhog.probes.exposed import exposed
 from poolhog.probes.guard import guard, recording_async
+from poolhog.probes.probe import Probe
+from poolhog.probes.raw_connections import exposed
 from poolhog.probes.statements import kind_of
 from poolhog.probes.waits import Waits, waiting
 from poolhog.recording.records import PoolRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from poolhog.probes.patching import Patches
     from poolhog.recording.recorder import Recorder
     from poolhog.recording.records import CheckoutRecord, OperationRecord
-
-    Method = Callable[..., Awaitable[Any]]
 
 STATEMENT_METHODS = (
     *("execute", "_execute", "_executemany", "_get_statement"),
@@ -41,30 +41,31 @@ def watch_pools(recorder: Recorder, patches: Patches) -> None:
     from asyncpg.prepared_stmt import PreparedStatement
     from asyncpg.transaction import Transaction
 
-    probe = _PoolProbe(recorder, ConnectionDoesNotExistError())
+    probe = _AsyncpgHooks(recorder, ConnectionDoesNotExistError())
     waits = Waits(recorder, probe.ask, probe.grant, TimeoutError)
     patches.wrap(Pool, "_acquire", waits.wrap_async)
     patches.wrap(PoolConnectionHolder, "_release", probe.wrap_release)
-    patches.wrap(PoolConnectionHolder, "connect", probe.wrapper(probe.begin_connect))
+    record = functools.partial(recording_async, recorder)
+    patches.wrap(PoolConnectionHolder, "connect", record(probe.begin_connect))
     for name in STATEMENT_METHODS:
-        patches.wrap(Connection, name, probe.wrapper(probe.begin_statement, _is_pooled))
-    patches.wrap(Connection, "copy_records_to_table", probe.wrapper(probe.begin_copy))
+        patches.wrap(Connection, name, record(probe.begin_statement, _is_pooled))
+    patches.wrap(Connection, "copy_records_to_table", record(probe.begin_copy))
     patches.wrap(
         PreparedStatement,
         "_PreparedStatement__do_execute",
-        probe.wrapper(probe.begin_prepared, lambda prepared: _is_pooled(prepared._connection)),
+        record(probe.begin_prepared, lambda prepared: _is_pooled(prepared._connection)),
     )
     for name in ("_bind", "_bind_exec", "_exec"):
-        patches.wrap(BaseCursor, name, probe.wrapper(probe.begin_fetch))
+        patches.wrap(BaseCursor, name, record(probe.begin_fetch))
     for name in ("reset", "_reset"):
-        patches.wrap(Connection, name, probe.wrapper(probe.begin_reset, _is_pooled))
-    patches.wrap(Transaction, "rollback", noting_async(asked))
+        patches.wrap(Connection, name, record(probe.begin_reset, _is_pooled))
+    patches.wrap(Transaction, "rollback", noting_async(asked(recorder)))
     # The pool goes on in a task of its own, in which the exception is not handled.
     patches.wrap(PoolAcquireContext, "__aexit__", noting_async(left))
     patches.wrap(Pool, "release", noting_in_task(handled))
 
 
-class _PoolProbe:
+class _AsyncpgHooks:
     """The hooks of one recorder; ``lost`` is what asyncpg raises when it loses a connection."""
 
     def __init__(self, recorder: Recorder, lost: Exception) -> None:
@@ -86,28 +87,6 @@ class _PoolProbe:
             release(holder)
 
         return _release
-
-    def wrapper(
-        self,
-        begin: Callable[..., OperationRecord | None],
-        concerns: Callable[[Any], bool] = lambda _: True,
-    ) -> Callable[[Method], Method]:
-        """A wrapper that records a method's run as the operation that ``begin`` makes.
-
-        What does not concern the probe is passed on without another coroutine around it.
-        """
-        wrap_concerned = recording_async(self._recorder, begin)
-
-        def wrap(method: Method) -> Method:
-            recorded = wrap_concerned(method)
-
-            def operation(subject: Any, *args: Any, **kwargs: Any) -> Awaitable[Any]:
-                call = recorded if concerns(subject) else method
-                return call(subject, *args, **kwargs)
-
-            return operation
-
-        return wrap
 
     def begin_connect(self, holder: Any) -> OperationRecord | None:
         """A new connection; those that a pool opens at its start belong to no checkout."""
@@ -204,3 +183,10 @@ def _describe(pool: Any) -> PoolRecord:
         timeout_s=None,
         dialect="postgresql",
     )
+
+
+PROBE = Probe(
+    watches=(("asyncpg", watch_pools),),
+    databases=("asyncpg", "databases"),
+    distributions=("asyncpg",),
+)

@@ -19,12 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from types import FrameType
 
+    from poolhog.recording.recorder import Recorder
     from poolhog.recording.records import CheckoutRecord
 
     Method = Callable[..., Any]
     AsyncMethod = Callable[..., Awaitable[Any]]
-
-_LIBRARIES = frozenset(["asyncpg", "databases", "psycopg", "psycopg_pool", "sqlalchemy"])
 
 _noted: ContextVar[Cause | None] = ContextVar("poolhog_cause", default=None)
 """Why something is being rolled back now; what was noted first stays."""
@@ -44,9 +43,14 @@ def _explains(error: BaseException | None) -> bool:
     return error is not None and not isinstance(error, GeneratorExit)
 
 
-def asked(*_: Any) -> Cause | None:
+def asked(recorder: Recorder) -> Callable[..., Cause | None]:
     """The application calls for it; libraries call the same method for reasons of their own."""
-    return None if is_library(sys._getframe(1).f_back) else Cause.ASKED
+    is_library = library_test(recorder)
+
+    def asked_by_application(*_: Any) -> Cause | None:
+        return None if is_library(sys._getframe(1).f_back) else Cause.ASKED
+
+    return asked_by_application
 
 
 def always_asked(*_: Any) -> Cause:
@@ -84,7 +88,7 @@ def noting(cause: Callable[..., Cause | None]) -> Callable[[Method], Method]:
 
 
 def noting_async(cause: Callable[..., Cause | None]) -> Callable[[AsyncMethod], AsyncMethod]:
-    """The same for coroutine functions that are awaited where they are called.
+    """A wrapper of coroutine functions that may roll back, and are awaited where they are called.
 
     Where there is no cause, nothing is around them.
     """
@@ -101,15 +105,16 @@ def noting_async(cause: Callable[..., Cause | None]) -> Callable[[AsyncMethod], 
 
 
 def noting_in_task(cause: Callable[..., Cause | None]) -> Callable[[AsyncMethod], AsyncMethod]:
-    """The same for those that may be given to a task: what is handled there is what counts."""
+    """A wrapper of coroutine functions that may be given to a task, where the cause then is."""
+    note = noting_async(cause)
 
     def wrap(method: AsyncMethod) -> AsyncMethod:
-        async def noted(*args: Any, **kwargs: Any) -> Any:
-            found = cause(*args) if _noted.get() is None else None
-            call = method(*args, **kwargs)
-            return await (call if found is None else _awaited(call, found))
+        noted = note(method)
 
-        return noted
+        async def noted_in_task(*args: Any, **kwargs: Any) -> Any:
+            return await noted(*args, **kwargs)
+
+        return noted_in_task
 
     return wrap
 
@@ -123,12 +128,16 @@ async def _awaited(call: Awaitable[Any], cause: Cause) -> Any:
         reset(_noted, token)
 
 
-def is_library(caller: FrameType | None) -> bool:
-    """Whether it is a database library that calls, and not the application."""
-    # A greenlet that begins with the method has no caller: the application awaits it outside.
-    return caller is not None and _is_of_library(caller.f_globals.get("__name__"))
+def library_test(recorder: Recorder) -> Callable[[FrameType | None], bool]:
+    """Tells whether it is a database library that calls, and not the application."""
+    databases = recorder.libraries.databases
 
+    @functools.lru_cache(maxsize=10_000)
+    def is_of_library(module: object) -> bool:
+        return str(module).partition(".")[0] in databases
 
-@functools.lru_cache(maxsize=10_000)
-def _is_of_library(module: object) -> bool:
-    return str(module).partition(".")[0] in _LIBRARIES
+    def is_library(caller: FrameType | None) -> bool:
+        # A greenlet that begins with the method has no caller: the application awaits it outside.
+        return caller is not None and is_of_library(caller.f_globals.get("__name__"))
+
+    return is_library

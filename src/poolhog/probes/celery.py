@@ -8,8 +8,9 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from poolhog.probes.guard import guard
+from poolhog.probes.probe import Probe
 from poolhog.recording.recorder import current_request
-from poolhog.recording.records import RequestRecord
+from poolhog.recording.requests import RequestRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,3 +80,10 @@ def _error(state: str | None, retval: Any) -> BaseException | None:
     if state in ("FAILURE", "RETRY") and isinstance(retval, BaseException):
         return retval
     return None
+
+
+PROBE = Probe(
+    watches=(("celery.signals", watch_tasks),),
+    infrastructure=("billiard", "celery", "kombu", "vine"),
+    distributions=("celery",),
+)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from poolhog.probes.asgi import begin_stage, learn_route, watch_routes
 from poolhog.probes.guard import guard
+from poolhog.probes.probe import Probe
 from poolhog.recording.recorder import current_request
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from poolhog.probes.asgi import Message
     from poolhog.probes.patching import Patches
     from poolhog.recording.recorder import Recorder
-    from poolhog.recording.records import RequestRecord, SiteRecord, StageRecord
+    from poolhog.recording.requests import RequestRecord, StageRecord
+    from poolhog.recording.sites import SiteRecord
 
     Step = Callable[..., Awaitable[Any]]
     _Callbacks = deque[tuple[bool, Callable[..., object]]]
@@ -138,3 +140,12 @@ class _Unwinding:
         """It was closed."""
         if self._stage is not None:
             self._stage.end()
+
+
+PROBE = Probe(
+    watches=(("fastapi.routing", watch_requests),),
+    infrastructure=("fastapi", "pydantic", "typer"),
+    distributions=("fastapi",),
+    # It calls the endpoints.
+    roots=("fastapi/routing.py",),
+)

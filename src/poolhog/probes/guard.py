@@ -81,9 +81,15 @@ def recording(
 
 
 def recording_async(
-    recorder: Recorder, begin: Callable[..., Ending | None]
+    recorder: Recorder,
+    begin: Callable[..., Ending | None],
+    concerns: Callable[[Any], bool] | None = None,
 ) -> Callable[[Callable[..., Awaitable[Any]]], Callable[..., Awaitable[Any]]]:
-    """The same for a coroutine function."""
+    """A wrapper that records a coroutine function's run.
+
+    It lasts from ``begin`` with its arguments to its end. A run whose first argument ``concerns``
+    nobody goes on without another coroutine around it.
+    """
 
     def wrap(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         async def recorded(*args: Any, **kwargs: Any) -> Any:
@@ -102,6 +108,13 @@ def recording_async(
             record.end()
             return result
 
-        return recorded
+        if concerns is None:
+            return recorded
+
+        def passed_on(subject: Any, *args: Any, **kwargs: Any) -> Awaitable[Any]:
+            call = recorded if concerns(subject) else method
+            return call(subject, *args, **kwargs)
+
+        return passed_on
 
     return wrap

@@ -11,12 +11,13 @@ from poolhog.probes.asgi import (
     watch_background,
     watch_routes,
 )
+from poolhog.probes.probe import Probe
 
 if TYPE_CHECKING:
     from poolhog.probes.asgi import Message
     from poolhog.probes.patching import Patches
     from poolhog.recording.recorder import Recorder
-    from poolhog.recording.records import RequestRecord
+    from poolhog.recording.requests import RequestRecord
 
 
 def watch_requests(recorder: Recorder, patches: Patches) -> None:
@@ -36,3 +37,10 @@ def _learn_route(request: RequestRecord, route: Any, scope: Message) -> None:
         enter_mount(request, route.path_format.rstrip("/"))
     else:
         learn_route(request, route, scope)
+
+
+PROBE = Probe(
+    watches=(("litestar.app", watch_requests),),
+    infrastructure=("litestar",),
+    distributions=("litestar",),
+)

@@ -12,22 +12,22 @@ from typing import TYPE_CHECKING, Any
 
 from poolhog.model import Cause, OperationKind
 from poolhog.probes.causes import asked, cause_of, noting, noting_async
-from poolhog.probes.exposed import exposed
-from poolhog.probes.guard import guard
-from poolhog.probes.statements import kind_of
+from poolhog.probes.guard import guard, recording, recording_async
+from poolhog.probes.pools import CHECKOUT
+from poolhog.probes.probe import Probe
+from poolhog.probes.raw_connections import exposed
+from poolhog.probes.statements import kind_of, text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator
+    from collections.abc import Callable, Generator
 
+    from poolhog.probes.guard import Ending
     from poolhog.probes.patching import Patches
     from poolhog.recording.recorder import Recorder
     from poolhog.recording.records import CheckoutRecord
 
     Steps = Generator[Any, Any, Any]
     Doing = tuple[OperationKind, str | None]
-
-CHECKOUT = "_poolhog_checkout"
-"""The attribute of a connection: the checkout that it is of."""
 
 BEGUN = "_poolhog_begun"
 """The attribute of a connection that sends BEGIN: the statement that comes after it."""
@@ -42,11 +42,11 @@ def watch_connections(recorder: Recorder, patches: Patches) -> None:
     from psycopg._connection_base import BaseConnection
 
     probe = _ConnectionProbe(recorder)
-    patches.wrap(Connection, "wait", probe.wrap_wait)
-    patches.wrap(AsyncConnection, "wait", probe.wrap_wait_async)
+    patches.wrap(Connection, "wait", recording(recorder, probe.begin))
+    patches.wrap(AsyncConnection, "wait", recording_async(recorder, probe.begin, _is_lent))
     patches.wrap(BaseConnection, "_start_query", probe.wrap_start)
-    patches.wrap(Connection, "rollback", noting(asked))
-    patches.wrap(AsyncConnection, "rollback", noting_async(asked))
+    patches.wrap(Connection, "rollback", noting(asked(recorder)))
+    patches.wrap(AsyncConnection, "rollback", noting_async(asked(recorder)))
 
 
 class _ConnectionProbe:
@@ -54,51 +54,6 @@ class _ConnectionProbe:
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
-        self._begin_safely = guard(recorder, self._begin)
-        self._end_safely = guard(recorder, self._end)
-
-    def wrap_wait(self, wait: Callable[..., Any]) -> Callable[..., Any]:
-        """Wrap ``Connection.wait``."""
-
-        def connection_wait(connection: Any, steps: Steps, *args: Any, **kwargs: Any) -> Any:
-            checkout = checkout_of(connection)
-            if checkout is None or not self._begin_safely(connection, checkout, steps):
-                return wait(connection, steps, *args, **kwargs)
-            try:
-                result = wait(connection, steps, *args, **kwargs)
-            except BaseException as error:
-                self._end_safely(connection, checkout, error)
-                raise
-            self._end_safely(connection, checkout)
-            return result
-
-        return connection_wait
-
-    def wrap_wait_async(self, wait: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-        """Wrap ``AsyncConnection.wait``, without another coroutine around what is not recorded."""
-
-        async def recorded(
-            connection: Any, checkout: CheckoutRecord, steps: Steps, *args: Any, **kwargs: Any
-        ) -> Any:
-            if not self._begin_safely(connection, checkout, steps):
-                return await wait(connection, steps, *args, **kwargs)
-            try:
-                result = await wait(connection, steps, *args, **kwargs)
-            except BaseException as error:
-                self._end_safely(connection, checkout, error)
-                raise
-            self._end_safely(connection, checkout)
-            return result
-
-        def connection_wait(
-            connection: Any, steps: Steps, *args: Any, **kwargs: Any
-        ) -> Awaitable[Any]:
-            checkout = checkout_of(connection)
-            if checkout is None:
-                return wait(connection, steps, *args, **kwargs)
-            return recorded(connection, checkout, steps, *args, **kwargs)
-
-        return connection_wait
 
     def wrap_start(self, start: Callable[[Any], Steps]) -> Callable[[Any], Steps]:
         """Wrap the generator that sends BEGIN, if need be, before a statement."""
@@ -113,22 +68,24 @@ class _ConnectionProbe:
 
         return start_query
 
-    def _begin(self, connection: Any, checkout: CheckoutRecord, steps: Steps) -> bool:
-        """Begin an operation, if there is one to record."""
-        if checkout.operation is not None:
-            return False
+    def begin(self, connection: Any, steps: Steps, *_: Any, **__: Any) -> Ending | None:
+        """The operation that a generator is, if it is one to record."""
+        checkout = checkout_of(connection)
+        if checkout is None or checkout.operation is not None:
+            return None
         name = getattr(steps, "__name__", "")
         arguments = getgeneratorlocals(steps) if name in _TELLING else {}
         doing = _doing(connection, name, arguments)
         if doing is None:
-            return False
+            return None
         kind, statement = doing
         if name in _QUERIES and _sends_begin(connection):
             connection.__dict__[BEGUN] = checkout, doing
-            kind, statement = OperationKind.BEGIN, "BEGIN"
+            self._recorder.operate(checkout, OperationKind.BEGIN, "BEGIN")
+            return _Begun(connection, checkout)
         undoes = kind is OperationKind.ROLLBACK
         cause = _cause(checkout, name, arguments) if undoes else None
-        return self._recorder.operate(checkout, kind, statement, cause) is not None
+        return self._recorder.operate(checkout, kind, statement, cause)
 
     def _go_on(self, connection: Any) -> None:
         """BEGIN is over, the statement begins."""
@@ -137,18 +94,29 @@ class _ConnectionProbe:
             checkout.operation.end()
             self._recorder.operate(checkout, kind, statement)
 
-    def _end(
-        self, connection: Any, checkout: CheckoutRecord, error: BaseException | None = None
-    ) -> None:
-        connection.__dict__.pop(BEGUN, None)
-        if checkout.operation is not None:
-            checkout.operation.end(error)
+
+class _Begun:
+    """BEGIN, and the statement after it."""
+
+    def __init__(self, connection: Any, checkout: CheckoutRecord) -> None:
+        self._connection = connection
+        self._checkout = checkout
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Whichever of the two was sent last is over."""
+        self._connection.__dict__.pop(BEGUN, None)
+        if self._checkout.operation is not None:
+            self._checkout.operation.end(error)
 
 
 def checkout_of(connection: Any) -> CheckoutRecord | None:
     """The checkout that the connection is of."""
     found: CheckoutRecord | None = connection.__dict__.get(CHECKOUT)
     return found if found is not None else exposed(connection)
+
+
+def _is_lent(connection: Any) -> bool:
+    return checkout_of(connection) is not None
 
 
 def in_transaction(connection: Any) -> bool:
@@ -181,7 +149,7 @@ _TELLING = frozenset([*_QUERIES, "_enter_gen", "_exit_gen", "_tpc_finish_gen"])
 def _doing(connection: Any, name: str, arguments: dict[str, Any]) -> Doing | None:
     """What a generator does; ``None`` if it sends nothing."""
     if name in _QUERIES:
-        text = _text(arguments[_QUERIES[name]], connection)
+        text = text_of(arguments[_QUERIES[name]], connection)
         return kind_of(text), text
     if name in ("_enter_gen", "_exit_gen"):
         return _block(name, arguments)
@@ -229,12 +197,8 @@ def _sends_begin(connection: Any) -> bool:
     return not connection._autocommit and not in_transaction(connection)
 
 
-def _text(query: Any, connection: Any) -> str:
-    """The SQL of a query in any of the forms that psycopg takes."""
-    if isinstance(query, str):
-        return query
-    if isinstance(query, bytes):
-        return query.decode(errors="replace")
-    if hasattr(query, "as_string"):
-        return str(query.as_string(connection))
-    return "?".join(getattr(query, "strings", ("",)))
+PROBE = Probe(
+    watches=(("psycopg", watch_connections),),
+    databases=("psycopg",),
+    distributions=("psycopg",),
+)

@@ -7,13 +7,14 @@ connections opens one in the wait itself.
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING, Any
 
 from poolhog.model import OperationKind
 from poolhog.probes.causes import cause_of
 from poolhog.probes.guard import guard, recording, recording_async
-from poolhog.probes.psycopg import CHECKOUT, in_transaction
+from poolhog.probes.pools import CHECKOUT, PoolHooks
+from poolhog.probes.probe import Probe
+from poolhog.probes.psycopg import in_transaction
 from poolhog.probes.waits import Waits, waiting
 from poolhog.recording.records import PoolRecord
 
@@ -22,11 +23,9 @@ if TYPE_CHECKING:
 
     from poolhog.probes.patching import Patches
     from poolhog.recording.recorder import Recorder
-    from poolhog.recording.records import CheckoutRecord, OperationRecord
+    from poolhog.recording.records import OperationRecord
 
     Method = Callable[..., Any]
-
-_probes = itertools.count(1)
 
 
 def watch_pools(recorder: Recorder, patches: Patches) -> None:
@@ -39,7 +38,7 @@ def watch_pools(recorder: Recorder, patches: Patches) -> None:
         PoolTimeout,
     )
 
-    probe = _PoolProbe(recorder)
+    probe = PsycopgPoolHooks(recorder, _describe)
     waits = Waits(recorder, probe.ask, probe.grant, PoolTimeout)
     patches.wrap(ConnectionPool, "getconn", waits.wrap)
     patches.wrap(AsyncConnectionPool, "getconn", waits.wrap_async)
@@ -57,30 +56,8 @@ def watch_pools(recorder: Recorder, patches: Patches) -> None:
         patches.wrap(pool, "_add_to_pool", recording_async(recorder, probe.begin_return))
 
 
-class _PoolProbe:
-    """The hooks of one recorder."""
-
-    def __init__(self, recorder: Recorder) -> None:
-        self._recorder = recorder
-        # What is left on the library's objects means nothing to a probe that comes later.
-        number = next(_probes)
-        self._pool = f"_poolhog_pool_{number}"
-        self._number = f"_poolhog_number_{number}"
-
-    def ask(self, pool: Any, *_: Any, **__: Any) -> CheckoutRecord:
-        """The pool is asked for a connection."""
-        record: PoolRecord | None = pool.__dict__.get(self._pool)
-        if record is None:
-            record = pool.__dict__[self._pool] = self._recorder.pool(_describe(pool))
-        return self._recorder.ask(record)
-
-    def grant(self, checkout: CheckoutRecord, connection: Any) -> None:
-        """The pool lent a connection."""
-        number = connection.__dict__.get(self._number)
-        if number is None:
-            number = connection.__dict__[self._number] = next(checkout.pool.connections)
-        connection.__dict__[CHECKOUT] = checkout
-        self._recorder.grant(checkout, number)
+class PsycopgPoolHooks(PoolHooks):
+    """The hooks of one recorder into the four pools."""
 
     def begin_connect(self, *_: Any, **__: Any) -> OperationRecord | None:
         """A new connection, if it is opened by the one that waits for it."""
@@ -109,12 +86,6 @@ class _PoolProbe:
     def begin_return(self, pool: Any, connection: Any, *_: Any, **__: Any) -> _Return | None:
         """The return, or the part of it that hands the connection to the pool."""
         return _Return(self, pool, connection) if CHECKOUT in connection.__dict__ else None
-
-    def end(self, pool: Any, connection: Any) -> None:
-        """The pool has the connection, or closes it."""
-        checkout = connection.__dict__.pop(CHECKOUT, None)
-        if checkout is not None:
-            self._recorder.end(checkout)
 
     def before(self, hook: Callable[[Any, Any], None]) -> Callable[[Method], Method]:
         """A wrapper that calls the hook before a method, be it a coroutine function or not."""
@@ -145,7 +116,7 @@ class _Reset:
 class _Return:
     """A return that ends the checkout, if nothing did before and it is not cut short."""
 
-    def __init__(self, probe: _PoolProbe, pool: Any, connection: Any) -> None:
+    def __init__(self, probe: PsycopgPoolHooks, pool: Any, connection: Any) -> None:
         self._probe = probe
         self._pool = pool
         self._connection = connection
@@ -167,3 +138,10 @@ def _describe(pool: Any) -> PoolRecord:
         timeout_s=pool.timeout,
         dialect="postgresql",
     )
+
+
+PROBE = Probe(
+    watches=(("psycopg_pool", watch_pools),),
+    databases=("psycopg_pool",),
+    distributions=("psycopg_pool",),
+)

@@ -6,8 +6,9 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from poolhog.probes.guard import guard
+from poolhog.probes.probe import Probe
 from poolhog.recording.recorder import current_request
-from poolhog.recording.records import RequestRecord
+from poolhog.recording.requests import RequestRecord
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -148,3 +149,10 @@ class _TestProbe:
         known = context.get(current_request)
         if known is None or known.ended_ns is not None:
             context.run(current_request.set, self._test)
+
+
+PROBE = Probe(
+    watches=(("_pytest.assertion", watch_assertions), ("_pytest.runner", watch_tests)),
+    infrastructure=("_pytest", "pluggy", "pytest", "pytest_asyncio"),
+    distributions=("pytest",),
+)

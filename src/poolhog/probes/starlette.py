@@ -12,12 +12,13 @@ from poolhog.probes.asgi import (
     watch_background,
     watch_routes,
 )
+from poolhog.probes.probe import Probe
 
 if TYPE_CHECKING:
     from poolhog.probes.asgi import Message
     from poolhog.probes.patching import Patches
     from poolhog.recording.recorder import Recorder
-    from poolhog.recording.records import RequestRecord
+    from poolhog.recording.requests import RequestRecord
 
 
 def watch_requests(recorder: Recorder, patches: Patches) -> None:
@@ -35,3 +36,12 @@ def watch_requests(recorder: Recorder, patches: Patches) -> None:
 
 def _learn_mount(request: RequestRecord, mount: Any, _: Message) -> None:
     enter_mount(request, mount.path_format.removesuffix(REST))
+
+
+PROBE = Probe(
+    watches=(("starlette.applications", watch_requests),),
+    infrastructure=("starlette",),
+    distributions=("starlette",),
+    # It calls the endpoints.
+    roots=("starlette/routing.py",),
+)

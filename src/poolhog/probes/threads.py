@@ -6,11 +6,12 @@ task that waits for them is the owner of what they ask for.
 
 from __future__ import annotations
 
-import threading
+import functools
 from typing import TYPE_CHECKING, Any
 
 from poolhog.probes.guard import reset
-from poolhog.recording.recorder import carrier, current_task
+from poolhog.probes.probe import Probe
+from poolhog.recording.threads import Worker, carrier, current_task, workers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -23,56 +24,40 @@ if TYPE_CHECKING:
 
 def watch_anyio(_: Recorder, patches: Patches) -> None:
     """Tell anyio's threads, which Starlette and FastAPI use, which task they carry."""
-    from anyio import to_thread
+    from anyio._backends import _asyncio
 
-    patches.wrap(to_thread, "run_sync", _wrap_anyio)
+    # Whoever runs something in a thread comes here, by whatever name it has been imported.
+    patches.wrap(_asyncio.AsyncIOBackend, "run_sync_in_worker_thread", _wrap)
 
 
 def watch_asyncio(_: Recorder, patches: Patches) -> None:
-    """Tell asyncio's threads the same."""
+    """Tell asyncio's threads which task they carry."""
     import asyncio
 
-    patches.wrap(asyncio, "to_thread", _wrap_asyncio)
+    patches.wrap(asyncio, "to_thread", _wrap)
 
 
-def _wrap_anyio(run_sync: Run) -> Run:
-    async def run_carried(*args: Any, **kwargs: Any) -> Any:
+def _wrap(run: Run) -> Run:
+    """Wrap a coroutine function that runs a function in a thread, and takes it first."""
+
+    async def carried(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        task = current_task()
+        if task is None:
+            return await run(function, *args, **kwargs)
         # The context is copied into the thread.
-        token = carrier.set(current_task())
+        token = carrier.set(task)
+        worker = workers[id(task)] = Worker()
         try:
-            return await run_sync(*args, **kwargs)
+            return await run(functools.partial(worker.run, function), *args, **kwargs)
         finally:
+            workers.pop(id(task), None)
             reset(carrier, token)
 
-    return run_carried
+    return carried
 
 
-def _wrap_asyncio(to_thread: Run) -> Run:
-    # Named like anyio's function, and with a variable like anyio's: whoever looks where a task is
-    # finds the thread in it that the task waits for.
-    async def run_sync_in_worker_thread(
-        func: Callable[..., Any], /, *args: Any, **kwargs: Any
-    ) -> Any:
-        worker = _Worker()
-
-        def run() -> Any:
-            worker.begin()
-            return func(*args, **kwargs)
-
-        token = carrier.set(current_task())
-        try:
-            return await to_thread(run)
-        finally:
-            reset(carrier, token)
-
-    return run_sync_in_worker_thread
-
-
-class _Worker:
-    """The thread that works for a task, once it does."""
-
-    ident: int | None = None
-    native_id: int | None = None
-
-    def begin(self) -> None:
-        self.ident, self.native_id = threading.get_ident(), threading.get_native_id()
+PROBE = Probe(
+    watches=(("anyio._backends._asyncio", watch_anyio), ("asyncio", watch_asyncio)),
+    infrastructure=("anyio",),
+    groups={("anyio", "TaskGroup.__aexit__"): "self"},
+)

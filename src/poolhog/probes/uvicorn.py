@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from poolhog.probes.asgi import watch_application
+from poolhog.probes.probe import Probe
 
 if TYPE_CHECKING:
     from poolhog.probes.patching import Patches
@@ -20,3 +21,13 @@ def watch_requests(recorder: Recorder, patches: Patches) -> None:
     from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
     watch_application(recorder, patches, ProxyHeadersMiddleware)
+
+
+PROBE = Probe(
+    watches=(("uvicorn.middleware.proxy_headers", watch_requests),),
+    infrastructure=(
+        *("asgiref", "click", "gunicorn", "h11", "httptools", "uvicorn", "uvicorn_worker"),
+        "uvloop",
+    ),
+    distributions=("uvicorn", "gunicorn"),
+)

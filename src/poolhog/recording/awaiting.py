@@ -3,34 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import gc
 import os
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from poolhog.recording.libraries import package_of
+from poolhog.recording.sites import DEEPEST
+from poolhog.recording.threads import Worker, workers
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from types import CodeType, FrameType
 
+    from poolhog.recording.libraries import Libraries
+
     Places = list[tuple[CodeType, int]]
     Task = asyncio.Task[Any]
-
-DEEPEST = 200
-
-DATABASE_LIBRARIES = frozenset(
-    [
-        *("aiomysql", "aiosqlite", "asyncmy", "asyncpg", "databases", "psycopg", "psycopg2"),
-        *("psycopg_pool", "pymysql", "sqlalchemy"),
-    ]
-)
-"""Packages that wait for nothing but a database or one of its connections."""
 
 _SUSPENDED = (("cr_frame", "cr_await"), ("gi_frame", "gi_yieldfrom"), ("ag_frame", "ag_await"))
 """The attributes of coroutines, generators and asynchronous generators: frame, and what is next."""
 
-_IN_WORKER_THREAD = "run_sync_in_worker_thread"
-"""anyio's function that waits for a thread; its local variable ``worker`` is the thread."""
+_WRAPPERS = frozenset(
+    ["async_generator_asend", "async_generator_athrow", "anext_awaitable", "coroutine_wrapper"]
+)
+"""What stands between a coroutine and what it awaits, and shows it to nobody."""
 
 _GROUPS = ("TaskGroup.__aexit__", "TaskGroup._aexit")
 _WAITING_FOR = {
@@ -39,39 +36,21 @@ _WAITING_FOR = {
     "_wait": "fs",
     **dict.fromkeys(_GROUPS, "self"),
 }
-"""Functions of asyncio's and anyio's that wait for tasks, and the variable that has these."""
+"""Functions of asyncio's that wait for tasks, and the variable that has these."""
 
 _SHIELD = "shield.<locals>._outer_done_callback"
 """The function that a future of ``asyncio.shield`` calls; its variable ``inner`` is the task."""
 
-_GREENLET = "greenlet_spawn"
-"""SQLAlchemy's function that awaits whatever a greenlet wants, also the application's in it."""
-
 _CYTHON = ".pyx"
-_ASYNC_LIBRARIES = (os.path.join("asyncio", ""), os.path.join("anyio", ""))  # noqa: PTH118
-_SITE_PACKAGES = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
-_STANDARD_LIBRARY = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120
-_POOLHOG = os.path.dirname(os.path.dirname(__file__)) + os.sep  # noqa: PTH120
-_NEUTRAL = (_STANDARD_LIBRARY, "<", *(_POOLHOG + part for part in ("probes", "recording")))
-
-
-class Worker(NamedTuple):
-    """A thread that works for a task, by its Python and native ids.
-
-    It ``is_done`` if it has nothing to do any more, and its result is on its way to the loop.
-    """
-
-    ident: int
-    native_id: int
-    is_done: bool
+_ASYNCIO = os.path.dirname(asyncio.__file__) + os.sep  # noqa: PTH120 - compared with files
 
 
 class Chain(NamedTuple):
     """Where a suspended task is.
 
     ``places`` are its frames, the innermost first, as code and instruction. ``worker`` is the
-    thread that it waits for, if any; ``tasks`` those that it awaits, as far as they are known to be
-    all that it waits for.
+    thread that it waits for, if any, begun or not. ``tasks`` are those that it awaits, as far as
+    they are known to be all that it waits for.
     """
 
     places: Places
@@ -79,10 +58,9 @@ class Chain(NamedTuple):
     tasks: tuple[Task, ...]
 
 
-def await_chain(task: Task) -> Chain:
+def await_chain(task: Task, libraries: Libraries) -> Chain:
     """Where a task is that does not run."""
     places: Places = []
-    worker: Worker | None = None
     innermost: FrameType | None = None
     awaitable: Any = task.get_coro()
     while awaitable is not None and len(places) < DEEPEST:
@@ -95,52 +73,46 @@ def await_chain(task: Task) -> Chain:
         # Cython's coroutines show frames that are none, of files that are nowhere.
         if not frame.f_code.co_filename.endswith(_CYTHON):
             places.append((frame.f_code, frame.f_lasti))
-        if frame.f_code.co_name == _IN_WORKER_THREAD:
-            worker = _worker(frame)
         innermost = frame
         awaitable = after
     places.reverse()
-    tasks = _tasks(getattr(task, "_fut_waiter", None), innermost) if worker is None else ()
-    return Chain(places, worker, tasks)
+    worker = workers.get(id(task))
+    if worker is not None:
+        return Chain(places, worker, ())
+    return Chain(places, None, _tasks(getattr(task, "_fut_waiter", None), innermost, libraries))
 
 
-def waits_for_thread(places: Iterable[tuple[CodeType, int]]) -> bool:
-    """Whether the frames are those of a task that waits for a thread, begun or not."""
-    return any(code.co_name == _IN_WORKER_THREAD for code, _ in places)
+def waits_for_group(places: Sequence[tuple[CodeType, int]], libraries: Libraries) -> bool:
+    """Whether the innermost frame waits for a group of tasks."""
+    if not places:
+        return False
+    code = places[0][0]
+    return code.co_qualname in _GROUPS or _group_variable(code, libraries) is not None
 
 
-def waits_for_group(places: Sequence[tuple[CodeType, int]]) -> bool:
-    """Whether the innermost frame waits for a group of tasks, of asyncio's or anyio's."""
-    return bool(places) and places[0][0].co_qualname in _GROUPS
-
-
-def is_in_database(places: Sequence[tuple[CodeType, int]]) -> bool:
+def is_in_database(places: Sequence[tuple[CodeType, int]], libraries: Libraries) -> bool:
     """Whether it is a database library that waits, itself and not by calling something else."""
     for code, _ in places:
-        package = _package(code.co_filename)
+        package = package_of(code.co_filename)
         if package is not None:
-            return package in DATABASE_LIBRARIES and code.co_name != _GREENLET
+            return package in libraries.databases and code.co_name not in libraries.relays
     return False
 
 
-@functools.lru_cache(maxsize=10_000)
-def _package(file: str) -> str | None:
-    """The package of a file, "" for the application's own; ``None`` for the standard library."""
-    for mark in _SITE_PACKAGES:
-        if mark in file:
-            return file.rpartition(mark)[2].partition(os.sep)[0].removesuffix(".py")
-    return None if file.startswith(_NEUTRAL) else ""
+def _group_variable(code: CodeType, libraries: Libraries) -> str | None:
+    """The variable of a library's function that has the tasks which it waits for."""
+    return libraries.groups.get((package_of(code.co_filename) or "", code.co_qualname))
 
 
-def _tasks(waiter: Any, frame: FrameType | None) -> tuple[Task, ...]:
+def _tasks(waiter: Any, frame: FrameType | None, libraries: Libraries) -> tuple[Task, ...]:
     """The tasks that must be done before the future is, or none if it may wait for others too."""
     awaited: Iterable[Any] = ()
     if issubclass(type(waiter), asyncio.Task):
         awaited = (waiter,)
     elif type(waiter).__name__ == "_GatheringFuture":
         awaited = tuple(getattr(waiter, "_children", ()))
-    elif frame is not None and frame.f_code.co_qualname in _WAITING_FOR:
-        awaited = _waited_for(frame)
+    elif frame is not None and (name := _task_variable(frame.f_code, libraries)) is not None:
+        awaited = _waited_for(frame, name)
     else:
         awaited = _shielded(waiter)
     unfinished = tuple(other for other in awaited if not other.done())
@@ -149,15 +121,19 @@ def _tasks(waiter: Any, frame: FrameType | None) -> tuple[Task, ...]:
     return ()
 
 
-def _waited_for(frame: FrameType) -> tuple[Any, ...]:
-    """What a function of asyncio's or anyio's waits for, if it is for all of it."""
-    code = frame.f_code
-    if not any(library in code.co_filename for library in _ASYNC_LIBRARIES):
-        return ()
+def _task_variable(code: CodeType, libraries: Libraries) -> str | None:
+    """The variable of a function that has the tasks which it waits for, if it is known to."""
+    if code.co_filename.startswith(_ASYNCIO):
+        return _WAITING_FOR.get(code.co_qualname)
+    return _group_variable(code, libraries)
+
+
+def _waited_for(frame: FrameType, name: str) -> tuple[Any, ...]:
+    """What a function has in the variable of this name, if it waits for all of it."""
     variables = frame.f_locals
     if variables.get("return_when", asyncio.ALL_COMPLETED) != asyncio.ALL_COMPLETED:
         return ()
-    found = variables.get(_WAITING_FOR[code.co_qualname])
+    found = variables.get(name)
     found = getattr(found, "_tasks", found)
     if issubclass(type(found), asyncio.Future):
         return (found,)
@@ -192,17 +168,3 @@ def _behind(awaitable: Any) -> Any:
         if _suspended(referent)[0] is not None or type(referent).__name__ in _WRAPPERS:
             return referent
     return None
-
-
-_WRAPPERS = frozenset(
-    ["async_generator_asend", "async_generator_athrow", "anext_awaitable", "coroutine_wrapper"]
-)
-
-
-def _worker(frame: FrameType) -> Worker | None:
-    worker = frame.f_locals.get("worker")
-    ident, native_id = getattr(worker, "ident", None), getattr(worker, "native_id", None)
-    if ident is None or native_id is None:
-        return None
-    unfinished = getattr(getattr(worker, "queue", None), "unfinished_tasks", None)
-    return Worker(ident, native_id, is_done=unfinished == 0)

@@ -10,19 +10,16 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from poolhog.recording.arguments import kept_arguments
+from poolhog.layout import SCHEMA_VERSION
+from poolhog.recording.secrets.arguments import kept_arguments
 
 if TYPE_CHECKING:
-    from poolhog.recording.recorder import Recorder
+    from collections.abc import Iterable
 
-SCHEMA_VERSION = 2
-_WATCHED = (
-    *("sqlalchemy", "asyncpg", "psycopg", "psycopg_pool", "psycopg2", "aiosqlite"),
-    *("fastapi", "starlette", "litestar", "uvicorn", "gunicorn", "celery", "pytest"),
-)
+    from poolhog.recording.journal import Journal
 
 
-def description(recorder: Recorder) -> dict[str, str]:
+def description(journal: Journal) -> dict[str, str]:
     """What never changes about this process."""
     return {
         "schema_version": str(SCHEMA_VERSION),
@@ -31,27 +28,27 @@ def description(recorder: Recorder) -> dict[str, str]:
         "parent_pid": str(os.getppid()),
         # An interpreter inside of another program has none.
         "argv": json.dumps([sys.executable, *kept_arguments(getattr(sys, "argv", ()))]),
-        "wall_ns": str(recorder.began_wall_ns),
-        "monotonic_ns": str(recorder.began_ns),
-        "sampling_interval_s": str(recorder.options.sampling_interval_s),
-        "versions": json.dumps(_versions()),
+        "wall_ns": str(journal.began_wall_ns),
+        "monotonic_ns": str(journal.began_ns),
+        "sampling_interval_s": str(journal.options.sampling_interval_s),
+        "versions": json.dumps(_versions(journal.libraries.distributions)),
     }
 
 
-def progress(recorder: Recorder) -> dict[str, str]:
+def progress(journal: Journal) -> dict[str, str]:
     """What changes with every commit."""
     return {
         "written_ns": str(time.monotonic_ns()),
-        "dropped": str(recorder.dropped),
-        "dropped_checkouts": str(recorder.dropped_checkouts),
-        "errors": str(recorder.errors),
+        "dropped": str(journal.dropped),
+        "dropped_checkouts": str(journal.dropped_checkouts),
+        "errors": str(journal.errors),
     }
 
 
-def _versions() -> dict[str, str]:
-    """The versions of what runs here, of the libraries that poolhog watches or cares about."""
+def _versions(distributions: Iterable[str]) -> dict[str, str]:
+    """The versions of Python, and of those of the distributions that are loaded."""
     found = {"python": sys.version.split()[0]}
-    for name in _WATCHED:
+    for name in distributions:
         version = _version(name) if name in sys.modules else None
         if version is not None:
             found[name] = version

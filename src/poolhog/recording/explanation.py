@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 from poolhog.model import Activity, OperationKind, Outcome
 from poolhog.recording.lengths import shortened
 from poolhog.recording.owners import Owners
-from poolhog.recording.sql import without_literals
+from poolhog.recording.secrets.sql import without_literals
 from poolhog.texts import visible
 
 if TYPE_CHECKING:
-    from poolhog.recording.recorder import Recorder
-    from poolhog.recording.records import CheckoutRecord, PoolRecord, SiteRecord
+    from poolhog.recording.journal import Journal
+    from poolhog.recording.records import CheckoutRecord, PoolRecord
+    from poolhog.recording.sites import SiteRecord
 
 MOST_LINES = 20
 """Connections that a note names."""
@@ -43,11 +44,11 @@ _IN_FLIGHT = {
 
 
 class Explainer:
-    """Writes the notes of one recorder."""
+    """Writes the notes of one process."""
 
-    def __init__(self, recorder: Recorder) -> None:
-        self._recorder = recorder
-        self._owners = Owners(recorder)
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._owners = Owners(journal)
         self._last: weakref.WeakKeyDictionary[PoolRecord, tuple[int, str]] = (
             weakref.WeakKeyDictionary()
         )
@@ -64,11 +65,11 @@ class Explainer:
 
     def _note(self, pool: PoolRecord, now_ns: int) -> str:
         # Other threads change what is open; a copy is made without letting them.
-        unfinished = self._recorder.open.copy().values()
+        unfinished = self._journal.open.copy().values()
         concerned = [c for c in unfinished if c.pool is pool]
         lent = [c for c in concerned if c.outcome is Outcome.OPEN]
         lent.sort(key=lambda checkout: checkout.granted_ns or 0)
-        asking = {_owner(c): c for c in unfinished if c.outcome is Outcome.WAITING}
+        asking = {c.owner_id: c for c in unfinished if c.outcome is Outcome.WAITING}
         # The one that gave up just now still counts as waiting.
         others = len(concerned) - len(lent) - 1
         lines = [
@@ -76,7 +77,7 @@ class Explainer:
             f"lent, and {others} {'other' if others == 1 else 'others'} waited for one:"
         ]
         self._owners.begin()
-        lines += [f"  {self._line(c, asking.get(_owner(c)), now_ns)}" for c in lent[:MOST_LINES]]
+        lines += [f"  {self._line(c, asking.get(c.owner_id), now_ns)}" for c in lent[:MOST_LINES]]
         if len(lent) > MOST_LINES:
             lines.append(f"  and {len(lent) - MOST_LINES} more")
         # A client may have a say in all that is quoted: none of it may begin a line of its own.
@@ -109,12 +110,6 @@ class Explainer:
         if site is None and activity is Activity.PARKED:
             return "now parked: its owner is gone"
         return f"now {activity}{_at(site)}"
-
-
-def _owner(checkout: CheckoutRecord) -> tuple[int, int]:
-    """What is the same for all checkouts of an owner."""
-    # A task has one weak reference, which its checkouts keep; a dead one may not be hashed.
-    return (id(checkout.task), 0) if checkout.task is not None else (0, checkout.thread)
 
 
 def _name(checkout: CheckoutRecord) -> str:

@@ -6,7 +6,7 @@ so its row can tell, by an ellipsis, that the text was longer.
 
 from __future__ import annotations
 
-from poolhog.recording.sql import LONGEST_STATEMENT
+from poolhog.recording.secrets.sql import LONGEST_STATEMENT
 
 LONGEST_PATH = 2_000
 """Characters of a path or a route, and of a file's or function's name."""

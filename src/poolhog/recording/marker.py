@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from poolhog.recording.records import Record
+    from poolhog.recording.record import Record
 
 LINE = "poolhog-missing 1 checkouts={:010} facts={:010} at_ns={:020} reason={:<32}\n"
 """What a marker holds: documented in ``docs/trace-format.md``, and read by ``poolhog.trace``."""

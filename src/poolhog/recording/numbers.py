@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from itertools import chain, count
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from poolhog.checksum import row_checksum
-from poolhog.recording.sql import kept_of
+from poolhog.layout import TextRow, row_maker
+from poolhog.recording.secrets.sql import kept_of
 
 if TYPE_CHECKING:
     import sqlite3
@@ -21,6 +22,8 @@ MOST_CHARACTERS = 10_000_000
 
 TEXTS_AT_ONCE = 400
 """Texts of a query, of which an older SQLite takes no more than twice as many values."""
+
+_text_row = row_maker(TextRow)
 
 
 class _Rows(dict[str, int]):
@@ -62,22 +65,22 @@ class Numbers(_Rows):
             marks = ",".join("?" * len(some))
             query = f"SELECT text, id FROM texts WHERE text IN ({marks})"  # noqa: S608 - only marks
             known = dict(self._database.execute(query, some).fetchall())
-            added = self._add([text for text in some if text not in known])
-            for text, number in chain(known.items(), added):
+            known |= self._add([text for text in some if text not in known])
+            for text, number in known.items():
                 self.remember(text, number)
 
-    def _add(self, texts: list[str]) -> list[tuple[str, int]]:
+    def _add(self, texts: list[str]) -> dict[str, int]:
         """Write rows of texts that have none."""
         if not texts:
-            return []
+            return {}
         query = "SELECT coalesce(max(id), 0) FROM texts"
         ((last,),) = self._database.execute(query).fetchall()
-        added = list(zip(texts, count(last + 1), strict=False))
-        rows = ",".join(["(?,?)"] * len(added))
-        insert = f"INSERT INTO texts (text, id) VALUES {rows}"  # noqa: S608 - only marks
-        self._database.execute(insert, list(chain.from_iterable(added)))
-        self.checksum += sum(row_checksum((number, text)) for text, number in added)
-        return added
+        rows = [_text_row(id=number, text=text) for number, text in enumerate(texts, last + 1)]
+        marks = ",".join(["(?,?)"] * len(rows))
+        insert = f"INSERT INTO texts VALUES {marks}"  # noqa: S608 - only marks
+        self._database.execute(insert, list(chain.from_iterable(rows)))
+        self.checksum += sum(map(row_checksum, rows))
+        return {text: number for number, text in enumerate(texts, last + 1)}
 
     def __missing__(self, text: str) -> int:
         kept = encodable(text)

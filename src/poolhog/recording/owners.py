@@ -14,20 +14,17 @@ import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from poolhog.model import Activity, Outcome
-from poolhog.recording.awaiting import (
-    await_chain,
-    is_in_database,
-    waits_for_group,
-    waits_for_thread,
-)
+from poolhog.recording.awaiting import await_chain, is_in_database, waits_for_group
 from poolhog.recording.processor import Processors
+from poolhog.recording.records import id_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from poolhog.recording.awaiting import Chain, Places
-    from poolhog.recording.recorder import Recorder
-    from poolhog.recording.records import CheckoutRecord, SiteRecord
+    from poolhog.recording.journal import Journal
+    from poolhog.recording.records import CheckoutRecord
+    from poolhog.recording.sites import SiteRecord
 
     Task = asyncio.Task[Any]
     Seen = tuple[Activity, SiteRecord | None]
@@ -65,8 +62,8 @@ class _Ran(NamedTuple):
 class Owners:
     """Says what the owner of a checkout is doing; also asked when a pool times out."""
 
-    def __init__(self, recorder: Recorder) -> None:
-        self._recorder = recorder
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
         self._processors = Processors()
         self._suspended: dict[int, _Suspended] = {}
         self._loop_threads: dict[int, tuple[int, int]] = {}
@@ -104,13 +101,13 @@ class Owners:
             return Activity.READY, self._instead(task)
         known = self._suspended.get(id(task))
         if known is None or known.waiter() is not waiter:
-            chain = await_chain(task)
-            if chain.worker is not None:
-                if chain.worker.is_done:
+            chain = await_chain(task, self._journal.libraries)
+            worker = chain.worker
+            if worker is not None and worker.ident is not None:
+                if worker.is_done:
                     # The loop has not told the task yet.
                     return Activity.READY, self._instead(task)
                 # It goes on in a thread, which does one thing after the other.
-                worker = chain.worker
                 return self._thread(checkout, worker.ident, worker.native_id, chain.places)
             known = self._learn(task, waiter, chain, depth)
         if known.behind:
@@ -121,6 +118,7 @@ class Owners:
 
     def _learn(self, task: Task, waiter: Any, chain: Chain, depth: int) -> _Suspended:
         """Remember where a task is suspended."""
+        libraries = self._journal.libraries
         is_followed = depth < DEEPEST and len(chain.tasks) <= MOST_TASKS
         reference: Callable[[], Any]
         try:
@@ -129,13 +127,13 @@ class Owners:
             reference = _nothing
         known = _Suspended(
             reference,
-            self._recorder.sites.chain(chain.places),
-            is_in_database(chain.places),
+            self._journal.sites.chain(chain.places),
+            is_in_database(chain.places, libraries),
             tuple(map(weakref.ref, chain.tasks)) if is_followed else (),
         )
         # Who queues for a thread awaits the same future when it gets one, and a group of tasks may
         # get others meanwhile.
-        if not (waits_for_thread(chain.places) or waits_for_group(chain.places)):
+        if chain.worker is None and not waits_for_group(chain.places, libraries):
             self._suspended[id(task)] = known
         return known
 
@@ -158,33 +156,37 @@ class Owners:
 
     def _thread(self, checkout: CheckoutRecord, thread: int, thread_id: int, outer: Places) -> Seen:
         """What a thread does, and where; ``outer`` is the stack of the task that waits for it."""
-        places = self._recorder.sites.places(thread)
+        places = self._journal.sites.places(thread)
         if not places:
             return Activity.PARKED, None
+        libraries = self._journal.libraries
         activity = self._processors.activity(thread_id, places[0])
         if activity is Activity.READY:
             # The interpreter or the processor is somebody else's: it cannot be told whose.
             return activity, None
-        if activity is Activity.PARKED and is_in_database(places):
-            owner = checkout.task() if checkout.task is not None else None
-            if not self._is_engaged(checkout, owner):
-                activity = Activity.BUSY
+        in_database = activity is Activity.PARKED and is_in_database(places, libraries)
+        if in_database and not self._is_engaged(checkout):
+            activity = Activity.BUSY
         moving = activity is Activity.RUNNING
-        return activity, self._recorder.sites.chain([*places, *outer], moving=moving)
+        return activity, self._journal.sites.chain([*places, *outer], moving=moving)
 
-    def _is_engaged(self, checkout: CheckoutRecord, task: Task | None) -> bool:
-        """Whether the database is waited for because of another checkout of the owner's."""
+    def _is_engaged(self, checkout: CheckoutRecord, task: Task | None = None) -> bool:
+        """Whether the database is waited for because of another checkout of the owner's.
+
+        The ``task`` is one that the owner awaits, or the owner.
+        """
         if self._engaged is None:
-            unfinished = self._recorder.open.copy().values()
-            self._engaged = {_owner(c) for c in unfinished if _is_engaging(c)}
-        return _owner(checkout) in self._engaged or (id(task), 0) in self._engaged
+            unfinished = self._journal.open.copy().values()
+            self._engaged = {c.owner_id for c in unfinished if _is_engaging(c)}
+        engaged = self._engaged
+        return checkout.owner_id in engaged or (task is not None and id_of(task) in engaged)
 
     def _instead(self, task: Task) -> SiteRecord | None:
         """What occupies the event loop of a task that could run."""
         thread = self._loop_thread(task)
         if thread is None or not self._is_blocked(task.get_loop()):
             return None
-        return self._recorder.sites.chain(self._recorder.sites.places(thread[0]), moving=True)
+        return self._journal.sites.chain(self._journal.sites.places(thread[0]), moving=True)
 
     def _is_blocked(self, loop: asyncio.AbstractEventLoop) -> bool:
         """Whether one task keeps the loop, as far as the last round of looks tells.
@@ -221,10 +223,3 @@ def _nothing() -> None:
 
 def _is_engaging(checkout: CheckoutRecord) -> bool:
     return checkout.outcome is Outcome.WAITING or checkout.operation is not None
-
-
-def _owner(checkout: CheckoutRecord) -> tuple[int, int]:
-    """What is the same for all checkouts of an owner."""
-    if checkout.task is None:
-        return 0, checkout.thread
-    return id(checkout.task()), 0

@@ -2,56 +2,43 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import functools
-import logging
 import os
 import sys
 import threading
 import weakref
-from collections import deque
 from contextvars import ContextVar
-from time import monotonic_ns, time_ns
 from typing import TYPE_CHECKING
 
 from poolhog.model import Cause, OperationKind, Outcome
-from poolhog.recording.descriptors import Descriptors, TooFewDescriptorsError
+from poolhog.recording.descriptors import TooFewDescriptorsError
 from poolhog.recording.explanation import Explainer
+from poolhog.recording.journal import Journal
 from poolhog.recording.lengths import SHORT_STATEMENT, STATEMENT
+from poolhog.recording.libraries import Libraries
 from poolhog.recording.options import Options
 from poolhog.recording.records import (
     CHECKOUT_BYTES,
     OPERATION_BYTES,
     REQUEST_BYTES,
-    SAMPLE_BYTES,
     CheckoutRecord,
     OperationRecord,
     PoolRecord,
-    Record,
-    RequestRecord,
-    SampleRecord,
-    SiteRecord,
 )
 from poolhog.recording.sampler import Sampler
-from poolhog.recording.sites import Sites
+from poolhog.recording.threads import carrier, current_task
 from poolhog.recording.writer import Writer
-from poolhog.texts import visible
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from typing import Any
 
-logger = logging.getLogger("poolhog")
+    from poolhog.recording.requests import RequestRecord
 
 current_request: ContextVar[RequestRecord | None] = ContextVar("poolhog_request", default=None)
 """The request that this task or thread works for."""
 
 asking: ContextVar[CheckoutRecord | None] = ContextVar("poolhog_asking", default=None)
 """The checkout that this task or thread waits for, so that its connect and ping find it."""
-
-carrier: ContextVar[asyncio.Task[Any] | None] = ContextVar("poolhog_carrier", default=None)
-"""The task that waits for the thread that runs this."""
 
 MOST_WAITING = 64_000_000
 """Bytes of facts that wait for the writer at the most, with those that are not over yet; more are
@@ -84,40 +71,42 @@ class Recorder:
         most_waiting: int = MOST_WAITING,
         *,
         options: Options | None = None,
+        libraries: Libraries | None = None,
     ) -> None:
-        # An application may change its working directory before there is a first fact.
-        self.directory = directory.absolute()
-        self.most_waiting = most_waiting
-        self.options = options or Options()
+        self.journal = Journal(
+            # An application may change its working directory before there is a first fact.
+            directory.absolute(),
+            options or Options(),
+            libraries or Libraries(),
+            most_waiting,
+            self._start,
+        )
+        self.failed = self.journal.failed
+        self._put = self.journal.put
         self._has_pool = False
         self._reset()
-        self._stopped = False
         # The hook cannot be taken back: it must not keep a stopped recorder alive.
         os.register_at_fork(after_in_child=functools.partial(_forked, weakref.ref(self)))
 
     def _reset(self) -> None:
-        self.queue: deque[Record] = deque()
-        # What the facts took that were ever recorded, up to where that may go before the writer
-        # says how much of it is on disk. Only differences count, so a sum that another thread
-        # overtakes does no harm. A limit of 0 has the first fact start the writer.
-        self._taken = 0
-        self._limit = 0
+        self.sites = self.journal.sites
+        self._open = self.journal.open
         self._statements: dict[str, str] = {}
-        self.sites = Sites(self.options, self._learn_site, self.lose_site)
-        self.learned: list[SiteRecord] = []
-        self.open: dict[int, CheckoutRecord] = {}
-        # Whole microseconds: instants are written as microseconds from here.
-        self.began_ns = monotonic_ns() // 1000 * 1000
-        self.began_wall_ns = time_ns()
-        self.dropped = 0
-        self.dropped_checkouts = 0
-        self.errors = 0
-        self.descriptors = Descriptors()
         self._thread = _Thread()
         self._starting = threading.Lock()
         self._writer: Writer | None = None
         self._sampler: Sampler | None = None
-        self._explainer = Explainer(self)
+        self._explainer = Explainer(self.journal)
+
+    @property
+    def directory(self) -> Path:
+        """Where the trace goes."""
+        return self.journal.directory
+
+    @property
+    def libraries(self) -> Libraries:
+        """What is known of libraries: the probes ask it whose code calls them."""
+        return self.journal.libraries
 
     def start_anew(self) -> None:
         """Forget what the parent process recorded: a forked child calls this first."""
@@ -125,6 +114,7 @@ class Recorder:
         _inherited.extend(t for t in (self._writer, self._sampler) if t is not None)
         if self._writer is not None:
             self._writer.disown()
+        self.journal.begin()
         self._reset()
 
     def pool(self, record: PoolRecord) -> PoolRecord:
@@ -155,10 +145,10 @@ class Recorder:
         handled = sys.exception()
         if handled is not None:
             record.handled = id(handled)
-        self.open[record.id] = record
+        self._open[record.id] = record
         if not self._put(record, CHECKOUT_BYTES):
             record.room = -1
-            self.dropped_checkouts += not self._stopped
+            self.journal.dropped_checkouts += not self.journal.closed
         return record
 
     def grant(self, checkout: CheckoutRecord, connection: int) -> None:
@@ -175,14 +165,14 @@ class Recorder:
             except Exception:  # the application gets its exception all the same
                 self.failed()
         checkout.give_up(outcome)
-        self.open.pop(checkout.id, None)
+        self._open.pop(checkout.id, None)
 
     def end(self, checkout: CheckoutRecord, outcome: Outcome = Outcome.RETURNED) -> None:
         """Record that the pool has the connection back, or never will."""
         if checkout.operation is not None:
             checkout.operation.end()
         checkout.end(outcome)
-        self.open.pop(checkout.id, None)
+        self._open.pop(checkout.id, None)
 
     def operate(
         self,
@@ -211,32 +201,6 @@ class Recorder:
         checkout.operations.append(record)
         return record
 
-    def sample(self, record: SampleRecord) -> None:
-        """Record what the owner of a checkout is doing from now on."""
-        self._put(record, SAMPLE_BYTES)
-
-    @property
-    def taken(self) -> int:
-        """Bytes that all facts up to now took, written or not: see ``free``."""
-        return self._taken
-
-    def free(self, taken: int, kept: int) -> None:
-        """All is on disk that was ``taken`` at an earlier moment, and ``kept`` is unfinished."""
-        self._limit = 0 if self._stopped else taken + self.most_waiting - kept
-
-    def lose_site(self) -> None:
-        """Count a fact that has no site because there are too many of them."""
-        self.dropped += 1
-
-    def failed(self) -> None:
-        """Count an exception inside poolhog, and tell the first."""
-        self.errors += 1
-        if self.errors == 1:
-            # An application's handler of what is logged may raise.
-            with contextlib.suppress(Exception):
-                error = _loggable(sys.exception())
-                logger.warning("poolhog failed to record a fact and goes on", exc_info=error)
-
     def settle(self) -> None:
         """Write what is left and say that nothing is missing; recording goes on if facts come."""
         if self._writer is not None:
@@ -244,9 +208,10 @@ class Recorder:
 
     def stop(self) -> None:
         """Write what is left and close the file; nothing is recorded afterwards."""
-        self._stopped = True
+        self.journal.close()
         with self._starting:
-            self._limit = 0
+            # Once more: whoever was starting the writer may have opened it.
+            self.journal.close()
             if self._sampler is not None:
                 self._sampler.stop()
             if self._writer is not None:
@@ -256,32 +221,9 @@ class Recorder:
         record.queued = True
         self._put(record, REQUEST_BYTES + record.path.__sizeof__())
 
-    def _put(self, record: Record, size: int) -> bool:
-        """Hand a record to the writer, if there is room for it."""
-        self._taken = taken = self._taken + size
-        if taken > self._limit and not self._has_room():
-            return False
-        self.queue.append(record)
-        return True
-
-    def _has_room(self) -> bool:
-        """Whether what is past the limit is recorded all the same: there was no fact before it."""
-        if self._writer is None:
-            self._start()
-        if self._stopped:
-            return False
-        # Without a thread, facts wait for one that starts.
-        if self._taken <= (self._limit or self.most_waiting):
-            return True
-        self.dropped += 1
-        return False
-
     def _extend(self, checkout: CheckoutRecord) -> bool:
         """Give a checkout room for more operations, if there is any."""
-        if checkout.room < 0:
-            return False
-        self._taken += _ROOM * OPERATION_BYTES
-        if self._taken > self._limit and not self._has_room():
+        if checkout.room < 0 or not self.journal.take(_ROOM * OPERATION_BYTES):
             return False
         checkout.room += _ROOM
         return True
@@ -292,26 +234,19 @@ class Recorder:
         known = self._statements.get(kept)
         if known is not None:
             return known
-        self._taken += kept.__sizeof__()
-        if self._taken > self._limit and not self._has_room():
+        if not self.journal.take(kept.__sizeof__()):
             return None
         if len(self._statements) >= MOST_SHARED:
             self._statements.clear()
         self._statements[kept] = kept
         return kept
 
-    def _learn_site(self, record: SiteRecord) -> None:
-        # Never dropped: there is a limit to them, and what is dropped once would be missing.
-        if not self._stopped:
-            self.learned.append(record)
-            self.queue.append(record)
-
     def _start(self) -> None:
         # Who comes second does not wait: it may be a signal handler, in the midst of the first.
         if not self._starting.acquire(blocking=False):
             return
         try:
-            if self._writer is None and not self._stopped:
+            if self._writer is None and not self.journal.closed:
                 self._start_threads()
         except RuntimeError:  # there are too many threads: the next fact tries again
             self.failed()
@@ -320,26 +255,19 @@ class Recorder:
 
     def _start_threads(self) -> None:
         try:
-            self.descriptors.take()
+            self.journal.descriptors.take()
         except TooFewDescriptorsError as error:
-            self._refuse(str(error))
+            self.journal.refuse(str(error))
             return
-        writer = Writer(self)
+        writer = Writer(self.journal)
         writer.start()
         self._writer = writer
-        self._limit = self.most_waiting
-        if self.options.sampling_interval_s > 0:
-            sampler = Sampler(self, self.options.sampling_interval_s)
+        self.journal.begin_writing()
+        interval_s = self.journal.options.sampling_interval_s
+        if interval_s > 0:
+            sampler = Sampler(self.journal, interval_s)
             sampler.start()
             self._sampler = sampler
-
-    def _refuse(self, reason: str) -> None:
-        """Record nothing, and say why."""
-        self._stopped = True
-        self.queue.clear()
-        # An application's handler of what is logged may raise.
-        with contextlib.suppress(Exception):
-            logger.warning(reason)
 
 
 class _Thread(threading.local):
@@ -347,26 +275,6 @@ class _Thread(threading.local):
 
     def __init__(self) -> None:
         self.ids = threading.get_ident(), threading.get_native_id()
-
-
-def _loggable(error: BaseException | None) -> BaseException | None:
-    """The exception, or one in its place if a text in it could forge lines of the log."""
-    every, link = [], error
-    while link is not None and link not in every:
-        every.append(link)
-        link = link.__cause__ or link.__context__
-    if error is None or all(visible(str(one)) == str(one) for one in every):
-        return error
-    told = RuntimeError(f"{type(error).__name__}: {visible(str(error))}")
-    return told.with_traceback(error.__traceback__)
-
-
-def current_task() -> asyncio.Task[Any] | None:
-    """The running asyncio task, or ``None`` in a thread without one."""
-    try:
-        return asyncio.current_task()
-    except RuntimeError:
-        return None
 
 
 def _forked(reference: weakref.ref[Recorder]) -> None:

@@ -2,48 +2,49 @@
 
 A record is handed to the writer once, when it is made. The application then only sets attributes;
 the writer looks at unfinished records again until they are ``done``. So the last attribute that
-is set must be the one that makes a record done, and an instant is never changed once set. Stages
-and operations are parts of a request's and a checkout's record: they are written with it.
+is set must be the one that makes a record done, and an instant is never changed once set.
+Operations are parts of a checkout's record: they are written with it.
 """
 
 from __future__ import annotations
 
 import itertools
-import linecache
+import weakref
 from time import monotonic_ns
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any
 
+from poolhog.layout import (
+    CheckoutRow,
+    OperationsRow,
+    PoolRow,
+    SampleRow,
+    pack_list,
+    pack_operation,
+    row_maker,
+)
 from poolhog.model import OperationKind, Outcome
 from poolhog.recording.lengths import (
     LONGEST_NAME,
-    LONGEST_PATH,
-    LONGEST_SOURCE,
     NAME,
-    PATH,
     SHORT_STATEMENT,
     shortened,
 )
+from poolhog.recording.record import Record, ids, since
+from poolhog.recording.requests import RequestRecord
 
 if TYPE_CHECKING:
     import asyncio
-    import weakref
-    from collections.abc import Iterable, Mapping
-    from types import CodeType
+    from collections.abc import Iterable
 
     from poolhog.model import Activity, Cause
-
-# One sequence for all records of the process: an id is never used twice, whatever is reinstalled.
-_ids = itertools.count(1)
+    from poolhog.recording.record import Row, Texts
+    from poolhog.recording.sites import SiteRecord
 
 OPERATIONS_PER_ROW = 100
 """Operations in the row of a checkout; of more, the earlier ones go into rows of their own."""
 
 MOST_IN_ROW = 2 * OPERATIONS_PER_ROW
 """Operations of a checkout that are written anew while it goes on."""
-
-MOST_STAGES = 100
-"""Stages of a request that are kept, the first ones: a websocket may open sessions for days, and
-while it lasts, all of its stages are looked at again and again."""
 
 REQUEST_BYTES = 1_300
 CHECKOUT_BYTES = 1_500
@@ -59,50 +60,10 @@ FIRST_ROOM = 5
 _ROWS_LEARNT = 5
 """Rows of earlier operations whose statements are looked up together."""
 
-Row = tuple[Any, ...]
-
-
-class Texts(Protocol):
-    """Where a record learns the numbers of its texts, and from where instants are counted."""
-
-    began_ns: int
-
-    @property
-    def numbers(self) -> Mapping[str, int]:
-        """The row of every text, which is written when it is first looked up."""
-
-    @property
-    def statements(self) -> Mapping[str | None, Mapping[str, int]]:
-        """The row of every statement, without its literals, by the dialect and the text."""
-
-    def source_of(self, site: SiteRecord) -> str:
-        """The text of a site's line, if it is wanted."""
-
-    def learn(self, operations: Iterable[OperationRecord]) -> None:
-        """Look up the statements of many operations at once."""
-
-
-class Record:
-    """What the writer needs of a fact: its table, its row, and whether it can still change.
-
-    ``written`` is the row as it is in the file, and ``checksum`` that row's; ``None`` and 0 if it
-    is not there.
-    """
-
-    __slots__ = ("checksum", "id", "written")
-    table: ClassVar[str]
-    id: int
-    written: Row | None
-    checksum: int
-
-    @property
-    def done(self) -> bool:
-        """Whether the row is final."""
-        raise NotImplementedError
-
-    def row(self, texts: Texts) -> Row:
-        """The columns of the table, in order."""
-        raise NotImplementedError
+_pool_row = row_maker(PoolRow)
+_checkout_row = row_maker(CheckoutRow)
+_operations_row = row_maker(OperationsRow)
+_sample_row = row_maker(SampleRow)
 
 
 class PoolRecord(Record):
@@ -113,8 +74,7 @@ class PoolRecord(Record):
 
     __slots__ = (
         *("__weakref__", "connections", "dialect", "file", "kind", "library", "max_overflow"),
-        *("name", "size"),
-        "timeout_s",
+        *("name", "size", "timeout_s"),
     )
     table = "pools"
 
@@ -129,7 +89,7 @@ class PoolRecord(Record):
         timeout_s: float | None,
         dialect: str | None = None,
     ) -> None:
-        self.id = next(_ids)
+        self.id = next(ids)
         self.written = None
         self.checksum = 0
         # Not of the row: the trace file that it was written into, with the first checkout that
@@ -151,152 +111,15 @@ class PoolRecord(Record):
         return True
 
     def row(self, texts: Texts) -> Row:
-        limits = self.size, self.max_overflow, self.timeout_s
-        return self.id, self.library, self.kind, self.name, *limits
-
-
-class SiteRecord(Record):
-    """A place in the code, called from another; its line is looked up when it is written."""
-
-    __slots__ = ("caller", "code", "instruction", "is_application")
-    table = "sites"
-
-    def __init__(
-        self, code: CodeType, instruction: int, caller: SiteRecord | None, *, is_application: bool
-    ) -> None:
-        self.id = next(_ids)
-        self.written = None
-        self.checksum = 0
-        self.code = code
-        self.instruction = instruction
-        self.caller = caller
-        self.is_application = is_application
-
-    @property
-    def done(self) -> bool:
-        return True
-
-    @property
-    def line(self) -> int:
-        """The number of the line that was being executed."""
-        for first, last, line in self.code.co_lines():
-            if line is not None and first <= self.instruction < last:
-                return line
-        return self.code.co_firstlineno
-
-    @property
-    def source(self) -> str:
-        """The text of the line, as it is on disk when it is first asked for."""
-        # What ``python -c`` runs is a part of the command line, which newer Pythons remember.
-        if self.code.co_filename == "<string>":
-            return ""
-        line = linecache.getline(self.code.co_filename, self.line).strip()
-        return shortened(line, LONGEST_SOURCE)
-
-    def row(self, texts: Texts) -> Row:
-        return (
-            self.id,
-            self.caller.id if self.caller is not None else None,
-            shortened(self.code.co_filename, LONGEST_PATH),
-            self.line,
-            shortened(self.code.co_qualname, LONGEST_PATH),
-            texts.source_of(self),
-            int(self.is_application),
+        return _pool_row(
+            id=self.id,
+            library=self.library,
+            kind=self.kind,
+            name=self.name,
+            size=self.size,
+            max_overflow=self.max_overflow,
+            timeout_s=self.timeout_s,
         )
-
-
-class RequestRecord(Record):
-    """A request that an application is answering, or another unit of work."""
-
-    __slots__ = (
-        *("ended_ns", "error", "kind", "method", "mounted", "path", "queued", "responded_ns"),
-        *("responding_ns", "route", "stages", "started_ns", "status"),
-    )
-    table = "packed_requests"
-
-    def __init__(self, kind: str, method: str, path: str) -> None:
-        self.id = next(_ids)
-        self.written = None
-        self.checksum = 0
-        # Not of the row: whether the writer was told of it, and the mounts that its route is below.
-        self.queued = False
-        self.mounted = ""
-        self.kind = kind
-        self.method = method[NAME]
-        self.path = path[PATH]
-        self.route: str | None = None
-        self.status: int | None = None
-        self.error: str | None = None
-        self.stages: list[StageRecord] = []
-        self.responding_ns: int | None = None
-        self.responded_ns: int | None = None
-        self.ended_ns: int | None = None
-        self.started_ns = monotonic_ns()
-
-    def end(self, error: BaseException | None = None) -> None:
-        """The application returned, or let an exception out."""
-        if error is not None:
-            self.error = type(error).__name__[NAME]
-        self.ended_ns = monotonic_ns()
-
-    @property
-    def done(self) -> bool:
-        return self.ended_ns is not None
-
-    def row(self, texts: Texts) -> Row:
-        numbers = texts.numbers
-        started_us = self.started_ns // 1000
-        return (
-            self.id,
-            numbers[self.kind],
-            numbers[shortened(self.method, LONGEST_NAME)],
-            numbers[shortened(self.route, LONGEST_PATH)] if self.route is not None else None,
-            shortened(self.path, LONGEST_PATH),
-            _status(self.status),
-            numbers[shortened(self.error, LONGEST_NAME)] if self.error is not None else None,
-            started_us - texts.began_ns // 1000,
-            _since(started_us, self.responding_ns),
-            _since(started_us, self.responded_ns),
-            _since(started_us, self.ended_ns),
-            _packed([stage.packed(started_us, numbers) for stage in tuple(self.stages)]),
-        )
-
-    def begin_stage(self, name: str) -> StageRecord:
-        """A part of the request's life begins."""
-        stage = StageRecord(name)
-        if len(self.stages) < MOST_STAGES:
-            self.stages.append(stage)
-        return stage
-
-    @property
-    def name(self) -> str:
-        """What a person calls it, such as ``GET /notes/{note_id}``."""
-        return f"{self.method} {self.route or self.path}".strip()
-
-
-class StageRecord:
-    """A named part of a request's life; ``site`` is what is closed in it, if it is known."""
-
-    __slots__ = ("ended_ns", "name", "site", "started_ns")
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.site: SiteRecord | None = None
-        self.ended_ns: int | None = None
-        self.started_ns = monotonic_ns()
-
-    def end(self, error: BaseException | None = None) -> None:
-        """The stage is over; a second end changes nothing."""
-        if self.ended_ns is None:
-            self.ended_ns = monotonic_ns()
-
-    def packed(self, request_started_us: int, numbers: Mapping[str, int]) -> str:
-        """The stage as the row of its request has it."""
-        started_us = self.started_ns // 1000
-        ended_ns = self.ended_ns
-        duration = "null" if ended_ns is None else ended_ns // 1000 - started_us
-        packed = f"[{numbers[self.name]},{started_us - request_started_us},{duration}"
-        return f"{packed}]" if self.site is None else f"{packed},{self.site.id}]"
 
 
 class CheckoutRecord(Record):
@@ -309,27 +132,15 @@ class CheckoutRecord(Record):
     __slots__ = (
         *("asked_ns", "busy_us", "connecting_us", "connection", "earlier", "gave_up_ns"),
         *("granted_ns", "handled", "in_thread", "in_transaction", "looks", "operation"),
-        *(
-            "operations",
-            "outcome",
-            "owner",
-            "parting",
-            "pinging_us",
-            "pool",
-            "request",
-            "returned_ns",
-            "room",
-            "sample",
-            "site",
-        ),
-        *("task", "thread", "thread_id"),
+        *("operations", "outcome", "owner", "parting", "pinging_us", "pool", "request"),
+        *("returned_ns", "room", "sample", "site", "task", "thread", "thread_id"),
     )
     table = "packed_checkouts"
 
     def __init__(
         self, pool: PoolRecord, request: RequestRecord | None, owner: str, site: SiteRecord | None
     ) -> None:
-        self.id = next(_ids)
+        self.id = next(ids)
         self.written = None
         self.checksum = 0
         self.pool = pool
@@ -388,6 +199,12 @@ class CheckoutRecord(Record):
     def done(self) -> bool:
         return self.returned_ns is not None or self.gave_up_ns is not None
 
+    @property
+    def owner_id(self) -> tuple[int, int]:
+        """What is the same for all checkouts of one owner, and of no other that is alive."""
+        # A task has one weak reference, which its checkouts keep; a dead one may not be hashed.
+        return (id(self.task), 0) if self.task is not None else (0, self.thread)
+
     def earlier_rows(self, texts: Texts) -> list[Row]:
         """Rows of the oldest operations if there are many; once committed, ``forget`` them.
 
@@ -399,10 +216,14 @@ class CheckoutRecord(Record):
         for number in range(self.parting):
             first = number * OPERATIONS_PER_ROW
             if number % _ROWS_LEARNT == 0:
-                texts.learn(self.operations[first : first + _ROWS_LEARNT * OPERATIONS_PER_ROW])
+                last = first + _ROWS_LEARNT * OPERATIONS_PER_ROW
+                texts.learn(statements_of(self.operations[first:last]))
             some = self.operations[first : first + OPERATIONS_PER_ROW]
-            packed = _packed([o.packed(self.asked_ns // 1000, texts) for o in some])
-            rows.append((self.id, self.earlier + number, packed))
+            packed = pack_list([o.packed(self.asked_ns // 1000, texts) for o in some]) or "[]"
+            made = _operations_row(
+                checkout_id=self.id, number=self.earlier + number, operations=packed
+            )
+            rows.append(made)
         return rows
 
     def forget(self) -> None:
@@ -416,29 +237,29 @@ class CheckoutRecord(Record):
     def row(self, texts: Texts) -> Row:
         asked_us = self.asked_ns // 1000
         # What comes last is asked first: a row never says that something came back unlent.
-        returned = _since(asked_us, self.returned_ns)
-        gave_up = _since(asked_us, self.gave_up_ns)
-        granted = _since(asked_us, self.granted_ns)
+        returned = since(asked_us, self.returned_ns)
+        gave_up = since(asked_us, self.gave_up_ns)
+        granted = since(asked_us, self.granted_ns)
         # Those that are not in rows of their own. What comes while these are made waits for the
         # next time: otherwise a busy checkout would have ever longer rows, and take ever longer.
         first = self.parting * OPERATIONS_PER_ROW
         operations = self.operations[first : first + MOST_IN_ROW]
-        return (
-            self.id,
-            self.pool.id,
-            self.request.id if self.request is not None else None,
-            shortened(self.owner, LONGEST_NAME),
-            self.connection,
-            self.site.id if self.site is not None else None,
-            texts.numbers[self.outcome._value_],
-            asked_us - texts.began_ns // 1000,
-            granted,
-            gave_up,
-            returned,
-            self.connecting_us or None,
-            self.pinging_us or None,
-            self.busy_us or None,
-            _packed([operation.packed(asked_us, texts) for operation in operations]),
+        return _checkout_row(
+            id=self.id,
+            pool_id=self.pool.id,
+            request_id=self.request.id if self.request is not None else None,
+            owner=shortened(self.owner, LONGEST_NAME),
+            connection=self.connection,
+            site_id=self.site.id if self.site is not None else None,
+            outcome=texts.numbers[self.outcome._value_],
+            asked=asked_us - texts.began_ns // 1000,
+            granted=granted,
+            gave_up=gave_up,
+            returned=returned,
+            connecting=self.connecting_us or None,
+            pinging=self.pinging_us or None,
+            busy=self.busy_us or None,
+            operations=pack_list([operation.packed(asked_us, texts) for operation in operations]),
         )
 
 
@@ -446,13 +267,7 @@ class OperationRecord:
     """Something that the driver is doing for a checkout."""
 
     __slots__ = (
-        "cause",
-        "checkout",
-        "ended_ns",
-        "error",
-        "kind",
-        "site",
-        "started_ns",
+        *("cause", "checkout", "ended_ns", "error", "kind", "site", "started_ns"),
         "statement",
     )
 
@@ -494,30 +309,20 @@ class OperationRecord:
     def packed(self, asked_us: int, texts: Texts) -> str:
         """The operation as the row of its checkout has it, without what is missing at its end."""
         numbers = texts.numbers
-        started_us = self.started_ns // 1000
-        ended_ns = self.ended_ns
-        packed = f"[{numbers[self.kind._value_]},{started_us - asked_us}"
-        duration = "null" if ended_ns is None else ended_ns // 1000 - started_us
+        started_us, ended_ns = self.started_ns // 1000, self.ended_ns
         site, statement, error, cause = self.site, self.statement, self.error, self.cause
-        if error is None and cause is None:
-            # Nearly all of them: written without a detour.
-            if statement is not None:
-                at = "null" if site is None else site.id
-                return f"{packed},{duration},{at},{self._number(statement, texts)}]"
-            if site is None:
-                return f"{packed}]" if ended_ns is None else f"{packed},{duration}]"
-            return f"{packed},{duration},{site.id}]"
-        numbered = (
+        sent: int | None = None
+        if statement is not None:
+            sent = texts.statements[self.checkout.pool.dialect][statement]
+        return pack_operation(
+            numbers[self.kind._value_],
+            started_us - asked_us,
+            None if ended_ns is None else ended_ns // 1000 - started_us,
             None if site is None else site.id,
-            None if statement is None else self._number(statement, texts),
+            sent,
             None if error is None else numbers[shortened(error, LONGEST_NAME)],
             None if cause is None else numbers[cause._value_],
         )
-        told = ",".join("null" if number is None else str(number) for number in numbered)
-        return f"{packed},{duration},{told.removesuffix(',null')}]"
-
-    def _number(self, statement: str, texts: Texts) -> int:
-        return texts.statements[self.checkout.pool.dialect][statement]
 
 
 class SampleRecord(Record):
@@ -529,7 +334,7 @@ class SampleRecord(Record):
     def __init__(
         self, checkout: CheckoutRecord, activity: Activity, site: SiteRecord | None, now_ns: int
     ) -> None:
-        self.id = next(_ids)
+        self.id = next(ids)
         self.written = None
         self.checksum = 0
         self.checkout = checkout
@@ -549,19 +354,28 @@ class SampleRecord(Record):
         return self.ended_ns is not None
 
     def row(self, texts: Texts) -> Row:
-        return (
-            self.id,
-            self.checkout.id,
-            texts.numbers[self.activity._value_],
-            self.site.id if self.site is not None else None,
-            self.started_ns // 1000 - texts.began_ns // 1000,
-            _since(self.started_ns // 1000, self.ended_ns),
+        return _sample_row(
+            id=self.id,
+            checkout_id=self.checkout.id,
+            activity=texts.numbers[self.activity._value_],
+            site_id=self.site.id if self.site is not None else None,
+            started=self.started_ns // 1000 - texts.began_ns // 1000,
+            ended=since(self.started_ns // 1000, self.ended_ns),
         )
 
 
-def _status(status: Any) -> int | None:
-    """A status as the trace has it: an application may send anything."""
-    return int(status) if isinstance(status, int) and 0 <= status < 2**31 else None
+def statements_of(operations: Iterable[OperationRecord]) -> list[tuple[str | None, str]]:
+    """The statements that operations sent, each with its dialect."""
+    return [
+        (operation.checkout.pool.dialect, operation.statement)
+        for operation in operations
+        if operation.statement is not None
+    ]
+
+
+def id_of(task: asyncio.Task[Any]) -> tuple[int, int]:
+    """The ``owner_id`` of the checkouts of a task."""
+    return id(weakref.ref(task)), 0
 
 
 def bytes_of(records: Iterable[Record]) -> int:
@@ -581,13 +395,3 @@ def bytes_of(records: Iterable[Record]) -> int:
         else:
             total += SAMPLE_BYTES
     return total + sum(statements.values())
-
-
-def _since(start_us: int, instant_ns: int | None) -> int | None:
-    """Microseconds between two instants of a clock of microseconds, so that sums come out even."""
-    return None if instant_ns is None else instant_ns // 1000 - start_us
-
-
-def _packed(parts: list[str]) -> str | None:
-    """JSON, which is put together by hand: these are nothing but lists of numbers."""
-    return f"[{','.join(parts)}]" if parts else None

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 
 from poolhog.recording.owners import Owners
 from poolhog.recording.processor import interpreter_addresses
-from poolhog.recording.records import OPERATIONS_PER_ROW, SampleRecord
+from poolhog.recording.records import OPERATIONS_PER_ROW, SAMPLE_BYTES, SampleRecord
 
 if TYPE_CHECKING:
     from poolhog.model import Activity
-    from poolhog.recording.recorder import Recorder
-    from poolhog.recording.records import CheckoutRecord, SiteRecord
+    from poolhog.recording.journal import Journal
+    from poolhog.recording.records import CheckoutRecord
+    from poolhog.recording.sites import SiteRecord
 
 MOST_SHARE = 0.02
 """The sampler's share of a core at the most: it then looks less often."""
@@ -34,17 +35,17 @@ _PAUSE_S = 0.0001
 
 
 class Sampler(threading.Thread):
-    """Looks at the owners of a recorder's checkouts until it is stopped."""
+    """Looks at the owners of a journal's checkouts until it is stopped."""
 
-    def __init__(self, recorder: Recorder, interval_s: float) -> None:
+    def __init__(self, journal: Journal, interval_s: float) -> None:
         super().__init__(name="poolhog-sampler", daemon=True)
-        self._recorder = recorder
+        self._journal = journal
         self._interval_s = interval_s
         self._granted: deque[CheckoutRecord] = deque()
         self._wake = threading.Event()
         self._asleep = True
         self._stopping = False
-        self._owners = Owners(recorder)
+        self._owners = Owners(journal)
 
     def watch(self, checkout: CheckoutRecord) -> None:
         """Look at this checkout from now on, until it is done."""
@@ -60,7 +61,7 @@ class Sampler(threading.Thread):
 
     def run(self) -> None:
         """Look at every tick, as long as there is anything to look at."""
-        with self._recorder.descriptors.lent():
+        with self._journal.descriptors.lent():
             interpreter_addresses()
         watched: list[CheckoutRecord] = []
         interval_s = self._interval_s
@@ -80,7 +81,7 @@ class Sampler(threading.Thread):
                 watched = [checkout for checkout in watched if not self._is_over(checkout)]
                 self._look(watched)
             except Exception:  # the application must go on, and so must the next look
-                self._recorder.failed()
+                self._journal.failed()
             interval_s = max(self._interval_s, (time.thread_time() - began) / MOST_SHARE)
         for checkout in watched:
             _close(checkout)
@@ -101,7 +102,7 @@ class Sampler(threading.Thread):
             try:
                 self._look_at(checkout)
             except Exception:  # the others are looked at all the same
-                self._recorder.failed()
+                self._journal.failed()
 
     def _look_at(self, checkout: CheckoutRecord) -> None:
         # In this order: an operation that begins meanwhile is noticed.
@@ -110,14 +111,14 @@ class Sampler(threading.Thread):
         if checkout.operation is not None:
             _close(checkout)
             return
-        unseen = self._recorder.sites.unseen
+        unseen = self._journal.sites.unseen
         seen = self._owners.look(checkout)
-        is_unseen = self._recorder.sites.unseen > unseen
+        is_unseen = self._journal.sites.unseen > unseen
         # An operation may have begun meanwhile: then it is not known what was seen.
         if gap == _operations_begun(checkout) and not checkout.done:
             is_new = self._note(checkout, (gap, *seen), now_ns)
             if is_new and is_unseen and seen[1] is None:
-                self._recorder.lose_site()
+                self._journal.lose_site()
 
     def _note(
         self, checkout: CheckoutRecord, seen: tuple[int, Activity, SiteRecord | None], now_ns: int
@@ -131,7 +132,7 @@ class Sampler(threading.Thread):
         _, activity, site = seen
         checkout.looks = seen
         checkout.sample = SampleRecord(checkout, activity, site, now_ns)
-        self._recorder.sample(checkout.sample)
+        self._journal.put(checkout.sample, SAMPLE_BYTES)
         return True
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import gc
 import inspect
+import linecache
 import os
 import sys
 from enum import IntEnum
@@ -18,13 +19,18 @@ from operator import attrgetter, call
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from poolhog.recording.records import SiteRecord
+from poolhog.layout import SiteRow, row_maker
+from poolhog.recording.lengths import LONGEST_PATH, LONGEST_SOURCE, shortened
+from poolhog.recording.libraries import OURS, STANDARD_LIBRARY, inside_packages, top_package
+from poolhog.recording.record import Record, ids
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import CodeType, FrameType
 
+    from poolhog.recording.libraries import Libraries
     from poolhog.recording.options import Options
+    from poolhog.recording.record import Row, Texts
 
 MOST_SITES = 50_000
 """Sites that are remembered; code that makes code for ever would otherwise fill the memory."""
@@ -39,33 +45,14 @@ must not leave statements without theirs."""
 DEEPEST = 200
 """Frames that are looked at, from the innermost on."""
 
-INFRASTRUCTURE = frozenset(
-    [
-        *("aiohttp", "aiosqlite", "anyio", "asgiref", "asyncpg", "billiard", "celery", "databases"),
-        *("fastapi", "greenlet", "gunicorn", "h11", "httpcore", "httptools", "httpx", "kombu"),
-        *("litestar", "pluggy", "psycopg", "psycopg2", "psycopg_pool", "pydantic", "pymysql"),
-        *("_pytest", "pytest", "pytest_asyncio", "requests", "sqlalchemy", "sqlmodel", "starlette"),
-        *("typer", "click", "urllib3", "uvicorn", "uvicorn_worker", "uvloop", "vine"),
-    ]
-)
-"""Packages that are never the application, also if all of it is installed in site-packages."""
-
 # An interpreter inside of another program has no executable.
 _SCRIPTS = os.path.dirname(sys.executable or __file__) + os.sep  # noqa: PTH120 - compared with files
-_SITE_PACKAGES = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
-_STANDARD_LIBRARY = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120
-_POOLHOG = os.path.dirname(os.path.dirname(__file__)) + os.sep  # noqa: PTH120
-_OURS = tuple(_POOLHOG + part for part in ("probes", "recording", "__init__"))
 _LOOPS = tuple(
-    _STANDARD_LIBRARY + os.path.join(*parts)  # noqa: PTH118
+    STANDARD_LIBRARY + os.path.join(*parts)  # noqa: PTH118
     for parts in (
         *(("asyncio", "events.py"), ("asyncio", "runners.py"), ("asyncio", "base_events.py")),
         *(("threading.py",), ("concurrent", "futures", "thread.py")),
     )
-)
-_DISPATCHERS = tuple(
-    os.path.join("", package, "routing.py")  # noqa: PTH118
-    for package in ("fastapi", "starlette")
 )
 
 
@@ -82,6 +69,57 @@ _COLLECTS_ANYWHERE = sys.version_info < (3, 12)
 _PLACE = attrgetter("f_code", "f_lasti")
 _INFRASTRUCTURE = Rank.INFRASTRUCTURE
 _ROOT = Rank.ROOT
+_site_row = row_maker(SiteRow)
+
+
+class SiteRecord(Record):
+    """A place in the code, called from another; its line is looked up when it is written."""
+
+    __slots__ = ("caller", "code", "instruction", "is_application")
+    table = "sites"
+
+    def __init__(
+        self, code: CodeType, instruction: int, caller: SiteRecord | None, *, is_application: bool
+    ) -> None:
+        self.id = next(ids)
+        self.written = None
+        self.checksum = 0
+        self.code = code
+        self.instruction = instruction
+        self.caller = caller
+        self.is_application = is_application
+
+    @property
+    def done(self) -> bool:
+        return True
+
+    @property
+    def line(self) -> int:
+        """The number of the line that was being executed."""
+        for first, last, line in self.code.co_lines():
+            if line is not None and first <= self.instruction < last:
+                return line
+        return self.code.co_firstlineno
+
+    @property
+    def source(self) -> str:
+        """The text of the line, as it is on disk when it is first asked for."""
+        # What ``python -c`` runs is a part of the command line, which newer Pythons remember.
+        if self.code.co_filename == "<string>":
+            return ""
+        line = linecache.getline(self.code.co_filename, self.line).strip()
+        return shortened(line, LONGEST_SOURCE)
+
+    def row(self, texts: Texts) -> Row:
+        return _site_row(
+            id=self.id,
+            caller_id=self.caller.id if self.caller is not None else None,
+            file=shortened(self.code.co_filename, LONGEST_PATH),
+            line=self.line,
+            function=shortened(self.code.co_qualname, LONGEST_PATH),
+            source=texts.source_of(self),
+            is_application=int(self.is_application),
+        )
 
 
 class Sites:
@@ -92,12 +130,16 @@ class Sites:
     """
 
     def __init__(
-        self, options: Options, announce: Callable[[SiteRecord], None], lose: Callable[[], None]
+        self,
+        options: Options,
+        libraries: Libraries,
+        announce: Callable[[SiteRecord], None],
+        lose: Callable[[], None],
     ) -> None:
         self.unseen = 0
         self._announce = announce
         self._lose = lose
-        self._ranks = _Ranks(options)
+        self._ranks = _Ranks(options, libraries)
         self._stacks: dict[tuple[int, ...], SiteRecord] = {}
         self._nodes: dict[tuple[int, int, int], SiteRecord] = {}
 
@@ -194,9 +236,9 @@ class Sites:
                 frame = within.gr_frame if within is not None else None
                 if frame is None:
                     break
-            rank = ranks[frame.f_code.co_filename]
-            # Nearly all of them: this runs at every checkout and statement.
-            if rank is not infrastructure:
+            # Nearly all frames are: this runs at every checkout and statement, and is not kept.
+            if ranks[frame.f_code.co_filename] is not infrastructure:
+                rank = ranks[frame.f_code.co_filename]
                 if rank <= most:
                     code = frame.f_code
                     codes.append(code)
@@ -235,13 +277,14 @@ class Sites:
 class _Ranks(dict[str, Rank]):
     """The ranks of files, found out when they are first asked for."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, libraries: Libraries) -> None:
         self._options = options
+        self._libraries = libraries
 
     def __missing__(self, file: str) -> Rank:
         if len(self) >= MOST_FILES:
             self.clear()
-        rank = self[file] = _rank(file, self._options)
+        rank = self[file] = _rank(file, self._options, self._libraries)
         return rank
 
 
@@ -277,30 +320,29 @@ def _outer_greenlet(greenlet: Any) -> Any:
     return greenlet.parent
 
 
-def _rank(file: str, options: Options) -> Rank:
+def _rank(file: str, options: Options, libraries: Libraries) -> Rank:
     path = file if file.startswith("<") else os.path.abspath(file)  # noqa: PTH100
     if path in _LOOPS:
         return Rank.ROOT
     if _matches(path, options.exclude):
         return Rank.LIBRARY
-    if path.startswith(_OURS):
+    if path.startswith(OURS):
         return Rank.INFRASTRUCTURE
     if _matches(path, options.include) or path == "<stdin>":
         return Rank.APPLICATION
-    for mark in _SITE_PACKAGES:
-        if mark in path:
-            inside = path.rpartition(mark)[2]
-            if inside in _DISPATCHERS:
-                return Rank.ROOT
-            package = inside.partition(os.sep)[0].removesuffix(".py")
-            return Rank.INFRASTRUCTURE if package in INFRASTRUCTURE else Rank.LIBRARY
-    # What pip makes to start a package, such as `bin/gunicorn`.
-    if os.path.basename(path) in INFRASTRUCTURE:  # noqa: PTH119
+    inside = inside_packages(path)
+    if inside is not None:
+        if inside in libraries.roots:
+            return Rank.ROOT
+        is_known = top_package(inside) in libraries.infrastructure
+        return Rank.INFRASTRUCTURE if is_known else Rank.LIBRARY
+    # What pip makes to start a package: a script of that name.
+    if os.path.basename(path) in libraries.infrastructure:  # noqa: PTH119
         return Rank.INFRASTRUCTURE
     if path.startswith(_SCRIPTS):
         return Rank.LIBRARY
-    # What has no file was made by a library, such as SQLAlchemy's decorators.
-    if path.startswith((_STANDARD_LIBRARY, "<")):
+    # What has no file was made by a library, such as a decorator of its.
+    if path.startswith((STANDARD_LIBRARY, "<")):
         return Rank.INFRASTRUCTURE
     return Rank.APPLICATION
 

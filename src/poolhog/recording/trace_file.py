@@ -17,13 +17,13 @@ from poolhog.checksum import KEY, MODULUS, row_checksum
 from poolhog.recording.description import description, progress
 from poolhog.recording.descriptors import OF_FILE, TAKEN
 from poolhog.recording.numbers import Dialects, Numbers, encodable
-from poolhog.recording.records import MOST_IN_ROW, CheckoutRecord, PoolRecord
+from poolhog.recording.records import MOST_IN_ROW, CheckoutRecord, PoolRecord, statements_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
-    from poolhog.recording.recorder import Recorder
-    from poolhog.recording.records import OperationRecord, Record, Row, SiteRecord
+    from poolhog.recording.journal import Journal
+    from poolhog.recording.record import Line, Record, Row
 
 LOCKED_S = 0.1
 """How long the writer waits for a file that somebody has locked; then it tries again later. At the
@@ -39,17 +39,18 @@ _SCHEMA = Path(__file__).parent.parent / "trace" / "schema.sql"
 class TraceFile:
     """One process's SQLite file in a trace directory, at a path where there is none yet."""
 
-    def __init__(self, recorder: Recorder, path: Path) -> None:
-        self.began_ns = recorder.began_ns
-        self._has_source = recorder.options.source
-        self._descriptors = recorder.descriptors
+    def __init__(self, journal: Journal, path: Path) -> None:
+        self.began_ns = journal.began_ns
+        self._journal = journal
+        self._has_source = journal.options.source
+        self._descriptors = journal.descriptors
         self._path = path
         # Of what was committed: the sum of all rows but those of meta, and these.
         self._checksum = 0
         self._meta: dict[str, str] = {}
         with self._descriptors.lent():
             schema = _SCHEMA.read_text(encoding="utf-8")
-            described = description(recorder)
+            described = description(journal)
         with self._descriptors.lent(TAKEN):
             # A file that only its owner can read.
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
@@ -68,30 +69,28 @@ class TraceFile:
                     path.with_name(path.name + suffix).unlink(missing_ok=True)
                 raise
 
-    def source_of(self, site: SiteRecord) -> str:
-        """The text of a site's line, if it is wanted."""
+    def source_of(self, line: Line) -> str:
+        """The text of a line of code, if it is wanted."""
         if not self._has_source:
             return ""
         with self._descriptors.lent():
-            return site.source
+            return line.source
 
-    def learn(self, operations: Iterable[OperationRecord]) -> None:
-        """Look up the statements of many operations at once."""
-        sent: dict[str | None, set[str]] = {}
-        for operation in operations:
-            if operation.statement is not None:
-                dialect = operation.checkout.pool.dialect
-                sent.setdefault(dialect, set()).add(operation.statement)
-        for dialect, statements in sent.items():
+    def learn(self, sent: Iterable[tuple[str | None, str]]) -> None:
+        """Look up many statements at once, each with its dialect."""
+        known: dict[str | None, set[str]] = {}
+        for dialect, statement in sent:
+            known.setdefault(dialect, set()).add(statement)
+        for dialect, statements in known.items():
             self.statements[dialect].learn(statements)
 
-    def write(self, records: Collection[Record], recorder: Recorder) -> list[Record]:
+    def write(self, records: Collection[Record]) -> list[Record]:
         """Commit the rows that are new or changed, or none; returns the records that may change.
 
         A pool is written with the first checkout that names it.
         """
         rows: dict[str, list[Row]] = {}
-        changed: dict[Record, tuple[Row, int]] = {}
+        changed: dict[Record, tuple[Row | None, int]] = {}
         unfinished = []
         parted = []
         pools = self._new_pools(records)
@@ -100,7 +99,7 @@ class TraceFile:
         # If somebody has locked the file, this fails before all is put into rows.
         self._database.execute("BEGIN IMMEDIATE")
         try:
-            self.learn(_latest_operations(records))
+            self.learn(_latest_statements(records))
             for record in (*pools, *records):
                 # Asked before the row is taken: what is done by now does not change any more.
                 if not record.done:
@@ -110,17 +109,17 @@ class TraceFile:
                     rows.setdefault("packed_operations", []).extend(earlier)
                     checksum += sum(map(row_checksum, earlier))
                     parted.append(record)
-                row, row_sum = self._row(record, recorder)
                 # A site may come twice when a file is begun, and a pool.
                 written, written_sum = changed.get(record, (record.written, record.checksum))
-                if row is not None and row != written:
-                    rows.setdefault(record.table, []).append(row)
-                    changed[record] = row, row_sum
-                    checksum += row_sum - written_sum
-            for table, new in rows.items():
-                self._replace(table, new)
+                new = self._new_row(record, written)
+                if new is not None:
+                    rows.setdefault(record.table, []).append(new[0])
+                    changed[record] = new
+                    checksum += new[1] - written_sum
+            for table, some in rows.items():
+                self._replace(table, some)
             checksum += self.numbers.checksum
-            told = {**progress(recorder), **({"finished": "0"} if changed else {})}
+            told = {**progress(self._journal), **({"finished": "0"} if changed else {})}
             meta = self._tell(told, checksum)
             self._database.execute("COMMIT")
         except BaseException:
@@ -160,14 +159,14 @@ class TraceFile:
         self.numbers.forget()
         self.statements.clear()
 
-    def finish(self, recorder: Recorder) -> None:
+    def finish(self) -> None:
         """Say that nothing is missing, and fold the log into the file."""
         try:
-            told = {**progress(recorder), "finished": "1"}
+            told = {**progress(self._journal), "finished": "1"}
             self._meta = self._tell(told, self._checksum)
             self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error:
-            recorder.failed()
+            self._journal.failed()
 
     def _describe(self, schema: str, described: dict[str, str]) -> None:
         # Half of SQLite's own: most files are small, and each table begins with a page.
@@ -182,18 +181,25 @@ class TraceFile:
         self._meta = self._tell(described, 0)
         self._database.execute("COMMIT")
 
-    def _row(self, record: Record, recorder: Recorder) -> tuple[Row | None, int]:
-        """The record's row now, and its checksum.
+    def _new_row(self, record: Record, written: Row | None) -> tuple[Row, int] | None:
+        """The record's row now and its checksum; ``None`` if it is what was written.
 
-        If it makes none, they are what they were, so that it does not stop others.
+        If it makes none, it is as if it had not changed, so that it does not stop others.
         """
         try:
-            return _with_checksum(record.row(self))
+            row = record.row(self)
+            if row == written:
+                return None
+            try:
+                return row, row_checksum(row)
+            except (TypeError, UnicodeEncodeError):
+                row = _storable(row)
+                return (row, row_checksum(row)) if row != written else None
         except sqlite3.Error:
             raise
         except Exception:
-            recorder.failed()
-            return record.written, record.checksum
+            self._journal.failed()
+            return None
 
     def _replace(self, table: str, rows: list[Row]) -> None:
         at = 0
@@ -216,20 +222,11 @@ class TraceFile:
         return meta
 
 
-def _latest_operations(records: Iterable[Record]) -> Iterator[OperationRecord]:
-    """The operations that are in their checkouts' rows."""
+def _latest_statements(records: Iterable[Record]) -> Iterator[tuple[str | None, str]]:
+    """The statements that are in their checkouts' rows, each with its dialect."""
     for record in records:
         if isinstance(record, CheckoutRecord):
-            yield from record.operations[-MOST_IN_ROW:]
-
-
-def _with_checksum(row: Row) -> tuple[Row, int]:
-    """The row as it can be stored, and its checksum."""
-    try:
-        return row, row_checksum(row)
-    except (TypeError, UnicodeEncodeError):
-        row = _storable(row)
-        return row, row_checksum(row)
+            yield from statements_of(record.operations[-MOST_IN_ROW:])
 
 
 def _storable(row: Row) -> Row:

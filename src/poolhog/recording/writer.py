@@ -23,9 +23,9 @@ from poolhog.recording.trace_file import TraceFile
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from poolhog.recording.journal import Journal
     from poolhog.recording.marker import Marker
-    from poolhog.recording.recorder import Recorder
-    from poolhog.recording.records import Record
+    from poolhog.recording.record import Record
 
 COMMIT_INTERVAL_S = 0.1
 HEARTBEAT_NS = 500_000_000
@@ -41,16 +41,16 @@ _LAST = -100
 
 
 class Writer(threading.Thread):
-    """Writes a recorder's queue until it is stopped.
+    """Writes a journal's queue until it is stopped.
 
     A failed commit is counted, and its records are tried again with the next: nothing is lost
-    until the recorder's buffer is full. Meanwhile a marker beside the file says how much is not in
+    until the journal is full. Meanwhile a marker beside the file says how much is not in
     it, and it stays if the process ends so.
     """
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, journal: Journal) -> None:
         super().__init__(name="poolhog-writer", daemon=True)
-        self._recorder = recorder
+        self._journal = journal
         self._wake = threading.Event()
         self._stopping = False
         self._settling: threading.Event | None = None
@@ -96,7 +96,7 @@ class Writer(threading.Thread):
             self._file.abandon()
         if self._marker is not None and not self._failed:
             self._marker.remove()
-        self._recorder.descriptors.give_back()
+        self._journal.descriptors.give_back()
 
     def stop(self) -> None:
         """Write what is left, and wait until it is on disk (5 seconds at the most)."""
@@ -119,7 +119,7 @@ class Writer(threading.Thread):
     def _finish(self) -> None:
         # What could not be written is missing, although there may be room to say the contrary.
         if self._file is not None and not self._failed:
-            self._file.finish(self._recorder)
+            self._file.finish()
 
     def _pause(self, seconds: float) -> None:
         """Wait, or be woken; however long that is, what is missing is told at every tick."""
@@ -132,20 +132,20 @@ class Writer(threading.Thread):
         self._wake.clear()
 
     def _tick(self) -> None:
-        taken = self._recorder.taken
-        self._recorder.descriptors.hold()
+        taken = self._journal.taken
+        self._journal.descriptors.hold()
         self._drain()
         if not self._pending and not self._silent_too_long():
             return
         try:
             self._write(self._writable())
-            self._recorder.free(taken, bytes_of(self._pending))
+            self._journal.free(taken, bytes_of(self._pending))
             self._committed_ns = time.monotonic_ns()
             self._failed = False
         except Exception as error:  # a full disk or a lost folder must not end the thread
             self._failed = True
             self._reason = reason_of(error)
-            self._recorder.failed()
+            self._journal.failed()
         self._tell_missing()
 
     def _tell_missing(self) -> None:
@@ -155,23 +155,23 @@ class Writer(threading.Thread):
             return
         try:
             if self._failed or marker.is_telling:
-                with self._recorder.descriptors.lent():
+                with self._journal.descriptors.lent():
                     if self._failed:
                         marker.tell(self._missing(), self._reason)
                     else:
                         marker.clear()
         except Exception:  # the next tick tries again
-            self._recorder.failed()
+            self._journal.failed()
 
     def _missing(self) -> Missing:
-        recorder, known = self._recorder, self._known
+        journal, known = self._journal, self._known
         pending = self._pending_tally.count(self._pending[known:])
         # Copied in one step of the interpreter: the application adds to it meanwhile.
-        queued = self._queue_tally.count([*recorder.queue])
+        queued = self._queue_tally.count([*journal.queue])
         changed = sum(record.done for record in islice(self._pending, known))
-        dropped = recorder.dropped - recorder.dropped_checkouts
+        dropped = journal.dropped - journal.dropped_checkouts
         return Missing(
-            pending.checkouts + queued.checkouts + recorder.dropped_checkouts,
+            pending.checkouts + queued.checkouts + journal.dropped_checkouts,
             pending.facts + queued.facts + changed + dropped,
         )
 
@@ -187,7 +187,7 @@ class Writer(threading.Thread):
         try:
             while True:
                 some = self._pending[:RECORDS_AT_ONCE]
-                unfinished += file.write(some, self._recorder)
+                unfinished += file.write(some)
                 del self._pending[:RECORDS_AT_ONCE]
                 written += len(some)
                 if not self._pending:
@@ -207,9 +207,9 @@ class Writer(threading.Thread):
             raise FileNotFoundError(
                 "the trace was deleted while it was written: beginning a new one"
             )
-        self._file = TraceFile(self._recorder, self._new_file())
+        self._file = TraceFile(self._journal, self._new_file())
         # Whatever is unfinished goes on in the new file.
-        self._pending = list(dict.fromkeys([*self._recorder.learned, *self._pending]))
+        self._pending = list(dict.fromkeys([*self._journal.learned, *self._pending]))
         self._knows(0)
         for record in self._pending:
             record.written = None
@@ -220,14 +220,14 @@ class Writer(threading.Thread):
         """Where a new file goes; its marker is made before, so that there is room for that."""
         if self._marker is not None and not self._marker.file.exists():
             # There was no room for the file, or somebody deleted it.
-            make_private(self._recorder.directory)
+            make_private(self._journal.directory)
             with contextlib.suppress(FileExistsError):
                 self._marker.make()
             return self._marker.file
         if self._marker is not None:
             self._marker.remove()
-        with self._recorder.descriptors.lent():
-            self._marker = new_marker(self._recorder.directory)
+        with self._journal.descriptors.lent():
+            self._marker = new_marker(self._journal.directory)
         return self._marker.file
 
     def _silent_too_long(self) -> bool:
@@ -236,7 +236,7 @@ class Writer(threading.Thread):
         return self._file is not None and silent_ns >= HEARTBEAT_NS
 
     def _drain(self) -> None:
-        queue = self._recorder.queue
+        queue = self._journal.queue
         if queue:
             self._queue_tally.forget()
         self._pending.extend(queue.popleft() for _ in range(len(queue)))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from poolhog.analysis.accounting import State
-from poolhog.analysis.dump import Life, written_wall
+from poolhog.analysis.dump import Liveness, written_wall
 from poolhog.render.losses import STALLED, dropped_told
 from poolhog.render.output import paragraph
 from poolhog.render.palette import PAINTS, TERMINAL_MUTED, TERMINAL_WARNING
@@ -33,7 +33,7 @@ def dump_text(dumps: Sequence[ProcessDump], *, every: bool, width: int, next_com
     """The dump in ``width`` columns, with ``every`` frame and waiting request or only the first."""
     known = [line for told in _known(dumps) for line in paragraph(told, width, TERMINAL_WARNING)]
     blocks = [Text("\n").join([*known, Text(_verdict(dumps), "bold")])]
-    shown = [dump for dump in dumps if dump.pools or dump.life is not Life.FINISHED]
+    shown = [dump for dump in dumps if dump.pools or dump.liveness is not Liveness.FINISHED]
     for dump in shown or dumps[-1:]:
         blocks.append(_process_line(dump, width))
         for pool in dump.pools:
@@ -64,7 +64,9 @@ def _known(dumps: Sequence[ProcessDump]) -> Iterator[str]:
             f"The last commit{of} is {seconds(oldest.age or 0.0)} old: {why}. "
             f"What follows is {what}."
         )
-    dead = [dump for dump in dumps if dump.life is Life.DEAD and not dump.process.is_cut_off]
+    dead = [
+        dump for dump in dumps if dump.liveness is Liveness.DEAD and not dump.process.is_cut_off
+    ]
     if dead:
         at = f", {_time(dead[0].process, milliseconds=True)}" if len(dead) == 1 else ""
         yield (
@@ -75,7 +77,7 @@ def _known(dumps: Sequence[ProcessDump]) -> Iterator[str]:
         f"{_pids([dump]).capitalize()} has ended. What follows is known as of the last commit, "
         f"{_time(dump.process, milliseconds=True)}; {_failing(dump.process)} since then."
         for dump in dumps
-        if dump.life is Life.DEAD and dump.process.is_cut_off
+        if dump.liveness is Liveness.DEAD and dump.process.is_cut_off
     )
 
 
@@ -113,11 +115,11 @@ def _waits(waiting: Sequence[Waiting]) -> str:
     return f"{len(waiting):,} requests wait for one, the longest for {longest}"
 
 
-_LIVES = {
-    Life.RUNNING: ("running, as of {time}", "green"),
-    Life.SILENT: ("has written nothing since {time}: {why}", "bold"),
-    Life.FINISHED: ("finished at {time}", TERMINAL_MUTED),
-    Life.DEAD: ("died; this is how it stood at {time}", TERMINAL_WARNING),
+_LIVENESS = {
+    Liveness.RUNNING: ("running, as of {time}", "green"),
+    Liveness.SILENT: ("has written nothing since {time}: {why}", "bold"),
+    Liveness.FINISHED: ("finished at {time}", TERMINAL_MUTED),
+    Liveness.DEAD: ("died; this is how it stood at {time}", TERMINAL_WARNING),
 }
 _SILENT = "it is stopped, its interpreter is kept from running, or its pid is another's now"
 _NOTHING_THEN = "nothing was lent then, nobody waited"
@@ -125,9 +127,9 @@ _NOTHING_THEN = "nothing was lent then, nobody waited"
 
 def _process_line(dump: ProcessDump, width: int) -> Text:
     process = dump.process
-    told, style = _LIVES[dump.life]
+    told, style = _LIVENESS[dump.liveness]
     why = _failing(process) or _SILENT
-    if dump.life is Life.DEAD and process.is_cut_off:
+    if dump.liveness is Liveness.DEAD and process.is_cut_off:
         told = "ended; this is how it stood at {time}"
     life = Text(told.format(time=_time(process), why=why), style)
     line = Text.assemble((f"process {process.pid}", "bold"), " ", life)
@@ -325,7 +327,7 @@ def _process_json(dump: ProcessDump) -> dict[str, Any]:
     return {
         "pid": process.pid,
         "argv": list(process.argv),
-        "life": dump.life.value,
+        "life": dump.liveness.value,
         "written_at": _written_at(process).isoformat(),
         "written_age_s": dump.age,
         "is_minimum": dump.is_minimum,

@@ -54,7 +54,7 @@ _AFTERWARDS = (LifePart.RESPONSE, LifePart.BACKGROUND, LifePart.EXIT)
 
 LIFE_WORDS: Mapping[LifePart, str] = MappingProxyType(
     {
-        LifePart.UNTOLD: "middleware, routing, request execution",
+        LifePart.UNDIVIDED: "middleware, routing, request execution",
         LifePart.ROUTING: "middleware, routing",
         LifePart.DEPENDENCIES: "dependency injection, validation",
         LifePart.EXECUTION: "request execution",
@@ -113,7 +113,7 @@ def _columns(lifecycles: Sequence[Lifecycle]) -> list[LifePart]:
     """The stages that any of them went through; one that was not told apart spans several."""
     present = {stage.part for lifecycle in lifecycles for stage in lifecycle.stages}
     if LifePart.ROUTING in present:
-        present.discard(LifePart.UNTOLD)
+        present.discard(LifePart.UNDIVIDED)
     return [part for part in LifePart if part in present]
 
 

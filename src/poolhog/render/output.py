@@ -217,7 +217,7 @@ def whole_file(file: Path) -> Iterator[BinaryIO]:
     Raises ``OutputError`` if that fails. An error of the writer's leaves the file as it was.
     """
     check_place(file)
-    # Beside it: only then is the exchange one step.
+    # TopFindingWhatIf it: only then is the exchange one step.
     unfinished = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         with os.fdopen(os.open(unfinished, _NEW, _PRIVATE), "wb") as written:

@@ -71,6 +71,21 @@ PAINTS: Mapping[State, Paint] = MappingProxyType(
     }
 )
 
+STATES: tuple[State, ...] = tuple(state for state in PAINTS if state is not State.NOT_HOLDING)
+"""The states of a checkout, in the order of legends and of the page's columns."""
+
+LENT = STATES[1:]
+"""The states of a connection that is lent."""
+
+STACKED = (State.PARKED, State.READY, State.RUNNING, State.BUSY)
+"""Layers from the bottom up: what matters most has a straight base."""
+
+DRAWN = (
+    *(State.NOT_HOLDING, State.READY, State.RUNNING),
+    *(State.PARKED, State.WAITING, State.BUSY),
+)
+"""The order of drawing: what is short and matters comes last, so that nothing hides it."""
+
 # What is not a state: the page, its text and its lines, as (light, dark).
 SURFACES: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
@@ -89,10 +104,18 @@ SURFACES: Mapping[str, tuple[str, str]] = MappingProxyType(
     }
 )
 
+BLAMED = tuple(name for name in SURFACES if name.startswith("blame"))
+"""The colours of the places that the most requests wait for, the first place first."""
 
-STACKED = (State.PARKED, State.READY, State.RUNNING, State.BUSY)
-"""The states of connections in a stack, from the bottom up: what matters most has a straight base.
-"""
+# What only the page of a report has: its ground, gains, losses, and the line that matters.
+PAGE_COLOURS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "paper": ("#f6f8fa", "#0b0f15"),
+        "good": ("#0f7b5c", "#4fd6a8"),
+        "bad": ("#b01745", "#ff7d9f"),
+        "mark": ("#ffe7a3", "#5a4512"),
+    }
+)
 
 
 def paints_of(states: Collection[State]) -> list[Paint]:
@@ -105,7 +128,10 @@ TERMINAL_ACCENT = "#5b93dd"
 TERMINAL_WARNING = "bold red"
 
 
-def css_variables(*, dark: bool) -> str:
-    """Declarations of every colour as a CSS custom property, such as ``--busy:#1fae84``."""
-    colours = {paint.name: (paint.light, paint.dark) for paint in PAINTS.values()} | dict(SURFACES)
+def css_variables(*, dark: bool, more: Mapping[str, tuple[str, str]] = SURFACES) -> str:
+    """Declare every colour as a CSS custom property, such as ``--busy:#1fae84``.
+
+    The paints come first, then ``more`` colours.
+    """
+    colours = {paint.name: (paint.light, paint.dark) for paint in PAINTS.values()} | dict(more)
     return ";".join(f"--{name}:{pair[dark]}" for name, pair in colours.items())

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from poolhog.analysis.accounting import Account
     from poolhog.analysis.blame import Charge
     from poolhog.analysis.findings import Finding
-    from poolhog.analysis.replay.beside import Beside
+    from poolhog.analysis.replay.top_finding import TopFindingWhatIf
     from poolhog.analysis.report import PoolUse, Report, RouteUse
     from poolhog.analysis.sums import Waits
     from poolhog.model import Process
@@ -61,6 +61,7 @@ class Layout:
     target: tuple[str, ...] = ()
     running: Mapping[int, float] = field(default_factory=dict)
     with_blame: bool = False
+    whatif: TopFindingWhatIf | None = None
 
 
 def report_lines(report: Report, layout: Layout) -> Iterator[Text]:
@@ -132,7 +133,7 @@ def _findings(report: Report, layout: Layout) -> Iterator[tuple[Text, ...]]:
     shown = report.findings[: layout.findings]
     in_full = shown if layout.in_full else shown[:1]
     for finding in in_full:
-        yield tuple(_finding(finding, layout.width, _beside(report, finding, layout)))
+        yield tuple(_finding(finding, layout.width, _beside(finding, layout)))
     rest = [
         line
         for finding in shown[len(in_full) :]
@@ -143,9 +144,9 @@ def _findings(report: Report, layout: Layout) -> Iterator[tuple[Text, ...]]:
     yield tuple(rest)
 
 
-def _beside(report: Report, finding: Finding, layout: Layout) -> Sequence[str]:
+def _beside(finding: Finding, layout: Layout) -> Sequence[str]:
     """The predicted effect of fixing the finding, and the command that says more."""
-    beside, site = report.whatif, finding.site
+    beside, site = layout.whatif, finding.site
     if beside is None or site is None or beside.finding is not finding:
         return ()
     told = f"If this line released its connection (estimate): {beside_told(beside)}"
@@ -210,7 +211,7 @@ def _effect(finding: Finding) -> str:
     return f"This made {waiters} wait {seconds(finding.made_wait)}"
 
 
-def report_json(report: Report) -> dict[str, Any]:
+def report_json(report: Report, whatif: TopFindingWhatIf | None = None) -> dict[str, Any]:
     """The report as documented in ``docs/report.md``, made of JSON's values only."""
     return {
         **losses_json(report.unreadable, report.processes),
@@ -218,7 +219,7 @@ def report_json(report: Report) -> dict[str, Any]:
         "pools": [_pool_json(pool) for pool in report.pools],
         "totals": _totals_json(report),
         "routes": [_route_json(route) for route in report.routes],
-        "findings": [finding_json(finding, report.whatif) for finding in report.findings],
+        "findings": [finding_json(finding, whatif) for finding in report.findings],
         "blame": [_charge_json(charge) for charge in report.blame.charges],
     }
 
@@ -291,7 +292,7 @@ def _route_json(route: RouteUse) -> dict[str, Any]:
     }
 
 
-def finding_json(finding: Finding, whatif: Beside | None = None) -> dict[str, Any]:
+def finding_json(finding: Finding, whatif: TopFindingWhatIf | None = None) -> dict[str, Any]:
     """A finding as documented in ``docs/report.md``; with the what-if, if that is about it."""
     example = finding.example
     return {

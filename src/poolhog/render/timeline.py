@@ -5,8 +5,9 @@ from __future__ import annotations
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any
 
-from poolhog.analysis.accounting import GAPS, Interval, State
-from poolhog.analysis.occupancy import LENT
+from poolhog.analysis.accounting import GAPS, State
+from poolhog.analysis.bins import LENT
+from poolhog.analysis.shown import of_state
 from poolhog.analysis.timeline import Step, dominant, in_buckets
 from poolhog.render.palette import PAINTS, paints_of
 from poolhog.render.svg import (
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from poolhog.analysis.occupancy import Occupancy
+    from poolhog.analysis.shown import Span
     from poolhog.analysis.timeline import PoolLane, RequestLane, Segment, Timeline
     from poolhog.model import Pool
 
@@ -220,7 +222,7 @@ def _draw_segment(
     return element("g", element("title", f"{told} {_spent(segment.intervals)}"), *parts)
 
 
-def _bars(parts: Sequence[Interval], scale: Scale, y: float, height: float) -> list[Element]:
+def _bars(parts: Sequence[Span], scale: Scale, y: float, height: float) -> list[Element]:
     """A bar per interval, the busy ones on top and wide enough to be seen."""
     found = []
     for part in sorted(_drawable(parts, scale), key=lambda part: part.state is State.BUSY):
@@ -232,7 +234,7 @@ def _bars(parts: Sequence[Interval], scale: Scale, y: float, height: float) -> l
     return found
 
 
-def _drawable(parts: Sequence[Interval], scale: Scale) -> Iterable[Interval]:
+def _drawable(parts: Sequence[Span], scale: Scale) -> Iterable[Span]:
     """The intervals, or if they are more than pixels, what dominates in each pixel."""
     pixels = int(scale.width)
     if len(parts) <= pixels:
@@ -244,7 +246,7 @@ def _drawable(parts: Sequence[Interval], scale: Scale) -> Iterable[Interval]:
     for state, run in groupby(range(pixels), key=lambda number: dominant(shares[number])):
         numbers = list(run)
         if state is not None:
-            found.append(Interval(state, edges[numbers[0]], edges[numbers[-1] + 1]))
+            found.append(of_state(state, edges[numbers[0]], edges[numbers[-1] + 1]))
     return found
 
 
@@ -253,7 +255,7 @@ def _told(lane: RequestLane) -> str:
     return f"{lane.label}{name}"
 
 
-def _spent(parts: Iterable[Interval]) -> str:
+def _spent(parts: Iterable[Span]) -> str:
     total = dict.fromkeys(PAINTS, 0.0)
     for part in parts:
         total[part.state] += part.duration
@@ -355,7 +357,7 @@ def window_json(shown: Timeline | Occupancy, lent: Callable[[State], float]) -> 
     }
 
 
-def _intervals_json(parts: Iterable[Interval]) -> list[dict[str, Any]]:
+def _intervals_json(parts: Iterable[Span]) -> list[dict[str, Any]]:
     return [
         {"state": part.state, "started_s": exact(part.started), "ended_s": exact(part.ended)}
         for part in parts

@@ -17,8 +17,8 @@ from poolhog.render.words import count
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
-    from poolhog.analysis.accounting import Interval
     from poolhog.analysis.occupancy import Bin, Occupancy
+    from poolhog.analysis.shown import Span
     from poolhog.analysis.timeline import PoolLane, RequestLane, Timeline
     from poolhog.model import Pool
 
@@ -86,7 +86,7 @@ class _Columns:
     def row(self, label: str, cells: Iterable[Cell]) -> Text:
         return Text.assemble(f"{shortened(label, self.margin - 1)} ", *cells)
 
-    def cells(self, parts: Iterable[Interval]) -> list[Cell]:
+    def cells(self, parts: Iterable[Span]) -> list[Cell]:
         begin = self.timeline.started
         found = in_buckets(parts, started=begin, ended=begin + self.span, buckets=self.columns)
         return [cell(share, self.span / self.columns) for share in found]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Group
 from rich.text import Text
 
-from poolhog.analysis.occupancy import LENT
+from poolhog.analysis.bins import LENT
 from poolhog.analysis.timeline import Step, Timeline
 from poolhog.analysis.windows import ReasonKind
 from poolhog.render.output import console, paragraph
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
     from poolhog.analysis.accounting import State
     from poolhog.analysis.occupancy import Bin, BinnedLane, Occupancy
-    from poolhog.analysis.view import Selection, View
+    from poolhog.analysis.selection import Selection, View
     from poolhog.analysis.windows import Window
     from poolhog.render.output import Hint
     from poolhog.render.svg import Element

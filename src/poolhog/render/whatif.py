@@ -25,12 +25,12 @@ from poolhog.render.words import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from poolhog.analysis.replay.answers import Answers
-    from poolhog.analysis.replay.beside import Beside
+    from poolhog.analysis.replay.formulas import Answers
     from poolhog.analysis.replay.performance import Percentiles, Performance
     from poolhog.analysis.replay.prediction import Replay
     from poolhog.analysis.replay.study import Study
-    from poolhog.analysis.replay.terms import WhatIf
+    from poolhog.analysis.replay.top_finding import TopFindingWhatIf
+    from poolhog.analysis.replay.whatif import WhatIf
     from poolhog.model import Site
 
     _Columns = tuple[tuple[str, Callable[[Performance], str]], ...]
@@ -87,7 +87,7 @@ def change_told(before: Performance, after: Performance) -> str:
     return ", ".join(parts)
 
 
-def beside_told(beside: Beside) -> str:
+def beside_told(beside: TopFindingWhatIf) -> str:
     """The changes if a finding's line released its connection, and the error of the replay."""
     change = change_told(beside.prediction.before, beside.prediction.after)
     of_part = ", of a part of the run" if beside.part is not None else ""
@@ -345,7 +345,7 @@ def replay_json(replayed: Replay) -> dict[str, Any]:
     }
 
 
-def beside_json(beside: Beside) -> dict[str, Any]:
+def beside_json(beside: TopFindingWhatIf) -> dict[str, Any]:
     """The what-if beside a finding."""
     part = beside.part
     return {

@@ -26,6 +26,7 @@ from zlib import crc32
 import numpy as np
 
 from poolhog.checksum import KEY, MODULUS, PRIME, WEIGHTS, row_checksum
+from poolhog.layout import TABLES
 from poolhog.trace.columns import LONGEST, MOST_ID, MOST_US, DamagedError, read_columns
 
 if TYPE_CHECKING:
@@ -189,7 +190,7 @@ _RULES: dict[str, dict[str, _Rule]] = {
 
 def _checked_sum(database: sqlite3.Connection, table: str, rules: Mapping[str, _Rule]) -> int:
     """The sum of a table's checksums. Raises :class:`DamagedError` if a row breaks a rule."""
-    weights = dict(zip(rules, WEIGHTS, strict=False))
+    weights = dict(zip(TABLES[table], WEIGHTS, strict=False))
     numbers = [
         f"{weights[column]} * coalesce({column}, -1)"
         if rule.is_integer

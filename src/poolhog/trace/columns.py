@@ -206,14 +206,20 @@ def read_operations(
             number for (number,) in database.execute("SELECT id FROM packed_checkouts ORDER BY id")
         )
     wanted = list(ids)
+    (has_earlier,) = database.execute("SELECT EXISTS (SELECT 1 FROM packed_operations)").fetchone()
+    query = _PACKED_IN_PARTS if has_earlier else _PACKED
     for first in range(0, len(wanted), _BATCH):
         chosen = json.dumps(wanted[first : first + _BATCH])
-        rows = database.execute(_PACKED, {"ids": chosen}).fetchall()
+        rows = database.execute(query, {"ids": chosen}).fetchall()
         if rows:
             yield _operations([row[0] for row in rows], [row[1].encode() for row in rows])
 
 
 _PACKED = """
+    SELECT id, operations FROM packed_checkouts
+    WHERE id IN (SELECT value FROM json_each(:ids)) AND operations NOT NULL
+"""
+_PACKED_IN_PARTS = """
     SELECT id, operations FROM (
         SELECT checkout_id AS id, number, operations FROM packed_operations
         WHERE checkout_id IN (SELECT value FROM json_each(:ids))

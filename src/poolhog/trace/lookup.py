@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from poolhog.trace.sql_texts import name_of, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     from poolhog.model import Checkout, Request
     from poolhog.trace.reader import ProcessReader
@@ -43,49 +43,43 @@ class Found:
     reader: ProcessReader
     _key: int | None
 
-    def read(self) -> Life:
-        """Read it, with its checkouts."""
-        until = self.reader.process.written
-        which, value = self._own
-        if self._key is not None:
-            (request,) = self.reader.select_requests("WHERE id = ?", (self._key,))
-            checkouts = tuple(self.reader.select(f"WHERE {which}", value))
-            return Life(request, self.name, checkouts, len(checkouts), until)
-        every = f"FROM packed_checkouts WHERE {which}"
-        ((total,),) = self.reader.query(f"SELECT count(*) {every}", value)
-        first = f"WHERE id IN (SELECT id {every} ORDER BY asked LIMIT {MOST_CHECKOUTS})"
-        return Life(None, self.name, tuple(self.reader.select(first, value)), total, until)
+    def request(self) -> Request | None:
+        """The request; ``None`` for an owner without one."""
+        if self._key is None:
+            return None
+        (request,) = self.reader.select_requests("WHERE id = ?", (self._key,))
+        return request
 
-    def siblings(self) -> Iterator[Checkout]:
-        """Some checkouts with samples that were asked for where its own were."""
+    def total(self) -> int:
+        """How many checkouts it has."""
         which, value = self._own
-        sites = f"SELECT DISTINCT site_id FROM packed_checkouts WHERE {which}"
-        return self.reader.select(
-            f"WHERE id IN (SELECT id FROM packed_checkouts WHERE site_id IN ({sites})"
-            f" AND id IN (SELECT checkout_id FROM packed_samples) LIMIT {MOST_SIBLINGS})",
+        ((total,),) = self.reader.query(f"SELECT count(*) FROM packed_checkouts {which}", value)
+        return int(total)
+
+    def numbers(self) -> list[int]:
+        """The numbers of its checkouts, or of the first ones of an owner without a request."""
+        which, value = self._own
+        most = MOST_CHECKOUTS if self._key is None else -1
+        query = f"SELECT id FROM packed_checkouts {which} ORDER BY asked, id LIMIT {most}"
+        return [number for (number,) in self.reader.query(query, value)]
+
+    def siblings(self) -> list[int]:
+        """The numbers of some checkouts with samples that were asked for where its own were."""
+        which, value = self._own
+        sites = f"SELECT DISTINCT site_id FROM packed_checkouts {which}"
+        rows = self.reader.query(
+            f"SELECT id FROM packed_checkouts WHERE site_id IN ({sites})"
+            f" AND id IN (SELECT checkout_id FROM packed_samples) LIMIT {MOST_SIBLINGS}",
             value,
         )
+        return [number for (number,) in rows]
 
     @property
     def _own(self) -> tuple[str, tuple[object]]:
         """The condition that its checkouts meet, and its value."""
         if self._key is not None:
-            return "request_id = ?", (self._key,)
-        return f"request_id IS NULL AND {_OWNER} = ?", (self.id,)
-
-
-@dataclass(frozen=True, slots=True)
-class Life:
-    """A request with its checkouts, or an owner without one with the first of its.
-
-    ``total`` is how many checkouts there are, ``until`` the last instant that its process knows of.
-    """
-
-    request: Request | None
-    name: str
-    checkouts: Sequence[Checkout]
-    total: int
-    until: float
+            return "WHERE request_id = ?", (self._key,)
+        return f"WHERE request_id IS NULL AND {_OWNER} = ?", (self.id,)
 
 
 def longest(
@@ -178,52 +172,31 @@ _OPERATION_LENGTH = 24
 
 
 def checkouts_within(
-    readers: Iterable[ProcessReader],
+    reader: ProcessReader, started: float, ended: float, *, names: Iterable[str] | None = None
+) -> Iterator[Checkout]:
+    """The checkouts of a process that were waiting or lent between two instants, by their asking.
+
+    Those of requests of these names, or all.
+    """
+    return reader.select(_within(names), _window(reader, started, ended, names))
+
+
+def numbers_within(
+    reader: ProcessReader,
     started: float,
     ended: float,
     *,
     names: Iterable[str] | None = None,
     sampled: bool = False,
-) -> Iterator[Checkout]:
-    """The checkouts that were waiting or lent between two instants.
-
-    Those of requests of these names, or all; ``sampled``: only those that have samples. They come
-    by process, since not all files of a run can be open at once, and of each in the order of their
-    asking.
-    """
+) -> list[int]:
+    """The numbers of these checkouts; ``sampled``: only of those that have samples."""
     which = _within(names)
     if sampled:
         which += " AND id IN (SELECT checkout_id FROM packed_samples)"
-    for reader in readers:
-        yield from reader.select(which, _window(reader, started, ended, names))
-
-
-def uses_of(
-    reader: ProcessReader,
-    lane: tuple[int, int],
-    started: float,
-    ended: float,
-    *,
-    names: Iterable[str] | None = None,
-) -> Iterator[Checkout]:
-    """The same of one process, of one of its connections: a pool's number and the connection's."""
-    values = _window(reader, started, ended, names)
-    which = f"{_within(names)} AND pool_id = :pool AND connection = :connection"
-    return reader.select(which, {**values, "pool": lane[0], "connection": lane[1]})
-
-
-def lanes_within(
-    reader: ProcessReader, started: float, ended: float, *, names: Iterable[str] | None = None
-) -> list[tuple[int, int]]:
-    """Which connections were lent between two instants, each as ``uses_of`` takes it."""
-    return [
-        (pool, connection)
-        for pool, connection in reader.query(
-            "SELECT DISTINCT pool_id, connection FROM packed_checkouts"
-            f" {_within(names)} AND granted NOT NULL AND connection NOT NULL ORDER BY 1, 2",
-            _window(reader, started, ended, names),
-        )
-    ]
+    rows = reader.query(
+        f"SELECT id FROM packed_checkouts {which}", _window(reader, started, ended, names)
+    )
+    return [number for (number,) in rows]
 
 
 def requests_within(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from poolhog.errors import TraceError
+from poolhog.layout import SCHEMA_VERSION
 from poolhog.model import Trace
 from poolhog.trace.check import check_meta, check_schema, check_table
 from poolhog.trace.files import ProcessFile, UnreadableError, readable
@@ -38,10 +39,6 @@ __all__ = [
 T = TypeVar("T")
 U = TypeVar("U")
 
-SCHEMA_VERSION = 2
-"""The schema that this reader knows."""
-
-_SAMPLED = "WHERE id IN (SELECT checkout_id FROM packed_samples)"
 _OPEN = "WHERE returned IS NULL AND gave_up IS NULL"
 
 
@@ -286,14 +283,19 @@ class ProcessReader:
             requests = {c.request.id: c.request for c in checkouts if c.request is not None}
             return self._trace(snapshot, requests.values(), checkouts)
 
-    def checkouts(self, *, sampled: bool = False) -> Iterator[Checkout]:
-        """The process's checkouts in the order of their asking, or only those with samples."""
-        return self.select(_SAMPLED if sampled else "")
+    def checkouts(self) -> Iterator[Checkout]:
+        """The process's checkouts in the order of their asking."""
+        return self.select("")
 
     def select(self, which: str, values: Values = ()) -> Iterator[Checkout]:
         """The checkouts that a WHERE on ``packed_checkouts`` picks, in order of their asking."""
         with self.snapshot() as snapshot:
             yield from snapshot.checkouts(which, values)
+
+    def numbered(self, numbers: Iterable[int]) -> Iterator[Checkout]:
+        """The checkouts with these numbers, in order of their asking."""
+        with self.snapshot() as snapshot:
+            yield from snapshot.numbered(numbers)
 
     def select_requests(self, which: str, values: Values = ()) -> Iterator[Request]:
         """The requests that a WHERE on ``packed_requests`` picks, in order of their start."""

@@ -10,6 +10,7 @@ from collections import Counter
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
+from poolhog.layout import CheckoutRow
 from poolhog.model import Pool, Process
 from poolhog.texts import visible
 from poolhog.trace.check import check_rows
@@ -41,7 +42,7 @@ _CHECKOUTS = """
     SELECT c.*, r.* FROM (SELECT * FROM packed_checkouts {}) AS c
     LEFT JOIN packed_requests AS r ON r.id = c.request_id ORDER BY c.asked, c.id
 """
-_CHECKOUT_COLUMNS = 15
+_CHECKOUT_COLUMNS = len(CheckoutRow._fields)
 _CACHE_KB = 65_536
 
 _OUTLINES = """

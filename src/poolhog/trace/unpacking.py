@@ -6,12 +6,12 @@ meets one that could hide, forge a line, or steer a terminal.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import fields, make_dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from poolhog.layout import packed_operations, packed_stages
 from poolhog.model import (
     Activity,
     Cause,
@@ -170,8 +170,7 @@ class Unpacker:
         )
 
     def _stages(self, packed: str, request_started: int) -> Iterator[Stage]:
-        for part in json.loads(packed):
-            name, since, duration, site = (*part, *_NOTHING)[:4]
+        for name, since, duration, site in packed_stages(packed):
             started = request_started + since
             yield Stage(
                 self.texts[name],
@@ -206,32 +205,6 @@ class Unpacker:
             self._later(since, duration),
             self.sites.get(site),
         )
-
-
-_NOTHING: tuple[Any, ...] = (None,) * 7
-"""What is missing at the end of a packed operation, or of a stage."""
-
-
-class PackedOperation(NamedTuple):
-    """An operation as a row of its checkout has it: of one in flight, ``duration`` is ``None``.
-
-    ``since`` is microseconds from asking for the connection, ``duration`` microseconds; the others
-    are numbers of texts, and of a site.
-    """
-
-    kind: int
-    since: int
-    duration: int | None
-    site: int | None
-    statement: int | None
-    error: int | None
-    cause: int | None
-
-
-def packed_operations(packed: str) -> Iterator[PackedOperation]:
-    """The operations in a JSON text of a file, which leaves out what is missing at their ends."""
-    for part in json.loads(packed):
-        yield PackedOperation._make((*part, *_NOTHING)[:7])
 
 
 class _Unpacked(Sequence[T]):

@@ -35,7 +35,7 @@ class BlameBins:
     ) -> None:
         """Some held connections; instants are microseconds since the process began."""
         row = self.rows.setdefault(place, np.zeros(self._grid.count))
-        row += sign * self._grid.spread(process, *spans, queue.waited_by)
+        row += sign * self._grid.spread(process.began, *spans, queue.waited_by)
 
     def most(self, number: int) -> list[Place]:
         """The places that others waited most for, of which each has a line."""

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from poolhog.analysis.blame.queue import Units
-    from poolhog.analysis.findings.finder import Answered
     from poolhog.analysis.ledger import Flags, Ledger, Numbers
     from poolhog.analysis.spans import Fractions, Split
     from poolhog.model import Pool, Process, Site
@@ -38,6 +37,20 @@ _CONNECTING = UNSAMPLED + 1
 """The state, as a number, of a connection that is being opened or pinged for its checkout."""
 
 _SPLIT = (BUSY, *range(BUSY + 1, UNSAMPLED + 1))
+
+
+class Answered(NamedTuple):
+    """Parts of gaps, and the lines that answer for them, as columns: an index of ``sites``.
+
+    ``state`` is ``UNSAMPLED`` of a gap that no sample fell into.
+    """
+
+    row: Numbers
+    state: Numbers
+    started: Numbers
+    ended: Numbers
+    line: Numbers
+    sites: Sequence[Site | None]
 
 
 class Observer(Protocol):

@@ -7,10 +7,11 @@ checkouts whose gaps change their meaning meanwhile, such as by the response, ar
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from poolhog.analysis.blame.blaming import Answered
 from poolhog.analysis.findings.alike import Alike
 from poolhog.analysis.findings.connection_churn import CONNECTION_CHURN
 from poolhog.analysis.findings.entry import PoolCounts, Totals
@@ -47,20 +48,6 @@ _RETURNED, _TIMEOUT, _OPEN, _COLLECTED = (
     OUTCOMES.index(outcome)
     for outcome in (Outcome.RETURNED, Outcome.TIMEOUT, Outcome.OPEN, Outcome.COLLECTED)
 )
-
-
-class Answered(NamedTuple):
-    """Parts of gaps, and the lines that answer for them, as columns: an index of ``sites``.
-
-    ``state`` is ``UNSAMPLED`` of a gap that no sample fell into.
-    """
-
-    row: Numbers
-    state: Numbers
-    started: Numbers
-    ended: Numbers
-    line: Numbers
-    sites: Sequence[Site | None]
 
 
 class Finder:

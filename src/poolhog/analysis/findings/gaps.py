@@ -27,7 +27,10 @@ def gap_kinds() -> Kinds:
 
 def meaning_of(piece: Piece, lifetime: Lifetime, kinds: Kinds) -> GapKind[Any] | None:
     """The first kind that claims a piece of a gap; ``None``: it is no waste."""
-    return next((kind for kind in kinds if kind.claims(piece, lifetime)), None)
+    for kind in kinds:
+        if kind.claims(piece, lifetime):
+            return kind
+    return None
 
 
 def look(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from poolhog.analysis import findings
 from poolhog.analysis.findings.entry import Entry, Occurrence
 from poolhog.analysis.findings.finding import Finding, GapKind
 
@@ -91,8 +92,16 @@ def _place(site: Site | None, key: str | None) -> Place:
     return (site.file, site.line, site.function) if site is not None else ("", 0, "")
 
 
-def _ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    return tuple(sorted(findings, key=lambda f: (-f.seconds, -f.made_wait, -f.checkouts)))
+def _ordered(found: Iterable[Finding]) -> tuple[Finding, ...]:
+    return tuple(sorted(found, key=_rank))
+
+
+def _rank(finding: Finding) -> tuple[float, float, int, int, Place]:
+    """The costliest first; findings that cost the same are ordered by kind and line."""
+    cost = -finding.seconds, -finding.made_wait, -finding.checkouts
+    known = findings.KINDS
+    kind = known.index(finding.kind) if finding.kind in known else len(known)
+    return *cost, kind, _place(finding.site, None)
 
 
 def _finding(kind: AnyKind, entry: Entry, totals: Totals) -> Finding:

@@ -7,10 +7,10 @@ predicted = predict(replayed, WhatIf(pool_size=50))
 
 from __future__ import annotations
 
-from poolhog.analysis.replay.performance import Percentiles, Performance, Window
+from poolhog.analysis.replay.chains import read_workload, workload_of
+from poolhog.analysis.replay.performance import Percentiles, Performance, ReplayWindow
 from poolhog.analysis.replay.prediction import DOUBTFUL, Prediction, Replay, predict, replay
-from poolhog.analysis.replay.reading import read_workload, workload_of
-from poolhog.analysis.replay.terms import WhatIf
+from poolhog.analysis.replay.whatif import WhatIf
 from poolhog.analysis.replay.workload import Workload
 
 __all__ = [
@@ -19,8 +19,8 @@ __all__ = [
     "Performance",
     "Prediction",
     "Replay",
+    "ReplayWindow",
     "WhatIf",
-    "Window",
     "Workload",
     "predict",
     "read_workload",

@@ -7,16 +7,21 @@ pool, it matters where these are: each is put into the middle of the longest pau
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from poolhog.analysis.sums import percentile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from poolhog.analysis.replay.workload import Observed
+
+    Instants = NDArray[np.float64]
 
 _EDGE = 1 / 2
 """The part of the window at either side in which the longest pause is looked for."""
@@ -60,7 +65,7 @@ class Performance:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class ReplayWindow:
     """Between which instants is counted; ``is_steady`` if that is the middle of a closed loop."""
 
     started: float
@@ -69,15 +74,16 @@ class Window:
 
 
 def performance_of(
-    observed: Observed, window: Window, began: float, capacity: int | None, processes: int
+    observed: Observed, window: ReplayWindow, began: float, capacity: int | None, processes: int
 ) -> Performance:
     """What was observed in a window; ``capacity`` are the connections of all pools."""
-    answered = sorted(at for at in observed.answered if at <= window.ended)
-    last = answered[-1] if answered else began
+    answered = np.sort(observed.answered)
+    answered = answered[: np.searchsorted(answered, window.ended, "right")]
+    last = float(answered[-1]) if len(answered) else began
     span = observed.until - began
     granted = len(observed.granted) - observed.timeouts
     return Performance(
-        answers=len(answered) - bisect_left(answered, window.started),
+        answers=len(answered) - int(np.searchsorted(answered, window.started)),
         makespan=last - began,
         throughput=_throughput(answered, window, min(window.ended, last)),
         waits=_percentiles(_inside(observed.granted, observed.waits, window)),
@@ -85,19 +91,20 @@ def performance_of(
         use=observed.lent / (capacity * span) if capacity and span > 0 else None,
         checkouts=granted,
         checkouts_per_s=granted / span if span > 0 else 0.0,
-        checkouts_each=observed.returned / len(answered) if answered else 1.0,
+        checkouts_each=observed.returned / len(answered) if len(answered) else 1.0,
         mean_use=observed.used / observed.returned if observed.returned else 0.0,
         timeouts=observed.timeouts,
         running=observed.ran / (processes * span) if observed.ran and span > 0 else None,
     )
 
 
-def _inside(instants: Sequence[float], values: Sequence[float], window: Window) -> list[float]:
-    started, ended = window.started, window.ended
-    return [value for at, value in zip(instants, values, strict=True) if started <= at <= ended]
+def _inside(instants: Sequence[float], values: Sequence[float], window: ReplayWindow) -> Instants:
+    at = np.asarray(instants, float)
+    found: Instants = np.asarray(values, float)[(window.started <= at) & (at <= window.ended)]
+    return found
 
 
-def _throughput(answered: Sequence[float], window: Window, end: float) -> float:
+def _throughput(answered: Instants, window: ReplayWindow, end: float) -> float:
     """Answers per second; of a closed loop between two pauses."""
     started = window.started
     if not window.is_steady and window.ended < math.inf:
@@ -106,24 +113,22 @@ def _throughput(answered: Sequence[float], window: Window, end: float) -> float:
         edge = (end - started) * _EDGE
         started = _pause(answered, started, started + edge)
         end = _pause(answered, end - edge, end)
-    counted = bisect_right(answered, end) - bisect_left(answered, started)
-    return counted / (end - started) if end > started else 0.0
+    first, last = np.searchsorted(answered, started), np.searchsorted(answered, end, "right")
+    return float(last - first) / (end - started) if end > started else 0.0
 
 
-def _pause(answered: Sequence[float], earliest: float, latest: float) -> float:
+def _pause(answered: Instants, earliest: float, latest: float) -> float:
     """The middle of the longest pause between answers whose middle is in a stretch."""
-    best, longest = (earliest if earliest <= answered[0] else latest), 0.0
-    first = max(bisect_left(answered, earliest) - 1, 0)
-    for index in range(first, min(bisect_right(answered, latest), len(answered) - 1)):
-        before, after = answered[index], answered[index + 1]
-        middle = (before + after) / 2
-        if earliest <= middle <= latest and after - before > longest:
-            best, longest = middle, after - before
-    return best
+    middles = (answered[:-1] + answered[1:]) / 2
+    inside = np.flatnonzero((earliest <= middles) & (middles <= latest))
+    pauses = np.diff(answered)[inside]
+    if not len(pauses) or pauses.max() <= 0:
+        return earliest if earliest <= answered[0] else latest
+    return float(middles[inside[np.argmax(pauses)]])
 
 
-def _percentiles(values: Sequence[float]) -> Percentiles:
-    if not values:
+def _percentiles(values: Instants) -> Percentiles:
+    if not len(values):
         return Percentiles(0.0, 0.0, 0.0)
-    ordered = sorted(values)
+    ordered = np.sort(values).tolist()
     return Percentiles(*(percentile(ordered, share) for share in (0.50, 0.95, 0.99)))

@@ -9,17 +9,23 @@ No prediction is better than the replay that it is based on: it comes with that 
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from poolhog.analysis.replay.performance import Performance, Window, performance_of
+import numpy as np
+
+from poolhog.analysis.replay.performance import Performance, ReplayWindow, performance_of
 from poolhog.analysis.replay.sharing import shared
 from poolhog.analysis.replay.simulation import simulate
-from poolhog.analysis.replay.terms import AS_IT_WAS, WhatIf
+from poolhog.analysis.replay.whatif import AS_IT_WAS, WhatIf
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from poolhog.analysis.ledger import Numbers
     from poolhog.analysis.replay.workload import Workload
+
+    Instants = NDArray[np.float64]
 
 DOUBTFUL = 0.1
 """The error of a replay from which on its predictions are doubtful."""
@@ -47,7 +53,7 @@ class Replay:
 
     workload: Workload
     users: int | None
-    window: Window
+    window: ReplayWindow
     recorded: Performance
     replayed: Performance
 
@@ -95,7 +101,9 @@ class Prediction:
     after: Performance
 
 
-def replay(workload: Workload, *, window: Window | None = None, is_open: bool = False) -> Replay:
+def replay(
+    workload: Workload, *, window: ReplayWindow | None = None, is_open: bool = False
+) -> Replay:
     """The workload as it was. A closed loop is recognized, unless it ``is_open`` by decree.
 
     Answers and waits are counted in the ``window``, by default the whole run, and of a closed loop
@@ -134,7 +142,7 @@ def predict(replayed: Replay, terms: WhatIf) -> Prediction:
     elif replayed.users is None:
         longest = _PATIENCE * max(replayed.replayed.responses.p99, _LEAST_WAIT_S)
         ended = max(workload.until, workload.began + longest)
-        window = Window(workload.began + _SETTLING * (ended - workload.began), ended, True)
+        window = ReplayWindow(workload.began + _SETTLING * (ended - workload.began), ended, True)
     observed = simulate(workload, terms, until=window.ended)
     workers = terms.workers or workload.processes
     after = performance_of(observed, window, workload.began, capacity, workers)
@@ -156,43 +164,46 @@ def closed_loop(workload: Workload) -> int | None:
     Then nearly as many requests as ever are under way during all of the second half.
     """
     arrivals = requests_of(workload)
-    if not arrivals:
+    if not len(arrivals):
         return None
-    half, last = (arrivals[0] + arrivals[-1]) / 2, arrivals[-1]
-    changes = sorted(
-        [*((at, 1) for at in arrivals), *((at, -1) for at in workload.recorded.answered)]
-    )
-    under_way = most = 0
-    area, at = 0.0, half
-    for instant, change in changes:
-        if half < instant <= last:
-            area += under_way * (instant - at)
-            at = instant
-        under_way += change
-        if instant <= last:
-            most = max(most, under_way)
-    late = len(arrivals) - bisect_right(arrivals, half)
+    half, last = float(arrivals[0] + arrivals[-1]) / 2, float(arrivals[-1])
+    instants, under_way = under_way_of(workload)
+    until = np.clip(np.append(instants, last), half, last)
+    area = float(np.dot(under_way, np.diff(until)))
+    most = int(under_way[instants <= last].max())
+    late = len(arrivals) - int(np.searchsorted(arrivals, half, "right"))
     if most < 2 or late < _LEAST_ARRIVALS or area < _NEARLY_ALL * most * (last - half):
         return None
     return most
 
 
-def requests_of(workload: Workload) -> list[float]:
+def requests_of(workload: Workload) -> Instants:
     """When requests came, in order."""
     chains = workload.chains
-    pairs = zip(chains.arrived, chains.is_request, strict=True)
-    return sorted(came for came, is_request in pairs if is_request and came < math.inf)
+    came = np.array(chains.arrived)
+    is_request = np.frombuffer(chains.is_request, bool)
+    found: Instants = np.sort(came[is_request & (came < math.inf)])
+    return found
 
 
-def _window(workload: Workload, users: int | None) -> Window:
+def under_way_of(workload: Workload) -> tuple[Instants, Numbers]:
+    """The instants at which a request came or was answered, and how many there were from then."""
+    came, answered = requests_of(workload), np.array(workload.recorded.answered)
+    instants = np.concatenate((answered, came))
+    order = np.argsort(instants, kind="stable")
+    changes: Numbers = np.where(order < len(answered), -1, 1)
+    return instants[order], np.cumsum(changes)
+
+
+def _window(workload: Workload, users: int | None) -> ReplayWindow:
     began, until = workload.began, workload.until
     if users is None:
         ended = until if workload.unfinished else math.inf
-        return Window(began, ended, is_steady=False)
+        return ReplayWindow(began, ended, is_steady=False)
     arrivals = requests_of(workload)
-    there = arrivals[min(users, len(arrivals)) - 1]
-    ended = arrivals[-1]
-    return Window(there + _SETTLING * (ended - there), ended, is_steady=True)
+    there = float(arrivals[min(users, len(arrivals)) - 1])
+    ended = float(arrivals[-1])
+    return ReplayWindow(there + _SETTLING * (ended - there), ended, is_steady=True)
 
 
 def _error(found: float, expected: float, least: float = 0.0) -> float:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from poolhog.analysis.replay.brief import AWAY
-from poolhog.analysis.replay.steps import Kind, Step
+import numpy as np
+
+from poolhog.analysis.replay.steps import AWAY, Step, StepKind
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -34,17 +35,25 @@ class Released:
         return list(_Rewriting(found, self._places, self._ending).steps())
 
 
-_AT_PLACES = frozenset([Kind.PARK, Kind.NEST])
+_AT_PLACES = frozenset([StepKind.PARK, StepKind.NEST])
 _IN_GAP = frozenset(
-    [Kind.PARK, Kind.REST, Kind.RUN, Kind.ANSWER, Kind.SPAWN, Kind.JOIN, Kind.LIMIT]
+    [
+        StepKind.PARK,
+        StepKind.REST,
+        StepKind.RUN,
+        StepKind.ANSWER,
+        StepKind.SPAWN,
+        StepKind.JOIN,
+        StepKind.LIMIT,
+    ]
 )
 
 
 def _mean_ending(steps: Steps) -> float:
     """What the end of a checkout takes of operations, on average."""
-    pairs = zip(steps.kinds, steps.seconds, strict=True)
-    returned = steps.kinds.count(Kind.RETURN)
-    ending = sum(seconds for kind, seconds in pairs if kind == Kind.FINISH)
+    kinds = np.frombuffer(steps.kinds, np.uint8)
+    returned = steps.kinds.count(StepKind.RETURN)
+    ending = float(np.frombuffer(steps.seconds, np.float64)[kinds == StepKind.FINISH].sum())
     return ending / returned if returned else 0.0
 
 
@@ -65,7 +74,7 @@ class _Rewriting:
         while index < len(self._old):
             step = self._old[index]
             is_released = step.kind in _AT_PLACES and step.what in self._places and self._held
-            if is_released and step.kind is Kind.PARK:
+            if is_released and step.kind is StepKind.PARK:
                 end = self._end_of_gap(index)
                 yield from self._give_back(end)
                 yield from map(_away, self._old[index:end])
@@ -81,9 +90,9 @@ class _Rewriting:
             index += 1
 
     def _step(self, step: Step, index: int) -> Iterator[Step]:
-        if step.kind is Kind.ASK:
+        if step.kind is StepKind.ASK:
             self._held.append(step)
-        elif step.kind is Kind.RETURN:
+        elif step.kind is StepKind.RETURN:
             if self._forget(self._given, step.what):
                 return
             self._forget(self._held, step.what)
@@ -92,7 +101,7 @@ class _Rewriting:
                 del self._held[self._beside.pop()]
                 yield from self._ask_again(index + 1)
             return
-        elif step.kind is Kind.FINISH and not self._held:
+        elif step.kind is StepKind.FINISH and not self._held:
             return  # it was done when the connection was given back
         yield step
 
@@ -100,7 +109,7 @@ class _Rewriting:
         """The first step that is not in the gap: an operation, an asking, a return."""
         while self._old[index].kind in _IN_GAP:
             step = self._old[index]
-            if step.kind is Kind.PARK and step.what not in self._places:
+            if step.kind is StepKind.PARK and step.what not in self._places:
                 break
             index += 1
         return index
@@ -110,15 +119,15 @@ class _Rewriting:
 
         If nothing is to follow, it is the checkout's own end that comes first; else one more.
         """
-        lent = [step for step in self._held if step.kind is Kind.ASK]
+        lent = [step for step in self._held if step.kind is StepKind.ASK]
         for asked in reversed(lent):
             own = 0.0
             if not self._has_operation(asked.what, after):
                 own = self._own_ending(asked.what, after)
-            yield Step(Kind.FINISH, own or self._ending)
-            yield Step(Kind.RETURN, 0.0, asked.what)
+            yield Step(StepKind.FINISH, own or self._ending)
+            yield Step(StepKind.RETURN, 0.0, asked.what)
         self._given += lent
-        self._held = [step for step in self._held if step.kind is not Kind.ASK]
+        self._held = [step for step in self._held if step.kind is not StepKind.ASK]
 
     def _ask_again(self, after: int) -> Iterator[Step]:
         """Ask for what was given back, as far as something is done with it later."""
@@ -135,26 +144,26 @@ class _Rewriting:
         """The steps of a checkout from there on, without those of others inside of it."""
         depth = 0
         for step in self._old[after:]:
-            if step.what == pool and step.kind in (Kind.ASK, Kind.RETURN):
-                depth += 1 if step.kind is Kind.ASK else -1
+            if step.what == pool and step.kind in (StepKind.ASK, StepKind.RETURN):
+                depth += 1 if step.kind is StepKind.ASK else -1
                 if depth < 0:
                     return
             if not depth:
                 yield step
 
     def _own_ending(self, pool: int, after: int) -> float:
-        return sum(s.seconds for s in self._until_return(pool, after) if s.kind is Kind.FINISH)
+        return sum(s.seconds for s in self._until_return(pool, after) if s.kind is StepKind.FINISH)
 
     def _has_operation(self, pool: int, after: int) -> bool:
-        return any(step.kind is Kind.BUSY for step in self._until_return(pool, after))
+        return any(step.kind is StepKind.BUSY for step in self._until_return(pool, after))
 
     def _forget(self, askings: list[Step], pool: int) -> bool:
         for index in reversed(range(len(askings))):
-            if askings[index].kind is Kind.ASK and askings[index].what == pool:
+            if askings[index].kind is StepKind.ASK and askings[index].what == pool:
                 del askings[index]
                 return True
         return False
 
 
 def _away(step: Step) -> Step:
-    return Step(Kind.REST, step.seconds, AWAY) if step.kind is Kind.PARK else step
+    return Step(StepKind.REST, step.seconds, AWAY) if step.kind is StepKind.PARK else step

@@ -2,7 +2,7 @@
 
 What is recorded as running is so by the clock, and contains the waiting for others of the same
 process. So of k owners who could run at an instant, each is charged with 1/k of it. When that was
-is told by a replay in which nobody waits for the processor.
+is found by a replay in which nobody waits for the processor.
 """
 
 from __future__ import annotations
@@ -12,66 +12,57 @@ from array import array
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from poolhog.analysis.collector import no_collector
 from poolhog.analysis.replay.simulation import Simulation
-from poolhog.analysis.replay.steps import Kind, Steps
-from poolhog.analysis.replay.terms import AS_IT_WAS
+from poolhog.analysis.replay.steps import Steps
+from poolhog.analysis.replay.whatif import AS_IT_WAS
 
 if TYPE_CHECKING:
-    from poolhog.analysis.replay.tasks import Task
+    from numpy.typing import NDArray
+
     from poolhog.analysis.replay.workload import Workload
+
+    Instants = NDArray[np.float64]
 
 
 def shared(workload: Workload) -> Workload:
-    """The same workload, in which nobody is charged with the time that others ran in."""
-    sharing = _Sharing(workload)
-    sharing.run()
+    """The workload, in which nobody is charged with the time that others ran in."""
+    until = workload.until if workload.unfinished else math.inf
+    simulation = Simulation(workload, AS_IT_WAS, until, is_shared=True)
+    with no_collector():
+        simulation.run()
+    index = np.frombuffer(simulation.runs, np.int64)
+    started = np.frombuffer(simulation.run_starts, np.float64)
+    charged = np.array(workload.steps.seconds)
+    ended = started + charged[index]
+    worker = np.frombuffer(simulation.run_workers, np.int32)
+    for number in np.unique(worker).tolist():
+        own = np.flatnonzero(worker == number)
+        charges = _charges(started[own], ended[own])
+        # Of a step that several chains take, the last one counts.
+        order = np.argsort(ended[own], kind="stable")
+        order = order[ended[own[order]] <= until]
+        charged[index[own[order]]] = charges[order]
     steps = Steps()
     steps.kinds, steps.whats = workload.steps.kinds, workload.steps.whats
-    steps.seconds = sharing.charged
+    steps.seconds = array("d", charged.tobytes())
     return replace(workload, steps=steps)
 
 
-_RUN = Kind.RUN.value
+def _charges(started: Instants, ended: Instants) -> Instants:
+    """What each of the runs of one worker is charged with.
 
-
-class _Sharing(Simulation):
-    """A replay in which everybody runs at once, and is charged.
-
-    Of each worker it knows how many run, and how much one who always ran would have been charged
-    with up to an instant: what somebody is charged with is the difference over his run.
+    One who always ran would have been charged with so much up to an instant: a run is charged with
+    the difference over it.
     """
-
-    def __init__(self, workload: Workload) -> None:
-        until = workload.until if workload.unfinished else math.inf
-        super().__init__(workload, AS_IT_WAS, until)
-        self.charged = array("d", workload.steps.seconds)
-        self._kinds = self.program.kinds
-        self._running = [0] * self.workers
-        self._charge = [0.0] * self.workers
-        self._since = [0.0] * self.workers
-        self._runs: dict[Task, tuple[int, float]] = {}
-
-    def turn(self, worker: int, now: float, seconds: float) -> float:
-        """At once."""
-        return now
-
-    def go(self, task: Task, now: float) -> None:
-        """Take the steps of a task; if it ran up to now, that is over."""
-        worker = task.worker
-        run = self._runs.pop(task, None)
-        if run is not None:
-            index, before = run
-            self.charged[index] = self._advance(worker, now) - before
-            self._running[worker] -= 1
-        super().go(task, now)
-        index = task.at - 1
-        if self._kinds[index] == _RUN and not task.is_over:
-            self._runs[task] = index, self._advance(worker, now)
-            self._running[worker] += 1
-
-    def _advance(self, worker: int, now: float) -> float:
-        running = self._running[worker]
-        if running:
-            self._charge[worker] += (now - self._since[worker]) / running
-        self._since[worker] = now
-        return self._charge[worker]
+    number = len(started)
+    instants = np.concatenate((started, ended))
+    order = np.argsort(instants, kind="stable")
+    running = np.cumsum(np.where(order < number, 1, -1))
+    lasted = np.diff(instants[order])
+    up_to = np.empty(2 * number)
+    up_to[order[0]] = 0.0
+    up_to[order[1:]] = np.cumsum(lasted / np.maximum(running[:-1], 1) * (running[:-1] > 0))
+    return up_to[number:] - up_to[:number]

@@ -9,14 +9,17 @@ Nothing is random: the same workload under the same terms has the same outcome.
 from __future__ import annotations
 
 import math
+from array import array
 from collections import Counter
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from poolhog.analysis.collector import no_collector
-from poolhog.analysis.replay.steps import Kind
-from poolhog.analysis.replay.tasks import Lending, Task
-from poolhog.analysis.replay.terms import AS_IT_WAS, WhatIf, program
+from poolhog.analysis.replay.steps import StepKind
+from poolhog.analysis.replay.tasks import SimulatedPool, Task
+from poolhog.analysis.replay.whatif import AS_IT_WAS, WhatIf, program
 from poolhog.analysis.replay.workload import Observed
 
 if TYPE_CHECKING:
@@ -41,9 +44,19 @@ _GO, _TIMER, _LIMIT, _COME = range(4)
 
 
 class Simulation:
-    """One run of a workload under its terms."""
+    """One run of a workload under its terms.
 
-    def __init__(self, workload: Workload, terms: WhatIf, until: float) -> None:
+    If the processor ``is_shared``, everybody runs at once: ``runs`` are the steps that did,
+    ``run_starts`` when each began, and ``run_workers`` where.
+    """
+
+    def __init__(
+        self, workload: Workload, terms: WhatIf, until: float, *, is_shared: bool = False
+    ) -> None:
+        self.is_shared = is_shared
+        self.runs = array("q")
+        self.run_starts = array("d")
+        self.run_workers = array("i")
         self._workload = workload
         self._terms = terms
         self._until = until
@@ -51,38 +64,40 @@ class Simulation:
         self.workers = terms.workers or workload.processes
         pools = [terms.of(pool) for pool in workload.pools]
         self._pools_each = len(pools)
-        self._pools = [Lending(p) for _ in range(self.workers) for p in pools]
+        self._pools = [SimulatedPool(p) for _ in range(self.workers) for p in pools]
         self._free = [0.0] * self.workers
         self._events: list[tuple[float, int, int, Any]] = []
         self._number = 0
         self._came = 0
         self._lent = 0
         self._balance = 0.0
+        self._ran = 0.0
+        self._next = math.inf
         self._sent: Sequence[int] = ()
         self.observed = Observed()
 
     def run(self) -> Observed:
         """Let everything come and go."""
         arrivals = iter(self._arrivals())
-        came, chain = next(arrivals, (math.inf, 0))
+        self._next, chain = next(arrivals, (math.inf, 0))
         events, until, now = self._events, self._until, 0.0
         while True:
-            if events and events[0][0] < came:
+            if events and events[0][0] < self._next:
                 at, _, kind, what = heappop(events)
                 if at > until:
                     break
                 if kind == _GO:
-                    now = at
-                    self.go(what, now)
+                    now = self.go(what, at)
                 else:
                     self._happen(kind, what, at)
-            elif came <= until and came < math.inf:
-                now = came
-                self._begin(chain, now, is_user=False)
-                came, chain = next(arrivals, (math.inf, 0))
+            elif self._next <= until and self._next < math.inf:
+                came, coming = self._next, chain
+                self._next, chain = next(arrivals, (math.inf, 0))
+                now = self._begin(coming, came, is_user=False)
             else:
                 break
         observed = self.observed
+        observed.ran = self._ran
         observed.until = until if until < math.inf else now
         observed.lent = self._balance + self._lent * observed.until
         return observed
@@ -90,7 +105,10 @@ class Simulation:
     def _arrivals(self) -> list[tuple[float, int]]:
         """The chains that come by themselves, in order; users are told to come."""
         chains, terms, began = self._workload.chains, self._terms, self._workload.began
-        found = sorted((at, n) for n, at in enumerate(chains.arrived) if at < math.inf)
+        arrived = np.array(chains.arrived)
+        order = np.argsort(arrived, kind="stable")
+        order = order[arrived[order] < math.inf]
+        found = list(zip(arrived[order].tolist(), order.tolist(), strict=True))
         if terms.users is not None:
             self._sent = [number for _, number in found if chains.is_request[number]]
             for user in range(terms.users if self._sent else 0):
@@ -116,67 +134,90 @@ class Simulation:
             if task.asking == asking:
                 self._give_up(task, now, is_told=False)
 
-    def _begin(self, chain: int, now: float, *, is_user: bool) -> None:
-        """A chain comes."""
+    def _begin(self, chain: int, now: float, *, is_user: bool) -> float:
+        """A chain comes, and goes on up to the instant that is returned."""
         chains = self._workload.chains
         is_same = self.workers == self._workload.processes and not is_user
         worker = chains.process[chain] if is_same else self._came % self.workers
         self._came += 1
-        self.go(Task(chain, self.program.first[chain], now, worker, is_user=is_user), now)
+        return self.go(Task(chain, self.program.first[chain], now, worker, is_user=is_user), now)
 
-    def turn(self, worker: int, now: float, seconds: float) -> float:
-        """When it is the turn of somebody who wants to execute Python for so long."""
-        free = self._free[worker]
-        began = now if free < now else free
-        self._free[worker] = began + seconds
-        return began
+    def go(self, task: Task, now: float) -> float:
+        """Take steps as long as nothing else happens before; the instant of the last one.
 
-    def go(self, task: Task, now: float) -> None:
-        """Take the steps that take no time, up to one that does."""
-        steps = self.program
-        kinds, seconds, whats = steps.kinds, steps.seconds, steps.whats
-        at = task.at
+        This is where a simulation spends its time: one loop, in which an event that would be the
+        next one anyway is none.
+        """
+        program, events, until, free = self.program, self._events, self._until, self._free
+        kinds, lasting, whats = program.kinds, program.seconds, program.whats
+        at, worker, coming = task.at, task.worker, self._next
+        is_shared = self.is_shared
         while True:
             kind = kinds[at]
             index = at
             at += 1
-            if 2 <= kind <= 5:
+            if 2 <= kind <= 5 or (kind == 1 and is_shared):
+                ended = now
+                while True:
+                    # What follows concerns nobody else either.
+                    if kind == 1:
+                        self.runs.append(index)
+                        self.run_starts.append(ended)
+                        self.run_workers.append(worker)
+                    ended += lasting[index]
+                    kind = kinds[at]
+                    if not (2 <= kind <= 5 or (kind == 1 and is_shared)):
+                        break
+                    index = at
+                    at += 1
+            elif kind == 1:
+                seconds = lasting[index]
+                self._ran += seconds
+                ended = free[worker]
+                ended = free[worker] = (now if ended < now else ended) + seconds
+            elif kind == 6:
+                pool = self._pools[worker * self._pools_each + whats[index]]
                 task.at = at
-                self._number += 1
-                heappush(self._events, (now + seconds[index], self._number, _GO, task))
-                return
-            if kind == 1:
-                task.at = at
-                ended = self.turn(task.worker, now, seconds[index]) + seconds[index]
-                self.observed.ran += seconds[index]
-                self._number += 1
-                heappush(self._events, (ended, self._number, _GO, task))
-                return
-            if kind == 6:
-                task.at = at
-                self._ask(task, self._pools[task.worker * self._pools_each + whats[index]], now)
-                return
-            if kind == 7:
-                pool = self._pools[task.worker * self._pools_each + whats[index]]
-                self._return(task, pool, now)
-            elif kind == 8:
-                self._answer(task, now)
-            elif kind == 0:
-                self._end(task, now)
-                return
-            elif kind == 11:
-                task.patience = seconds[index]
-            elif kind != 12:
-                task.at = at
-                if self._divides(task, kind, whats[index], now):
-                    return
+                task.asked = now
+                if pool.idle:
+                    pool.idle -= 1
+                    ended = self._lend(task, now, lasting[index])
+                elif pool.opened < pool.limit:
+                    pool.opened += 1
+                    ended = self._lend(task, now, lasting[index] + pool.connecting)
+                else:
+                    self._queue(task, pool, now)
+                    return now
+            else:
+                if kind == 7:
+                    pool = self._pools[worker * self._pools_each + whats[index]]
+                    self._return(task, pool, now)
+                elif kind == 8:
+                    self._answer(task, now)
+                elif kind == 0:
+                    self._end(task, now)
+                    return now
+                elif kind == 11:
+                    task.patience = lasting[index]
+                elif kind != 12:
+                    task.at = at
+                    if self._divides(task, kind, whats[index], now):
+                        return now
+                continue
+            if ended < coming and ended <= until and (not events or ended < events[0][0]):
+                now = ended
+                continue
+            task.at = at
+            self._number += 1
+            heappush(events, (ended, self._number, _GO, task))
+            return now
 
     def _divides(self, task: Task, kind: int, what: int, now: float) -> bool:
         """Another chain begins, or is waited for: whether it goes on."""
         children = task.children
         if children is None:
             children = task.children = {}
-        if kind == Kind.SPAWN:
+        if kind == StepKind.SPAWN:
             child = Task(what, self.program.first[what], now, task.worker, is_user=False)
             child.parent = task
             children[what] = child
@@ -188,11 +229,8 @@ class Simulation:
         task.asking = -1 - what
         return True
 
-    def _ask(self, task: Task, pool: Lending, now: float) -> None:
-        task.asked = now
-        if pool.idle or pool.opened < pool.limit:
-            self._grant(task, pool, now)
-            return
+    def _queue(self, task: Task, pool: SimulatedPool, now: float) -> None:
+        """Nothing is free: the task waits until it is its turn, or it gives up."""
         self._number += 1
         task.asking = self._number
         pool.waiting.append((task, task.asking))
@@ -202,18 +240,8 @@ class Simulation:
             pool.is_armed = True
             self._push(now + pool.timeout, _TIMER, pool)
 
-    def _grant(self, task: Task, pool: Lending, now: float) -> None:
-        """Lend an idle connection, or a new one."""
-        cost = self.program.seconds[task.at - 1]
-        if pool.idle:
-            pool.idle -= 1
-        else:
-            pool.opened += 1
-            cost += pool.connecting
-        self._lend(task, now, cost)
-
-    def _lend(self, task: Task, now: float, cost: float) -> None:
-        """It takes some seconds more until the task has it."""
+    def _lend(self, task: Task, now: float, cost: float) -> float:
+        """When the task has it: it takes some seconds more."""
         granted = now + cost
         task.asking = 0
         task.patience = math.inf
@@ -222,10 +250,9 @@ class Simulation:
         task.balance -= granted
         self._balance -= granted
         self._lent += 1
-        observed = self.observed
-        observed.granted.append(granted)
-        observed.waits.append(granted - task.asked)
-        self._push(granted, _GO, task)
+        self.observed.granted.append(granted)
+        self.observed.waits.append(granted - task.asked)
+        return granted
 
     def _settle(self, task: Task) -> None:
         """All of a task's checkouts are back."""
@@ -235,7 +262,7 @@ class Simulation:
         task.balance = 0.0
         task.checkouts = 0
 
-    def _return(self, task: Task, pool: Lending, now: float) -> None:
+    def _return(self, task: Task, pool: SimulatedPool, now: float) -> None:
         """A connection comes back, and goes to the first who waits."""
         self._lent -= 1
         self._balance += now
@@ -248,14 +275,15 @@ class Simulation:
             first, asking = waiting.popleft()
             if first.asking == asking:
                 # Not at once: whoever returns goes on before.
-                self._lend(first, now, self.program.seconds[first.at - 1])
+                granted = self._lend(first, now, self.program.seconds[first.at - 1])
+                self._push(granted, _GO, first)
                 return
         if pool.idle < pool.size:
             pool.idle += 1
         else:
             pool.opened -= 1
 
-    def _look(self, pool: Lending, now: float) -> None:
+    def _look(self, pool: SimulatedPool, now: float) -> None:
         """The pool's timer: whoever has waited for its timeout gives up."""
         waiting = pool.waiting
         while waiting:
@@ -282,17 +310,17 @@ class Simulation:
         for pool in self._held(task):
             self._return(task, pool, now)
         first = self.program.first[task.chain]
-        if self.program.kinds.find(Kind.ANSWER, first, task.at) < 0 and task.parent is None:
+        if self.program.kinds.find(StepKind.ANSWER, first, task.at) < 0 and task.parent is None:
             self._answer(task, now, is_counted=is_told)
         self._end(task, now)
 
-    def _held(self, task: Task) -> list[Lending]:
+    def _held(self, task: Task) -> list[SimulatedPool]:
         steps = self.program
         held: Counter[int] = Counter()
         for index in range(steps.first[task.chain], task.at - 1):
-            if steps.kinds[index] == Kind.ASK:
+            if steps.kinds[index] == StepKind.ASK:
                 held[steps.whats[index]] += 1
-            elif steps.kinds[index] == Kind.RETURN:
+            elif steps.kinds[index] == StepKind.RETURN:
                 held[steps.whats[index]] -= 1
         base = task.worker * self._pools_each
         return [self._pools[base + number] for number in held.elements()]

@@ -11,11 +11,27 @@ from array import array
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
+from poolhog.model import OperationKind
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from numpy.typing import NDArray
 
-class Kind(IntEnum):
+
+LONGEST_RUN_S = 0.002
+"""What lasts longer between a request's checkouts is taken for waiting, else for Python's."""
+
+ENDINGS = frozenset([OperationKind.COMMIT, OperationKind.ROLLBACK, OperationKind.RESET])
+"""Operations that end a transaction, or are the pool's reset."""
+
+AWAY = 1
+"""The ``what`` of a ``REST`` during which no connection is held."""
+
+
+class StepKind(IntEnum):
     """What a step does, and what its ``seconds`` and its ``what`` mean.
 
     Those up to ``FINISH`` take time. ``RUN``: Python is executed, one owner of a process at a time.
@@ -48,7 +64,7 @@ class Kind(IntEnum):
 class Step(NamedTuple):
     """One step; ``what`` is a number of a place, a pool or a chain, by its kind."""
 
-    kind: Kind
+    kind: StepKind
     seconds: float = 0.0
     what: int = 0
 
@@ -72,6 +88,14 @@ class Steps:
         self.seconds.append(seconds)
         self.whats.append(what)
 
+    def extend_columns(
+        self, kinds: NDArray[np.int64], seconds: NDArray[np.float64], whats: NDArray[np.int64]
+    ) -> None:
+        """Add steps that are given as columns."""
+        self.kinds.extend(kinds.astype(np.uint8).tobytes())
+        self.seconds.frombytes(seconds.tobytes())
+        self.whats.frombytes(whats.astype(np.int32).tobytes())
+
     def extend(self, steps: Iterable[Step]) -> None:
         """Add steps."""
         for kind, seconds, what in steps:
@@ -80,7 +104,7 @@ class Steps:
     def since(self, first: int) -> Iterator[Step]:
         """The steps from this one to the end of its chain, which is among them."""
         for index in range(first, len(self.kinds)):
-            kind = Kind(self.kinds[index])
+            kind = StepKind(self.kinds[index])
             yield Step(kind, self.seconds[index], self.whats[index])
-            if kind is Kind.END:
+            if kind is StepKind.END:
                 return

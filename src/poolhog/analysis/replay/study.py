@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from poolhog.analysis.replay.answers import answers
+from poolhog.analysis.replay.formulas import answers
 from poolhog.analysis.replay.prediction import predict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from poolhog.analysis.replay.answers import Answers, Question
+    from poolhog.analysis.replay.formulas import Answers, FormulaTarget
     from poolhog.analysis.replay.prediction import Prediction, Replay
-    from poolhog.analysis.replay.terms import WhatIf
+    from poolhog.analysis.replay.whatif import WhatIf
     from poolhog.model import Process, Unreadable
 
 MOST_POINTS = 16
@@ -21,7 +21,7 @@ MOST_POINTS = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Range:
+class OptionRange:
     """An option that is tried with several values: a field of ``WhatIf``."""
 
     name: str
@@ -42,7 +42,7 @@ class Study:
     before: Answers
     prediction: Prediction | None = None
     after: Answers | None = None
-    range: Range | None = None
+    range: OptionRange | None = None
     curve: tuple[Prediction, ...] = ()
     unreadable: Sequence[Unreadable] = field(default=())
     processes: Sequence[Process] = field(default=())
@@ -51,10 +51,10 @@ class Study:
 def study(
     replayed: Replay,
     terms: WhatIf,
-    question: Question,
+    question: FormulaTarget,
     *,
     released: tuple[str, ...] = (),
-    over: Range | None = None,
+    over: OptionRange | None = None,
     is_otherwise: bool,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Study:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from poolhog.analysis.replay.workload import PoolTerms
 
 
-class Lending:
+class SimulatedPool:
     """A pool of a process while it is simulated."""
 
     __slots__ = ("connecting", "idle", "is_armed", "limit", "opened", "size", "timeout", "waiting")

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from poolhog.analysis.replay.steps import StepKind
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from poolhog.analysis.replay.steps import Steps
-    from poolhog.model import Site
+    from poolhog.model import Pool, Site
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,24 +65,35 @@ class Chains:
     def __len__(self) -> int:
         return len(self.first)
 
-    def add(
-        self,
-        first: int,
-        arrived: float,
-        process: int,
-        route: int,
-        *,
-        is_request: bool,
-        is_whole: bool,
-    ) -> int:
-        """Add a chain; its number."""
-        self.first.append(first)
-        self.arrived.append(arrived)
-        self.process.append(process)
-        self.route.append(route)
-        self.is_request.append(is_request)
-        self.is_whole.append(is_whole)
-        return len(self.first) - 1
+    def extend(self, chains: ChainColumns, process: int) -> None:
+        """Add the chains of a process."""
+        self.first.frombytes(chains.first.tobytes())
+        self.arrived.frombytes(chains.arrived.tobytes())
+        self.process.extend([process] * len(chains.first))
+        self.route.frombytes(chains.route.astype(np.int32).tobytes())
+        self.is_request.extend(chains.is_request.tobytes())
+        self.is_whole.extend(chains.is_whole.tobytes())
+
+
+class ChainColumns(NamedTuple):
+    """Chains of one process as columns; what they are is that of ``Chains``."""
+
+    first: NDArray[np.int64]
+    arrived: NDArray[np.float64]
+    route: NDArray[np.int64]
+    is_request: NDArray[np.bool_]
+    is_whole: NDArray[np.bool_]
+
+    @classmethod
+    def empty(cls, number: int) -> ChainColumns:
+        """Columns for so many chains, which are whole, and no requests."""
+        first, route = np.zeros(number, np.int64), np.zeros(number, np.int64)
+        return cls(first, np.zeros(number), route, np.zeros(number, bool), np.ones(number, bool))
+
+    def put(self, number: int, first: int, arrived: float) -> None:
+        """Say where the steps of a chain begin, and when it came."""
+        self.first[number] = first
+        self.arrived[number] = arrived
 
 
 @dataclass(slots=True)
@@ -119,3 +137,76 @@ class Workload:
     began: float
     until: float
     unfinished: int
+
+
+class PoolFacts:
+    """What is seen of a pool, in all processes."""
+
+    def __init__(self, number: int, pool: Pool) -> None:
+        self.number = number
+        self.pool = pool
+        self.opened = 0
+        self.connecting = 0.0
+        self.connections = 0
+
+    def terms(self, processes: int) -> PoolTerms:
+        """What the pool offers, and what that costs."""
+        pool = self.pool
+        size, overflow = pool.size, pool.max_overflow
+        if pool.kind == "NullPool":
+            size, overflow = 0, -1
+        elif size == 0 and pool.library == "sqlalchemy":  # as QueuePool has it
+            size, overflow = None, None
+        warm = max(self.connections - self.opened, 0) / max(processes, 1)
+        mean = self.connecting / self.opened if self.opened else 0.0
+        return PoolTerms(pool.name, size, overflow, pool.timeout, mean, math.ceil(warm))
+
+
+def complete(chains: Chains, steps: Steps) -> int:
+    """Let chains that were not recorded to their end go on as the next of their route did.
+
+    Those that would not have waited longer still would not. The number of such chains.
+    """
+    if 0 not in chains.is_whole:
+        return 0
+    following: dict[int, int] = {}
+    donors: dict[int, int] = {}
+    for number in reversed(range(len(chains))):
+        if chains.is_whole[number]:
+            following[chains.route[number]] = number
+        elif chains.route[number] in following:
+            donors[number] = following[chains.route[number]]
+    latest: dict[int, int] = {}
+    unfinished = 0
+    for number in range(len(chains)):
+        route = chains.route[number]
+        if chains.is_whole[number]:
+            if chains.arrived[number] < math.inf:
+                latest[route] = number
+            continue
+        unfinished += 1
+        donor = donors.get(number, latest.get(route))
+        if donor is not None:
+            chains.first[number] = _continued(steps, chains.first[number], chains.first[donor])
+    return unfinished
+
+
+def _continued(steps: Steps, own: int, donor: int) -> int:
+    """Where the donor's steps are, with the patience of the own ones."""
+    asked = 0
+    patience = None
+    for step in steps.since(own):
+        if step.kind is StepKind.LIMIT:
+            patience = asked, step.seconds
+        asked += step.kind is StepKind.ASK
+    if patience is None:
+        return donor
+    first = len(steps)
+    asked = 0
+    for step in list(steps.since(donor)):
+        if step.kind is StepKind.ASK:
+            if asked == patience[0]:
+                steps.add(StepKind.LIMIT, patience[1])
+            asked += 1
+        steps.add(*step)
+    return first

@@ -1,4 +1,4 @@
-"""Each remedy in turn: its bursts, its load, and two writers of one note."""
+"""Measures a remedy: its bursts, its load, and two writers of one note."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from poolhog.analysis.replay import replay, workload_of
 from poolhog.errors import PoolhogError
 from poolhog.lab import children, pgbouncer
-from poolhog.lab.bench import checkouts_of, requests_of
-from poolhog.lab.burst import run_burst
+from poolhog.lab import remedy_catalogue as catalogue
+from poolhog.lab.burst import run_burst, synchronize_paths
+from poolhog.lab.fixture import part_of
 from poolhog.lab.parameters import Experiment
-from poolhog.lab.predicting import burst_replay, load_replay
-from poolhog.lab.remedies import catalogue
-from poolhog.lab.remedies.found import (
+from poolhog.lab.predictions import load_replay
+from poolhog.lab.remedies.connection_count import POLL_S, ConnectionCount
+from poolhog.lab.remedy_names import RemedyName
+from poolhog.lab.remedy_results import (
     BurstOutcome,
     LoadOutcome,
     Race,
-    RemediesFound,
+    RemediesResults,
     RemedyResult,
 )
-from poolhog.lab.remedies.names import RemedyName
-from poolhog.lab.remedies.watch import POLL_S, ServerWatch
 from poolhog.lab.service import shares
 from poolhog.lab.service.settings import Style
 from poolhog.trace.query import Database
@@ -33,65 +34,65 @@ from poolhog.trace.reader import stream_trace
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from poolhog.lab.bench import Bench, Service
     from poolhog.lab.burst import Burst
-    from poolhog.lab.load import LoadResult
-    from poolhog.lab.remedies.catalogue import Remedy
-    from poolhog.lab.remedies.predicting import Basis
+    from poolhog.lab.fixture import Fixture, Service
+    from poolhog.lab.load import LoadCount
+    from poolhog.lab.remedies.predictions import Baseline
+    from poolhog.lab.remedy_catalogue import Remedy
     from poolhog.lab.results import Results
     from poolhog.lab.service.settings import Settings
     from poolhog.trace.reader import ProcessReader
 
 RACE_LATENCY_S = 0.5
-"""The longest external call of two at once: their reads and writes only have to overlap."""
+"""The longest external call in a race: the reads and writes only have to overlap."""
 
 _CONFLICT = 409
 
 
-def begin(bench: Bench) -> tuple[list[Remedy], RemediesFound]:
-    """The remedies to measure, and results that know by now why others are not.
+def begin(fixture: Fixture) -> tuple[list[Remedy], RemediesResults]:
+    """The remedies to measure, and empty results that list the skipped remedies.
 
-    Raises ``PoolhogError`` if nothing can be measured of what was asked for.
+    Raises ``PoolhogError`` if none of the chosen remedies can be measured.
     """
-    ((most,),) = bench.database.query("SHOW max_connections")
-    found = RemediesFound(max_connections=int(most), poll_s=POLL_S)
-    names = bench.parameters.only
+    ((most,),) = fixture.database.query("SHOW max_connections")
+    results = RemediesResults(max_connections=int(most), poll_s=POLL_S)
+    names = fixture.parameters.only
     if pgbouncer.program() is None and RemedyName.PGBOUNCER in (names or RemedyName):
         if set(names) == {RemedyName.PGBOUNCER}:
             raise PoolhogError(pgbouncer.HOW_TO_GET_IT)
-        found.skipped[RemedyName.PGBOUNCER] = pgbouncer.HOW_TO_GET_IT
-    remedies = [r for r in catalogue.chosen(names) if r.name not in found.skipped]
-    return remedies, found
+        results.skipped[RemedyName.PGBOUNCER] = pgbouncer.HOW_TO_GET_IT
+    remedies = [r for r in catalogue.chosen(names) if r.name not in results.skipped]
+    return remedies, results
 
 
-def measure(remedy: Remedy, bench: Bench, results: Results, basis: Basis) -> RemedyResult:
-    """All that is measured of a remedy, each part on a fresh service.
+def measure(remedy: Remedy, fixture: Fixture, results: Results, baseline: Baseline) -> RemedyResult:
+    """Measure the bursts, the load and the races of a remedy, each on a fresh service.
 
-    Of what is to be cured, which comes first, ``basis`` gets the replays that all predictions are
-    made from.
+    The implicit service comes first; its replays go to ``baseline``, from which all predictions are
+    made.
     """
-    with _serving(remedy, bench, results, Experiment.BURST) as service:
-        bursts = _bursts(remedy, bench, service, basis)
-    with _serving(remedy, bench, results, Experiment.LOAD) as service:
-        counted, connections = _load(bench, service)
+    with _serving(remedy, fixture, results, Experiment.BURST) as service:
+        bursts = _bursts(remedy, fixture, service, baseline)
+    with _serving(remedy, fixture, results, Experiment.LOAD) as service:
+        counted, connections = _load(fixture, service)
     readers = stream_trace(service.traces)
     if remedy.name is RemedyName.IMPLICIT:
-        basis.load = load_replay(readers, counted.began_ns, counted.ended_ns)
-    with children.external_api(_race_latency(bench), 0, 0, bench.logs) as api:
+        baseline.load = load_replay(readers, counted.began_ns, counted.ended_ns)
+    with children.external_api(_race_latency(fixture), 0, 0, fixture.logs) as api:
         unchecked, checked = (
-            _race(remedy, replace(bench, external_api_url=api.url), checks_version=checks)
+            _race(remedy, replace(fixture, external_api_url=api.url), checks_version=checks)
             for checks in (False, True)
         )
     load = LoadOutcome(
         users=counted.users,
         answered_per_s=counted.requests_per_s,
-        failed_per_s=counted.errors / _elapsed_s(counted),
-        written_per_s=_written(readers, counted) / _elapsed_s(counted),
+        failed_per_s=counted.errors / counted.elapsed_s,
+        written_per_s=_written(readers, counted) / counted.elapsed_s,
         p50=counted.p50_s,
         p95=counted.p95_s,
         connections=connections,
-        predicted=basis.answers_per_s(
-            remedy, bench.parameters.connections_in(Experiment.LOAD), counted.users
+        predicted=baseline.answers_per_s(
+            remedy, fixture.parameters.connections_in(Experiment.LOAD), counted.users
         ),
     )
     return RemedyResult(remedy, bursts, load, unchecked, checked)
@@ -99,26 +100,27 @@ def measure(remedy: Remedy, bench: Bench, results: Results, basis: Basis) -> Rem
 
 @contextmanager
 def _serving(
-    remedy: Remedy, bench: Bench, results: Results, experiment: Experiment
+    remedy: Remedy, fixture: Fixture, results: Results, experiment: Experiment
 ) -> Iterator[Service]:
-    """The remedy's service, recorded; what its recorder lost is in the results afterwards."""
-    notes = bench.parameters.users
+    """The remedy's recorded service; afterwards the results note what its recorders lost."""
+    notes = fixture.parameters.users
     if experiment is Experiment.BURST:
-        notes = max(bench.parameters.requests)
+        notes = fixture.parameters.most_requests
     name = f"remedies-{experiment}-{remedy.name}"
-    with _settings(remedy, bench, experiment) as (settings, workers):
-        with bench.serving(settings, workers, notes, name) as service:
+    with _settings(remedy, fixture, experiment) as (settings, workers):
+        with fixture.serving(settings, workers, notes, name) as service:
             yield service
-        results.saw_processes(stream_trace(service.traces))
+        for reader in stream_trace(service.traces):
+            results.note_losses(reader.origin_ns, [reader.process])
 
 
 @contextmanager
 def _settings(
-    remedy: Remedy, bench: Bench, experiment: Experiment
+    remedy: Remedy, fixture: Fixture, experiment: Experiment
 ) -> Iterator[tuple[Settings, int]]:
-    """What the remedy's service is told, and how many workers it has."""
-    settings = bench.settings(experiment, remedy.style)
-    workers = remedy.workers or bench.parameters.workers
+    """The settings of the remedy's service, and its number of workers."""
+    settings = fixture.settings(experiment, remedy.style)
+    workers = remedy.workers or fixture.parameters.workers
     connections = settings.pool_size
     settings = replace(
         settings,
@@ -129,7 +131,7 @@ def _settings(
     with ExitStack() as stack:
         if remedy.through_pgbouncer:
             through = pgbouncer.pgbouncer(
-                bench.database, connections, settings.pool_timeout, bench.logs
+                fixture.database, connections, settings.pool_timeout, fixture.logs
             )
             url = stack.enter_context(through)
             # PgBouncer sets the schema itself.
@@ -142,53 +144,50 @@ def _settings(
 
 
 def _bursts(
-    remedy: Remedy, bench: Bench, service: Service, basis: Basis
+    remedy: Remedy, fixture: Fixture, service: Service, baseline: Baseline
 ) -> tuple[BurstOutcome, ...]:
-    with ServerWatch(bench.database) as watch:
-        # Opens the pool's connections, where it has any: the bursts are about using them.
-        size = bench.parameters.connections_in(Experiment.BURST)
-        service.recorded(service.send("GET", ["/notes/1"] * size))
+    with ConnectionCount(fixture.database) as connections:
+        # Opens the pool's connections, if there is a pool: the bursts are about using them.
+        service.open_connections(fixture.parameters.connections_in(Experiment.BURST))
         return tuple(
-            _burst(remedy, bench, service, watch, basis, count)
-            for count in bench.parameters.requests
+            _burst(remedy, fixture, service, connections, baseline, count)
+            for count in fixture.parameters.requests
         )
 
 
 def _burst(
-    remedy: Remedy, bench: Bench, service: Service, watch: ServerWatch, basis: Basis, count: int
+    remedy: Remedy,
+    fixture: Fixture,
+    service: Service,
+    connections: ConnectionCount,
+    baseline: Baseline,
+    count: int,
 ) -> BurstOutcome:
-    bench.watcher.tell(f"{count} requests at once")
-    burst = service.send("POST", [_path(note_id) for note_id in range(1, count + 1)])
+    fixture.watcher.tell(f"{count} requests at once")
+    burst = service.send("POST", synchronize_paths(count))
     trace = service.recorded(burst)
     if remedy.name is RemedyName.IMPLICIT:
-        requests = requests_of(trace, burst)
-        owned = checkouts_of(trace, requests)
-        checkouts = tuple(checkout for request in requests for checkout in owned[request.id])
-        basis.bursts[count] = burst_replay(trace, requests, checkouts)
+        baseline.bursts[count] = replay(workload_of(part_of(trace, burst)))
     return BurstOutcome(
         requests=count,
         makespan=burst.makespan,
         errors=sum(response.status != 200 for response in burst.responses),
         # Background tasks have ended by then, too.
-        connections=watch.peak(burst.began_ns, time.monotonic_ns()),
-        predicted=basis.burst(remedy, count),
+        connections=connections.peak(burst.began_ns, time.monotonic_ns()),
+        predicted=baseline.burst(remedy, count),
     )
 
 
-def _load(bench: Bench, service: Service) -> tuple[LoadResult, int]:
-    """What Locust counted, and the server's most connections meanwhile."""
-    with ServerWatch(bench.database) as watch:
+def _load(fixture: Fixture, service: Service) -> tuple[LoadCount, int]:
+    """Locust's counts, and the peak number of connections that the server had meanwhile."""
+    with ConnectionCount(fixture.database) as connections:
         began_ns = time.monotonic_ns()
-        counted = bench.load(service, Experiment.REMEDIES)
-        return counted, watch.peak(began_ns, counted.ended_ns)
+        counted = fixture.load(service, Experiment.REMEDIES)
+        return counted, connections.peak(began_ns, counted.ended_ns)
 
 
-def _elapsed_s(counted: LoadResult) -> float:
-    return (counted.ended_ns - counted.began_ns) / 1e9
-
-
-def _written(readers: Sequence[ProcessReader], counted: LoadResult) -> int:
-    """How many updates were made while Locust counted, by the trace."""
+def _written(readers: Sequence[ProcessReader], counted: LoadCount) -> int:
+    """The number of updates in the trace while Locust counted."""
     with Database(readers) as database:
         ((written,),) = database.ask(_UPDATES.format(counted.began_ns, counted.ended_ns)).rows
     return int(written)
@@ -201,30 +200,30 @@ AND ended_ns >= {} AND ended_ns < {}
 """
 
 
-def _race(remedy: Remedy, bench: Bench, *, checks_version: bool) -> Race:
+def _race(remedy: Remedy, fixture: Fixture, *, checks_version: bool) -> Race:
     """Two synchronize requests of one note at once, and a third if one was refused."""
-    bench.watcher.tell("two requests for one note")
-    bench.database.create_notes(1)
-    port = bench.parameters.port or None
-    with _settings(remedy, bench, Experiment.LOAD) as (settings, workers):
+    fixture.watcher.tell("two requests for one note")
+    fixture.database.create_notes(1)
+    port = fixture.parameters.port or None
+    with _settings(remedy, fixture, Experiment.LOAD) as (settings, workers):
         settings = replace(settings, checks_version=checks_version)
-        with children.service(settings, port, workers, bench.logs) as server:
-            both = run_burst(server.url, "POST", [_path(1)] * 2)
-            kept = _version(remedy, bench)
+        with children.service(settings, port, workers, fixture.logs) as server:
+            both = run_burst(server.url, "POST", synchronize_paths(1) * 2)
+            kept = _version(remedy, fixture)
             refused = _statuses(both).count(_CONFLICT)
             again = None
             if refused:
-                run_burst(server.url, "POST", [_path(1)])
-                again = _version(remedy, bench)
+                run_burst(server.url, "POST", synchronize_paths(1))
+                again = _version(remedy, fixture)
             return Race(_statuses(both).count(200), refused, kept, again)
 
 
-def _version(remedy: Remedy, bench: Bench) -> int:
-    """How often the note was written, as those who did so knew."""
+def _version(remedy: Remedy, fixture: Fixture) -> int:
+    """The number of synchronizations of the note that are in the database."""
     if remedy.style is Style.BACKGROUND_TASK:
-        # Nobody tells when it is done, and a write that is refused leaves nothing to see.
-        time.sleep(2 * _race_latency(bench))
-    ((version,),) = bench.database.query("SELECT version FROM notes")
+        # Nothing reports its end, and a refused write leaves no trace in the database.
+        time.sleep(2 * _race_latency(fixture))
+    ((version,),) = fixture.database.query("SELECT version FROM notes")
     return int(version)
 
 
@@ -232,9 +231,5 @@ def _statuses(burst: Burst) -> list[int]:
     return [response.status for response in burst.responses]
 
 
-def _race_latency(bench: Bench) -> float:
-    return min(bench.parameters.external_latency, RACE_LATENCY_S)
-
-
-def _path(note_id: int) -> str:
-    return f"/notes/{note_id}/synchronize"
+def _race_latency(fixture: Fixture) -> float:
+    return min(fixture.parameters.external_latency, RACE_LATENCY_S)

@@ -1,26 +1,26 @@
-"""The remedies as two tables, in words: what was measured and predicted, and what each costs."""
+"""Two tables of the remedies: what was measured and predicted, and what each remedy costs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from poolhog.lab.remedies.names import RemedyName
+from poolhog.lab.remedy_names import RemedyName
 from poolhog.render.words import seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from poolhog.lab.parameters import Parameters
-    from poolhog.lab.remedies.found import Prediction, RemediesFound, RemedyResult
+    from poolhog.lab.remedy_results import Forecast, RemediesResults, RemedyResult
 
 NEARLY = 0.9
-"""The part of the answers that are possible from which on a remedy is one."""
+"""The share of the possible answers per second that a remedy must reach."""
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
-    """Headings and rows in words; ``texts`` are the columns that have no numbers."""
+class RemedyTable:
+    """A table of texts; ``texts`` are the indexes of the columns without numbers."""
 
     title: str
     headings: tuple[str, ...]
@@ -28,10 +28,12 @@ class Table:
     texts: frozenset[int]
 
 
-def measured(found: RemediesFound, requests: Sequence[int], *, narrow: bool = False) -> Table:
-    """What each came to: bursts, load, and the server's connections; predictions beside them.
+def measured(
+    remedies: RemediesResults, requests: Sequence[int], *, narrow: bool = False
+) -> RemedyTable:
+    """Bursts, load and server connections of each remedy, with the predictions beside them.
 
-    A ``narrow`` one has only the largest burst, and no column of what was written.
+    A ``narrow`` table has only the largest burst, and no column of writes.
     """
     most = max(requests)
     shown = (most,) if narrow else tuple(requests)
@@ -39,9 +41,9 @@ def measured(found: RemediesFound, requests: Sequence[int], *, narrow: bool = Fa
     for number in shown:
         headings += [f"{number} at once", "predicted"]
     headings += ["answers/s", "predicted", "failed/s", "written/s", "open"]
-    rows = [_numbers(result, shown, most) for result in found.measured]
+    rows = [_numbers(result, shown, most) for result in remedies.measured]
     left_out = {headings.index("written/s")} if narrow else set()
-    return Table(
+    return RemedyTable(
         "What each remedy comes to",
         _without(headings, left_out),
         tuple(_without(row, left_out) for row in rows),
@@ -49,40 +51,42 @@ def measured(found: RemediesFound, requests: Sequence[int], *, narrow: bool = Fa
     )
 
 
-def costs(found: RemediesFound) -> Table:
-    """What becomes of two requests for one note, and what each remedy costs."""
-    return Table(
+def costs(remedies: RemediesResults) -> RemedyTable:
+    """The outcome of two requests for one note, and the cost of each remedy."""
+    return RemedyTable(
         "What it costs",
         ("remedy", "two at once", "with a version column", "what is given up"),
-        tuple((_name(r), r.unchecked.verdict, _checked(r), r.remedy.cost) for r in found.measured),
+        tuple(
+            (_name(r), r.unchecked.verdict, _checked(r), r.remedy.cost) for r in remedies.measured
+        ),
         texts=frozenset(range(4)),
     )
 
 
-def notes(found: RemediesFound) -> list[str]:
-    """What has to be known to read them."""
-    skipped = [f"Not measured: {name}. {reason}." for name, reason in found.skipped.items()]
+def notes(remedies: RemediesResults) -> list[str]:
+    """Notes that a reader of both tables needs."""
+    skipped = [f"Not measured: {name}. {reason}." for name, reason in remedies.skipped.items()]
     unpredicted = [
         f"Not predicted: {result.remedy.name}. {reason[0].upper()}{reason[1:]}."
-        for result in found.measured
+        for result in remedies.measured
         if (reason := result.load.predicted.reason or result.bursts[-1].predicted.reason)
     ]
     return [
         "open: the most connections that PostgreSQL had of the service, in the largest burst and "
-        f"under load, asked every {seconds(found.poll_s)}; its max_connections is "
-        f"{found.max_connections}. Predicted: from the trace of implicit alone.",
+        f"under load, asked every {seconds(remedies.poll_s)}; its max_connections is "
+        f"{remedies.max_connections}. Predicted: from the trace of implicit alone.",
         *unpredicted,
         *skipped,
     ]
 
 
-def conclusion(found: RemediesFound, parameters: Parameters) -> str:
-    """Which of them cure, and which do not, in two sentences."""
+def conclusion(remedies: RemediesResults, parameters: Parameters) -> str:
+    """Which remedies cure, and how many lose writes, in three sentences."""
     possible = parameters.users / parameters.external_latency
-    tried = [r for r in found.measured if r.remedy.name is not RemedyName.IMPLICIT]
+    tried = [r for r in remedies.measured if r.remedy.name is not RemedyName.IMPLICIT]
     cures = [r for r in tried if _cures(r, possible)]
     names = ", ".join(str(result.remedy.name) for result in cures)
-    implicit = found.of(RemedyName.IMPLICIT)
+    implicit = remedies.of(RemedyName.IMPLICIT)
     rate = implicit.load.answered_per_s if implicit is not None else 0.0
     losing = sum(result.unchecked.lost > 0 for result in tried)
     return (
@@ -93,10 +97,10 @@ def conclusion(found: RemediesFound, parameters: Parameters) -> str:
     )
 
 
-def markdown(found: RemediesFound, requests: Sequence[int]) -> str:
-    """The same for a document."""
-    parts = [_markdown(table) for table in (measured(found, requests), costs(found))]
-    return "\n\n".join([*parts, *notes(found)]) + "\n"
+def markdown(remedies: RemediesResults, requests: Sequence[int]) -> str:
+    """Both tables and their notes in Markdown."""
+    parts = [_markdown(table) for table in (measured(remedies, requests), costs(remedies))]
+    return "\n\n".join([*parts, *notes(remedies)]) + "\n"
 
 
 def _without(cells: Sequence[str], left_out: set[int]) -> tuple[str, ...]:
@@ -134,7 +138,7 @@ def _numbers(result: RemedyResult, requests: Sequence[int], most: int) -> tuple[
     )
 
 
-def _predicted(prediction: Prediction, words: Callable[[float], str]) -> str:
+def _predicted(prediction: Forecast, words: Callable[[float], str]) -> str:
     return "-" if prediction.value is None else words(prediction.value)
 
 
@@ -154,7 +158,7 @@ def _checked(result: RemedyResult) -> str:
     return f"{race.verdict} for good"
 
 
-def _markdown(table: Table) -> str:
+def _markdown(table: RemedyTable) -> str:
     lines = [
         table.headings,
         tuple("---" if i in table.texts else "--:" for i in range(len(table.headings))),

@@ -1,4 +1,4 @@
-"""The notes service of the talk, once for each way of working with the database."""
+"""The notes service of the talk, written once for each style of working with the database."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ __all__ = ["Settings", "Style", "create_app"]
 
 
 def create_app() -> FastAPI:
-    """The service that the environment describes; this is uvicorn's factory."""
+    """The service that the environment describes. Uvicorn calls this factory."""
     app = build_app(_own_part(Settings.from_environ()))
     _collect_garbage_less_often()
     return app
 
 
 def build_app(settings: Settings) -> FastAPI:
-    """The application of a style, whose libraries are loaded here and not before."""
+    """The application of a style; its libraries are imported here, not before."""
     from poolhog.lab.service import (
         autocommit,
         background,
@@ -52,16 +52,17 @@ def build_app(settings: Settings) -> FastAPI:
 
 
 def _own_part(settings: Settings) -> Settings:
-    """The settings of this worker, if the connections are divided among several."""
+    """The settings of this worker: if workers divide the connections, with its own pool size."""
     if settings.shares is None:
         return settings
     return replace(settings, pool_size=take(Path(settings.shares)))
 
 
 def _collect_garbage_less_often() -> None:
-    """As services under load do: a thousand requests in flight are no garbage to look for.
+    """Tune the garbage collector as services under load do.
 
-    By default a seventh of the service's CPU goes into it at a thousand users.
+    With the defaults, about a seventh of the CPU at a thousand users goes into looking through
+    requests in flight, which are no garbage.
     """
     gc.collect()
     gc.freeze()

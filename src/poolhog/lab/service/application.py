@@ -1,4 +1,4 @@
-"""What the service is in every style: its life, its middleware, and how errors are answered."""
+"""The parts that all styles share: lifespan, middleware and the answers to errors."""
 
 from __future__ import annotations
 

@@ -5,17 +5,24 @@ from typing import Any
 
 import sqlalchemy
 from fastapi import FastAPI
-from sqlalchemy.exc import NoResultFound
 
 from poolhog.lab.service.application import create_base
 from poolhog.lab.service.external import ExternalApi
-from poolhog.lab.service.notes import Note, NoteRow, notes, unchanged, validate_note_id, written
+from poolhog.lab.service.notes import (
+    Note,
+    NoteRow,
+    existing,
+    notes,
+    synchronization,
+    validate_note_id,
+    written,
+)
 from poolhog.lab.service.sessions import create_engine, disposing
 from poolhog.lab.service.settings import Settings
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The style of encode/databases, without that."""
+    """The style of encode/databases without that library: no transactions."""
     engine = create_engine(settings, isolation_level="AUTOCOMMIT")
     external_api = ExternalApi(settings)
     app = create_base(disposing(engine), external_api)
@@ -24,25 +31,15 @@ def create_app(settings: Settings) -> FastAPI:
     async def get_note(note_id: int) -> NoteRow:
         validate_note_id(note_id)
         query = sqlalchemy.select(notes).where(notes.c.id == note_id)
-        return _one(await fetch_one(query))
+        return existing(await fetch_one(query))
 
     @app.post("/notes/{note_id}/synchronize", response_model=Note)
     async def synchronize_note(note_id: int) -> NoteRow:
         validate_note_id(note_id)
         query = sqlalchemy.select(notes).where(notes.c.id == note_id)
-        note = _one(await fetch_one(query))
+        note = existing(await fetch_one(query))
         updated_note_data = await external_api.sync_note(note_id)
-        update = (
-            sqlalchemy.update(notes)
-            .values(
-                data=updated_note_data,
-                version=note.version + 1,
-                synchronized_at=sqlalchemy.func.now(),
-            )
-            .where(notes.c.id == note_id)
-            .where(unchanged(note.version, checked=settings.checks_version))
-            .returning(notes)
-        )
+        update = synchronization(note, updated_note_data, checked=settings.checks_version)
         return written(await fetch_one(update))
 
     async def fetch_one(statement: sqlalchemy.Executable) -> sqlalchemy.Row[Any] | None:
@@ -51,9 +48,3 @@ def create_app(settings: Settings) -> FastAPI:
             return result.one_or_none()
 
     return app
-
-
-def _one(row: NoteRow | None) -> NoteRow:
-    if row is None:
-        raise NoResultFound
-    return row

@@ -6,15 +6,22 @@ from fastapi import BackgroundTasks, FastAPI
 
 from poolhog.lab.service.application import create_base
 from poolhog.lab.service.external import ExternalApi
-from poolhog.lab.service.notes import Note, NoteRow, notes, unchanged, validate_note_id, written
+from poolhog.lab.service.notes import (
+    Note,
+    NoteRow,
+    notes,
+    synchronization,
+    validate_note_id,
+    written,
+)
 from poolhog.lab.service.sessions import create_engine, create_sessions, disposing
 from poolhog.lab.service.settings import Settings
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The style in which a synchronize answers with the note as it was.
+    """The style in which a synchronize answers with the note as it was before.
 
-    No session comes from a dependency: that would be open, its connection in its hand, until the
+    No session comes from a dependency: it would stay open, and keep its connection, until the
     background task is done. The endpoint and the task have sessions of their own.
     """
     engine = create_engine(settings)
@@ -37,17 +44,7 @@ def create_app(settings: Settings) -> FastAPI:
     async def write_synchronized(note: NoteRow) -> None:
         updated_note_data = await external_api.sync_note(note.id)
         async with async_session.begin() as writing:
-            update = (
-                sqlalchemy.update(notes)
-                .values(
-                    data=updated_note_data,
-                    version=note.version + 1,
-                    synchronized_at=sqlalchemy.func.now(),
-                )
-                .where(notes.c.id == note.id)
-                .where(unchanged(note.version, checked=settings.checks_version))
-                .returning(notes)
-            )
+            update = synchronization(note, updated_note_data, checked=settings.checks_version)
             result = await writing.execute(update)
             written(result.one_or_none())
 

@@ -13,12 +13,12 @@ from poolhog.lab.service.settings import Settings
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The style that begins and ends each transaction where it says so."""
+    """The style that begins and ends each transaction explicitly."""
     return _create_app(settings, autobegin=True)
 
 
 def create_app_without_autobegin(settings: Settings) -> FastAPI:
-    """The same, and a session that refuses what is done outside of a transaction."""
+    """The explicit style with a session that refuses statements outside of a transaction."""
     return _create_app(settings, autobegin=False)
 
 

@@ -15,7 +15,7 @@ class ExternalApiError(Exception):
 
 
 class ExternalApi:
-    """Asks the external API over HTTP, with as many connections as there are calls."""
+    """A client without a limit of connections: calls never wait for each other."""
 
     def __init__(self, settings: Settings) -> None:
         self._url = settings.external_api_url

@@ -1,4 +1,4 @@
-"""The notes service with implicit transactions: the first `execute` begins one by itself."""
+"""The notes service with implicit transactions: the first ``execute`` begins one."""
 
 # Annotations are evaluated here: FastAPI reads them while the application is built.
 from typing import Literal
@@ -20,12 +20,12 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 def create_app_forgetting_commit(settings: Settings) -> FastAPI:
-    """The same without the commit: it answers 200, and the write is lost."""
+    """The implicit style without the commit: it answers 200, and the write is lost."""
     return _create_app(settings, scope="request", commits=False)
 
 
 def create_app_with_function_scope(settings: Settings) -> FastAPI:
-    """The same with a session that is closed before the response is sent."""
+    """The implicit style with a session that is closed before the response is sent."""
     return _create_app(settings, scope="function", commits=True)
 
 

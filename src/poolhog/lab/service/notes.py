@@ -1,4 +1,4 @@
-"""Notes: the table, what the service answers with, and which ids and writes it takes."""
+"""Notes: the table, the answers of the service, and the ids and writes that it accepts."""
 
 # Annotations are evaluated here: pydantic reads them to build the model.
 from datetime import datetime
@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 
 import sqlalchemy
 from pydantic import BaseModel, ConfigDict
+from sqlalchemy.exc import NoResultFound
+from sqlalchemy.sql.dml import ReturningUpdate
 
 # The largest value of the column's type: PostgreSQL refuses a larger one.
 _LARGEST_ID = 2**31 - 1
@@ -16,7 +18,7 @@ notes = sqlalchemy.Table(
     sqlalchemy.Column("id", sqlalchemy.Integer, primary_key=True, autoincrement=False),
     sqlalchemy.Column("data", sqlalchemy.Text, nullable=False),
     sqlalchemy.Column("synchronized_at", sqlalchemy.DateTime(timezone=True)),
-    # How often it was synchronized, as those who did so knew.
+    # The number of synchronizations, each of which adds one to the version that it read.
     sqlalchemy.Column("version", sqlalchemy.Integer, nullable=False, server_default="0"),
 )
 
@@ -41,16 +43,37 @@ class InvalidNoteId(ValueError):
 
 
 class NoteChanged(Exception):
-    """A note is not what it was when it was read: another request wrote it."""
+    """Another request wrote the note after this one had read it."""
 
 
 def unchanged(seen: int, *, checked: bool) -> sqlalchemy.ColumnElement[bool]:
-    """The condition that a note still has the version that was seen; unless ``checked``, none."""
+    """The condition that a note still has the version ``seen``; always true unless ``checked``."""
     return notes.c.version == seen if checked else sqlalchemy.true()
 
 
+def synchronization(note: NoteRow, data: str, *, checked: bool) -> ReturningUpdate[Any]:
+    """The update that writes a note's new data and its next version, and returns the note.
+
+    If it is ``checked``, it finds no note to update once another request has written it.
+    """
+    return (
+        sqlalchemy.update(notes)
+        .values(data=data, version=note.version + 1, synchronized_at=sqlalchemy.func.now())
+        .where(notes.c.id == note.id)
+        .where(unchanged(note.version, checked=checked))
+        .returning(notes)
+    )
+
+
+def existing(row: R | None) -> R:
+    """The note that a query found. Raises ``NoResultFound`` if there is none."""
+    if row is None:
+        raise NoResultFound
+    return row
+
+
 def written(row: R | None) -> R:
-    """The note that an update returned. Raises ``NoteChanged`` if it found none to write."""
+    """The note that an update returned. Raises ``NoteChanged`` if it updated none."""
     if row is None:
         raise NoteChanged("the note was changed meanwhile: ask again")
     return row

@@ -9,18 +9,28 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from poolhog.lab.service.application import create_base
 from poolhog.lab.service.external import ExternalApi
-from poolhog.lab.service.notes import Note, NoteRow, notes, unchanged, validate_note_id, written
+from poolhog.lab.service.notes import (
+    Note,
+    NoteRow,
+    notes,
+    synchronization,
+    validate_note_id,
+    written,
+)
 from poolhog.lab.service.sessions import create_engine, disposing, session_dependency
 from poolhog.lab.service.settings import Settings
 
 
 def create_app_committing(settings: Settings) -> FastAPI:
-    """The style that says ``await database.commit()`` before the call."""
+    """The style that calls ``await database.commit()`` before the external call."""
     return _create_app(settings, AsyncSession.commit)
 
 
 def create_app_closing(settings: Settings) -> FastAPI:
-    """The style that says ``await database.close()`` before the call: a session can go on then."""
+    """The style that calls ``await database.close()`` before the external call.
+
+    A closed session can be used again.
+    """
     return _create_app(settings, AsyncSession.close)
 
 
@@ -45,17 +55,7 @@ def _create_app(settings: Settings, release: Callable[[AsyncSession], Awaitable[
         note = result.one()
         await release(database)
         updated_note_data = await external_api.sync_note(note_id)
-        update = (
-            sqlalchemy.update(notes)
-            .values(
-                data=updated_note_data,
-                version=note.version + 1,
-                synchronized_at=sqlalchemy.func.now(),
-            )
-            .where(notes.c.id == note_id)
-            .where(unchanged(note.version, checked=settings.checks_version))
-            .returning(notes)
-        )
+        update = synchronization(note, updated_note_data, checked=settings.checks_version)
         result = await database.execute(update)
         await database.commit()
         return written(result.one_or_none())

@@ -1,4 +1,4 @@
-"""SQLAlchemy for the styles that use it: the engine, and sessions as a factory and a dependency."""
+"""SQLAlchemy's engine, session factory and session dependency, for the styles that use them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def create_engine(settings: Settings, **options: Any) -> AsyncEngine:
-    """The engine, with a pool as the settings want it; ``options`` are SQLAlchemy's."""
+    """An engine whose pool is as in the settings; ``options`` go to ``create_async_engine``."""
     return create_async_engine(
         make_url(settings.database_url).set(drivername="postgresql+asyncpg"),
         connect_args=_connect_args(settings),
@@ -48,8 +48,8 @@ def _connect_args(settings: Settings) -> dict[str, Any]:
         server_settings["search_path"] = settings.schema
     if not settings.through_pgbouncer:
         return {"server_settings": server_settings}
-    # The server behind PgBouncer is another one in each transaction: nothing that was prepared is
-    # found again, and another client may have prepared something of the same name there.
+    # Behind PgBouncer each transaction may get another server connection: prepared statements are
+    # not found again, and another client may have used the same name there.
     return {
         "server_settings": server_settings,
         "statement_cache_size": 0,

@@ -1,4 +1,4 @@
-"""What a notes service is told by the process that starts it, through its environment."""
+"""The settings of a notes service, which it gets through its environment."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _PREFIX = "POOLHOG_LAB_"
 
 APPLICATION_NAME = "poolhog-lab"
-"""What the service calls itself to PostgreSQL, so that its connections can be counted there."""
+"""The service's ``application_name``, by which its connections are counted in PostgreSQL."""
 
 
 class Style(StrEnum):
@@ -34,15 +34,15 @@ class Style(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """One notes service.
+    """The settings of one notes service.
 
-    ``database_url`` is a plain ``postgresql://`` URL and ``schema`` its search path (``None``: as
-    the server has it). ``pool_timeout`` is how long a request may wait for a connection,
-    ``external_api_timeout`` how long for the external API. A ``max_overflow`` of -1 is none that
-    ends. Not to keep connections means ``NullPool``; ``through_pgbouncer`` that the database is
-    reached through one in transaction mode. ``checks_version`` makes a synchronize refuse to
-    write a note that another wrote meanwhile. ``shares`` is the folder in which each of several
-    workers finds the size of its own pool, none that all have ``pool_size``.
+    ``database_url`` is a plain ``postgresql://`` URL and ``schema`` its search path (``None``: the
+    server's default). ``pool_timeout`` is how long a request may wait for a connection, and
+    ``external_api_timeout`` how long for the external API, in seconds. A ``max_overflow`` of -1 is
+    unlimited. Without ``keeps_connections`` the pool is a ``NullPool``. ``through_pgbouncer`` says
+    that the URL leads to a PgBouncer in transaction mode. ``checks_version`` makes a synchronize
+    refuse to write a note that another request wrote meanwhile. ``shares`` is the folder from which
+    each of several workers takes the size of its pool; ``None`` if all have ``pool_size``.
     """
 
     style: Style
@@ -62,7 +62,7 @@ class Settings:
     def from_environ(cls, environ: Mapping[str, str] = os.environ) -> Self:
         """The settings that ``to_environ`` wrote.
 
-        Raises ``KeyError`` if a variable is missing, ``ValueError`` if one makes no sense.
+        Raises ``KeyError`` if a variable is missing, ``ValueError`` if a value is invalid.
         """
 
         def value(name: str) -> str:
@@ -84,9 +84,9 @@ class Settings:
         )
 
     def to_environ(self) -> dict[str, str]:
-        """The variables to start the service with; an empty one means ``None``.
+        """The environment variables to start the service with; an empty one means ``None``.
 
-        All of them are always there, so that none is inherited from the user's shell.
+        Every variable is always set, so that none is inherited from the user's shell.
         """
         values = {
             "STYLE": self.style,

@@ -1,4 +1,4 @@
-"""A pool that is divided among workers: each takes one part of it, and nobody the same."""
+"""Divides the connections of a pool among workers: each takes a different part."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 
 
 def lay_out(folder: Path, connections: int, workers: int) -> None:
-    """Put as many parts of ``connections`` in an empty folder as there are ``workers``.
+    """Divide ``connections`` into one part for each of the ``workers``, in an empty folder.
 
-    They differ by one at most, and none is empty. A part is a file, named by its number and size.
+    The sizes differ by at most one, and none is 0. A part is a file named by its number and size.
     """
     for number in range(workers):
         size = max(connections // workers + (number < connections % workers), 1)
@@ -20,7 +20,7 @@ def lay_out(folder: Path, connections: int, workers: int) -> None:
 
 
 def take(folder: Path) -> int:
-    """The size of a part that no other worker has. Raises ``RuntimeError`` if none is left."""
+    """Take a part and return its size. Raises ``RuntimeError`` if none is left."""
     for part in sorted(folder.iterdir()):
         with suppress(FileNotFoundError):  # another worker was faster
             part.unlink()

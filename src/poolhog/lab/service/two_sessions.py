@@ -6,13 +6,20 @@ from fastapi import FastAPI
 
 from poolhog.lab.service.application import create_base
 from poolhog.lab.service.external import ExternalApi
-from poolhog.lab.service.notes import Note, NoteRow, notes, unchanged, validate_note_id, written
+from poolhog.lab.service.notes import (
+    Note,
+    NoteRow,
+    notes,
+    synchronization,
+    validate_note_id,
+    written,
+)
 from poolhog.lab.service.sessions import create_engine, create_sessions, disposing
 from poolhog.lab.service.settings import Settings
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The style in which no session lives through the call."""
+    """The style in which no session is open during the external call."""
     engine = create_engine(settings)
     async_session = create_sessions(engine)
     external_api = ExternalApi(settings)
@@ -29,17 +36,7 @@ def create_app(settings: Settings) -> FastAPI:
         note = await read(note_id)
         updated_note_data = await external_api.sync_note(note_id)
         async with async_session() as writing:
-            update = (
-                sqlalchemy.update(notes)
-                .values(
-                    data=updated_note_data,
-                    version=note.version + 1,
-                    synchronized_at=sqlalchemy.func.now(),
-                )
-                .where(notes.c.id == note_id)
-                .where(unchanged(note.version, checked=settings.checks_version))
-                .returning(notes)
-            )
+            update = synchronization(note, updated_note_data, checked=settings.checks_version)
             result = await writing.execute(update)
             await writing.commit()
             row: NoteRow | None = result.one_or_none()

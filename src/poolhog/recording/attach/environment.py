@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,20 +11,26 @@ from poolhog.recording.attach.bootstrap import sitecustomize
 from poolhog.recording.options import Options
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 BOOTSTRAP = str(Path(sitecustomize.__file__).parent)
 
 
 def environment(
-    directory: Path, options: Options, environ: Mapping[str, str] = os.environ
+    directory: Path,
+    options: Options,
+    packages: Iterable[str],
+    environ: Mapping[str, str] = os.environ,
 ) -> dict[str, str]:
-    """``environ`` with what has every Python process below it record into ``directory``."""
+    """``environ`` with what has every Python process below it record into ``directory``.
+
+    Each loads poolhog when it imports one of the ``packages``.
+    """
     attached = {
         **environ,
         "PYTHONPATH": _path(environ.get("PYTHONPATH", "")),
         sitecustomize.TRACE: str(directory.absolute()),
-        sitecustomize.LIBRARIES: ",".join(_libraries()),
+        sitecustomize.LIBRARIES: ",".join(packages),
     }
     # Those of a run around this one are not for this one.
     attached.pop(sitecustomize.OPTIONS, None)
@@ -38,16 +43,6 @@ def _path(inherited: str) -> str:
     # An empty entry would be the working directory, and an empty variable is none.
     entries = inherited.split(os.pathsep) if inherited else []
     return os.pathsep.join([BOOTSTRAP, *(entry for entry in entries if entry != BOOTSTRAP)])
-
-
-def _libraries() -> list[str]:
-    """The packages whose import makes it worth while to load poolhog."""
-    # All that a recorded process loads: for this verb of poolhog only.
-    from poolhog.probes import PROBES
-
-    packages = {module.partition(".")[0] for module, _ in PROBES}
-    # Whoever loads no more than the standard library has no pool; and poolhog loads that itself.
-    return sorted(packages - sys.stdlib_module_names)
 
 
 def _arguments(options: Options) -> dict[str, object]:

@@ -16,10 +16,10 @@ from heapq import heappop, heappush
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from poolhog.analysis.accounting import account, end_of, end_of_wait
-from poolhog.analysis.grants import Uses
+from poolhog.analysis.accounting import end_of, end_of_wait
+from poolhog.analysis.lanes import Uses
 from poolhog.analysis.routes import route_of
-from poolhog.analysis.stints import stints
+from poolhog.analysis.shown import at_places
 from poolhog.model import OperationKind
 from poolhog.render.export.format import (
     Format,
@@ -37,10 +37,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import BinaryIO
 
-    from poolhog.analysis.accounting import Shares
-    from poolhog.analysis.extract import Extract, Part
-    from poolhog.analysis.grants import Use
-    from poolhog.analysis.stints import Stint
+    from poolhog.analysis.lanes import Use
+    from poolhog.analysis.selection import Extract, Part
+    from poolhog.analysis.shown import Shown, Span
     from poolhog.model import Checkout, Request, Site
 
     Event = dict[str, Any]
@@ -95,11 +94,12 @@ class _Writer:
         for request in self._part.requests():
             yield from self._request(request)
         uses = Uses()
-        for checkout in self._part.checkouts():
+        for shown in self._part.shown():
+            checkout = shown.checkout
             yield from self._wait(checkout)
             counter = self._counters[checkout.pool.id]
             yield from self._counted(checkout.pool.id, counter.push(checkout))
-            for use in uses.push(checkout):
+            for use in uses.push(shown):
                 yield from self._use(use)
         for use in uses.rest():
             yield from self._use(use)
@@ -174,29 +174,28 @@ class _Writer:
 
     def _use(self, use: Use) -> Iterator[Event]:
         """The use on its connection's thread, and in it what was done with it."""
-        checkout = use.checkout
+        checkout = use.shown.checkout
         key = checkout.pool.id, checkout.connection
         tid = self._threads.get(key)
         if tid is None:
             tid = self._threads[key] = self._pid + len(self._threads) + 1
             yield from self._thread(tid, checkout.pool.id, checkout.connection or 0)
         common = {"ph": "X", "pid": self._pid, "tid": tid}
-        shares, until = self._part.shares, self._part.process.written
         yield {
             **common,
             **_lasting("checkout", use.started, use.ended),
             "name": route_of(checkout),
             "bind_id": _bind_id(checkout),
             "flow_in": True,
-            "args": _given(_told(checkout, until, shares)),
+            "args": _given(_spent(use.shown)),
         }
-        for stint in stints(checkout, until, shares):
-            if stint.started < use.ended:
-                yield {**common, **self._doing(stint, min(stint.ended, use.ended))}
+        for span in at_places(use.shown):
+            if span.started < use.ended:
+                yield {**common, **self._doing(span, min(span.ended, use.ended))}
 
-    def _doing(self, stint: Stint, ended: float) -> Event:
-        event = _doing(stint, ended)
-        event["args"] = {key: self._texts.told(text) for key, text in event["args"].items()}
+    def _doing(self, span: Span, ended: float) -> Event:
+        event = _doing(span, ended)
+        event["args"] = {key: self._texts.written(text) for key, text in event["args"].items()}
         return event
 
     def _thread(self, tid: int, pool: str, connection: int) -> Iterator[Event]:
@@ -225,26 +224,22 @@ def _lasting(category: str, started: float, ended: float) -> Event:
     return {"cat": category, "ts": first, "dur": microseconds(ended) - first}
 
 
-def _doing(stint: Stint, ended: float) -> Event:
-    operation = stint.operation
-    if operation is None:
-        return {
-            **_lasting("gap", stint.started, ended),
-            "name": stint.state,
-            "args": _place(stint.site),
-        }
+def _doing(span: Span, ended: float) -> Event:
+    if span.is_of_gap:
+        lasting = _lasting("gap", span.started, ended)
+        return {**lasting, "name": span.state, "args": _place(span.site)}
     args = {
-        "statement": operation.statement,
-        "error": operation.error,
-        "cause": operation.cause,
-        "at": _at(operation.site),
+        "statement": span.statement,
+        "error": span.error,
+        "cause": span.cause,
+        "at": _at(span.site),
     }
-    lasting = _lasting("operation", stint.started, ended)
-    return {**lasting, "name": operation_name(operation), "args": _given(args)}
+    lasting = _lasting("operation", span.started, ended)
+    return {**lasting, "name": operation_name(span), "args": _given(args)}
 
 
-def _told(checkout: Checkout, until: float, shares: Shares) -> Event:
-    spent = account(checkout, until, shares)
+def _spent(shown: Shown) -> Event:
+    checkout, _, spent = shown
     return {
         "checkout": checkout.id,
         "request": checkout.request.id if checkout.request is not None else None,

@@ -13,7 +13,6 @@ import json
 import zipfile
 from typing import TYPE_CHECKING, NamedTuple
 
-from poolhog.analysis.accounting import account
 from poolhog.analysis.routes import route_of
 from poolhog.render.export.format import Format, iso_time
 from poolhog.render.output import Hint
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
-    from poolhog.analysis.extract import Extract
+    from poolhog.analysis.selection import Extract
     from poolhog.model import Site
 
     Cell = str | int | float | bool | None
@@ -122,8 +121,7 @@ class Source:
     def checkouts(self) -> Rows:
         """A row for each checkout, with its seconds as the report adds them up."""
         for part in self.extract.parts:
-            for checkout in part.checkouts():
-                spent = account(checkout, part.process.written, part.shares)
+            for checkout, _, spent in part.shown():
                 yield (
                     *(_id(checkout.id), _id(part.key), _id(checkout.pool.id)),
                     _id(checkout.request.id) if checkout.request is not None else None,
@@ -148,7 +146,7 @@ class Source:
     def samples(self) -> Rows:
         """A row for each stretch in which an owner was seen doing the same."""
         for part in self.extract.parts:
-            for checkout in part.sampled():
+            for checkout in part.checkouts():
                 for sample in checkout.samples:
                     yield (
                         *(_id(checkout.id), sample.activity.value),

@@ -17,8 +17,9 @@ from poolhog.render.words import abbreviated, place
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from poolhog.analysis.extract import Extract
-    from poolhog.model import Operation, Pool, Process, Site
+    from poolhog.analysis.selection import Extract
+    from poolhog.analysis.shown import Span
+    from poolhog.model import Pool, Process, Site
 
 
 MOST_CHARACTERS = 200
@@ -60,8 +61,8 @@ def exporter() -> str:
 
 def iso_time(wall: float) -> str:
     """A Unix time as ISO 8601 in UTC, to the microsecond."""
-    told = datetime.fromtimestamp(round(wall * 1e6) // 1_000_000, UTC)
-    return f"{told:%Y-%m-%dT%H:%M:%S}.{round(wall * 1e6) % 1_000_000:06}Z"
+    at = datetime.fromtimestamp(round(wall * 1e6) // 1_000_000, UTC)
+    return f"{at:%Y-%m-%dT%H:%M:%S}.{round(wall * 1e6) % 1_000_000:06}Z"
 
 
 def metadata(extract: Extract) -> dict[str, Any]:
@@ -90,11 +91,11 @@ def command(process: Process) -> str:
     return f"{' '.join(words)} ({process.pid})"
 
 
-def operation_name(operation: Operation) -> str:
+def operation_name(operation: Span) -> str:
     """An operation and its line, such as ``SELECT … FROM notes (notes.py:20)``."""
     statement = operation.statement
-    is_told = operation.kind is OperationKind.STATEMENT and statement is not None
-    what = abbreviated(statement or "") if is_told else operation.kind.upper()
+    is_statement = operation.kind == OperationKind.STATEMENT and statement is not None
+    what = abbreviated(statement or "") if is_statement else operation.kind.upper()
     return f"{what} ({place(operation.site)})" if operation.site is not None else what
 
 
@@ -108,7 +109,7 @@ class LongTexts:
         self.shortened = 0
         self._known: set[str] = set()
 
-    def told(self, text: str) -> str:
+    def written(self, text: str) -> str:
         """The text as it is written now."""
         if len(text) <= MOST_CHARACTERS:
             return text

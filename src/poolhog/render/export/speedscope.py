@@ -8,14 +8,12 @@ connection of a pool, in the order of time: whom it was lent to, and what was do
 from __future__ import annotations
 
 import json
-from itertools import islice
+from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any
 
-from poolhog.analysis.accounting import told
-from poolhog.analysis.grants import Uses
-from poolhog.analysis.log import application_site
+from poolhog.analysis.lanes import Uses
 from poolhog.analysis.routes import route_of
-from poolhog.analysis.stints import stints
+from poolhog.analysis.shown import at_places
 from poolhog.render.export.format import (
     Format,
     drop_at,
@@ -30,11 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import BinaryIO
 
-    from poolhog.analysis.accounting import Shares
-    from poolhog.analysis.extract import Extract, Part
-    from poolhog.analysis.grants import Use
-    from poolhog.analysis.stints import Stint
-    from poolhog.model import Checkout, Site
+    from poolhog.analysis.lanes import Use
+    from poolhog.analysis.selection import Extract, Part
+    from poolhog.analysis.shown import Shown, Span
+    from poolhog.model import Site
 
     Stack = tuple[int, ...]
     """Frames, the outermost first."""
@@ -59,7 +56,8 @@ def speedscope(extract: Extract) -> Iterator[str]:
     yield ', "activeProfileIndex": 0, "profiles": [\n'
     yield ",\n".join(json.dumps(profile) for profile in _sampled(extract, frames))
     for part in extract.parts:
-        for connection in part.connections():
+        shown = part.shown(by_connection=True)
+        for _, connection in groupby(shown, key=_connection):
             yield ",\n"
             yield from _evented(part, connection, frames)
     yield f'\n], "shared": {{"frames": {json.dumps(frames.known)}}}}}\n'
@@ -119,14 +117,13 @@ class _Seconds:
 def _sampled(extract: Extract, frames: _Frames) -> Iterator[dict[str, Any]]:
     lent, waited = _Seconds(), _Seconds()
     for part in extract.parts:
-        until = part.process.written
-        for checkout in part.checkouts():
+        for shown in part.shown():
+            checkout = shown.checkout
             route = frames.named(route_of(checkout))
-            for stint in stints(checkout, until, part.shares):
-                leaf = frames.named(stint.state)
-                lent.add((route, *frames.stack(stint.site), leaf), stint.seconds)
-            spent = told(checkout, until)
-            for reason, seconds in zip(_REASONS, spent, strict=False):
+            for span in at_places(shown):
+                leaf = frames.named(span.state)
+                lent.add((route, *frames.stack(span.site or checkout.site), leaf), span.duration)
+            for reason, seconds in zip(_REASONS, shown.spent, strict=False):
                 if seconds > 0:
                     leaf = frames.named(reason)
                     waited.add((route, *frames.stack(checkout.site), leaf), seconds)
@@ -134,7 +131,11 @@ def _sampled(extract: Extract, frames: _Frames) -> Iterator[dict[str, Any]]:
     yield waited.profile(WAITED)
 
 
-def _evented(part: Part, connection: Iterator[Checkout], frames: _Frames) -> Iterator[str]:
+def _connection(shown: Shown) -> tuple[str, int | None]:
+    return shown.checkout.pool.id, shown.checkout.connection
+
+
+def _evented(part: Part, connection: Iterable[Shown], frames: _Frames) -> Iterator[str]:
     """One connection's uses, each with what was done with it; instants are those of the run."""
     name = ""
     began, ended = part.selection.started, part.selection.ended
@@ -143,11 +144,11 @@ def _evented(part: Part, connection: Iterator[Checkout], frames: _Frames) -> Ite
         comma = "," if name else ""
         if not name:
             began = min(began, use.started)
-            pool, number = use.checkout.pool.id, use.checkout.connection
+            pool, number = _connection(use.shown)
             name = f"{pool_names(part.pools)[pool]}, connection {number}, {part.process.pid}"
         ended = max(ended, use.ended)
         yield comma
-        events = map(_ENCODER.encode, _events(use, part.shares, frames))
+        events = map(_ENCODER.encode, _events(use, frames))
         yield next(events)
         while batch := list(islice(events, _BATCH)):
             yield "," + ",".join(batch)
@@ -155,32 +156,31 @@ def _evented(part: Part, connection: Iterator[Checkout], frames: _Frames) -> Ite
     yield f"], {json.dumps(rest)[1:]}"
 
 
-def _uses(connection: Iterable[Checkout]) -> Iterator[Use]:
+def _uses(connection: Iterable[Shown]) -> Iterator[Use]:
     uses = Uses()
-    for checkout in connection:
-        yield from uses.push(checkout)
+    for shown in connection:
+        yield from uses.push(shown)
     yield from uses.rest()
 
 
-def _events(use: Use, shares: Shares, frames: _Frames) -> Iterator[dict[str, Any]]:
+def _events(use: Use, frames: _Frames) -> Iterator[dict[str, Any]]:
     """Frames that are opened and closed: the route, in it the state, in it what or where."""
-    route = frames.named(route_of(use.checkout))
+    route = frames.named(route_of(use.shown.checkout))
     yield _event("O", route, use.started)
-    for stint in stints(use.checkout, use.checkout.pool.process.written, shares):
-        if stint.started >= use.ended:
+    for span in at_places(use.shown):
+        if span.started >= use.ended:
             break
-        stack = [frames.named(stint.state), *_doing(stint, frames)]
-        yield from (_event("O", frame, stint.started) for frame in stack)
-        ended = min(stint.ended, use.ended)
+        stack = [frames.named(span.state), *_doing(span, frames)]
+        yield from (_event("O", frame, span.started) for frame in stack)
+        ended = min(span.ended, use.ended)
         yield from (_event("C", frame, ended) for frame in reversed(stack))
     yield _event("C", route, use.ended)
 
 
-def _doing(stint: Stint, frames: _Frames) -> list[int]:
-    if stint.operation is not None:
-        return [frames.named(operation_name(stint.operation), stint.operation.site)]
-    site = application_site(stint.site) or stint.site
-    return [frames.named(frame_name(site), site)] if site is not None else []
+def _doing(span: Span, frames: _Frames) -> list[int]:
+    if not span.is_of_gap:
+        return [frames.named(operation_name(span), span.site)]
+    return [frames.named(frame_name(span.line), span.line)] if span.line is not None else []
 
 
 def _event(kind: str, frame: int, at: float) -> dict[str, Any]:

@@ -4,31 +4,49 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from poolhog.render.page.summary import counted_rows
-from poolhog.render.page.verdict import base
-from poolhog.render.words import count, percent, seconds, short_name
+from poolhog.model import Outcome
+from poolhog.render.page.run import MOST_ROWS
+from poolhog.render.page.unseen import counted_rows
+from poolhog.render.palette import LENT
+from poolhog.render.report_tables import OTHERS, doer_text, matrix
+from poolhog.render.words import count, percent, place, seconds, short_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    Json = Mapping[str, Any]
-    Value = str | float | None
+    from poolhog.analysis.accounting import Account
+    from poolhog.analysis.blame import Blame
+    from poolhog.analysis.report import PoolUse, RouteUse
+    from poolhog.analysis.statements import StatementUse
+    from poolhog.analysis.sums import Waits
+    from poolhog.analysis.tree import SiteUse
+    from poolhog.model import Process
+    from poolhog.render.page.run import PageRun
+
+Row = TypeVar("Row")
+
+MOST_WAITING = 6
+"""Routes that waited and have a column of their own in the matrix of blame."""
+
+_ROUTES_NAMED = 5
 
 
-class Cell(NamedTuple):
-    """A cell: what is shown, and what it is sorted by. ``is_code`` if it is of a program."""
+class PageCell(NamedTuple):
+    """A cell: what is shown, and what it is sorted by.
+
+    ``is_code`` if the text is of a program; ``heat`` is how dark the cell is shaded, up to 4.
+    """
 
     text: str
     value: str | float
     is_code: bool = False
     note: str = ""
     heat: int = 0
-    """How dark it is shaded, up to 4."""
 
 
-class Column(NamedTuple):
+class PageColumn(NamedTuple):
     """A column: its heading, whether it has numbers, and what the heading means."""
 
     name: str
@@ -37,56 +55,62 @@ class Column(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class PageTable:
     """A table; ``key`` is for addresses, ``left_out`` says which rows are not there."""
 
     key: str
     caption: str
-    columns: Sequence[Column]
-    rows: Sequence[Sequence[Cell]]
+    columns: Sequence[PageColumn]
+    rows: Sequence[Sequence[PageCell]]
     left_out: str = ""
 
 
-STATE_COLUMNS = tuple(Column(name) for name in ("busy", "parked", "running", "ready"))
+_STATE_COLUMNS = tuple(PageColumn(state.value) for state in LENT)
 
 
-def tables(side: Json) -> list[Table]:
-    """All tables of a side."""
-    report = side["report"]
+def tables(run: PageRun) -> list[PageTable]:
+    """Return all tables of a run."""
+    report, blame = run.report, blame_table(run.report.blame)
     return [
-        *([blame_table(side)] if side["tables"]["blame"]["rows"] else []),
-        _table(side, "routes", "Routes", _ROUTE_COLUMNS, report["routes"], _route),
-        _table(side, "sites", "Lines of code", _SITE_COLUMNS, side["tables"]["sites"], _site),
-        _table(
-            side,
-            *("statements", "Statements", _STATEMENT_COLUMNS, side["tables"]["statements"]),
-            _statement,
-        ),
-        _table(side, "pools", "Pools", _POOL_COLUMNS, report["pools"], _pool),
-        _table(side, "processes", "Processes", _PROCESS_COLUMNS, report["processes"], _process),
+        *([blame] if blame.rows else []),
+        _table(run, "routes", "Routes", _ROUTE_COLUMNS, report.routes, _route),
+        _table(run, "sites", "Lines of code", _SITE_COLUMNS, run.lines, _site),
+        _table(run, "statements", "Statements", _STATEMENT_COLUMNS, run.statements, _statement),
+        _table(run, "pools", "Pools", _POOL_COLUMNS, report.pools, _pool),
+        _table(run, "processes", "Processes", _PROCESS_COLUMNS, report.processes, _process),
     ]
 
 
-def blame_table(side: Json) -> Table:
-    """Who made whom wait: a row for each who held, a column for each route that waited."""
-    matrix = side["tables"]["blame"]
+def blame_table(blame: Blame) -> PageTable:
+    """Return who made whom wait: a row for each who held, a column for each route that waited."""
+    found = matrix(blame)
+    waiting, more_waiting = found.waiting[:MOST_WAITING], found.waiting[MOST_WAITING:]
+    groups = [(route, [route]) for route in waiting]
+    groups += [(OTHERS, list(more_waiting))] if more_waiting else []
+    rows = [(doer_text(doer), [doer]) for doer in found.doers[:MOST_ROWS]]
+    rows += [(OTHERS, list(found.doers[MOST_ROWS:]))] if len(found.doers) > MOST_ROWS else []
     columns = [
-        Column("held by", is_number=False),
-        Column("made others wait", meaning="All that requests waited because of this"),
+        PageColumn("held by", is_number=False),
+        PageColumn("made others wait", meaning="All that requests waited because of this"),
     ]
-    for index, route in enumerate(matrix["waiting"]):
-        whole = sum(row["cells"][index] for row in matrix["rows"])
-        columns.append(Column(route, meaning=f"{route} waited {seconds(whole)} in all"))
-    largest = max((value for row in matrix["rows"] for value in row["cells"]), default=0.0)
-    rows = [
-        (
-            _text(row["name"]),
-            _time(row["seconds"]),
-            *(_time(value)._replace(heat=_heat(value, largest)) for value in row["cells"]),
-        )
-        for row in matrix["rows"]
-    ]
-    return Table("blame", "Who made whom wait", columns, rows)
+    for name, routes in groups:
+        whole = found.seconds(found.doers, routes)
+        columns.append(PageColumn(name, meaning=f"{name} waited {seconds(whole)} in all"))
+    cells = [[found.seconds(doers, routes) for _, routes in groups] for _, doers in rows]
+    largest = max((value for row in cells for value in row), default=0.0)
+    return PageTable(
+        "blame",
+        "Who made whom wait",
+        columns,
+        [
+            (
+                text_cell(name),
+                _time(found.seconds(doers, found.waiting)),
+                *(_time(value)._replace(heat=_heat(value, largest)) for value in row),
+            )
+            for (name, doers), row in zip(rows, cells, strict=True)
+        ],
+    )
 
 
 def _heat(value: float, largest: float) -> int:
@@ -94,144 +118,154 @@ def _heat(value: float, largest: float) -> int:
 
 
 def _table(
-    side: Json,
+    run: PageRun,
     key: str,
     caption: str,
-    columns: Sequence[Column],
-    rows: Sequence[Json],
-    row: Callable[[Json], Sequence[Cell]],
-) -> Table:
-    left_out = side["left_out"].get(key, 0)
-    told = f"{counted_rows(key, left_out)} left out" if left_out else ""
-    return Table(key, caption, columns, [row(one) for one in rows], told)
+    columns: Sequence[PageColumn],
+    rows: Sequence[Row],
+    row: Callable[[Row], Sequence[PageCell]],
+) -> PageTable:
+    left_out = getattr(run.left_out, key)
+    words = f"{counted_rows(key, left_out)} left out" if left_out else ""
+    return PageTable(key, caption, columns, [row(one) for one in rows[:MOST_ROWS]], words)
 
 
-def _time(value: float) -> Cell:
-    return Cell(seconds(value), value)
+def text_cell(value: str, *, is_code: bool = False, note: str = "") -> PageCell:
+    """Return a cell that is sorted by what it shows."""
+    return PageCell(value, value, is_code, note)
 
 
-def _whole(value: int) -> Cell:
-    return Cell(f"{value:,}", value)
+def _time(value: float) -> PageCell:
+    return PageCell(seconds(value), value)
 
 
-def _share(value: float | None) -> Cell:
-    return Cell("no limit", -1.0) if value is None else Cell(percent(value), value)
+def _number(value: int) -> PageCell:
+    return PageCell(f"{value:,}", value)
 
 
-def _text(value: str, *, is_code: bool = False, note: str = "") -> Cell:
-    return Cell(value, value, is_code, note)
+def _share(value: float | None) -> PageCell:
+    return PageCell("no limit", -1.0) if value is None else PageCell(percent(value), value)
 
 
-def _used(row: Json) -> list[float]:
-    return [row[f"{name}_s"] for name in ("use", "busy", "parked", "running", "ready")]
+def _spent(spent: Account) -> list[float]:
+    return [spent.use, *(getattr(spent, state.value) for state in LENT)]
 
 
-def _waits(row: Json) -> list[float]:
-    return [row[f"wait_{name}_s"] for name in ("p50", "p95", "max")]
+def _waits(waits: Waits) -> tuple[float, float, float]:
+    return waits.p50, waits.p95, waits.longest
+
+
+def _timeouts(outcomes: Mapping[Outcome, int]) -> PageCell:
+    return _number(outcomes.get(Outcome.TIMEOUT, 0))
 
 
 _WAIT_COLUMNS = (
-    Column("wait p50", meaning="Half of the checkouts waited no longer for a connection"),
-    Column("wait p95", meaning="95 of 100 checkouts waited no longer for a connection"),
-    Column("wait max"),
+    PageColumn("wait p50", meaning="Half of the checkouts waited no longer for a connection"),
+    PageColumn("wait p95", meaning="95 of 100 checkouts waited no longer for a connection"),
+    PageColumn("wait max"),
 )
-_USE = Column("use", meaning="From getting connections to giving them back, added up")
+_USE = PageColumn("use", meaning="From getting connections to giving them back, added up")
 
-_MADE_WAIT = Column("made others wait", meaning="How long requests waited because of this")
+_MADE_WAIT = PageColumn("made others wait", meaning="How long requests waited because of this")
 
 _ROUTE_COLUMNS = (
-    *(Column("route", is_number=False), Column("requests"), Column("checkouts"), *_WAIT_COLUMNS),
-    *(_USE, *STATE_COLUMNS, Column("idle", meaning="The part of the use that was not busy")),
-    *(_MADE_WAIT, Column("timeouts")),
+    *(
+        PageColumn("route", is_number=False),
+        PageColumn("requests"),
+        PageColumn("checkouts"),
+        *_WAIT_COLUMNS,
+    ),
+    *(_USE, *_STATE_COLUMNS, PageColumn("idle", meaning="The part of the use that was not busy")),
+    *(_MADE_WAIT, PageColumn("timeouts")),
 )
 
 
-def _route(row: Json) -> Sequence[Cell]:
+def _route(use: RouteUse) -> Sequence[PageCell]:
     return (
-        _text(row["name"], is_code=True),
-        *map(_whole, (row["requests"], row["checkouts"])),
-        *map(_time, (*_waits(row), *_used(row))),
-        _share(row["idle_share"]),
-        _time(row["made_wait_s"]),
-        _whole(row["timeouts"]),
+        text_cell(use.name, is_code=True),
+        *map(_number, (use.requests, use.checkouts)),
+        *map(_time, (*_waits(use.waits), *_spent(use.spent))),
+        _share(use.idle),
+        _time(use.made_wait),
+        _timeouts(use.outcomes),
     )
 
 
 _SITE_COLUMNS = (
-    *(Column("line", is_number=False), Column("function", is_number=False)),
-    *(Column("source", is_number=False), Column("checkouts"), *STATE_COLUMNS),
+    *(PageColumn("line", is_number=False), PageColumn("function", is_number=False)),
+    *(PageColumn("source", is_number=False), PageColumn("checkouts"), *_STATE_COLUMNS),
 )
 
 
-def _site(row: Json) -> Sequence[Cell]:
-    place = f"{base(row['file'])}:{row['line']}"
+def _site(use: SiteUse) -> Sequence[PageCell]:
+    site = use.site
     return (
-        _text(place, is_code=True, note=row["file"]),
-        _text(short_name(row["function"]), is_code=True),
-        _text(row["source"], is_code=True),
-        _whole(row["checkouts"]),
-        *map(_time, (row[f"{c.name}_s"] for c in STATE_COLUMNS)),
+        text_cell(place(site), is_code=True, note=site.file),
+        text_cell(short_name(site.function), is_code=True),
+        text_cell(site.source, is_code=True),
+        _number(use.checkouts),
+        *(_time(max(spent, 0.0)) for spent in use.seconds),
     )
 
 
 _STATEMENT_COLUMNS = (
-    *(Column("statement", is_number=False), Column("kind", is_number=False), Column("count")),
-    *(Column("total"), Column("median"), Column("p95"), Column("errors")),
-    Column("routes", is_number=False),
+    *(PageColumn("statement", is_number=False), PageColumn("kind", is_number=False)),
+    *(PageColumn("count"), PageColumn("total"), PageColumn("median"), PageColumn("p95")),
+    *(PageColumn("errors"), PageColumn("routes", is_number=False)),
 )
 
 
-def _statement(row: Json) -> Sequence[Cell]:
-    hidden = row["routes_total"] - len(row["routes"])
-    routes = ", ".join(row["routes"]) + (f" and {count(hidden, 'other')}" if hidden else "")
+def _statement(use: StatementUse) -> Sequence[PageCell]:
+    named, hidden = list(use.routes)[:_ROUTES_NAMED], len(use.routes) - _ROUTES_NAMED
+    more = f" and {count(hidden, 'other')}" if hidden > 0 else ""
     return (
-        _text(row["statement"] or row["kind"].upper(), is_code=True),
-        _text(row["kind"]),
-        _whole(row["count"]),
-        *map(_time, (row["total_s"], row["median_s"], row["p95_s"])),
-        _whole(row["errors"]),
-        _text(routes),
+        text_cell(use.statement or use.kind.value.upper(), is_code=True),
+        text_cell(use.kind.value),
+        _number(use.count),
+        *map(_time, (use.total, use.at(0.5), use.at(0.95))),
+        _number(use.errors),
+        text_cell(f"{', '.join(named)}{more}"),
     )
 
 
 _POOL_COLUMNS = (
-    *(Column("pool", is_number=False), Column("process"), Column("connections")),
-    *(Column("checkouts"), Column("most lent"), Column("most waiting")),
-    Column("exhausted", meaning="The part of the time in which all connections were lent"),
-    Column("contended", meaning="The part of the time in which somebody waited"),
-    *(*_WAIT_COLUMNS, _USE, *STATE_COLUMNS, Column("timeouts")),
+    *(PageColumn("pool", is_number=False), PageColumn("process"), PageColumn("connections")),
+    *(PageColumn("checkouts"), PageColumn("most lent"), PageColumn("most waiting")),
+    PageColumn("exhausted", meaning="The part of the time in which all connections were lent"),
+    PageColumn("contended", meaning="The part of the time in which somebody waited"),
+    *(*_WAIT_COLUMNS, _USE, *_STATE_COLUMNS, PageColumn("timeouts")),
 )
 
 
-def _pool(row: Json) -> Sequence[Cell]:
-    capacity = row["capacity"]
+def _pool(use: PoolUse) -> Sequence[PageCell]:
+    pool, capacity = use.pool, use.pool.capacity
     return (
-        _text(row["name"], is_code=True, note=f"{row['kind']} of {row['library']}"),
-        Cell(str(row["pid"]), row["pid"]),
-        Cell("no limit", float(2**53)) if capacity is None else _whole(capacity),
-        *map(_whole, (row["checkouts"], row["peak_lent"], row["peak_waiting"])),
-        *map(_share, (row["saturation"], row["contention"])),
-        *map(_time, (*_waits(row), *_used(row))),
-        _whole(row["timeouts"]),
+        text_cell(pool.name, is_code=True, note=f"{pool.kind} of {pool.library}"),
+        PageCell(str(pool.process.pid), pool.process.pid),
+        PageCell("no limit", float(2**53)) if capacity is None else _number(capacity),
+        *map(_number, (use.checkouts, use.peak_lent, use.peak_waiting)),
+        *map(_share, (use.saturation, use.contention)),
+        *map(_time, (*_waits(use.waits), *_spent(use.spent))),
+        _timeouts(use.outcomes),
     )
 
 
 _PROCESS_COLUMNS = (
-    *(Column("process"), Column("command", is_number=False), Column("recorded for")),
-    *(Column("ended", is_number=False), Column("dropped"), Column("faults")),
-    *(Column("sampled every"), Column("versions", is_number=False)),
+    *(PageColumn("process"), PageColumn("command", is_number=False), PageColumn("recorded for")),
+    *(PageColumn("ended", is_number=False), PageColumn("dropped"), PageColumn("faults")),
+    *(PageColumn("sampled every"), PageColumn("versions", is_number=False)),
 )
 
 
-def _process(row: Json) -> Sequence[Cell]:
-    versions = ", ".join(f"{name} {version}" for name, version in sorted(row["versions"].items()))
-    interval = row["sampling_interval_s"]
+def _process(process: Process) -> Sequence[PageCell]:
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(process.versions.items()))
+    interval = process.sampling_interval
     return (
-        Cell(str(row["pid"]), row["pid"]),
-        _text(" ".join(row["argv"]), is_code=True),
-        _time(row["written_s"] - row["began_s"]),
-        _text("normally" if row["finished"] else "abnormally, or still running"),
-        *map(_whole, (row["dropped"], row["recorder_errors"])),
-        _time(interval) if interval else Cell("never", 0.0),
-        _text(f"poolhog {row['poolhog_version']}, {versions}"),
+        PageCell(str(process.pid), process.pid),
+        text_cell(" ".join(process.argv), is_code=True),
+        _time(process.written - process.began),
+        text_cell("normally" if process.finished else "abnormally, or still running"),
+        *map(_number, (process.dropped, process.errors)),
+        _time(interval) if interval else PageCell("never", 0.0),
+        text_cell(f"poolhog {process.poolhog_version}, {versions}"),
     )

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from poolhog.analysis.findings import POOL_TIMEOUT
+from poolhog.model import Outcome
+from poolhog.render.comparison import conclusion
 from poolhog.render.findings import WORDS
-from poolhog.render.page.calls import call_of
-from poolhog.render.words import count, percent, seconds
+from poolhog.render.page.source import call_of
+from poolhog.render.page.unseen import left_out_words
+from poolhog.render.words import UNSEEN, command_of, count, percent, place, seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator
+    from pathlib import Path
 
-    Json = Mapping[str, Any]
+    from poolhog.analysis.comparison import Comparison
+    from poolhog.analysis.report import Report
+    from poolhog.model import Site
+    from poolhog.render.page.data import PageData
 
 _MUCH = 0.005
 """The least share of the time that is worth a number of its own."""
 
 
 class Number(NamedTuple):
-    """One of the numbers below the verdict: a name, a value in words, and what it says."""
+    """One of the numbers below the verdict: a name, a value in words, a note, and the value."""
 
     name: str
     value: str
@@ -27,23 +34,23 @@ class Number(NamedTuple):
     exact: float
 
 
-def verdict(report: Json) -> tuple[str, ...]:
-    """The sentences; what stands between backquotes is code."""
-    if not report["totals"]["checkouts"] and report["missing"]:
+def verdict(report: Report) -> tuple[str, ...]:
+    """Return the sentences; what stands between backquotes is code."""
+    if not report.checkouts and any(p.missing_reason is not None for p in report.processes):
         return ("No checkout could be written.",)
-    if not report["totals"]["checkouts"]:
+    if not report.checkouts:
         asked = "No connection was asked for while this was recorded."
-        requests = report["totals"]["requests"]
-        return (f"{asked} {count(requests, 'request')} needed none." if requests else asked,)
-    return tuple(filter(None, (pool_sentence(report), cause_sentence(report))))
+        needed_none = f"{asked} {count(report.requests, 'request')} needed none."
+        return (needed_none if report.requests else asked,)
+    return (pool_sentence(report), cause_sentence(report))
 
 
-def pool_sentence(report: Json) -> str:
-    """How far the pool was used up; of several, the one that was most."""
-    used = [pool for pool in report["pools"] if pool["checkouts"]]
-    pool = max(used, key=lambda p: (p["saturation"] or 0.0, p["contention"], p["use_s"]))
-    several, capacity = len(used) > 1, pool["capacity"]
-    lent = count(pool["peak_lent"], "connection")
+def pool_sentence(report: Report) -> str:
+    """Return how far the pool was used up; of several, the one that was most."""
+    used = [use for use in report.pools if use.checkouts]
+    worst = max(used, key=lambda use: (use.saturation or 0.0, use.contention, use.spent.use))
+    several, capacity = len(used) > 1, worst.pool.capacity
+    lent = count(worst.peak_lent, "connection")
     if capacity is None:
         which = f"Of {len(used)} pools, the busiest has" if several else "The pool has"
         return f"{which} no limit: it lent up to {lent} at once."
@@ -52,95 +59,106 @@ def pool_sentence(report: Json) -> str:
         if several
         else f"The pool of {capacity}"
     )
-    if pool["peak_lent"] < capacity:
+    if worst.peak_lent < capacity:
         return f"{which} never ran out: it lent at most {lent} at once."
-    told = f"{which} was exhausted {percent(pool['saturation'] or 0.0)} of the time"
-    timeouts = report["totals"]["timeouts"]
-    if timeouts and not _is_about(report, POOL_TIMEOUT.name):
-        told += f", and {count(timeouts, 'request')} got no connection in time"
+    told = f"{which} was exhausted {percent(worst.saturation or 0.0)} of the time"
+    late = timeouts(report)
+    is_told = bool(report.findings) and report.findings[0].kind is POOL_TIMEOUT
+    if late and not is_told:
+        told += f", and {count(late, 'request')} got no connection in time"
     return f"{told}."
 
 
-def cause_sentence(report: Json) -> str:
-    """What the connection time went into, by the worst finding, or that nothing was found."""
-    if not report["findings"]:
-        totals = report["totals"]
-        busy = percent(totals["busy_s"], totals["use_s"])
+def cause_sentence(report: Report) -> str:
+    """Return what the connection time went into, by the worst finding, if there is one."""
+    if not report.findings:
+        busy = percent(report.spent.busy, report.spent.use)
         return (
             "Nothing held a connection without need: the database was at work in "
             f"{busy} of the connection time."
         )
-    finding = report["findings"][0]
-    words, number = WORDS[finding["kind"]], finding["checkouts"]
+    finding = report.findings[0]
+    words, number = WORDS[finding.kind.name], finding.checkouts
     values = {
-        "call": called(finding["site"]),
-        "what": _awaited(finding["site"]),
-        "place": place(finding["site"]),
+        "call": called(finding.site),
+        "what": _awaited(finding.site),
+        "place": line_code(finding.site),
         "times": "Once" if number == 1 else f"{number:,} times",
         "connections": count(number, "connection"),
         "writes": "1 write was" if number == 1 else f"{number:,} writes were",
         "requests": count(number, "request"),
     }
-    if words.happened is not None and (words.spent is None or finding["share"] < _MUCH):
+    if words.happened is not None and (words.spent is None or finding.share < _MUCH):
         return f"{words.happened.format(**values)}."
-    has_share = finding["share"] >= _MUCH
-    much = percent(finding["share"]) if has_share else seconds(finding["seconds"])
+    has_share = finding.share >= _MUCH
+    much = percent(finding.share) if has_share else seconds(finding.seconds)
     return f"{much} of connection time {(words.spent or '').format(**values)}."
 
 
-def called(site: Json | None) -> str:
-    """What a line calls, as code, or else where it is."""
-    call = call_of(site["source"]) if site is not None else ""
-    return f"`{call}`" if call else place(site)
+def called(site: Site | None) -> str:
+    """Return what a line calls, as code, or else where it is."""
+    call = call_of(site.source) if site is not None else ""
+    return f"`{call}`" if call else line_code(site)
 
 
-def _awaited(site: Json | None) -> str:
-    """For what, or at least where."""
+def _awaited(site: Site | None) -> str:
+    """Return what was waited for, or at least where."""
     found = called(site)
-    return f"at {found}" if found == place(site) else f"for {found}"
+    return f"at {found}" if found == line_code(site) else f"for {found}"
 
 
-def place(site: Json | None) -> str:
-    """The line in short, as code."""
+def line_code(site: Site | None) -> str:
+    """Return the line in short, as code."""
     if site is None:
-        return "code that was not seen"
-    return f"`{base(site['file'])}:{site['line']}`"
+        return UNSEEN
+    return f"`{place(site)}`"
 
 
-def base(file: str) -> str:
-    """The last part of a path."""
-    return file.replace("\\", "/").rpartition("/")[2]
-
-
-def numbers(report: Json) -> Iterator[Number]:
-    """The numbers below the verdict."""
-    totals = report["totals"]
-    yield Number("requests", f"{totals['requests']:,}", "recorded", totals["requests"])
-    yield Number(
-        "checkouts", f"{totals['checkouts']:,}", "connections asked for", totals["checkouts"]
-    )
-    pools = [pool for pool in report["pools"] if pool["checkouts"]]
+def numbers(report: Report) -> Iterator[Number]:
+    """Yield the numbers below the verdict."""
+    requests, checkouts, use = report.requests, report.checkouts, report.spent.use
+    yield Number("requests", f"{requests:,}", "recorded", requests)
+    yield Number("checkouts", f"{checkouts:,}", "connections asked for", checkouts)
+    pools = [pool for pool in report.pools if pool.checkouts]
     if not pools:
         return
-    worst = max(pools, key=lambda pool: (pool["wait_p95_s"], pool["wait_p50_s"]))
+    waits = max((pool.waits for pool in pools), key=lambda waits: (waits.p95, waits.p50))
     of = "for a connection" if len(pools) == 1 else "in the pool with the longest"
-    yield Number("wait, p50", seconds(worst["wait_p50_s"]), of, worst["wait_p50_s"])
-    yield Number("wait, p95", seconds(worst["wait_p95_s"]), of, worst["wait_p95_s"])
-    peak = max(pools, key=lambda pool: pool["peak_waiting"])["peak_waiting"]
+    yield Number("wait, p50", seconds(waits.p50), of, waits.p50)
+    yield Number("wait, p95", seconds(waits.p95), of, waits.p95)
+    peak = max(pool.peak_waiting for pool in pools)
     yield Number("waiting at once", f"{peak:,}", "at the most, in one pool", peak)
-    yield Number("connection time", seconds(totals["use_s"]), "lent, added up", totals["use_s"])
-    if totals["timeouts"]:
-        yield Number("timeouts", f"{totals['timeouts']:,}", "got no connection", totals["timeouts"])
+    yield Number("connection time", seconds(use), "lent, added up", use)
+    late = timeouts(report)
+    if late:
+        yield Number("timeouts", f"{late:,}", "got no connection", late)
 
 
-def shares(report: Json, states: Sequence[str]) -> list[tuple[str, float, float]]:
-    """Of each state its seconds, and their part of all use."""
-    totals = report["totals"]
-    return [
-        (s, totals[f"{s}_s"], totals[f"{s}_s"] / totals["use_s"] if totals["use_s"] else 0.0)
-        for s in states
-    ]
+def timeouts(report: Report) -> int:
+    """Return how many checkouts got no connection in time."""
+    return report.outcomes.get(Outcome.TIMEOUT, 0)
 
 
-def _is_about(report: Json, kind: str) -> bool:
-    return bool(report["findings"]) and report["findings"][0]["kind"] == kind
+def summary_lines(
+    file: Path, data: PageData, size: int, comparison: Comparison | None = None
+) -> Iterator[str]:
+    """Yield what a terminal says of a page: the conclusion first, last the command to open it."""
+    for run in data.runs:
+        for one in run.report.unreadable:
+            yield f"Not in this: {one.file} {one.reason}."
+    if comparison is not None:
+        yield conclusion(comparison)
+    for run in data.runs:
+        named = f"{run.label}: " if len(data.runs) > 1 else ""
+        yield named + " ".join(verdict(run.report))
+    yield f"{file}: {size_text(size)}"
+    for run in data.runs:
+        told = left_out_words(run.report, run.left_out)
+        if told:
+            yield f"{run.label}: {told}"
+    yield f"Look at it: python3 -m webbrowser {command_of([str(file)])}"
+
+
+def size_text(size: int) -> str:
+    """Return a number of bytes in thousands, such as ``312 KB``."""
+    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{max(round(size / 1e3), 1):,} KB"

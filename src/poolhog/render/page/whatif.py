@@ -1,21 +1,27 @@
-"""The page's section of what would be: a sentence, and a curve over the pool's size."""
+"""The page's what-if section: a sentence, and curves over the pool's size."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
 from poolhog.render.charts import PANEL_HEIGHT, panel
-from poolhog.render.page.tables import Cell, Column, Table
+from poolhog.render.page.tables import PageCell, PageColumn, PageTable
 from poolhog.render.svg import Scale, element, text, ticks, write
+from poolhog.render.whatif import beside_told
 from poolhog.render.words import rate, seconds, short_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
-    Json = Mapping[str, Any]
+    from poolhog.analysis.replay.performance import Performance
+    from poolhog.analysis.replay.top_finding import TopFindingWhatIf
+    from poolhog.analysis.report import Report
+
+    Points = Sequence[tuple[int, Performance]]
+    """Sizes of the pool, the least first, and what the run comes to with each."""
 
 _WIDTH = 520.0
 _LEFT = 60.0
@@ -23,7 +29,7 @@ _LEFT = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A curve as a picture, and what it shows in words."""
+    """A curve as a picture, with its title."""
 
     title: str
     svg: Markup
@@ -31,42 +37,48 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class WhatIfSection:
-    """What would be if the first finding were mended, and with pools of other sizes."""
+    """What changes if the first finding's line releases its connection, or with other pool sizes.
+
+    ``is_doubtful``: the replay of the recorded run differs much from the recording.
+    """
 
     sentence: str
     is_doubtful: bool
     curves: Sequence[Curve]
-    table: Table | None
+    table: PageTable | None
 
 
-def whatif_section(side: Json) -> WhatIfSection | None:
-    """The section of a side; none if nothing can be released."""
-    findings = side["report"]["findings"]
-    found = findings[0]["whatif"] if findings else None
-    if found is None:
+def whatif_section(report: Report, found: TopFindingWhatIf | None) -> WhatIfSection | None:
+    """Return the section of a run, ``None`` if nothing can be released."""
+    if found is None or not report.findings or found.finding is not report.findings[0]:
         return None
-    curve, site = found["curve"], findings[0]["site"]
-    line = f"{short_path(site['file'])}:{site['line']}"
+    site = found.finding.site
+    if site is None:
+        return None
+    points = [(size, prediction.after) for size, prediction in found.curve]
     return WhatIfSection(
-        sentence=f"If `{line}` held no connection: {found['told']}.",
-        is_doubtful=found["replay"]["is_doubtful"],
-        curves=_curves(curve) if len(curve) > 1 else (),
-        table=_table(curve) if curve else None,
+        sentence=f"If `{short_path(site.file)}:{site.line}` held no connection: "
+        f"{beside_told(found)}.",
+        is_doubtful=found.replayed.is_doubtful,
+        curves=_curves(points) if len(points) > 1 else (),
+        table=_table(points) if points else None,
     )
 
 
-def _curves(curve: Sequence[Json]) -> list[Curve]:
+def _curves(points: Points) -> list[Curve]:
+    rates = [(size, after.throughput) for size, after in points]
+    waits = [(size, after.waits.p95) for size, after in points]
     return [
-        _curve(curve, "requests per second", "requests_per_s", "{:g}".format, "rates"),
-        _curve(curve, "95 % of checkouts wait no longer than", "wait_p95_s", seconds, "waits"),
+        _curve(rates, "requests per second", "{:g}".format, "rates"),
+        _curve(waits, "95 % of checkouts wait no longer than", seconds, "waits"),
     ]
 
 
 def _curve(
-    curve: Sequence[Json], title: str, key: str, told: Callable[[float], str], class_: str
+    points: Sequence[tuple[int, float]], title: str, told: Callable[[float], str], class_: str
 ) -> Curve:
-    sizes = [point["pool_size"] for point in curve]
-    values = [point[key] for point in curve]
+    sizes = [size for size, _ in points]
+    values = [value for _, value in points]
     scale = Scale(sizes[0], sizes[-1], _LEFT, _WIDTH - 12)
     marks = [at for at in ticks(scale.upper, 8, scale.lower) if at == int(at)]
     labels = [text(scale.x(at), PANEL_HEIGHT + 28, f"{at:g}", "small", "middle") for at in marks]
@@ -78,28 +90,27 @@ def _curve(
         viewBox=f"0 0 {_WIDTH:g} {PANEL_HEIGHT + 36:g}",
         role="img",
         aria_label=f"{title}, by pool size: "
-        + "; ".join(f"{size}: {told(value)}" for size, value in zip(sizes, values, strict=True)),
+        + "; ".join(f"{size}: {told(value)}" for size, value in points),
     )
     return Curve(title, Markup(write(drawn, "")))  # noqa: S704 - escaped there
 
 
-_COLUMNS = (
-    ("requests per second", "requests_per_s", rate),
-    ("wait p50", "wait_p50_s", seconds),
-    ("wait p95", "wait_p95_s", seconds),
-    ("response p95", "response_p95_s", seconds),
-    ("timeouts", "timeouts", lambda value: f"{value:,}"),
+_COLUMNS: Sequence[tuple[str, Callable[[Performance], float], Callable[[float], str]]] = (
+    ("requests per second", lambda after: after.throughput, rate),
+    ("wait p50", lambda after: after.waits.p50, seconds),
+    ("wait p95", lambda after: after.waits.p95, seconds),
+    ("response p95", lambda after: after.responses.p95, seconds),
+    ("timeouts", lambda after: after.timeouts, lambda value: f"{value:,.0f}"),
 )
 
 
-def _table(curve: Sequence[Json]) -> Table:
+def _table(points: Points) -> PageTable:
     rows = [
         [
-            Cell(f"{point['pool_size']:,}", point["pool_size"]),
-            *(Cell(told(point[key]), point[key]) for _, key, told in _COLUMNS),
+            PageCell(f"{size:,}", size),
+            *(PageCell(told(value(after)), value(after)) for _, value, told in _COLUMNS),
         ]
-        for point in curve
+        for size, after in points
     ]
-    columns = [Column("pool size", is_number=True)]
-    columns += [Column(name, is_number=True) for name, _, _ in _COLUMNS]
-    return Table("whatif", "The same requests, with pools of other sizes", columns, rows)
+    columns = [PageColumn("pool size"), *(PageColumn(name) for name, _, _ in _COLUMNS)]
+    return PageTable("whatif", "The same requests, with pools of other sizes", columns, rows)

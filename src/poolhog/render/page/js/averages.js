@@ -1,13 +1,10 @@
 // The timeline as averages: where single spans would be too many, or were left out.
 
 import { averagesFromBins, averagesOf } from "./bins.js";
-import { drawBlame } from "./blame.js";
-import { STATES } from "./data.js";
-import { drawHeading, pixelOf, queueHeading } from "./drawing.js";
+import { drawBlame, drawHeading, pixelOf, queueHeading } from "./drawing.js";
 import { whole } from "./format.js";
+import { STACKED, STATES, WAITING } from "./palette.js";
 
-// The lowest layer first: what holds without use is next to the axis.
-const LAYERS = ["parked", "ready", "running", "busy"];
 const PART = 2;
 const MOST_SPANS = 20_000;
 const FEW_SPANS = 2_000;
@@ -102,9 +99,9 @@ function drawWindow(surface, scene, start, end, queue, pools, top) {
   surface.clip(left, 0, right - left, layout.height, () => {
     surface.rect("track", left, pools.y, right - left, pools.height);
     drawLayers(surface, averages, left, right, pools, top, scene.hidden);
-    if (most && !scene.hidden[0]) {
-      layer(surface, "waiting", null, averages.most_waiting, left, right, queue, most, 0.35);
-      layer(surface, "waiting", null, averages.waiting, left, right, queue, most);
+    if (most && !scene.hidden[WAITING]) {
+      layer(surface, STATES[WAITING], null, averages.most_waiting, left, right, queue, most, 0.35);
+      layer(surface, STATES[WAITING], null, averages.waiting, left, right, queue, most);
       drawBlame(surface, side, start, last, averages.waiting, { left, right, ...queue, most });
     }
   });
@@ -114,7 +111,7 @@ function drawWindow(surface, scene, start, end, queue, pools, top) {
 
 function drawLayers(surface, averages, left, right, place, top, hidden) {
   let below = new Float64Array(averages.parts);
-  for (const name of LAYERS) {
+  for (const name of STACKED) {
     if (hidden[STATES.indexOf(name)]) continue;
     const above = below.map((sum, p) => sum + averages[name][p]);
     layer(surface, name, below, above, left, right, place, top);

@@ -1,9 +1,7 @@
 // Averages: what is drawn where single spans would be too many, and the queue's length.
 
-import { STATES } from "./data.js";
 import { bisect } from "./lanes.js";
-
-const LENT = STATES.slice(1);
+import { LENT, STATES } from "./palette.js";
 
 /**
  * How many waited, step by step: from `at[i]` on, `count[i]`.
@@ -72,7 +70,7 @@ export function averagesOf(rows, steps, from, to, parts) {
   return found;
 }
 
-/** The same from the bins of the whole run, which are of everything but coarse. */
+/** What `averagesOf` finds, from the bins of the whole run, which have everything but are coarse. */
 export function averagesFromBins(bins, length, from, to, parts) {
   const found = empty(parts);
   const bin = length / bins.count;

@@ -1,11 +1,6 @@
 // A side of the page's data, decoded: columns become typed arrays, instants microseconds.
 
-/** The states of a checkout, as they are numbered in the columns. */
-export const STATES = ["waiting", "busy", "parked", "running", "ready"];
-/** The state that is none: a request that has no connection and waits for none. */
-export const NONE = STATES.length;
-/** The names of the paints of every state, `none` included. */
-export const PAINTS = [...STATES, "none"];
+import { STATES } from "./palette.js";
 
 /**
  * What happened, ready to be drawn and searched. Every instant and length is in microseconds since
@@ -21,13 +16,12 @@ export function decode(side) {
   const spans = decodedSpans(timeline.spans, checkouts);
   return {
     label: side.label,
-    report: side.report,
+    spentS: side.spent_s,
     texts: side.texts,
     sites: side.sites,
     whats: timeline.whats,
     lives: side.lives,
-    icicle: side.icicle,
-    tables: side.tables,
+    tree: side.tree,
     startedS: timeline.started_s,
     length: Math.max(1, Math.round((timeline.ended_s - timeline.started_s) * 1e6)),
     complete: timeline.complete,
@@ -142,4 +136,34 @@ function decodedBins(bins) {
   for (const state of STATES) found[state] = Float64Array.from(bins[state]);
   found.blame = bins.blame.map(({ name, waiting }) => ({ name, waiting: Float64Array.from(waiting) }));
   return found;
+}
+
+/**
+ * Which requests have the words in their name, path or id, in the SQL of one of their operations, or
+ * where these were asked for; `#12` is the one of that number. Letters' case does not matter.
+ * @param {ReturnType<typeof decode>} side @param {string} query
+ * @returns {{matches: Uint8Array, found: number[]}} a flag per request, and those in order of time
+ */
+export function findRequests(side, query) {
+  const { requests, checkouts, spans } = side;
+  const matches = new Uint8Array(requests.size);
+  const words = query.trim().toLowerCase();
+  const number = /^#(\d+)$/.exec(words);
+  if (number) {
+    if (requests.size >= Number(number[1]) && Number(number[1])) matches[number[1] - 1] = 1;
+  } else if (words) {
+    const texts = Uint8Array.from(side.texts, (text) => text.toLowerCase().includes(words));
+    const named = (text) => text >= 0 && texts[text];
+    const sites = side.sites.map(([file, , name, source]) => named(file) || named(name) || named(source));
+    const whats = side.whats.map(([, sql, site]) => named(sql) || (site >= 0 && sites[site]));
+    for (let r = 0; r < requests.size; r++) {
+      matches[r] = named(requests.name[r]) || named(requests.path[r]) || named(requests.id[r]) ? 1 : 0;
+    }
+    for (let s = 0; s < spans.size; s++) {
+      if (spans.what[s] >= 0 && whats[spans.what[s]]) matches[checkouts.request[spans.checkout[s]]] = 1;
+    }
+  }
+  const found = [];
+  for (let r = 0; r < requests.size; r++) if (matches[r]) found.push(r);
+  return { matches, found };
 }

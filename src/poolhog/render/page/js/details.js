@@ -1,13 +1,15 @@
-// What is said about a span, a request, and a window: in a card at the pointer, and aloud.
+// What is said about a span, a request, and a window: at the pointer, aloud, below, and as a table.
 
-import { tickLabel, tickStep, windowLabel } from "./axis.js";
-import { averagesFromBins, averagesOf, lentIn } from "./bins.js";
 import { gapsOf } from "./averages.js";
-import { PAINTS, STATES, placeOf, requestName, textOf } from "./data.js";
-import { make } from "./dom.js";
-import { microseconds, percent, shortened } from "./format.js";
+import { averagesFromBins, averagesOf, lentIn } from "./bins.js";
+import { placeOf, requestName, textOf } from "./data.js";
+import { button, make } from "./dom.js";
+import { count, microseconds, percent, shortened, tickLabel, tickStep, windowLabel } from "./format.js";
+import { BUSY, LENT, NONE, PAINTS, STATES, WAITING } from "./palette.js";
 
 const LONGEST_SQL = 400;
+const MOST_ROWS = 20;
+const MOST_BUTTONS = 8;
 
 /**
  * What happens in a span, as lines with what they are.
@@ -23,7 +25,7 @@ export function spanFacts(side, span) {
   const kind = textOf(side, what[0]);
   const sql = textOf(side, what[1]);
   const place = placeOf(side, what[2]);
-  const doing = state === "busy" && kind ? `busy: ${kind}` : state;
+  const doing = spans.state[span] === BUSY && kind ? `${state}: ${kind}` : state;
   const lines = [["of", requestName(side, request)]];
   if (sql) lines.push(["sql", shortened(sql, LONGEST_SQL)]);
   if (place) {
@@ -42,17 +44,17 @@ export function requestFacts(side, request) {
   const lines = [["of", requestName(side, request)]];
   if (path) lines.push(["path", path]);
   lines.push(["request", `${requestTimes(side, request)}${status}`]);
-  return { state: "none", head: "holds no connection", lines };
+  return { state: PAINTS[NONE], head: "holds no connection", lines };
 }
 
 /** A request's start and length in words. */
-export function requestTimes(side, request) {
+function requestTimes(side, request) {
   const { start, end } = side.requests;
   const length = end[request] - start[request];
   return `from ${tickLabel(start[request], tickStep(length, 100))} on, for ${microseconds(length)}`;
 }
 
-/** Averages around an instant, in the same form. */
+/** Averages around an instant, as facts. */
 export function averageFacts(scene, instant, length) {
   const { side, rows, steps } = scene;
   const from = Math.max(0, instant - length / 2);
@@ -61,12 +63,12 @@ export function averageFacts(scene, instant, length) {
     ? averagesFromBins(side.bins, side.length, from, to, 1)
     : averagesOf(rows, steps, from, to, 1);
   const lent = lentIn(averages, 0);
-  const lines = STATES.slice(1)
+  const lines = LENT
     .filter((state) => averages[state][0] > 0.0005)
     .map((state) => [state, `${averages[state][0].toFixed(2)}: ${percent(averages[state][0] / lent)}`]);
   const waiting = averages.waiting[0].toFixed(2);
-  lines.push(["waiting", `${waiting} requests on average, ${averages.most_waiting[0]} at most`]);
-  return { state: "none", head: `${lent.toFixed(2)} connections lent on average`, lines };
+  lines.push([STATES[WAITING], `${waiting} requests on average, ${averages.most_waiting[0]} at most`]);
+  return { state: PAINTS[NONE], head: `${lent.toFixed(2)} connections lent on average`, lines };
 }
 
 /** Facts as one sentence, for a screen reader. */
@@ -108,11 +110,12 @@ export class Card {
  * @param {object} side @param {{most: number}} steps
  */
 export function conclusion(side, steps) {
-  const { totals } = side.report;
+  const { spentS } = side;
+  const used = LENT.reduce((sum, state) => sum + spentS[state], 0);
   const { most } = steps;
-  const shares = STATES.slice(1)
-    .filter((state) => totals[`${state}_s`] > 0)
-    .map((state) => `${state} ${percent(totals[`${state}_s`] / totals.use_s)}`);
+  const shares = LENT
+    .filter((state) => spentS[state] > 0)
+    .map((state) => `${state} ${percent(spentS[state] / used)}`);
   return [
     `Timeline of ${side.label}, ${windowLabel(0, side.length)}.`,
     most ? `At most ${most} requests waited for a connection at once.` : "No request waited.",
@@ -125,4 +128,96 @@ function checkoutWords(side, checkout) {
   const waited = `waited ${microseconds(wait[checkout])}`;
   const used = use[checkout] < 0 ? "never granted" : `used ${microseconds(use[checkout])}`;
   return `${waited}, ${used}, ${textOf(side, outcome[checkout])}`;
+}
+
+/**
+ * What is followed: the request's name and its checkouts, each to be looked at.
+ * @param {object} side @param {number} request
+ * @param {{look: (from: number, to: number) => void, stop: () => void}} does
+ */
+export function following(side, request, does) {
+  const { requests, checkouts, ofRequest } = side;
+  const own = [...ofRequest.items.subarray(ofRequest.first[request], ofRequest.first[request + 1])];
+  const spent = spentBy(side, request);
+  const told = STATES.map((name, s) => (spent[s] ? `${name} ${microseconds(spent[s])}` : ""));
+  const words = told.filter(Boolean).join(", ") || "no time";
+  const path = textOf(side, requests.path[request]);
+  const look = (from, to) => () => does.look(from, to);
+  const looks = own.slice(0, MOST_BUTTONS).map((c, i) =>
+    button(`Checkout ${i + 1}`, look(checkouts.asked[c], checkouts.end[c]), {
+      "aria-label": `Look at checkout ${i + 1} of ${own.length}`,
+    }),
+  );
+  const rest = own.length > looks.length ? ` and ${own.length - looks.length} more` : "";
+  return [
+    make("p", {}, make("strong", {}, requestName(side, request)), ` ${path}, ${requestTimes(side, request)}`),
+    make("p", { class: "quiet" }, `${count(own.length, "checkout")}: ${words}`),
+    make(
+      "div",
+      { class: "tools" },
+      button("Whole request", look(requests.start[request], requests.end[request])),
+      ...looks,
+      rest,
+      button("Stop following", does.stop),
+    ),
+  ];
+}
+
+/** The microseconds that a request's checkouts spent in each state. */
+function spentBy(side, request) {
+  const { ofRequest, checkouts, spans } = side;
+  const spent = new Float64Array(STATES.length);
+  for (let i = ofRequest.first[request]; i < ofRequest.first[request + 1]; i++) {
+    const c = ofRequest.items[i];
+    for (let s = checkouts.firstSpan[c]; s < checkouts.firstSpan[c + 1]; s++) {
+      spent[spans.state[s]] += spans.end[s] - spans.start[s];
+    }
+  }
+  return spent;
+}
+
+/** A table of the longest requests in a window, behind a disclosure. */
+export class Alternative {
+  /** @param {object} side @param {(request: number) => void} choose */
+  constructor(side, choose) {
+    this.side = side;
+    this.choose = choose;
+    this.table = make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Requests" });
+    const summary = make("summary", {}, "The same as a table");
+    this.element = make("details", { class: "alternative" }, summary, this.table);
+    this.window = [0, side.length];
+    this.element.addEventListener("toggle", () => this.#fill());
+  }
+
+  /** Takes another window. */
+  look(from, to) {
+    this.window = [from, to];
+    this.#fill();
+  }
+
+  #fill() {
+    if (!this.element.open) return;
+    const [from, to] = this.window;
+    const { requests } = this.side;
+    const seen = [];
+    for (let r = 0; r < requests.size; r++) if (requests.start[r] < to && requests.end[r] > from) seen.push(r);
+    const length = (r) => requests.end[r] - requests.start[r];
+    const rows = seen.sort((a, b) => length(b) - length(a) || a - b).slice(0, MOST_ROWS);
+    const heads = ["request", "starts", "lasts", ...STATES].map((name) => make("th", { scope: "col" }, name));
+    const all = count(seen.length, "request");
+    const shown = seen.length > rows.length ? `The ${rows.length} longest of ${all}` : all;
+    const partly = this.side.complete ? "" : ", of those that are shown one by one";
+    const caption = make("caption", {}, `${shown} from ${windowLabel(from, to)}${partly}`);
+    const head = make("thead", {}, make("tr", {}, ...heads));
+    const body = make("tbody", {}, ...rows.map((r) => this.#row(r, length(r))));
+    this.table.replaceChildren(make("table", {}, caption, head, body));
+  }
+
+  #row(request, length) {
+    const { side } = this;
+    const name = button(requestName(side, request), () => this.choose(request), { class: "link" });
+    const times = [side.requests.start[request], length, ...spentBy(side, request)];
+    const cells = times.map((us) => make("td", {}, microseconds(us)));
+    return make("tr", {}, make("th", { scope: "row" }, name), ...cells);
+  }
 }

@@ -14,7 +14,7 @@ export function make(tag, attributes = {}, ...children) {
 }
 
 /**
- * The same for an element of SVG.
+ * An element of SVG, made as `make` makes one of HTML.
  * @param {string} tag @param {object} attributes @param {...(Node|string)} children
  * @returns {SVGElement}
  */

@@ -1,18 +1,17 @@
-// The timeline, drawn lane by lane.
+// The timeline, drawn lane by lane, and the queue with those whom the requests wait for.
 
-import { tickLabel, tickStep, ticks } from "./axis.js";
 import { mostWaiting } from "./bins.js";
-import { drawBlame } from "./blame.js";
-import { NONE, PAINTS, requestName } from "./data.js";
-import { count } from "./format.js";
-import { thinned } from "./lanes.js";
-import { topOf } from "./layout.js";
+import { requestName } from "./data.js";
+import { count, tickLabel, ticks, tickStep } from "./format.js";
+import { thinned, topOf } from "./lanes.js";
+import { BLAMED, DRAWN, NONE, PAINTS, WAITING } from "./palette.js";
 import { fitted } from "./surface.js";
 
 const NARROWEST = 1.5;
 const DIMMED = 0.22;
-// What is short and matters is drawn last, so that nothing hides it.
-const ORDER = [NONE, 4, 3, 2, 0, 1];
+// How high and how wide the place for a number on the queue has to be; CSS pixels.
+const TALL = 11;
+const WIDE = 14;
 
 /** Numbers that grow: rectangles to be filled at once. */
 class Quads {
@@ -121,7 +120,7 @@ function drawQueue(surface, scene) {
   const most = steps.most;
   const floor = queue.y + queue.height + 0.5;
   surface.line("edge", plot.x, floor, plot.x + plot.width, floor);
-  if (!most || scene.hidden[0]) return;
+  if (!most || scene.hidden[WAITING]) return;
   const parts = Math.round(plot.width);
   const until = Math.min(parts, Math.ceil(pixelOf(scene, scene.until) - plot.x));
   const counts = mostWaiting(steps, from, to, parts);
@@ -136,7 +135,7 @@ function drawQueue(surface, scene) {
     last = now;
   }
   points.push(plot.x + until, bottom);
-  surface.area("waiting", points);
+  surface.area(PAINTS[WAITING], points);
   const place = { left: plot.x, right: plot.x + until, y: queue.y, height: queue.height, most };
   drawBlame(surface, scene.side, from, from + ((to - from) * until) / parts, counts.subarray(0, until), place);
 }
@@ -160,10 +159,10 @@ function fill(surface, scene, rows, blocks) {
       });
     }
   }
-  for (const state of ORDER) {
+  for (const state of DRAWN) {
     surface.rects(PAINTS[state], HEAPS[2 * state + 1].values, HEAPS[2 * state + 1].length, DIMMED);
   }
-  for (const state of ORDER) {
+  for (const state of DRAWN) {
     surface.rects(PAINTS[state], HEAPS[2 * state].values, HEAPS[2 * state].length);
   }
 }
@@ -188,7 +187,7 @@ function drawNames(surface, scene) {
   };
   const blocks = [layout.requests].filter((block) => block.bar >= 12);
   eachWide(scene, rows.lives, blocks, 22, (x, width, y, block, owner, row) =>
-    say(requestName(side, owner), x, width, y, block, paintAt(scene, rows.requests, row, x, "none")),
+    say(requestName(side, owner), x, width, y, block, paintAt(scene, rows.requests, row, x, PAINTS[NONE])),
   );
   const pools = layout.pools.filter((block) => block.bar >= 12);
   eachWide(scene, rows.uses, pools, 22, (x, width, y, block, owner, row) =>
@@ -259,7 +258,7 @@ export function frameItem(surface, scene, block, row, start, end, paint = "ink")
 }
 
 /** What stands above the requests. */
-export function requestsHeading(side) {
+function requestsHeading(side) {
   const shared = side.requestLanes < side.requests.size;
   return `${count(side.requests.size, "request")}${shared ? ": a lane shows one after the other" : ""}`;
 }
@@ -270,7 +269,7 @@ export function queueHeading(most) {
 }
 
 /** What stands above each pool: its name, its process, and how many connections it lends. */
-export function poolHeadings(side) {
+function poolHeadings(side) {
   const several = new Set(side.pools.map((pool) => pool.pid)).size > 1;
   return side.pools.map((pool) => {
     const limit = pool.capacity === null ? "no limit" : count(pool.capacity, "connection");
@@ -284,4 +283,61 @@ function drawFold(surface, layout, block, one, many) {
   const y = block.y + block.shown * block.pitch + 11;
   const text = fitted(surface, words, layout.plot.width);
   surface.text(text, layout.plot.x, y, { paint: "muted", halo: true });
+}
+
+/**
+ * The parts of those who are to blame in an instant's waiting; what is left is anybody else's.
+ * @param {object} side @param {number} instant microseconds
+ */
+export function sharesAt({ bins, length }, instant) {
+  const bin = Math.min(bins.count - 1, Math.max(0, Math.floor((instant / length) * bins.count)));
+  const waiting = bins.blame.reduce((sum, one) => sum + one.waiting[bin], 0);
+  const whole = Math.max(bins.waiting[bin], waiting);
+  return bins.blame.map((one) => (whole > 0 ? one.waiting[bin] / whole : 0));
+}
+
+/**
+ * Draws over the queue, from below, how many waited for each; and its number where there is room.
+ * @param {ArrayLike<number>} counts how many waited, in equal parts of the window from `from` to `to`
+ * @param {{left: number, right: number, y: number, height: number, most: number}} place
+ */
+export function drawBlame(surface, side, from, to, counts, place) {
+  const parts = counts.length;
+  if (!side.bins.blame.length || !parts) return;
+  const width = (place.right - place.left) / parts;
+  const y = (value) => place.y + place.height * (1 - Math.min(1, value / place.most));
+  const shares = Array.from(counts, (count, p) =>
+    count ? sharesAt(side, from + ((p + 0.5) / parts) * (to - from)) : null,
+  );
+  let below = new Float64Array(parts);
+  side.bins.blame.forEach((_, k) => {
+    const above = below.map((sum, p) => sum + (shares[p] ? shares[p][k] * counts[p] : 0));
+    const points = [];
+    for (let p = 0; p < parts; p++) {
+      points.push(place.left + p * width, y(above[p]), place.left + (p + 1) * width, y(above[p]));
+    }
+    for (let p = parts - 1; p >= 0; p--) {
+      points.push(place.left + (p + 1) * width, y(below[p]), place.left + p * width, y(below[p]));
+    }
+    surface.area(BLAMED[k], points);
+    const at = middleOfLongest(parts, width, (p) => y(below[p]) - y(above[p]) >= TALL);
+    if (at >= 0) {
+      const middle = (y(below[at]) + y(above[at])) / 2 + 3.5;
+      const style = { size: 10, weight: 700, align: "center", on: BLAMED[k] };
+      surface.text(String(k + 1), place.left + (at + 0.5) * width, middle, style);
+    }
+    below = above;
+  });
+}
+
+/** The middle of the longest run of parts for which it is so, or -1 if it is not wide enough. */
+function middleOfLongest(parts, width, holds) {
+  let best = -1;
+  let longest = 0;
+  let run = 0;
+  for (let p = 0; p < parts; p++) {
+    run = holds(p) ? run + 1 : 0;
+    if (run > longest) [longest, best] = [run, p - (run >> 1)];
+  }
+  return longest * width >= WIDE ? best : -1;
 }

@@ -1,11 +1,17 @@
-// Lanes: what lies on each row of the timeline, in order of time, to be found by binary search.
+// Lanes: what lies on each row of the timeline, found by binary search, and where the rows are drawn.
 
-import { NONE, STATES } from "./data.js";
+import { LENT, NONE, STATES, WAITING } from "./palette.js";
 
 // Where checkouts of one request overlap, its lane shows the first of these that applies.
-const MOST_HOLDING_FIRST = ["busy", "parked", "running", "ready", "waiting"].map((name) =>
-  STATES.indexOf(name),
-);
+const MOST_HOLDING_FIRST = [...LENT, STATES[WAITING]].map((name) => STATES.indexOf(name));
+
+// Heights and widths of what is on the timeline; CSS pixels.
+const AXIS = 24;
+const HEADING = 22;
+const QUEUE = 46;
+const GUTTER = 26;
+const RIGHT = 10;
+const TALLEST = 6000;
 
 const COLUMNS = [
   ["row", Int32Array],
@@ -169,7 +175,7 @@ export function rowsOf(side) {
     const owner = checkouts.request[c];
     uses.put(row, checkouts.granted[c], checkouts.end[c], NONE, owner, c);
     for (let s = checkouts.firstSpan[c]; s < checkouts.firstSpan[c + 1]; s++) {
-      if (spans.state[s]) pooled.put(row, spans.start[s], spans.end[s], spans.state[s], owner, s);
+      if (spans.state[s] !== WAITING) pooled.put(row, spans.start[s], spans.end[s], spans.state[s], owner, s);
     }
   }
   const { held, waits } = requestSpans(side);
@@ -196,7 +202,7 @@ function requestSpans(side) {
       for (const c of own) {
         for (let s = checkouts.firstSpan[c]; s < checkouts.firstSpan[c + 1]; s++) {
           held.put(lane, spans.start[s], spans.end[s], spans.state[s], r, s);
-          if (!spans.state[s]) waits.push([spans.start[s], spans.end[s]]);
+          if (spans.state[s] === WAITING) waits.push([spans.start[s], spans.end[s]]);
         }
       }
       continue;
@@ -247,7 +253,7 @@ export function flattened(spans, chosen) {
 /** The times in which any of the spans is one of waiting. */
 function union(spans, chosen) {
   const found = [];
-  const waiting = chosen.filter((s) => spans.state[s] === 0);
+  const waiting = chosen.filter((s) => spans.state[s] === WAITING);
   for (const s of waiting.sort((a, b) => spans.start[a] - spans.start[b])) {
     const last = found.at(-1);
     if (last && spans.start[s] <= last[1]) last[1] = Math.max(last[1], spans.end[s]);
@@ -277,4 +283,63 @@ function ordered({ row, start, size }, count) {
     if (!sorted) part.sort((a, b) => start[a] - start[b]);
   }
   return { first, items };
+}
+
+/**
+ * @typedef {object} Block rows of one kind, one below the other
+ * @property {number} y of the first row @property {number} pitch from row to row
+ * @property {number} bar how high a bar is @property {number} shown how many rows are drawn
+ * @property {number} first which row of all is its first @property {number} left how many are not
+ * @property {number} heading the base line of its heading
+ */
+
+/**
+ * The places of everything, in CSS pixels.
+ * @param {number} width of the picture
+ * @param {{requestLanes: number, pools: {lanes: number}[]}} side
+ * @param {boolean} all whether every lane is drawn, and not just as many as fit
+ */
+export function layoutOf(width, side, all) {
+  const plot = { x: GUTTER, width: Math.max(40, width - GUTTER - RIGHT) };
+  let y = AXIS;
+  const place = (rows, first, sizes) => {
+    const block = { heading: y + 15, y: y + HEADING, first, ...sizes, left: rows - sizes.shown };
+    y = block.y + block.shown * block.pitch + (block.left ? 16 : 0) + 6;
+    return block;
+  };
+  const requests = place(side.requestLanes, 0, rowsFitted(side.requestLanes, 18, all ? 5 : 3, all, 306));
+  const queue = { heading: y + 15, y: y + HEADING, height: QUEUE };
+  y = queue.y + QUEUE + 8;
+  const total = side.pools.reduce((sum, pool) => sum + pool.lanes, 0);
+  const pools = [];
+  let first = 0;
+  for (const pool of side.pools) {
+    const room = Math.max(24, (360 * pool.lanes) / Math.max(1, total));
+    pools.push(place(pool.lanes, first, rowsFitted(pool.lanes, 22, all ? 6 : 4, all, room)));
+    first += pool.lanes;
+  }
+  return { width, height: y + 4, plot, axis: AXIS, requests, queue, pools, cut: isCut(requests, pools) };
+}
+
+/** The row of a block at a height, or -1. @param {Block} block */
+export function rowAt(block, y) {
+  const row = Math.floor((y - block.y) / block.pitch);
+  return row >= 0 && row < block.shown ? block.first + row : -1;
+}
+
+/** The top of a row's bar, or -1 if the row is not drawn. @param {Block} block */
+export function topOf(block, row) {
+  const index = row - block.first;
+  return index >= 0 && index < block.shown ? block.y + index * block.pitch : -1;
+}
+
+function rowsFitted(rows, roomy, tight, all, room) {
+  const most = all ? TALLEST : room;
+  const pitch = Math.min(roomy, Math.max(tight, Math.floor(most / Math.max(1, rows))));
+  const shown = Math.min(rows, Math.max(1, Math.floor(most / pitch)));
+  return { pitch, shown, bar: pitch - (pitch > 8 ? 4 : 1) };
+}
+
+function isCut(requests, pools) {
+  return requests.left > 0 || requests.pitch < 12 || pools.some((block) => block.left > 0 || block.pitch < 12);
 }

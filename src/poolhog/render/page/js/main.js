@@ -1,11 +1,11 @@
 // What the page does once it is there: decodes its data, and brings its parts to life.
 
 import { decode } from "./data.js";
-import { Icicle } from "./icicle.js";
 import { Playback } from "./playback.js";
 import { RequestView } from "./request.js";
 import { enliven } from "./tables.js";
-import { Timeline, synchronise } from "./timeline.js";
+import { synchronise, Timeline } from "./timeline.js";
+import { TreeView } from "./tree.js";
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const sides = data.sides.map(decode);
@@ -25,8 +25,8 @@ const requests = sides.map((side, number) => {
 });
 
 sides.forEach((side, number) => {
-  const element = document.querySelector(`[data-icicle="${number}"]`);
-  if (side.icicle.parent.length > 1) new Icicle(element, side);
+  const element = document.querySelector(`[data-tree="${number}"]`);
+  if (side.tree.parent.length > 1) new TreeView(element, side);
   if (timelines[number] && requests[number]) {
     timelines[number].onSelect = (request) => requests[number].show(request);
     requests[number].onSelect = (request) => timelines[number].select(request, false);

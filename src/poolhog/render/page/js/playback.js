@@ -1,11 +1,10 @@
 // Playing a run: what happened appears as time passes, in one timeline or in several at once.
 
 import { gapsOf } from "./averages.js";
-import { tickLabel, tickStep } from "./axis.js";
 import { waitingAt } from "./bins.js";
-import { STATES } from "./data.js";
 import { button, make, prefersStillness } from "./dom.js";
-import { count } from "./format.js";
+import { count, tickLabel, tickStep } from "./format.js";
+import { LENT, STATES } from "./palette.js";
 
 const SPEEDS = [0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
 const WHOLE_S = 8;
@@ -28,7 +27,7 @@ export function speedsFor(length) {
  * How many connections are lent at an instant in each state, and how many requests wait.
  * @param {import("./timeline.js").Timeline} picture @param {number} instant
  */
-export function countsAt({ rows, steps }, instant) {
+function countsAt({ rows, steps }, instant) {
   const found = Object.fromEntries(STATES.map((state) => [state, 0]));
   for (let row = 0; row < rows.pools.count; row++) {
     const [item, end] = rows.pools.within(row, instant, Infinity);
@@ -129,8 +128,8 @@ export class Playback {
     if (this.at > side.length) return `${this.#label(picture)}over`;
     if (gapsOf(side, this.at, this.at + 1).length) return this.#average(picture);
     const now = countsAt(picture, this.at);
-    const lent = STATES.slice(1).reduce((sum, state) => sum + now[state], 0);
-    const parts = STATES.slice(1).filter((state) => now[state]).map((state) => `${now[state]} ${state}`);
+    const lent = LENT.reduce((sum, state) => sum + now[state], 0);
+    const parts = LENT.filter((state) => now[state]).map((state) => `${now[state]} ${state}`);
     const what = lent ? `${count(lent, "connection")} lent (${parts.join(", ")})` : "no connection lent";
     return `${this.#label(picture)}${what}, ${count(now.waiting, "request")} waiting`;
   }
@@ -139,8 +138,8 @@ export class Playback {
   #average(picture) {
     const { bins, length } = picture.side;
     const bin = Math.min(bins.count - 1, Math.floor((this.at / length) * bins.count));
-    const parts = STATES.slice(1).filter((state) => bins[state][bin] >= 0.05);
-    const lent = STATES.slice(1).reduce((sum, state) => sum + bins[state][bin], 0);
+    const parts = LENT.filter((state) => bins[state][bin] >= 0.05);
+    const lent = LENT.reduce((sum, state) => sum + bins[state][bin], 0);
     const told = parts.map((state) => `${bins[state][bin].toFixed(1)} ${state}`).join(", ");
     const what = `${lent.toFixed(1)} connections lent on average${told ? ` (${told})` : ""}`;
     return `${this.#label(picture)}${what}, ${bins.waiting[bin].toFixed(1)} requests waiting`;

@@ -1,11 +1,15 @@
-// One request: the stages of its life, what was open meanwhile, and what happened step by step.
+// One request: its stages, equally wide, what was open meanwhile, and what happened step by step.
 
-import { STATES, placeOf, textOf } from "./data.js";
+import { placeOf, textOf } from "./data.js";
 import { make, makeSvg } from "./dom.js";
 import { count, microseconds, separated, whole } from "./format.js";
-import { Life } from "./life.js";
+import { BUSY, LENT, PARKED, STATES, WAITING } from "./palette.js";
 
 const MOST_CHOICES = 300;
+// Of the picture, in percent of its width: the whole, between two stages, and the narrowest bar.
+const STAGE = 100;
+const BETWEEN = 1;
+const NARROWEST = 0.35;
 
 /** The section of one side: a choice of requests, and the one that is chosen. */
 export class RequestView {
@@ -63,7 +67,7 @@ export class RequestView {
     const [wait, ...lent] = life.spent;
     const parts = [`waited ${microseconds(wait)}`];
     for (const [index, us] of lent.entries()) {
-      if (us > 0) parts.push(`${STATES[index + 1]} ${microseconds(us)}`);
+      if (us > 0) parts.push(`${LENT[index]} ${microseconds(us)}`);
     }
     const answer = status > 0 ? `, answered ${status}` : "";
     return make(
@@ -97,15 +101,15 @@ export class RequestView {
     if (state >= 0) what.append(swatch(STATES[state]), " ", make("b", {}, textOf(this.side, text)), lasted);
     else what.append(make("code", {}, textOf(this.side, text)), lasted);
     if (place) {
-      const source = state > 0 && place.source ? make("code", { class: "of" }, place.source) : "";
+      const source = state > WAITING && place.source ? make("code", { class: "of" }, place.source) : "";
       what.append(make("span", { class: "quiet where" }, ` ${place.where.replace(/^.*[\\/]/, "")} `, source));
     }
-    return make("li", { class: isResponse ? "response" : state === 2 ? "hog" : null }, make("time", {}, `${milliseconds(at)}`), what);
+    return make("li", { class: isResponse ? "response" : state === PARKED ? "hog" : null }, make("time", {}, `${milliseconds(at)}`), what);
   }
 }
 
 /** A little box in the colour and texture of a state. */
-export function swatch(state) {
+function swatch(state) {
   return makeSvg(
     "svg",
     { class: "sample", "aria-hidden": "true", width: 16, height: 12 },
@@ -115,4 +119,93 @@ export function swatch(state) {
 
 function milliseconds(us) {
   return `${separated((us / 1000).toFixed(2))} ms`;
+}
+
+/** Draws a life; all places are in percent of the width. */
+class Life {
+  /** @param {object} life as it stands in the data @param {object} side decoded */
+  constructor(life, side) {
+    this.life = life;
+    this.side = side;
+    this.step = STAGE / life.stages.length;
+    this.corners = this.#corners();
+    this.figure = this.#figure();
+  }
+
+  /** Where an instant is; one between two stages belongs to the first if it is an end. */
+  place(at, isEnd) {
+    const { corners } = this;
+    let after = corners.findIndex(([time]) => (isEnd ? time >= at : time > at));
+    if (after < 1) after = after === 0 ? 1 : corners.length - 1;
+    const [begin, left] = corners[after - 1];
+    const [until, right] = corners[after];
+    const share = until > begin ? (at - begin) / (until - begin) : 1;
+    return left + (right - left) * Math.min(Math.max(share, 0), 1);
+  }
+
+  #corners() {
+    const found = [[0, 0]];
+    this.life.stages.forEach(([, start, length], index) => {
+      const left = index * this.step;
+      found.push([start, left], [start + length, left + this.step - BETWEEN]);
+    });
+    found.push([Math.max(this.life.ended_us, found.at(-1)[0]), STAGE]);
+    return found;
+  }
+
+  #figure() {
+    const { life } = this;
+    const stages = make("ol", { class: "stages" });
+    stages.style.setProperty("--stages", String(life.stages.length));
+    for (const [name, , length] of life.stages) {
+      stages.append(
+        make("li", {}, make("span", {}, textOf(this.side, name)), make("b", {}, microseconds(length))),
+      );
+    }
+    const sessions = life.sessions.map(([start, length]) => ["session", start, length, "session open"]);
+    const held = life.holding.map(([state, start, length]) => [STATES[state], start, length, STATES[state]]);
+    const open = life.transactions.map(([start, length]) => ["transaction", start, length, "transaction open"]);
+    const rows = make(
+      "div",
+      { class: "rows" },
+      this.#row("session open", sessions),
+      this.#row("connection checked out", held.sort((a, b) => (a[0] === STATES[BUSY]) - (b[0] === STATES[BUSY]))),
+      this.#row("transaction open", open),
+      ...this.#response(),
+    );
+    const caption =
+      "Stages are drawn equally wide, in the order in which they ran. Bars begin and end inside the " +
+      "stage in which they did, and are drawn at least a hair wide.";
+    return make("figure", { class: "lifecycle" }, stages, rows, make("figcaption", { class: "quiet" }, caption));
+  }
+
+  #row(label, bars) {
+    const told = bars.map(([, start, length, name]) => `${name} for ${microseconds(length)}, from ${microseconds(start)} on`);
+    const picture = makeSvg("svg", {
+      class: "bar",
+      role: "img",
+      "aria-label": `${label}: ${told.slice(0, 12).join("; ") || "none"}`,
+      width: "100%",
+      height: 16,
+    });
+    bars.forEach(([paint, start, length], index) => {
+      const right = this.place(start + length, true);
+      const left = Math.min(this.place(start, false), STAGE - NARROWEST);
+      const width = Math.max(right - left, NARROWEST);
+      const bar = makeSvg("rect", { class: paint, x: `${left}%`, width: `${width}%`, height: 16 });
+      bar.append(makeSvg("title", {}, told[index]));
+      picture.append(bar);
+    });
+    const none = bars.length ? "" : make("span", { class: "quiet" }, " none");
+    return make("div", { class: "row" }, make("p", { class: "row-name" }, label, none), picture);
+  }
+
+  #response() {
+    if (this.life.responding_us < 0) return [];
+    const x = (this.place(this.life.responding_us, true) + this.place(this.life.responding_us, false)) / 2;
+    const mark = make("div", { class: "response-mark" }, make("span", {}, "response sent"));
+    mark.style.setProperty("--at", `${x}%`);
+    mark.classList.toggle("late", x > 60);
+    return [mark];
+  }
 }

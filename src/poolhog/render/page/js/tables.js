@@ -1,7 +1,7 @@
 // Tables that are there already: sorted by a click on a heading, and filtered by a text.
 
-import { count } from "./format.js";
 import { make } from "./dom.js";
+import { count } from "./format.js";
 
 /** Brings a table to life. @param {HTMLElement} element that has the table, and perhaps its filter */
 export function enliven(element) {
@@ -16,12 +16,12 @@ export function enliven(element) {
 }
 
 /** What a cell is sorted by: its exact number, or its text. @param {HTMLTableCellElement} cell */
-export function valueOf(cell) {
+function valueOf(cell) {
   return cell.dataset.value === undefined ? cell.textContent.trim() : Number(cell.dataset.value);
 }
 
 /** Compares numbers by size and texts by the alphabet; both stay where they are if alike. */
-export function compared(one, other) {
+function compared(one, other) {
   if (typeof one === "number" && typeof other === "number") return one - other;
   return String(one).localeCompare(String(other), "en", { numeric: true });
 }

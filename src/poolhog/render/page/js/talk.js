@@ -2,7 +2,7 @@
 
 import { decode } from "./data.js";
 import { Playback } from "./playback.js";
-import { Timeline, synchronise } from "./timeline.js";
+import { synchronise, Timeline } from "./timeline.js";
 
 const data = JSON.parse(document.getElementById("data").textContent);
 

@@ -1,24 +1,17 @@
 // The timeline: who held which connection when, to be moved, zoomed, searched and followed.
 
 import { drawAverages, drawGaps, isDense, partLength } from "./averages.js";
-import { windowLabel } from "./axis.js";
 import { waitingSteps } from "./bins.js";
-import { blameLegend } from "./blame.js";
-import { keysTold, legend, toolbar, windowButtons } from "./controls.js";
-import { blockOf } from "./cursor.js";
-import { requestName } from "./data.js";
-import { Card, conclusion } from "./details.js";
+import { blameLegend, keysTold, legend, Minimap, toolbar, windowButtons } from "./controls.js";
+import { findRequests, requestName } from "./data.js";
+import { Alternative, Card, conclusion, following } from "./details.js";
 import { make, prefersStillness, save } from "./dom.js";
 import { drawAxis, drawLabels, drawLanes, drawLinks, frameItem, pixelOf } from "./drawing.js";
-import { findRequests } from "./find.js";
-import { Alternative, following } from "./following.js";
-import { microseconds } from "./format.js";
-import { rowsOf } from "./lanes.js";
-import { layoutOf } from "./layout.js";
-import { Minimap } from "./minimap.js";
-import { SvgSurface, fileName, standalone } from "./picture.js";
-import { Steering } from "./steering.js";
-import { CanvasSurface, paletteOf } from "./surface.js";
+import { microseconds, windowLabel } from "./format.js";
+import { layoutOf, rowsOf } from "./lanes.js";
+import { PAINTS } from "./palette.js";
+import { blockOf, Steering } from "./steering.js";
+import { CanvasSurface, fileName, paletteOf, standalone, SvgSurface } from "./surface.js";
 import { View } from "./view.js";
 
 const PRINT_WIDTH = 720;
@@ -42,7 +35,7 @@ export class Timeline {
     // Of the whole run, although only parts of it may be there step by step.
     this.steps.most = Math.max(this.steps.most, ...side.bins.most_waiting);
     this.view = new View(side.length);
-    this.hidden = [false, false, false, false, false, false];
+    this.hidden = PAINTS.map(() => false);
     this.playhead = Infinity;
     this.selected = -1;
     this.found = { matches: null, found: [], at: -1 };

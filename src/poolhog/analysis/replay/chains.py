@@ -1,0 +1,402 @@
+"""Makes the chains of a workload from the columns of processes."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections import Counter
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from poolhog.analysis.collector import no_collector
+from poolhog.analysis.findings.meaning import is_lost
+from poolhog.analysis.ledger import NEVER, OUTCOMES, Ledger
+from poolhog.analysis.memory import ledgers_of
+from poolhog.analysis.replay.atoms import NO_STEP, OUTSIDE, Atoms, steps_of
+from poolhog.analysis.replay.groups import grouped
+from poolhog.analysis.replay.overlapping import Compiler, Lane, Mark, lanes
+from poolhog.analysis.replay.steps import Step, StepKind, Steps
+from poolhog.analysis.replay.stretches import running_at_sites, stretches_of
+from poolhog.analysis.replay.workload import (
+    ChainColumns,
+    Chains,
+    Observed,
+    PoolFacts,
+    Workload,
+    complete,
+)
+from poolhog.model import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from poolhog.analysis.ledger import Flags, Numbers
+    from poolhog.analysis.replay.groups import Groups
+    from poolhog.model import Checkout, Process, Site, Trace
+    from poolhog.trace.reader import ProcessReader
+
+_AT_ONCE = 50_000
+"""Chains that are written at once."""
+
+_FEW_OPERATIONS = 200
+"""Operations of a checkout that are one stretch in the middle of its use; more are replayed."""
+
+_REFUSED = [OUTCOMES.index(outcome) for outcome in (Outcome.CANCELLED, Outcome.ERROR)]
+
+
+def workload_of(trace: Trace) -> Workload:
+    """The workload of a trace in memory."""
+    builder = WorkloadBuilder()
+    for ledger in ledgers_of(trace):
+        builder.add(ledger)
+    return builder.workload()
+
+
+def read_workload(
+    readers: Sequence[ProcessReader], tell: Callable[[int], None] | None = None
+) -> Workload:
+    """The workload of some processes of a run; ``tell`` learns how many checkouts were read.
+
+    Raises :class:`poolhog.TraceError` if a process cannot be read.
+    """
+    builder = WorkloadBuilder()
+    done = 0
+    with no_collector():
+        for reader in readers:
+            with reader.snapshot() as snapshot:
+                ledger = Ledger(snapshot)
+                builder.add(ledger)
+            done += len(ledger)
+            if tell is not None:
+                tell(done)
+    return builder.workload()
+
+
+def read_part(readers: Sequence[ProcessReader], started: float, ended: float) -> Workload:
+    """The workload of the requests that came between two instants of the run's clock.
+
+    Work that belongs to no request counts if it asked for a connection then. Raises
+    :class:`poolhog.TraceError` if a process cannot be read.
+    """
+    builder = WorkloadBuilder()
+    with no_collector():
+        for reader in readers:
+            with reader.snapshot() as snapshot:
+                ledger = Ledger(snapshot)
+                came = ledger.asked.copy()
+                of_request = ledger.request >= 0
+                came[of_request] = ledger.requests.started[ledger.request[of_request]]
+                least, most = (ledger.microseconds(at) for at in (started, ended))
+                builder.add(ledger, np.flatnonzero((came >= least) & (came <= most)))
+    return builder.workload()
+
+
+class WorkloadBuilder:
+    """Makes a workload of the ledgers of processes, one after the other."""
+
+    def __init__(self) -> None:
+        self.steps = Steps()
+        self.chains = Chains()
+        self._recorded = Observed()
+        self._others = array("d"), array("d")
+        self._places: dict[Site | None, int] = {}
+        self._pools: dict[tuple[str, str, str, int], PoolFacts] = {}
+        self._routes: dict[str, int] = {}
+        self._processes: list[Process] = []
+
+    def add(self, ledger: Ledger, rows: Numbers | None = None) -> None:
+        """Take in a process, or of it only the checkouts of some rows, which are in order."""
+        self._processes.append(ledger.process)
+        rows = np.arange(len(ledger)) if rows is None else rows
+        pools = self._know_pools(ledger)
+        if len(rows):
+            self._observe(ledger, rows, pools)
+            groups = grouped(ledger, rows)
+            self._time(ledger, groups)
+            _ProcessChains(self, ledger, groups, pools).write()
+
+    def workload(self) -> Workload:
+        """The workload of the processes that were added."""
+        chains, recorded = self.chains, self._recorded
+        if not any(chains.is_request):  # then owners are what there is of them
+            chains.is_request = bytearray(arrived < math.inf for arrived in chains.arrived)
+            recorded.answered, recorded.responses = self._others
+        return Workload(
+            pools=tuple(facts.terms(len(self._processes)) for facts in self._pools.values()),
+            chains=chains,
+            steps=self.steps,
+            places=tuple(self._places),
+            processes=len(self._processes),
+            recorded=recorded,
+            began=min(chains.arrived, default=0.0),
+            until=max((process.written for process in self._processes), default=0.0),
+            unfinished=complete(chains, self.steps),
+        )
+
+    def place(self, site: Site | None) -> int:
+        """The number of a place."""
+        return self._places.setdefault(site, len(self._places))
+
+    def _know_pools(self, ledger: Ledger) -> list[PoolFacts]:
+        """The facts of the ledger's pools; those alike of several processes are one."""
+        found = []
+        names: Counter[tuple[str, str, str]] = Counter()
+        for pool in ledger.pools:
+            name = pool.library, pool.kind, pool.name
+            key = *name, names[name]
+            names[name] += 1
+            found.append(self._pools.setdefault(key, PoolFacts(len(self._pools), pool)))
+        return found
+
+    def _observe(self, ledger: Ledger, rows: Numbers, pools: Sequence[PoolFacts]) -> None:
+        """What came of the checkouts, and what is seen of their pools."""
+        recorded, began = self._recorded, ledger.process.began
+        lent = rows[ledger.is_granted[rows]]
+        refused = rows[ledger.is_closed[rows] & ~ledger.is_granted[rows]]
+        late = refused[ledger.outcome[refused] == OUTCOMES.index(Outcome.TIMEOUT)]
+        waited = np.sort(np.append(lent, late))
+        recorded.granted.frombytes((began + ledger.left[waited] / 1e6).tobytes())
+        recorded.waits.frombytes(((ledger.left - ledger.asked)[waited] / 1e6).tobytes())
+        recorded.timeouts += len(late)
+        recorded.lent += float((ledger.over - ledger.left)[lent].sum()) / 1e6
+        back = lent[ledger.is_returned[lent]]
+        recorded.used += float((ledger.over - ledger.left)[back].sum()) / 1e6
+        recorded.returned += len(back)
+        columns = ledger.facts.columns().checkouts
+        at = ledger.rows_of(columns.id)
+        connection = np.empty(len(ledger), np.int64)
+        connection[at] = columns.connection
+        for number, facts in enumerate(pools):
+            own = rows[ledger.pool[rows] == number]
+            opened = ledger.connecting[own]
+            facts.opened += int((opened > 0).sum())
+            facts.connecting += float(opened.sum()) / 1e6
+            facts.connections += len(np.unique(connection[own[ledger.is_granted[own]]]))
+
+    def _time(self, ledger: Ledger, groups: Groups) -> None:
+        """When requests were answered, and how long that took."""
+        recorded, began = self._recorded, ledger.process.began
+        until = np.where(groups.ended < NEVER, groups.ended, ledger.until)
+        latest = int(np.maximum(groups.over, until).max())
+        recorded.until = max(recorded.until, ledger.seconds(latest))
+        told = groups.is_request & (groups.answered < NEVER)
+        recorded.answered.frombytes((began + groups.answered[told] / 1e6).tobytes())
+        took = (groups.answered - groups.started)[told]
+        recorded.responses.frombytes((took / 1e6).tobytes())
+
+    def end_of_owner(self, started: float, ended: float) -> None:
+        """The work of an owner without a request counts as an answer if there is no request."""
+        self._others[0].append(ended)
+        self._others[1].append(ended - started)
+
+    def add_chains(self, chains: ChainColumns) -> None:
+        """Add the chains of the process that was begun last."""
+        self.chains.extend(chains, len(self._processes) - 1)
+
+    def route(self, name: str) -> int:
+        """The number of a route."""
+        return self._routes.setdefault(name, len(self._routes))
+
+
+class _ProcessChains:
+    """Writes the chains of one process."""
+
+    def __init__(
+        self,
+        builder: WorkloadBuilder,
+        ledger: Ledger,
+        groups: Groups,
+        pools: Sequence[PoolFacts],
+    ) -> None:
+        self._builder = builder
+        self._ledger = ledger
+        self._groups = groups
+        self._pools = np.array([facts.number for facts in pools], np.int64)
+        numbers = {p.id: facts.number for p, facts in zip(ledger.pools, pools, strict=True)}
+        looked = np.sort(groups.rows[_is_looked_at(ledger)[groups.rows]])
+        running = running_at_sites(ledger, looked)
+        at_sites = dict(zip(ledger.sites, running.tolist(), strict=True))
+        compiler = Compiler(
+            builder.place, lambda p: numbers[p.id], at_sites.__getitem__, ledger.process.written
+        )
+        self._compiler = compiler
+        single = groups.rows[groups.is_single[groups.number]]
+        self._looked = looked[np.isin(looked, single)]
+        self._stretches = stretches_of(ledger, self._looked, running, compiler, builder.place)
+
+    def write(self) -> None:
+        """Write all of its chains: those of one lane at once, the others one by one."""
+        groups, ledger = self._groups, self._ledger
+        lanes_of = {n: self._lanes(n) for n in np.flatnonzero(~groups.is_single).tolist()}
+        sizes = np.ones(len(groups), np.int64)
+        sizes[list(lanes_of)] = [len(found) for found in lanes_of.values()]
+        # Children come before the chain that begins them.
+        number = np.cumsum(sizes) - 1
+        chains = ChainColumns.empty(int(number[-1]) + 1)
+        chains.arrived[number] = ledger.process.began + groups.started / 1e6
+        chains.is_request[number] = groups.is_request
+        chains.is_whole[number] = groups.is_whole
+        routes = np.array([self._builder.route(name) for name in ledger.routes], np.int64)
+        chains.route[:] = np.repeat(routes[ledger.route[groups.rows[groups.first]]], sizes)
+        for first in range(0, len(groups), _AT_ONCE):
+            chosen = np.arange(first, min(first + _AT_ONCE, len(groups)))
+            chosen = chosen[groups.is_single[chosen]]
+            if len(chosen):
+                chains.first[number[chosen]] = self._write_single(chosen)
+        for group, found in lanes_of.items():
+            self._write_lanes(group, found, int(number[group]), chains)
+        self._builder.add_chains(chains)
+        for group in np.flatnonzero(groups.is_single & ~groups.is_request).tolist():
+            ends = int(groups.started[group]), int(groups.ended[group])
+            self._builder.end_of_owner(*map(ledger.seconds, ends))
+
+    def _write_single(self, chosen: Numbers) -> Numbers:
+        """Write groups whose checkouts follow one another; where the steps of each begin."""
+        groups, steps, begun = self._groups, self._builder.steps, len(self._builder.steps)
+        least, most = groups.first[chosen[0]], groups.end_of(int(chosen[-1]))
+        inside = groups.is_single[groups.number[least:most]]
+        rows, number = groups.rows[least:most][inside], groups.number[least:most][inside]
+        atoms, first = self._atoms(chosen, rows, np.searchsorted(chosen, number))
+        found = steps_of(atoms.answered(first, self._answered(chosen, rows, number)))
+        steps.extend_columns(found.kinds, found.seconds, found.whats)
+        # Each answer before it moved the first atom of a chain by one.
+        begins: Numbers = found.first[first + np.arange(len(first))]
+        return begins + begun
+
+    def _answered(self, chosen: Numbers, rows: Numbers, number: Numbers) -> Numbers:
+        """When each chain was answered; not within the last microsecond of a checkout."""
+        ledger = self._ledger
+        answered = np.maximum(self._groups.answered, self._groups.started)
+        over = ledger.over[rows]
+        is_edge = (ledger.asked[rows] < answered[number]) & (answered[number] == over - 1)
+        answered[number[is_edge]] = over[is_edge]
+        return answered[chosen]
+
+    def _atoms(self, chosen: Numbers, rows: Numbers, chain: Numbers) -> tuple[Atoms, Numbers]:
+        """The atoms of groups, without their answers, and where those of each begin."""
+        ledger, groups = self._ledger, self._groups
+        is_limited = np.isin(ledger.outcome[rows], _REFUSED) & ~ledger.is_granted[rows]
+        begins, ends = (np.searchsorted(self._stretches.row, rows, s) for s in _SIDES)
+        is_looked = np.isin(rows, self._looked)
+        is_plain = ledger.is_granted[rows] & ~is_looked
+        inner = np.where(is_looked, ends - begins, np.where(is_plain, 3, 0))
+        sizes = is_limited + inner + 2
+        is_first = np.append([True], chain[1:] != chain[:-1])
+        at = np.cumsum(sizes) - sizes + 2 * chain + 1
+        first = at[is_first] - 1
+        total = int(sizes.sum()) + 2 * len(chosen)
+        atoms = Atoms.empty(total)
+        atoms.put(first, groups.started[chosen], state=OUTSIDE)
+        asked, left, over = ledger.asked[rows], ledger.left[rows], ledger.over[rows]
+        atoms.put(
+            at[is_limited],
+            asked[is_limited],
+            mark=StepKind.LIMIT,
+            seconds=(left - asked)[is_limited] / 1e6,
+        )
+        pool = self._pools[ledger.pool[rows]]
+        asking = at + is_limited
+        pinging = ledger.pinging[rows] / 1e6
+        atoms.put(asking, asked, mark=StepKind.ASK, seconds=pinging, mark_what=pool)
+        busy = ledger.busy[rows]
+        gap = (over - left - busy) / np.where(busy > 0, 2, 1)  # the operations are in the middle
+        for place, instant, state in (
+            (1, left, StepKind.RUN),
+            (2, left + gap, StepKind.BUSY),
+            (3, left + gap + busy, StepKind.RUN),
+        ):
+            atoms.put(asking[is_plain] + place, instant[is_plain], state=state)
+        inner = inner[is_looked]
+        within = np.arange(int(inner.sum())) - np.repeat(np.cumsum(inner) - inner, inner)
+        source = np.repeat(begins[is_looked], inner) + within
+        _, instants, kinds, whats = (column[source] for column in self._stretches)
+        where = np.repeat(asking[is_looked] + 1, inner) + within
+        atoms.put(where, instants, state=kinds, state_what=whats)
+        is_back = ledger.is_granted[rows] & ledger.is_returned[rows]
+        mark = np.where(is_back, StepKind.RETURN, NO_STEP)
+        atoms.put(at + sizes - 1, over, mark=mark, mark_what=pool, state=OUTSIDE)
+        last = np.append(first[1:], total) - 1
+        ended = np.maximum(groups.ended[chosen], groups.over[chosen])
+        answered = groups.answered[chosen]
+        atoms.put(last, np.maximum(ended, answered), mark=StepKind.END)
+        return atoms, first
+
+    def _lanes(self, group: int) -> list[Lane]:
+        groups = self._groups
+        checkouts = list(self._ledger.checkouts(np.sort(groups.rows_of(group))))
+        return lanes(checkouts, self._ledger.process.written)
+
+    def _write_lanes(
+        self, group: int, found: Sequence[Lane], number: int, chains: ChainColumns
+    ) -> None:
+        """Write the chains of a group, the last of which has this number."""
+        groups, until = self._groups, self._ledger.process.written
+        seconds = self._ledger.seconds
+        if not groups.is_request[group]:
+            for place, lane in enumerate(found, number - len(found) + 1):
+                started, ended = lane.items[0].asked, lane.end(until)
+                self._builder.end_of_owner(started, ended)
+                chains.put(place, self._lane(lane, started, ended, [], is_owner=True), started)
+            return
+        started = seconds(int(groups.started[group]))
+        is_ended = groups.ended[group] < NEVER
+        ended = seconds(int(groups.ended[group])) if is_ended else max(until, started)
+        marks: list[Mark] = []
+        for place, lane in enumerate(found[1:], number - len(found) + 1):
+            begun, over = lane.items[0].asked, lane.end(until)
+            chains.put(place, self._lane(lane, begun, over, [], is_open=not is_ended), math.inf)
+            child = len(self._builder.chains) + place
+            marks.append(Mark(begun, Step(StepKind.SPAWN, 0.0, child)))
+            if over <= ended:
+                marks.append(Mark(over, Step(StepKind.JOIN, 0.0, child)))
+        if groups.answered[group] < NEVER:
+            marks.append(Mark(seconds(int(groups.answered[group])), Step(StepKind.ANSWER)))
+        first = self._lane(found[0], started, ended, marks, is_open=not is_ended)
+        chains.put(number, first, started)
+        chains.is_request[number] = True
+        chains.is_whole[number] = is_ended and all(map(_is_settled, found[0].items))
+
+    def _lane(
+        self,
+        lane: Lane,
+        started: float,
+        ended: float,
+        marks: Sequence[Mark],
+        *,
+        is_owner: bool = False,
+        is_open: bool = False,
+    ) -> int:
+        """Write the steps of a lane; where they begin."""
+        steps = self._builder.steps
+        first = len(steps)
+        steps.extend(self._compiler.steps(lane, started=started, ended=ended, marks=marks))
+        if is_owner:
+            steps.add(StepKind.ANSWER)
+        if is_open:
+            steps.extend(self._compiler.returns(lane))
+        steps.add(StepKind.END)
+        return first
+
+
+_SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")
+
+
+def _is_looked_at(ledger: Ledger) -> Flags:
+    """Which checkouts have more to them than when they were lent, and how long they were busy."""
+    looked: Flags = ledger.outcome != OUTCOMES.index(Outcome.RETURNED)
+    looked |= ~(ledger.is_granted & ledger.is_returned) | (ledger.connecting > 0)
+    looked |= ledger.busy > ledger.over - ledger.left
+    looked[ledger.samples.row] = True
+    looked |= np.bincount(ledger.sent().checkout, minlength=len(ledger)) > _FEW_OPERATIONS
+    of_request = ledger.request >= 0
+    looked[of_request] |= ledger.requests.ended[ledger.request[of_request]] == NEVER
+    return looked
+
+
+def _is_settled(checkout: Checkout) -> bool:
+    """Whether all is known that it did, or would have done with a connection."""
+    if checkout.granted is None:
+        return False
+    is_over = checkout.outcome is Outcome.DETACHED or is_lost(checkout)
+    return checkout.returned is not None or is_over

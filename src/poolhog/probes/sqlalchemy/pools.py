@@ -1,0 +1,192 @@
+"""SQLAlchemy's pools: every one of the process, and every checkout.
+
+SQLAlchemy has no event for the wait, and its events for the return do not tell one checkout from
+another where a pool lends a connection several times at once. So the probe wraps the two functions
+through which every connection goes: ``_ConnectionFairy._checkout``, which all pools ask, and
+``_finalize_fairy``, which takes back what is returned or collected. In asyncio mode all of this
+runs in the greenlet that carries its task's context, hence a context variable finds what belongs
+together.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from poolhog.model import OperationKind, Outcome
+from poolhog.probes.guard import guard, recording
+from poolhog.probes.pools import CHECKOUT, PoolHooks
+from poolhog.probes.sqlalchemy.operations import RETURNING, watch_operations
+from poolhog.probes.waits import Waits, waiting
+from poolhog.recording.records import PoolRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from poolhog.probes.patching import Patches
+    from poolhog.recording.recorder import Recorder
+    from poolhog.recording.records import CheckoutRecord, OperationRecord
+
+    Method = Callable[..., Any]
+    Lent = dict[CheckoutRecord, weakref.ref[Any]]
+    Returning = tuple[CheckoutRecord, Outcome]
+
+LENT = "_poolhog_lent"
+"""The attribute of a pool's connection record: its checkouts, and the fairies that they got.
+
+There is one at a time, but a ``StaticPool`` lends its only connection several times at once.
+"""
+
+
+def watch_pools(recorder: Recorder, patches: Patches) -> None:
+    """Record pools, checkouts and operations."""
+    from sqlalchemy.engine.default import DefaultDialect
+    from sqlalchemy.exc import TimeoutError as PoolTimeout
+    from sqlalchemy.pool import Pool, base
+
+    operations = watch_operations(recorder, patches)
+    probe = SQLAlchemyHooks(recorder, operations.watch_statements)
+    waits = Waits(recorder, probe.ask, probe.grant, PoolTimeout)
+    patches.wrap(base._ConnectionFairy, "_checkout", waits.wrap)
+    for target, name, kind in (
+        (base._ConnectionRecord, "_ConnectionRecord__connect", OperationKind.CONNECT),
+        (DefaultDialect, "_do_ping_w_event", OperationKind.PING),
+    ):
+        patches.wrap(target, name, recording(recorder, probe.in_wait(kind)))
+    patches.wrap(base, "_finalize_fairy", probe.wrap_finalize)
+    patches.wrap(base._ConnectionFairy, "detach", probe.wrap_detach)
+    patches.wrap(Pool, "_return_conn", probe.wrap_return)
+
+
+class SQLAlchemyHooks(PoolHooks):
+    """The hooks of one recorder."""
+
+    def __init__(self, recorder: Recorder, watch_statements: Callable[[type], None]) -> None:
+        super().__init__(recorder, _describe)
+        self._watch_statements = watch_statements
+
+    def ask(self, pool: Any, *_: Any, fairy: Any = None) -> CheckoutRecord | None:
+        """The pool is asked for a connection."""
+        # A `SingletonThreadPool` lends nothing to a thread that has its connection already.
+        if fairy is not None:
+            return None
+        # Not by way of super(): each frame is walked over to find the application's.
+        return self._recorder.ask(pool.__dict__.get(self._pool) or self.learn(pool))
+
+    def learn(self, pool: Any) -> PoolRecord:
+        """The pool is new, and perhaps its dialect."""
+        record = super().learn(pool)
+        self._watch_statements(type(pool._dialect))
+        return record
+
+    def grant(self, checkout: CheckoutRecord, fairy: Any) -> None:
+        """The pool lent a connection, in the form of a fairy."""
+        record = fairy._connection_record
+        fairy.__dict__[CHECKOUT] = checkout
+        lent: Lent | None = record.__dict__.get(LENT)
+        if lent is None:
+            lent = record.__dict__[LENT] = {}
+        lent[checkout] = weakref.ref(fairy, _gone)
+        self._recorder.grant(checkout, self.number(checkout, record))
+
+    def in_wait(self, kind: OperationKind) -> Callable[..., OperationRecord | None]:
+        """Begins a connect or ping for the checkout that this context waits for."""
+
+        def begin(*_: Any) -> OperationRecord | None:
+            checkout = waiting()
+            return self._recorder.operate(checkout, kind) if checkout is not None else None
+
+        return begin
+
+    def wrap_finalize(self, finalize: Method) -> Method:
+        """Wrap ``_finalize_fairy``: it resets a connection, and hands it to the pool."""
+        begin = guard(self._recorder, self._begin_return)
+        end = guard(self._recorder, self._end_return)
+
+        def _finalize_fairy(connection: Any, record: Any, *args: Any, **kwargs: Any) -> None:
+            if record is None or begin(record, kwargs.get("fairy")) is None:
+                finalize(connection, record, *args, **kwargs)
+                return
+            try:
+                finalize(connection, record, *args, **kwargs)
+            finally:
+                if RETURNING in record.__dict__:
+                    end(record)
+
+        return _finalize_fairy
+
+    def wrap_return(self, return_connection: Method) -> Method:
+        """Wrap ``Pool._return_conn``: once it runs, the pool may lend the connection again."""
+        end = guard(self._recorder, self._end_return)
+
+        def _return_conn(pool: Any, record: Any) -> None:
+            if RETURNING in record.__dict__:
+                end(record)
+            return_connection(pool, record)
+
+        return _return_conn
+
+    def wrap_detach(self, detach: Method) -> Method:
+        """Wrap ``_ConnectionFairy.detach``: the pool lends another connection instead."""
+        end = guard(self._recorder, self._detach)
+
+        def fairy_detach(fairy: Any) -> None:
+            end(fairy)
+            detach(fairy)
+
+        return fairy_detach
+
+    def _begin_return(self, record: Any, fairy: Any) -> Returning | None:
+        """The checkout that is over; without a fairy, that of one that is gone."""
+        if fairy is not None:
+            checkout: CheckoutRecord | None = fairy.__dict__.get(CHECKOUT)
+            outcome = Outcome.RETURNED
+        else:
+            lent: Lent = record.__dict__.get(LENT, {})
+            checkout = next((c for c, reference in lent.items() if reference() is None), None)
+            outcome = Outcome.COLLECTED
+        if checkout is None or checkout.done:
+            return None
+        returning = checkout, outcome
+        record.__dict__[RETURNING] = returning
+        return returning
+
+    def _end_return(self, record: Any) -> None:
+        checkout, outcome = record.__dict__.pop(RETURNING)
+        self._end(record, checkout, outcome)
+
+    def _detach(self, fairy: Any) -> None:
+        record = fairy._connection_record
+        if record is None:
+            return
+        # A connection that cannot be reset is detached from its pool when it is collected.
+        returning = record.__dict__.pop(RETURNING, None)
+        if returning is not None:
+            self._end(record, *returning)
+        elif CHECKOUT in fairy.__dict__:
+            self._end(record, fairy.__dict__[CHECKOUT], Outcome.DETACHED)
+
+    def _end(self, record: Any, checkout: CheckoutRecord, outcome: Outcome) -> None:
+        del record.__dict__[LENT][checkout]
+        self._recorder.end(checkout, outcome)
+
+
+def _gone(_: weakref.ref[Any]) -> None:
+    """Nothing to do: a reference that has a callback is dead before any callback runs."""
+
+
+def _describe(pool: Any) -> PoolRecord:
+    size = getattr(pool, "size", None)
+    dialect = getattr(pool, "_dialect", None)
+    dialect_name = getattr(dialect, "name", None)
+    driver = f"{dialect_name or 'unknown'}+{getattr(dialect, 'driver', 'unknown')}"
+    return PoolRecord(
+        library="sqlalchemy",
+        kind=type(pool).__name__,
+        name=getattr(pool, "logging_name", None) or driver,
+        # A method, but for the pool that has one connection per thread.
+        size=size() if callable(size) else size,
+        max_overflow=getattr(pool, "_max_overflow", None),
+        timeout_s=getattr(pool, "_timeout", None),
+        dialect=dialect_name,
+    )

@@ -1,0 +1,50 @@
+"""Which task a thread works for, and which thread works for a task."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+carrier: ContextVar[asyncio.Task[Any] | None] = ContextVar("poolhog_carrier", default=None)
+"""The task that waits for the thread that runs this."""
+
+
+class Worker:
+    """The thread that works for a task, by its Python and native ids.
+
+    ``ident`` is ``None`` until it begins. It ``is_done`` once the result is on its way to the loop.
+    """
+
+    __slots__ = ("ident", "is_done", "native_id")
+
+    def __init__(self) -> None:
+        self.ident: int | None = None
+        self.native_id = 0
+        self.is_done = False
+
+    def run(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Call the function in this thread."""
+        # The last one tells another thread that both are known.
+        self.native_id = threading.get_native_id()
+        self.ident = threading.get_ident()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            self.is_done = True
+
+
+workers: dict[int, Worker] = {}
+"""The workers of tasks that wait for one, by the id of the task, as long as it waits."""
+
+
+def current_task() -> asyncio.Task[Any] | None:
+    """The running asyncio task, or ``None`` in a thread without one."""
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None

@@ -1,0 +1,265 @@
+"""What a page shows of one run, taken from the analysis.
+
+No other module of the page reads the sums of a whole run, the bins or the tree of the analysis.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from poolhog.analysis.accounting import State, end_of
+from poolhog.analysis.bins import LENT
+from poolhog.analysis.downsampling import downsampled, level
+from poolhog.analysis.owners import grouped
+from poolhog.analysis.shown import by_line
+from poolhog.analysis.whole import MOST_CHECKOUTS, read_detail
+from poolhog.render.page.texts import NONE
+from poolhog.render.words import file_name, short_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from poolhog.analysis.blame import Place
+    from poolhog.analysis.owners import Owner
+    from poolhog.analysis.replay.top_finding import TopFindingWhatIf
+    from poolhog.analysis.report import Report
+    from poolhog.analysis.shown import Shown, Span
+    from poolhog.analysis.statements import StatementUse
+    from poolhog.analysis.tree import Node, SiteUse, Tree
+    from poolhog.analysis.whole import Detail, Whole
+    from poolhog.analysis.windows import Window
+    from poolhog.model import Checkout, Pool, Site
+
+MOST_ROWS = 300
+"""Rows of a table; the others are counted."""
+
+MOST_NODES = 4_000
+"""Nodes of the tree; the seconds of smaller ones stay with their parents."""
+
+MOST_BLAMED = 4
+"""Places for which the timeline shows how many requests waited because of them."""
+
+MOST_REQUESTS = 300
+"""Requests that the page tells step by step."""
+
+MOST_SPANS = 150_000
+"""Spans of the timeline, all checkouts together; checkouts with few spans do not count."""
+
+MOST_SPANS_OF_ONE = 10_000
+"""Spans of one checkout; beyond these, short spans are added up."""
+
+LEAST_SPANS_OF_ONE = 60
+"""Spans that a checkout may have however many spans the others have."""
+
+_COUNTED = ("routes", "findings", "pools", "processes", "sites", "statements")
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How much detail a page has room for: checkouts, requests told step by step, and spans."""
+
+    checkouts: int = MOST_CHECKOUTS
+    requests: int = MOST_REQUESTS
+    spans: int = MOST_SPANS
+
+
+@dataclass(frozen=True, slots=True)
+class RunBins:
+    """Averages over equal parts of the whole run.
+
+    ``lent`` has the connections in each state, ``waiting`` the requests that waited,
+    ``most_waiting`` the most that waited at one instant, and ``blamed`` the requests that waited
+    because of one place.
+    """
+
+    count: int
+    lent: Mapping[State, Sequence[float]]
+    waiting: Sequence[float]
+    most_waiting: Sequence[int]
+    blamed: Sequence[tuple[str, Sequence[float]]]
+
+
+@dataclass(frozen=True, slots=True)
+class TreeColumns:
+    """The tree of connection time: node 0 is the root, parents come before their children.
+
+    ``spent`` has microseconds by state, of a node with everything below it; ``left_out`` counts
+    the nodes that are too small to be here.
+    """
+
+    parents: Sequence[int]
+    names: Sequence[str]
+    sites: Sequence[Site | None]
+    spent: Mapping[State, Sequence[int]]
+    checkouts: Sequence[int]
+    left_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """How much the page does not show.
+
+    ``checkouts`` and ``requests`` are not shown one by one, ``spans`` are added up. The others are
+    rows of the tables, and ``nodes`` are parts of the tree.
+    """
+
+    checkouts: int = 0
+    requests: int = 0
+    spans: int = 0
+    routes: int = 0
+    findings: int = 0
+    pools: int = 0
+    processes: int = 0
+    sites: int = 0
+    statements: int = 0
+    nodes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PageRun:
+    """One run as a page shows it: its sums, and as many single checkouts as there is room for.
+
+    Instants are seconds on the run's clock. ``owners`` are requests, and owners without a request,
+    by their start; ``told`` are those of them that the page tells step by step. ``shown``
+    are the checkouts with all of their spans, ``spans`` those spans that the page has, by ids.
+    """
+
+    label: str
+    report: Report
+    whatif: TopFindingWhatIf | None
+    started: float
+    ended: float
+    windows: Sequence[Window]
+    is_complete: bool
+    bins: RunBins
+    pools: Sequence[Pool]
+    checkouts: Sequence[Checkout]
+    shown: Mapping[str, Shown]
+    spans: Mapping[str, Sequence[Span]]
+    owners: Sequence[Owner]
+    told: Sequence[Owner]
+    index_of: Mapping[str, int]
+    lines: Sequence[SiteUse]
+    statements: Sequence[StatementUse]
+    tree: TreeColumns
+    left_out: LeftOut
+
+    def us(self, at: float) -> int:
+        """Return an instant in microseconds since the timeline's start."""
+        return round((at - self.started) * 1e6)
+
+
+def page_run(label: str, whole: Whole, room: Room = Room()) -> PageRun:
+    """Take from a run what a page with this room shows of it.
+
+    Raises :class:`poolhog.TraceError` if a process cannot be read.
+    """
+    detail = read_detail(whole, room.checkouts, room.requests)
+    owners = sorted(grouped(detail.checkouts), key=lambda one: (one.started, one.key))
+    index_of = {one.key: index for index, one in enumerate(owners)}
+    spans = _spans(detail, room.spans)
+    lines, tree = whole.tree.lines(), tree_of(whole.tree)
+    report = whole.report
+    rows = (report.routes, report.findings, report.pools, report.processes, lines, whole.statements)
+    return PageRun(
+        label=label,
+        report=report,
+        whatif=whole.whatif,
+        started=whole.bins.started,
+        ended=whole.bins.ended,
+        windows=detail.windows,
+        is_complete=detail.is_complete,
+        bins=_bins(whole),
+        pools=_pools(report, detail.checkouts),
+        checkouts=detail.checkouts,
+        shown=detail.shown,
+        spans=spans,
+        owners=owners,
+        told=[owned for owned in detail.lives if owned.key in index_of],
+        index_of=index_of,
+        lines=lines[:MOST_ROWS],
+        statements=whole.statements[:MOST_ROWS],
+        tree=tree,
+        left_out=LeftOut(
+            checkouts=max(report.checkouts - len(detail.checkouts), 0),
+            requests=max(whole.requests - len(owners), 0),
+            spans=sum(s.number for of in spans.values() for s in of if s.number > 1),
+            nodes=tree.left_out,
+            **{key: max(len(of) - MOST_ROWS, 0) for key, of in zip(_COUNTED, rows, strict=True)},
+        ),
+    )
+
+
+def _spans(detail: Detail, room: int) -> dict[str, Sequence[Span]]:
+    """The spans of each checkout; all together these are about as many as there is ``room`` for."""
+    sizes = [
+        2 * len(c.operations) + len(c.samples) + LEAST_SPANS_OF_ONE // 4 for c in detail.checkouts
+    ]
+    most = min(max(level(sizes, room), LEAST_SPANS_OF_ONE), MOST_SPANS_OF_ONE)
+    found = {}
+    for checkout, spans, _ in detail.shown.values():
+        ended = end_of(checkout, checkout.pool.process.written)
+        found[checkout.id] = downsampled(by_line(spans), checkout.asked, ended, most)
+    return found
+
+
+def _pools(report: Report, checkouts: Sequence[Checkout]) -> list[Pool]:
+    """The pools of the run, by process; those of the shown checkouts are among them."""
+    every = {use.pool.id: use.pool for use in report.pools}
+    every |= {checkout.pool.id: checkout.pool for checkout in checkouts}
+    return sorted(every.values(), key=lambda pool: (pool.process.began, pool.id))
+
+
+def _bins(whole: Whole) -> RunBins:
+    bins, blamed = whole.bins, whole.blamed
+
+    def averages(row: Iterable[float]) -> list[float]:
+        return [max(float(seconds), 0.0) / bins.width for seconds in row]
+
+    return RunBins(
+        count=bins.count,
+        lent={state: averages(row) for state, row in bins.lent.items()},
+        waiting=averages(bins.waited),
+        most_waiting=bins.peaks,
+        blamed=[(_named(at), blamed.averages(at)) for at in blamed.most(MOST_BLAMED)],
+    )
+
+
+def _named(place: Place) -> str:
+    if place.line is None:
+        return place.route
+    file, line, _ = place.line
+    return f"{file_name(file)}:{line}, {place.route}"
+
+
+def tree_of(tree: Tree) -> TreeColumns:
+    """Return the tree in columns, with the ``MOST_NODES`` largest of its nodes."""
+    nodes = list(tree.nodes())
+    index_of = {node: index for index, node in enumerate(nodes)}
+    spent = [[round(seconds * 1e6) for seconds in node.own] for node in nodes]
+    for index in range(len(nodes) - 1, 0, -1):
+        parent = nodes[index].parent
+        if parent is not None:
+            above = spent[index_of[parent]]
+            for state, us in enumerate(spent[index]):
+                above[state] += us
+    # A parent is at least as large as what is below it, and comes first: it is kept with it.
+    largest = sorted(range(len(nodes)), key=lambda index: (-sum(spent[index]), index))
+    kept = sorted(largest[:MOST_NODES])
+    number_of: dict[Node | None, int] = {None: NONE}
+    number_of |= {nodes[at]: number for number, at in enumerate(kept)}
+    return TreeColumns(
+        parents=[number_of[nodes[at].parent] for at in kept],
+        names=[_node_name(nodes[at]) for at in kept],
+        sites=[nodes[at].site for at in kept],
+        spent={
+            state: [max(spent[at][column], 0) for at in kept] for column, state in enumerate(LENT)
+        },
+        checkouts=[nodes[at].checkouts for at in kept],
+        left_out=len(nodes) - len(kept),
+    )
+
+
+def _node_name(node: Node) -> str:
+    return node.name if node.site is None else short_name(node.name)
