@@ -1,13 +1,9 @@
-"""One consistent state of a process's file: its checkouts and requests, one after the other.
-
-It also hands out outlines of checkouts, and packed operations, to those who count without a look.
-"""
+"""One consistent state of a process's file: its checkouts and requests, one after the other."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from poolhog.layout import CheckoutRow
@@ -17,7 +13,6 @@ from poolhog.trace.check import check_rows
 from poolhog.trace.columns import read_columns, read_operations
 from poolhog.trace.files import readable
 from poolhog.trace.missing import Missing, missing_of
-from poolhog.trace.sql_texts import shown
 from poolhog.trace.unpacking import Unpacker
 
 if TYPE_CHECKING:
@@ -31,9 +26,6 @@ if TYPE_CHECKING:
 
     Values = Sequence[Any] | Mapping[str, Any]
 
-    Outline = tuple[Any, ...]
-    """What is known of a checkout without unpacking it: the columns of ``_OUTLINES``."""
-
 _NUMBERED = "WHERE id IN (SELECT value FROM json_each(?))"
 _BATCH = 5_000
 """Checkouts that are read at once, with what belongs to them."""
@@ -45,33 +37,10 @@ _CHECKOUTS = """
 _CHECKOUT_COLUMNS = len(CheckoutRow._fields)
 _CACHE_KB = 65_536
 
-_OUTLINES = """
-    SELECT c.id, {}, CASE WHEN :operations THEN c.operations END,
-           c.pool_id, r.method, r.route,
-           CASE WHEN coalesce(r.route, :empty) = :empty THEN r.path END,
-           c.site_id, r.id, CASE WHEN r.id IS NULL THEN {} END,
-           c.asked, c.granted, c.returned, c.pinging, c.busy {}
-    FROM packed_checkouts AS c LEFT JOIN packed_requests AS r ON r.id = c.request_id ORDER BY c.id
-"""
-_OF_REQUESTS = ", r.started, r.responded, r.ended"
-_ASKED = itemgetter(10)
-
-_MOST_OVERTAKEN = 1_000
-"""Checkouts are numbered as they are asked for, but that threads overtake one another: by less than
-so many others, or else they are handed out late."""
-
 _REQUEST_COUNTS = """
     SELECT method, route, CASE WHEN coalesce(route, :empty) = :empty THEN path END, count(*)
     FROM packed_requests GROUP BY 1, 2, 3
 """
-
-_OPERATIONS = """
-    SELECT r.method, r.route, CASE WHEN coalesce(r.route, :empty) = :empty THEN r.path END,
-           c.site_id, {} FROM packed_checkouts AS c {}
-    LEFT JOIN packed_requests AS r ON r.id = c.request_id
-"""
-_LATEST = "c.operations", "", "WHERE c.operations NOT NULL"
-_EARLIER = "e.operations", "JOIN packed_operations AS e ON e.checkout_id = c.id", ""
 
 _REQUESTS_KEPT = 50_000
 """Requests that a stream remembers: checkouts that follow one another share them."""
@@ -173,48 +142,6 @@ class Snapshot:
     def numbered(self, numbers: Iterable[int]) -> Iterator[Checkout]:
         """The checkouts with these numbers, in order of their asking."""
         return self.checkouts(_NUMBERED, (json.dumps(list(numbers)),))
-
-    def checkout(self, number: int) -> Checkout:
-        """The checkout with this number, which is in the file."""
-        return next(self.numbered([number]))
-
-    def outlines(
-        self,
-        condition: str,
-        values: Mapping[str, Any],
-        *,
-        operations: bool = False,
-        requests: bool = False,
-    ) -> Iterator[list[Outline]]:
-        """Outlines of all checkouts in the order of their asking, some at a time.
-
-        Each says whether it meets a ``condition`` on ``packed_checkouts AS c`` and, of its request,
-        ``packed_requests AS r``. It has the packed ``operations`` if these are wanted, and at its
-        end the instants of ``requests``, in microseconds.
-        """
-        query = _OUTLINES.format(condition, shown("c.owner"), _OF_REQUESTS if requests else "")
-        values = {**values, "empty": self.unpack.number_of(""), "operations": operations}
-        early: list[Outline] = []
-        with readable(self._file):
-            rows = self._database.execute(query, values)
-            while batch := rows.fetchmany(_BATCH):
-                # They come by their numbers, and of those asked for at once, the order stays.
-                batch = sorted(early + batch, key=_ASKED)
-                early = batch[-_MOST_OVERTAKEN:]
-                yield batch[:-_MOST_OVERTAKEN]
-        yield early
-
-    def packed_operations(self) -> Iterator[tuple[Any, ...]]:
-        """All packed operations, each with its request's method, route and path, and a site.
-
-        These are numbers for ``unpack``; the path is ``None`` where there is a route, and all three
-        are where there is no request. The site is where the connection was asked for.
-        """
-        values = {"empty": self.unpack.number_of("")}
-        with readable(self._file):
-            for column, join, where in (_LATEST, _EARLIER):
-                query = f"{_OPERATIONS.format(column, join)} {where}"
-                yield from self._database.execute(query, values)
 
     def request_counts(self) -> dict[str, int]:
         """How many requests of each name were recorded, with a checkout or without."""

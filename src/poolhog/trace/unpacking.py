@@ -6,7 +6,6 @@ meets one that could hide, forge a line, or steer a terminal.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import fields, make_dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -101,7 +100,6 @@ class Unpacker:
         raw = database.execute("SELECT id, text FROM texts").fetchall()
         self.texts = texts = {key: visible(text) for key, text in raw}
         self.statements = {key: visible(text, keep=LINES) for key, text in raw}
-        self.packed_texts = PackedTexts(self.statements)
         self.sites: Mapping[int | None, Site] = sites.read(database)
         self.outcomes = {key: Outcome(text) for key, text in texts.items() if text in _OUTCOMES}
         self.kinds = {key: OperationKind(text) for key, text in texts.items() if text in _KINDS}
@@ -161,7 +159,7 @@ class Unpacker:
             None if gave_up is None else began + (asked + gave_up) / 1e6,
             None if returned is None else began + (asked + returned) / 1e6,
             self.outcomes[outcome],
-            PackedOperations(packed, asked, self._operations, self.packed_texts),
+            _Unpacked(packed, asked, self._operations),
             tuple(map(self._sample, samples)) if samples else (),
             self.sites.get(site),
             (connecting or 0) / 1e6,
@@ -249,83 +247,3 @@ class _Unpacked(Sequence[T]):
 
     def __repr__(self) -> str:
         return repr(self._all)
-
-
-class PackedTexts:
-    """Finds kinds and statements of a file's operations in their JSON texts."""
-
-    def __init__(self, texts: Mapping[int, str]) -> None:
-        self._texts = texts
-        numbers = {text: number for number, text in texts.items()}
-        self._kinds = {kind: numbers[kind] for kind in OperationKind if kind in numbers}
-        self._finders: dict[tuple[OperationKind, StatementTest | None], PackedTest] = {}
-
-    def has(self, kind: OperationKind) -> PackedTest:
-        """Tells of packed operations whether one may be of this kind; if not, none is."""
-        number = self._kinds.get(kind)
-        if number is None:
-            return has_none
-        mark = f"[{number},"
-        return lambda packed: mark in packed
-
-    def has_sent(self, kind: OperationKind, test: StatementTest | None = None) -> PackedTest:
-        """Tells of packed operations whether one of this kind has a statement that passes.
-
-        Without a test, any does. A test is asked once for each text of the file.
-        """
-        key = kind, test
-        if key not in self._finders:
-            self._finders[key] = self._finder(kind, test)
-        return self._finders[key]
-
-    def _finder(self, kind: OperationKind, test: StatementTest | None) -> PackedTest:
-        number = self._kinds.get(kind)
-        if number is None:
-            return has_none
-        sent = re.compile(_SENT.format(number))
-        if test is None:
-            return lambda packed: sent.search(packed) is not None
-        passing = frozenset(str(n) for n, text in self._texts.items() if test(text))
-        if not passing:
-            return has_none
-        return lambda packed: not passing.isdisjoint(sent.findall(packed))
-
-
-def has_none(_: str) -> bool:
-    """What is asked for is in none of the file's operations."""
-    return False
-
-
-# The beginning of a packed operation up to its statement; of one in flight, the duration is null.
-_SENT = r"\[{},-?\d+,(?:-?\d+|null),(?:\d+|null),(\d+)"
-
-
-class PackedOperations(_Unpacked[Operation]):
-    """The operations of a checkout, of which some can be known without unpacking them."""
-
-    __slots__ = ("_texts",)
-
-    def __init__(
-        self,
-        packed: tuple[str, ...],
-        since: int,
-        make: Callable[[str, int], Iterable[Operation]],
-        texts: PackedTexts,
-    ) -> None:
-        # Not by way of super(): there is one for each checkout.
-        self._packed = packed
-        self._since = since
-        self._make = make
-        self._values = None
-        self._texts = texts
-
-    def has(self, kind: OperationKind) -> bool:
-        """Whether there may be an operation of this kind; if not, there is none."""
-        return any(map(self._texts.has(kind), self._packed))
-
-    def has_sent(self, kind: OperationKind, test: StatementTest | None = None) -> bool:
-        """Whether an operation of this kind has a statement that passes the test, if there is one.
-
-        A test is asked once for each text of the file.
-        """
-        return any(map(self._texts.has_sent(kind, test), self._packed))
