@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import oracle
 from factories import PROCESS, make_checkout, make_pool, make_request, make_site, op, sample
 from hypothesis import strategies as st
 
@@ -26,7 +27,13 @@ POOLS = (
 )
 CALL = make_site(7, "await call()", function="call")
 LIBRARY = make_site(70, "await future", file="/lib/a.py", is_application=False, caller=CALL)
-SITES = (None, make_site(1, function="one"), make_site(2, function="two"), CALL, LIBRARY)
+AGAIN = replace(CALL, caller=make_site(3, "call()", function="outer"))
+"""The same line as ``CALL``, by another way."""
+
+SITES = (
+    *(None, make_site(1, function="one"), make_site(2, function="two")),
+    *(CALL, LIBRARY, AGAIN, replace(LIBRARY, caller=AGAIN)),
+)
 OWNERS = "Task-1", "Task-2", "MainThread"
 USE_KINDS = tuple(k for k in OperationKind if k not in (OperationKind.CONNECT, OperationKind.PING))
 STATEMENTS = None, "SELECT 1", "UPDATE notes SET data = 1"
@@ -47,7 +54,7 @@ def checkouts(draw: st.DrawFn, number: int, requests: tuple[Request | None, ...]
     """One that waited, gave up, is open or came back, whatever else it did.
 
     Operations may overlap, take no time, be in flight, or lie beyond its end, and samples may fall
-    into anything.
+    into anything. The recorder knows how long it was busy.
     """
     pool = draw(st.sampled_from(POOLS))
     began = pool.process.began
@@ -92,7 +99,7 @@ def checkouts(draw: st.DrawFn, number: int, requests: tuple[Request | None, ...]
 
     is_back = is_lent and outcome is not Outcome.OPEN
     gave_up = not is_lent and outcome is not Outcome.WAITING
-    return make_checkout(
+    made = make_checkout(
         f"c{number:03}",
         on_run(asked),
         on_run(granted) if is_lent else None,
@@ -106,6 +113,9 @@ def checkouts(draw: st.DrawFn, number: int, requests: tuple[Request | None, ...]
         site=site,
         outcome=outcome,
     )
+    use = oracle.end_of(made) - oracle.end_of_wait(made)
+    busy = use - sum(ended - started for started, ended in oracle.gaps(made))
+    return replace(made, busy=busy / 1e6 if is_back else 0.0)
 
 
 @st.composite

@@ -16,7 +16,7 @@ from poolhog.model import Activity, OperationKind, Outcome
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from poolhog.model import Checkout, Process, Sample, Site
+    from poolhog.model import Checkout, Operation, Process, Sample, Site
 
 STATES = WAITING, BUSY, PARKED, RUNNING, READY = "waiting", "busy", "parked", "running", "ready"
 UNSAMPLED = "unsampled"
@@ -102,6 +102,17 @@ def gaps(checkout: Checkout) -> Iterator[tuple[int, int]]:
         reached = ended
     if end > reached:
         yield reached, end
+
+
+def busy(checkout: Checkout) -> Iterator[tuple[Operation, int, int]]:
+    """The operations of its use, each from where the earlier ones ended."""
+    reached, end = end_of_wait(checkout), end_of(checkout)
+    for operation in checkout.operations if checkout.granted is not None else ():
+        started = at(checkout, operation.started)
+        ended = end if operation.ended is None else min(at(checkout, operation.ended), end)
+        if ended > reached and ended > started:
+            yield operation, max(started, reached), ended
+            reached = ended
 
 
 def sampled(checkout: Checkout, gap: tuple[int, int]) -> Iterator[tuple[Sample, int, int]]:

@@ -59,7 +59,7 @@ def run_of(
         *(some, named_requests(others), [POOL]), process=replace(PROCESS, written=until)
     )
     report = report_of(trace, companions=[series])
-    return Run(label, report, series, counts if requests is None else requests)
+    return Run(label, report, series)
 
 
 def steady(

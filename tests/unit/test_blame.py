@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from factories import (
     PROCESS,
@@ -30,10 +31,10 @@ from poolhog.analysis.report import report_of
 from poolhog.model import Activity, OperationKind, Trace
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from poolhog.analysis.report import Report
-    from poolhog.model import Checkout
+    from poolhog.model import Checkout, Pool
 
 END_US = 200
 FIRST = replace(PROCESS, written=END_US / 1e6)
@@ -149,6 +150,46 @@ def test_bins_add_up_to_what_was_held_up(some: list[Checkout], count: int) -> No
     slack = 1e-6 * (1 + len(found.blame.charges))
     assert sum(float(row.sum()) for row in rows) == pytest.approx(held, abs=slack)
     assert all(len(row) == count and (row > -1e-9).all() for row in rows)
+
+
+@given(st.lists(checkouts(), max_size=10), st.sampled_from([1, 2, 4, 5, 8]))
+def test_bins_hold_what_each_route_held_up_in_them(some: list[Checkout], count: int) -> None:
+    observer = BlameBins(Bins(0.0, END_US / 1e6, count))
+    report(some, observer=observer)
+    found: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(count))
+    for place, row in observer.rows.items():
+        found[place.route] += row
+    wanted: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(count))
+    for pool, at, holders, waiting in instants(some):
+        on_run = at + round(pool.process.began * 1e6)
+        for holder in holders:
+            # What is beyond the last bin is in none.
+            if on_run < END_US:
+                wanted[holder][on_run * count // END_US] += len(waiting) / len(holders) / 1e6
+    for route in {*found, *wanted}:
+        assert found[route] == pytest.approx(wanted[route], abs=1e-12)
+
+
+def instants(
+    some: Sequence[Checkout],
+) -> Iterator[tuple[Pool, int, Sequence[str], Sequence[str]]]:
+    """The microseconds of each pool at which some have to wait, with its holders."""
+    until = END_US / 1e6
+    for pool in POOLS:
+        if pool.capacity is None:
+            continue
+        turns = []
+        for c in some:
+            if c.pool.id == pool.id and c.request is not None:
+                got = us(c, end_of_wait(c, until)) - round((c.connecting + c.pinging) * 1e6)
+                turns.append((us(c, c.asked), got, us(c, end_of(c, until)), c.request.name))
+        turns.sort()
+        for at in range(2 * END_US):
+            waiting = [route for asked, got, _, route in turns if asked <= at < got]
+            holders = [route for _, got, over, route in turns if got <= at < over]
+            waiting = waiting[max(pool.capacity - len(holders), 0) :]
+            if waiting and holders:
+                yield pool, at, holders, waiting
 
 
 def test_the_burst_of_the_talk() -> None:

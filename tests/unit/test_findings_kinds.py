@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from poolhog.render.page.sketches import sketch_of
 from traces import hostile_trace
 from verbs import poolhog
 
@@ -18,6 +17,7 @@ from poolhog.analysis import findings
 from poolhog.analysis.findings import KINDS, AnyKind, GapKind, known_thresholds
 from poolhog.analysis.thresholds import Threshold
 from poolhog.render.findings import WORDS, Words
+from poolhog.render.page.patches import patch_of
 
 if TYPE_CHECKING:
     from poolhog.analysis.findings.entry import Entry, Totals
@@ -60,7 +60,7 @@ def test_every_kind_is_a_section_and_a_row_of_the_page(kind: AnyKind) -> None:
 def test_every_kind_has_a_sentence_on_the_page_and_a_patch(kind: AnyKind) -> None:
     words = WORDS[kind.name]
     assert words.spent is not None or words.happened is not None
-    assert sketch_of(kind.name, "row = f()")
+    assert patch_of(kind.name, "row = f()")
 
 
 def test_the_page_says_in_which_order_kinds_claim_an_instant() -> None:

@@ -1,39 +1,88 @@
-"""Checkouts by route: what passes by without a look comes to the same as what is looked at."""
+"""Checkouts by route, as columns, are those of the trace one by one."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
+import numpy as np
+import oracle
 import pytest
+from drawn import traces
+from hypothesis import given
 from large_trace import make_trace
 
-from poolhog.analysis.report import Report, read_report
-from poolhog.analysis.series import Series
+from poolhog.analysis.report import Report, read_report, report_of
+from poolhog.analysis.routes import route_of
+from poolhog.analysis.series import Rows, Series
 from poolhog.analysis.thresholds import Thresholds
-from poolhog.trace.reader import stream_trace
+from poolhog.trace.reader import open_trace, stream_trace
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from poolhog.model import Trace
 
-def series_of(directory: Path, *, every: bool) -> tuple[Series, Report]:
-    series = Series()
-    report = read_report(stream_trace(directory), Thresholds(), companions=[series], every=every)
-    return series, report
+COLUMNS = "asked", "wait", "use", "busy", "parked", "timed_out"
 
 
-def test_quiet_checkouts_are_in_it_like_all_others(tmp_path: Path) -> None:
-    make_trace(tmp_path, 600)
-    (packed, report), (whole, _) = (series_of(tmp_path, every=every) for every in (False, True))
-    assert (packed.began, packed.ended) == pytest.approx((whole.began, whole.ended), abs=2e-6)
-    assert set(packed.routes()) == set(whole.routes()) == {r.name for r in report.routes}
-    for route in report.routes:
-        one, other = packed.of([route.name]), whole.of([route.name])
-        for column in ("asked", "wait", "use"):
-            assert list(getattr(one, column)) == pytest.approx(
-                list(getattr(other, column)), abs=2e-6
-            )
+def expected(trace: Trace) -> dict[str, list[tuple[float, ...]]]:
+    """By route, the columns of each checkout, in the order of asking."""
+    shares = {
+        process.pid: oracle.shares(c for c in trace.checkouts if c.pool.process is process)
+        for process in trace.processes
+    }
+    found = defaultdict(list)
+    for checkout in trace.checkouts:
+        ended = oracle.end_of_wait(checkout)
+        parked, *_ = oracle.gap_seconds(checkout, shares[checkout.pool.process.pid])
+        row = (
+            ended - oracle.at(checkout, checkout.asked),
+            oracle.end_of(checkout) - ended,
+            oracle.seconds(checkout).busy,
+            parked,
+        )
+        is_timeout = float(oracle.is_timeout(checkout))
+        seconds = (microseconds / 1e6 for microseconds in row)
+        found[route_of(checkout)].append((checkout.asked, *seconds, is_timeout))
+    return found
+
+
+def check(series: Series, report: Report, trace: Trace) -> None:
+    wanted = expected(trace)
+    assert set(series.routes()) == set(wanted)
+    for route, rows in wanted.items():
+        found = series.of([route])
+        columns = zip(COLUMNS, found.columns, strict=True)
+        # Those that were asked for at once are in any order.
+        table = np.array(sorted(zip(*(np.round(c, 6).tolist() for _, c in columns), strict=True)))
+        assert table == pytest.approx(np.array(sorted(rows)), abs=2e-6)
+        assert list(found.asked) == sorted(found.asked)
+        (use,) = (use for use in report.routes if use.name == route)
         for column in ("wait", "use", "busy", "parked"):
-            seconds = getattr(route.spent, column)
-            assert sum(getattr(one, column)) == pytest.approx(seconds, abs=1e-6)
-            assert sum(getattr(other, column)) == pytest.approx(seconds, abs=1e-6)
+            seconds = getattr(use.spent, column)
+            assert sum(getattr(found, column)) == pytest.approx(seconds, abs=1e-6)
+    every = series.of(wanted)
+    assert len(every) == len(trace.checkouts)
+    assert list(every.asked) == sorted(every.asked)
+    if trace.checkouts:
+        ends = [c.pool.process.began + oracle.end_of(c) / 1e6 for c in trace.checkouts]
+        first = min(c.asked for c in trace.checkouts)
+        assert (series.began, series.ended) == pytest.approx((first, max(ends)), abs=2e-6)
+
+
+@given(traces())
+def test_every_checkout_is_in_it(trace: Trace) -> None:
+    series = Series()
+    check(series, report_of(trace, companions=[series]), trace)
+
+
+def test_of_a_file_as_well(tmp_path: Path) -> None:
+    make_trace(tmp_path, 600)
+    series = Series()
+    report = read_report(stream_trace(tmp_path), Thresholds(), companions=[series])
+    check(series, report, open_trace(tmp_path))
+
+
+def test_of_nothing_it_is_empty() -> None:
+    assert len(Series().of(["GET /"])) == len(Rows.together([])) == 0

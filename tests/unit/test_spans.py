@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import numpy as np
 import oracle
 import pytest
 from drawn import traces
+from factories import make_checkout, op, trace_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -149,6 +151,20 @@ def test_time_is_split_like_that_of_each_checkout(trace: Trace) -> None:
             use = oracle.end_of(checkout) - oracle.end_of_wait(checkout)
             assert sum(found[3:]) == use
             assert sum(found[:3]) == oracle.end_of_wait(checkout) - ledger.asked[row]
+
+
+def test_what_is_over_and_was_not_sampled_is_as_the_recorder_added_it_up() -> None:
+    connect = op(OperationKind.CONNECT, 0.0, 0.25)
+    some = [
+        replace(make_checkout(f"c{n}", 0.0, 1.0, 3.0, operations=[connect]), busy=busy)
+        for n, busy in enumerate((0.5, 9.0))
+    ]
+    (ledger,) = ledgers_of(trace_of(some))
+    assert worth_a_look(ledger).tolist() == []
+    busy = [500_000, 2_000_000]  # no more than the use
+    split = split_of(ledger)
+    assert (split.queueing.tolist(), split.connecting.tolist()) == ([750_000] * 2, [250_000] * 2)
+    assert (split.busy.tolist(), split.unsampled.tolist()) == (busy, [1_500_000, 0])
 
 
 @given(traces())

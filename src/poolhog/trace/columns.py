@@ -241,8 +241,9 @@ def unpacked(texts: Sequence[bytes], width: int, *, least: int) -> tuple[Numbers
     Only the second number may be negative. Raises :class:`DamagedError` if a text is anything else.
     """
     joined = _NEWLINE.join(texts)
-    marks = joined.translate(None, _NUMERIC).replace(b"]]\n[[", b"\x02").replace(b"],[", b"\x01")
-    is_nested = marks.startswith(b"[[") and marks.endswith(b"]]")
+    # Before the numbers are left out: none may stand between brackets.
+    marks = joined.replace(b"]]\n[[", b"\x02").replace(b"],[", b"\x01").translate(None, _NUMERIC)
+    is_nested = joined.startswith(b"[[") and joined.endswith(b"]]")
     if not is_nested or marks[2:-2].translate(None, _ENDS) or _has_leading_zero(joined):
         raise DamagedError("what is packed is not what poolhog packs")
     ends = np.frombuffer(marks[2:-2] + b"\x02", np.uint8)
@@ -465,7 +466,7 @@ def _numbers(text: str | bytes, count: int) -> Numbers:
         warnings.simplefilter("error", DeprecationWarning)
         try:
             found: Numbers = np.fromstring(text, np.int64, sep=",")
-        except (DeprecationWarning, TypeError) as error:
+        except (DeprecationWarning, TypeError, ValueError) as error:
             raise DamagedError("it holds what is no number") from error
     if len(found) != count:
         raise DamagedError("it holds what is no number")

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 _AT_ONCE = 50_000
 """Chains that are written at once."""
 
+_FEW_OPERATIONS = 200
+"""Operations of a checkout that are one stretch in the middle of its use; more are replayed."""
+
 _REFUSED = [OUTCOMES.index(outcome) for outcome in (Outcome.CANCELLED, Outcome.ERROR)]
 
 
@@ -385,6 +388,7 @@ def _is_looked_at(ledger: Ledger) -> Flags:
     looked |= ~(ledger.is_granted & ledger.is_returned) | (ledger.connecting > 0)
     looked |= ledger.busy > ledger.over - ledger.left
     looked[ledger.samples.row] = True
+    looked |= np.bincount(ledger.sent().checkout, minlength=len(ledger)) > _FEW_OPERATIONS
     of_request = ledger.request >= 0
     looked[of_request] |= ledger.requests.ended[ledger.request[of_request]] == NEVER
     return looked

@@ -1,20 +1,29 @@
-"""What is known of packed operations without unpacking them is what unpacking them shows."""
+"""What is known of operations without making objects of them is what the objects show."""
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+from drawn import traces
+from hypothesis import given
 from recorders import pool_record
 
 from poolhog import open_trace
 from poolhog.analysis.findings.lost_write import lost_writes, may_have_lost_writes, writes
+from poolhog.analysis.ledger import KINDS, Ledger
+from poolhog.analysis.memory import ledgers_of
 from poolhog.model import Cause, OperationKind
 from poolhog.recording.recorder import Recorder
+from poolhog.trace.reader import stream_trace
 from poolhog.trace.unpacking import PackedOperations
 
 if TYPE_CHECKING:
-    from poolhog.model import Checkout
+    from pathlib import Path
+
+    from poolhog.model import Trace
 
 SELECT, UPDATE = "SELECT data FROM notes", "UPDATE notes SET data = $1"
 ENDS = {
@@ -27,7 +36,7 @@ ENDS = {
 
 
 @pytest.fixture(scope="module")
-def checkouts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Checkout, ...]:
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """For each statement and each end, a checkout; the last has so many that they take two rows."""
     recorder = Recorder(tmp_path_factory.mktemp("packed") / "trace")
     pool = recorder.pool(pool_record())
@@ -36,7 +45,7 @@ def checkouts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Checkout, ...]:
             record(recorder, pool, [statement], end)
     record(recorder, pool, [UPDATE] + [SELECT] * 500, "rollback")
     recorder.stop()
-    return open_trace(recorder.directory).checkouts
+    return recorder.directory
 
 
 def record(recorder: Recorder, pool: object, statements: list[str], end: str) -> None:
@@ -54,8 +63,8 @@ def record(recorder: Recorder, pool: object, statements: list[str], end: str) ->
     recorder.end(checkout)
 
 
-def test_kinds_and_statements(checkouts: tuple[Checkout, ...]) -> None:
-    for checkout in checkouts:
+def test_kinds_and_statements(directory: Path) -> None:
+    for checkout in open_trace(directory).checkouts:
         packed = checkout.operations
         assert isinstance(packed, PackedOperations)
         for kind in OperationKind:
@@ -66,14 +75,41 @@ def test_kinds_and_statements(checkouts: tuple[Checkout, ...]) -> None:
                 assert packed.has_sent(kind, test) is sent
 
 
-def test_no_lost_write_is_overlooked(checkouts: tuple[Checkout, ...]) -> None:
-    lost = [bool(list(lost_writes(checkout))) for checkout in checkouts]
-    assert lost.count(True) == 3
-    for checkout, is_lost in zip(checkouts, lost, strict=True):
-        assert may_have_lost_writes(checkout) or not is_lost
-    # Reads and commits are told apart without a look.
-    assert not any(may_have_lost_writes(checkout) for checkout in checkouts[:6])
-
-
 def is_text(_: str) -> bool:
     return True
+
+
+def test_no_lost_write_is_overlooked(directory: Path) -> None:
+    (reader,) = stream_trace(directory)
+    with reader.snapshot() as snapshot:
+        ledger = Ledger(snapshot)
+        lost = [bool(list(lost_writes(c))) for c in ledger.checkouts(np.arange(len(ledger)))]
+        found = may_have_lost_writes(ledger).tolist()
+    assert lost.count(True) == 3
+    assert {row for row, is_lost in enumerate(lost) if is_lost} <= set(found)
+    # Reads and commits are told apart without a look.
+    assert not set(found) & set(range(6))
+
+
+@given(traces())
+def test_nor_in_whatever_happened(trace: Trace) -> None:
+    for ledger in ledgers_of(trace):
+        every = list(ledger.checkouts(np.arange(len(ledger))))
+        lost = {row for row, checkout in enumerate(every) if list(lost_writes(checkout))}
+        assert lost <= set(may_have_lost_writes(ledger).tolist())
+
+
+@given(traces())
+def test_what_was_sent_is_that_of_all_operations(trace: Trace) -> None:
+    for ledger in ledgers_of(trace):
+        sent, texts = ledger.sent(), ledger.facts.statements
+        found = Counter(
+            (row, KINDS[kind], texts.get(statement))
+            for row, kind, statement in zip(*(column.tolist() for column in sent), strict=True)
+        )
+        every = enumerate(ledger.checkouts(np.arange(len(ledger))))
+        assert found == Counter(
+            (row, operation.kind, operation.statement)
+            for row, checkout in every
+            for operation in checkout.operations
+        )
