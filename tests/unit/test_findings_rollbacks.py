@@ -11,14 +11,12 @@ from drawn import traces
 from hypothesis import given
 from recorders import pool_record
 
-from poolhog import open_trace
-from poolhog.analysis.findings.lost_write import lost_writes, may_have_lost_writes, writes
+from poolhog.analysis.findings.lost_write import lost_writes, may_have_lost_writes
 from poolhog.analysis.ledger import KINDS, Ledger
 from poolhog.analysis.memory import ledgers_of
 from poolhog.model import Cause, OperationKind
 from poolhog.recording.recorder import Recorder
 from poolhog.trace.reader import stream_trace
-from poolhog.trace.unpacking import PackedOperations
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,22 +59,6 @@ def record(recorder: Recorder, pool: object, statements: list[str], end: str) ->
         operation.cause = cause
         operation.end()
     recorder.end(checkout)
-
-
-def test_kinds_and_statements(directory: Path) -> None:
-    for checkout in open_trace(directory).checkouts:
-        packed = checkout.operations
-        assert isinstance(packed, PackedOperations)
-        for kind in OperationKind:
-            of_kind = [operation for operation in packed if operation.kind is kind]
-            assert packed.has(kind) is bool(of_kind)
-            for test in (writes, is_text):
-                sent = any(o.statement is not None and test(o.statement) for o in of_kind)
-                assert packed.has_sent(kind, test) is sent
-
-
-def is_text(_: str) -> bool:
-    return True
 
 
 def test_no_lost_write_is_overlooked(directory: Path) -> None:
