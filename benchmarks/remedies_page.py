@@ -12,8 +12,8 @@ import json
 import sys
 from pathlib import Path
 
-from poolhog.lab.remedy_results import RemediesResults
 from poolhog.lab.remedies.table import markdown
+from poolhog.lab.remedy_results import RemediesResults
 
 DOCS = Path(__file__).parent.parent / "docs"
 BEGIN, END = "<!-- tables: benchmarks/remedies_page.py -->\n", "<!-- end of tables -->"

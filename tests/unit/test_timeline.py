@@ -20,7 +20,7 @@ from views import occupancy_in, timeline_of, with_spans
 from poolhog.analysis.accounting import GAPS, State, end_of
 from poolhog.analysis.shown import Span, of_state, states_of
 from poolhog.analysis.timeline import (
-    Step,
+    QueueStep,
     Timeline,
     dominant,
     in_buckets,
@@ -145,7 +145,12 @@ def test_a_request_that_waits_while_it_holds_is_in_the_queue_once() -> None:
     request = make_request(started=0, ended=10)
     holding = make_checkout("c1", 0, 1, 9, request=request)
     queued = [make_checkout(f"w{i}", 2 + i, None, gave_up=6, request=request) for i in range(2)]
-    assert build(holding, *queued).waiting == (Step(0, 1), Step(1, 0), Step(2, 1), Step(6, 0))
+    assert build(holding, *queued).waiting == (
+        QueueStep(0, 1),
+        QueueStep(1, 0),
+        QueueStep(2, 1),
+        QueueStep(6, 0),
+    )
 
 
 def test_a_connection_keeps_its_lane() -> None:
@@ -173,7 +178,7 @@ def test_a_return_stamped_after_the_next_grant_needs_no_second_lane() -> None:
 def test_connections_that_are_never_lent_are_lanes_too() -> None:
     timeline = timeline_of([], [], [make_pool(size=3)], started=0, ended=1)
     assert [lane.number for lane in timeline.connections] == [1, 2, 3]
-    assert timeline.waiting == (Step(0, 0),)
+    assert timeline.waiting == (QueueStep(0, 0),)
 
 
 def test_work_without_a_request_is_other_and_comes_last() -> None:
@@ -266,11 +271,17 @@ def test_no_second_is_lost_in_buckets(scene: Scene, buckets: int) -> None:
 
 def test_an_empty_window_has_empty_buckets() -> None:
     assert in_buckets([of_state(State.RUNNING, 0, 1)], started=1, ended=1, buckets=2) == ({}, {})
-    assert peaks([Step(1, 3)], started=1, ended=1, buckets=2) == (0, 0)
+    assert peaks([QueueStep(1, 3)], started=1, ended=1, buckets=2) == (0, 0)
 
 
 def test_a_peak_within_a_bucket_is_not_lost() -> None:
-    steps = (Step(0, 0), Step(1.0, 2), Step(1.1, 7), Step(1.2, 1), Step(6, 0))
+    steps = (
+        QueueStep(0, 0),
+        QueueStep(1.0, 2),
+        QueueStep(1.1, 7),
+        QueueStep(1.2, 1),
+        QueueStep(6, 0),
+    )
     assert peaks(steps, started=0, ended=8, buckets=4) == (7, 1, 1, 0)
 
 

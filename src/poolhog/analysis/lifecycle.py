@@ -120,11 +120,7 @@ def lifecycle_of(
         ended=since(until if request.ended is None else request.ended),
         responding=None if request.responding is None else since(request.responding),
         stages=since.spans(_stages(request, until)),
-        sessions=since.spans(
-            LifeSpan(LifePart.SESSION, stage.started, _end(stage, until))
-            for stage in request.stages
-            if stage.name == _SESSION
-        ),
+        sessions=since.spans(_sessions(request, until)),
         checkouts=since.spans(
             LifeSpan(LifePart.CHECKOUT, end_of_wait(c, until), end_of(c, until)) for c in lent
         ),
@@ -135,6 +131,12 @@ def lifecycle_of(
         and not any(returned_after(checkout, request.responding) for checkout in lent),
         ended_with=None if last is None else last.name,
     )
+
+
+def _sessions(request: Request, until: float) -> Iterator[LifeSpan]:
+    for stage in request.stages:
+        if stage.name == _SESSION:
+            yield LifeSpan(LifePart.SESSION, stage.started, _end(stage, until))
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ class RequestLane:
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
+class LaneSegment:
     """The use of one checkout on a connection's lane; ``lane`` is an index of the request lanes."""
 
     checkout: Checkout
@@ -60,11 +60,11 @@ class PoolLane:
 
     pool: Pool
     number: int
-    segments: tuple[Segment, ...]
+    segments: tuple[LaneSegment, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class QueueStep:
     """From ``at`` on, ``count`` requests wait, until the next step."""
 
     at: float
@@ -82,7 +82,7 @@ class Timeline:
     ended: float
     requests: tuple[RequestLane, ...]
     connections: tuple[PoolLane, ...]
-    waiting: tuple[Step, ...]
+    waiting: tuple[QueueStep, ...]
 
     @property
     def duration(self) -> float:
@@ -110,7 +110,7 @@ class Timeline:
         """Seconds that requests waited, added up."""
         return sum(
             step.count * (after.at - step.at)
-            for step, after in pairwise((*self.waiting, Step(self.ended, 0)))
+            for step, after in pairwise((*self.waiting, QueueStep(self.ended, 0)))
         )
 
 
@@ -182,13 +182,15 @@ def dominant(share: Mapping[State, float]) -> State | None:
     return max(present, key=lambda state: share[state], default=None)
 
 
-def peaks(steps: Sequence[Step], *, started: float, ended: float, buckets: int) -> tuple[int, ...]:
+def peaks(
+    steps: Sequence[QueueStep], *, started: float, ended: float, buckets: int
+) -> tuple[int, ...]:
     """The highest count within each of so many equal buckets."""
     found = [0] * buckets
     width = (ended - started) / buckets
     if width <= 0:
         return tuple(found)
-    for step, after in pairwise((*steps, Step(ended, 0))):
+    for step, after in pairwise((*steps, QueueStep(ended, 0))):
         first = max(int((step.at - started) / width), 0)
         for bucket in range(first, buckets):
             if started + bucket * width >= after.at:
@@ -269,17 +271,17 @@ def _in_queue(parts: Iterable[Span]) -> Iterator[Span]:
             yield of_state(State.WAITING, started, ended)
 
 
-def _steps(queues: Iterable[Span], started: float) -> tuple[Step, ...]:
-    found = [Step(started, 0)]
+def _steps(queues: Iterable[Span], started: float) -> tuple[QueueStep, ...]:
+    found = [QueueStep(started, 0)]
     last = started
     for at, ended, counts in _sweep(queues):
-        _append(found, Step(at, counts[State.WAITING]))
+        _append(found, QueueStep(at, counts[State.WAITING]))
         last = ended
-    _append(found, Step(last, 0))
+    _append(found, QueueStep(last, 0))
     return tuple(found)
 
 
-def _append(steps: list[Step], step: Step) -> None:
+def _append(steps: list[QueueStep], step: QueueStep) -> None:
     if steps[-1].at == step.at:
         steps.pop()
     if not steps or steps[-1].count != step.count:
@@ -292,24 +294,24 @@ def _segments(
     lane_of: Mapping[str, int],
     started: float,
     ended: float,
-) -> dict[str, list[Segment]]:
+) -> dict[str, list[LaneSegment]]:
     """The uses by pool, in order of their start, as far as they lie between two instants."""
-    found: dict[str, list[Segment]] = {}
+    found: dict[str, list[LaneSegment]] = {}
     for use in uses_of(every):
         first, last = max(use.started, started), min(use.ended, ended)
         if first < last:
             checkout = use.shown.checkout
             lent = (part for part in spans[checkout.id] if part.state is not State.WAITING)
             parts = tuple(within(lent, first, last))
-            segment = Segment(checkout, lane_of[checkout.id], first, last, parts)
+            segment = LaneSegment(checkout, lane_of[checkout.id], first, last, parts)
             found.setdefault(checkout.pool.id, []).append(segment)
     return found
 
 
-def _pool_lanes(pool: Pool, segments: Iterable[Segment]) -> Iterator[PoolLane]:
+def _pool_lanes(pool: Pool, segments: Iterable[LaneSegment]) -> Iterator[PoolLane]:
     """As few lanes as hold the segments, and those of connections that were never lent."""
     lanes = ConnectionLanes()
-    found: dict[int, list[Segment]] = {}
+    found: dict[int, list[LaneSegment]] = {}
     for segment in segments:
         lane = lanes.take(segment.checkout.connection, segment.started, segment.ended)
         found.setdefault(lane, []).append(segment)

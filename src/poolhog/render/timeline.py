@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from poolhog.analysis.accounting import GAPS, State
 from poolhog.analysis.bins import LENT
 from poolhog.analysis.shown import of_state
-from poolhog.analysis.timeline import Step, dominant, in_buckets
+from poolhog.analysis.timeline import QueueStep, dominant, in_buckets
 from poolhog.render.palette import PAINTS, paints_of
 from poolhog.render.svg import (
     MARGIN,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from poolhog.analysis.occupancy import Occupancy
     from poolhog.analysis.shown import Span
-    from poolhog.analysis.timeline import PoolLane, RequestLane, Segment, Timeline
+    from poolhog.analysis.timeline import LaneSegment, PoolLane, RequestLane, Timeline
     from poolhog.model import Pool
 
 NARROWEST = 1.5
@@ -169,14 +169,14 @@ def _draw_requests(sheet: Sheet, scale: Scale, timeline: Timeline) -> None:
         sheet.y += pitch
 
 
-def draw_queue(sheet: Sheet, scale: Scale, waiting: Sequence[Step], ended: float) -> None:
+def draw_queue(sheet: Sheet, scale: Scale, waiting: Sequence[QueueStep], ended: float) -> None:
     """How many requests wait, step by step."""
     most = max(step.count for step in waiting)
     heading(sheet, f"requests waiting at once: {most} at most" if most else "no request waited")
     if not most:
         return
     bottom = sheet.y + _QUEUE_HEIGHT
-    steps = (*waiting, Step(ended, 0))
+    steps = (*waiting, QueueStep(ended, 0))
     path = f"M{number(scale.left)},{number(bottom)}"
     numbers = []
     for step, after in pairwise(steps):
@@ -208,7 +208,7 @@ def _draw_connections(sheet: Sheet, scale: Scale, timeline: Timeline) -> None:
 
 
 def _draw_segment(
-    segment: Segment, scale: Scale, y: float, height: float, timeline: Timeline
+    segment: LaneSegment, scale: Scale, y: float, height: float, timeline: Timeline
 ) -> Element:
     lane = timeline.requests[segment.lane]
     left, right = scale.x(segment.started), scale.x(segment.ended)

@@ -13,7 +13,7 @@ from rich.console import Group
 from rich.text import Text
 
 from poolhog.analysis.bins import LENT
-from poolhog.analysis.timeline import Step, Timeline
+from poolhog.analysis.timeline import QueueStep, Timeline
 from poolhog.analysis.windows import ReasonKind
 from poolhog.render.output import console, paragraph
 from poolhog.render.palette import PAINTS, STACKED, TERMINAL_MUTED, paints_of
@@ -189,7 +189,7 @@ def occupancy_svg(
     sheet.legend([(paint.name, paint.label) for paint in paints_of(occupancy.states)])
     scale = Scale(occupancy.started, occupancy.ended, MARGIN + _LABELS, width - MARGIN - 8)
     top = sheet.y + 6
-    waiting = [Step(b.started, b.most_waiting) for b in occupancy.bins]
+    waiting = [QueueStep(b.started, b.most_waiting) for b in occupancy.bins]
     draw_queue(sheet, scale, waiting, occupancy.ended)
     _draw_lent(sheet, scale, occupancy)
     _draw_lanes(sheet, scale, occupancy)
