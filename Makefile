@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CHROMIUM := /usr/bin/chromium
 PGBOUNCER := /usr/sbin/pgbouncer
 
-.PHONY: help venv dev lab test lint check-readme test-browser test-fuzz fuzz chromium pgbouncer requirements clean
+.PHONY: help venv dev lab test test-unit coverage lint check-readme test-browser test-fuzz fuzz chromium pgbouncer requirements clean
 .DEFAULT_GOAL := help
 
 help:
@@ -15,6 +15,8 @@ help:
 	@echo "make dev           the same, and the tools and libraries that linters and tests need"
 	@echo "make lab           run the lab on an embedded PostgreSQL and leave a report (about 3 minutes)"
 	@echo "make test          run every check that CI runs"
+	@echo "make test-unit     the tests that need no database, no browser and no other process"
+	@echo "make coverage      how much of the code unit and integration tests run"
 	@echo "make lint          ruff, mypy and the import law"
 	@echo "make fuzz          read damaged and crafted traces for HOURS (1 by default)"
 	@echo "make chromium      install the browser that the tests of the page need, where it is missing"
@@ -52,8 +54,15 @@ lint: $(VENV)/dev.stamp
 # many of the other tests, hence three at a time on two cores.
 test: $(VENV)/dev.stamp chromium pgbouncer
 	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target lint check-readme test-browser test-fuzz
+	$(BIN)/pytest tests/unit tests/integration --numprocesses 3 --dist loadfile
+
+# Counting lines takes as long as half of the tests.
+coverage: $(VENV)/dev.stamp chromium pgbouncer
 	$(BIN)/pytest tests/unit tests/integration --numprocesses 3 --dist loadfile \
 	    --cov --cov-report=term
+
+test-unit: $(VENV)/dev.stamp
+	$(BIN)/pytest tests/unit --numprocesses auto
 
 test-browser: $(VENV)/dev.stamp chromium
 	$(BIN)/pytest tests/browser
