@@ -11,9 +11,9 @@ from playwright.sync_api import expect
 from test_lab_claims import burst, results
 
 from browser.conftest import PHONE
+from poolhog.analysis.digest import digest_of
 from poolhog.analysis.shown import shown_of
 from poolhog.analysis.timeline import build_timeline
-from poolhog.analysis.whole import whole_of
 from poolhog.lab.report import publish
 from poolhog.lab.service.settings import Style
 from poolhog.model import Trace
@@ -33,7 +33,7 @@ def measured(style: Style, made: Burst) -> BurstResult:
     shown = shown_of(trace).values()
     timeline = build_timeline(shown, requests, [pool], started=0.0, ended=ended)
     found = burst(style, len(requests), ended, 0.0)
-    return replace(found, timeline=timeline, whole=whole_of(trace, 0.0, ended))
+    return replace(found, timeline=timeline, whole=digest_of(trace, 0.0, ended))
 
 
 @pytest.fixture(scope="module")

@@ -19,9 +19,9 @@ from factories import (
     trace_of,
 )
 
-from poolhog.analysis.comparison import Run
+from poolhog.analysis.compare.comparison import Run
+from poolhog.analysis.compare.measures import Series
 from poolhog.analysis.report import report_of
-from poolhog.analysis.series import Series
 from poolhog.model import Activity, OperationKind
 
 if TYPE_CHECKING:

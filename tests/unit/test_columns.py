@@ -22,23 +22,14 @@ from poolhog.model import Activity, OperationKind
 from poolhog.recording.recorder import Recorder, current_request
 from poolhog.recording.records import SAMPLE_BYTES, SampleRecord
 from poolhog.trace.check import check_rows
-from poolhog.trace.columns import (
-    MOST_US,
-    NULL,
-    Checkouts,
-    DamagedError,
-    Requests,
-    Samples,
-    Sent,
-    read_columns,
-    read_operations,
-    unpacked,
-)
+from poolhog.trace.columns import read_columns, read_operations
+from poolhog.trace.packed import MOST_US, NULL, DamagedError, unpacked
+from poolhog.trace.tables import Checkouts, Requests, Samples, Sent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from poolhog.trace.columns import Columns
+    from poolhog.trace.tables import Columns
 
 UNSHRUNK = (Phase.explicit, Phase.reuse, Phase.generate)
 LISTS = settings(max_examples=300)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from runs import CALL, POOL, Costs, checkout, run_of, steady
 from test_report_numbers import checkouts as any_checkout
 
-from poolhog.analysis.comparison import EVERY_ROUTE, Comparison, Verdict, compare
+from poolhog.analysis.compare.comparison import EVERY_ROUTE, Comparison, Verdict, compare
 from poolhog.analysis.findings import POOL_TIMEOUT
 from poolhog.model import Outcome
 

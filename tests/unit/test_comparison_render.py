@@ -14,8 +14,8 @@ from runs import CALL, Costs, run_of, steady
 from test_report_render import keys
 from traces import HOSTILE
 
-from poolhog.analysis.comparison import Comparison, compare
-from poolhog.analysis.conditions import results
+from poolhog.analysis.compare.comparison import Comparison, compare
+from poolhog.analysis.compare.conditions import results
 from poolhog.cli.conditions import conditions
 from poolhog.render.comparison import ComparisonLayout, change_text, comparison_lines, conclusion
 from poolhog.render.comparison_ci import comparison_json, comparison_markdown
@@ -23,7 +23,7 @@ from poolhog.render.output import WIDE
 from poolhog.render.page.changes import changes
 
 if TYPE_CHECKING:
-    from poolhog.analysis.comparison import Run
+    from poolhog.analysis.compare.comparison import Run
 
 PAGE = Path(__file__).parents[2] / "docs" / "compare.md"
 ROUTES = (Costs(), Costs(parked=0.0), Costs(wait=0.0, parked=0.1))

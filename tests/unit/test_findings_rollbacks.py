@@ -17,7 +17,7 @@ from poolhog.analysis.ledger import KINDS, Ledger
 from poolhog.analysis.memory import ledgers_of
 from poolhog.model import Cause, OperationKind
 from poolhog.recording.recorder import Recorder
-from poolhog.trace.columns import NULL
+from poolhog.trace.packed import NULL
 from poolhog.trace.reader import stream_trace
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from traces import HOSTILE, hostile_trace
 
-from poolhog.analysis.comparison import Run, compare
+from poolhog.analysis.compare.comparison import Run, compare
+from poolhog.analysis.compare.measures import Series
+from poolhog.analysis.digest import read_digest
 from poolhog.analysis.report import read_report
-from poolhog.analysis.series import Series
 from poolhog.analysis.thresholds import Thresholds
-from poolhog.analysis.whole import read_whole
 from poolhog.render.page import page_html
 from poolhog.render.page.data import page_data
 from poolhog.render.page.inline import digest
@@ -63,7 +63,7 @@ def page_of(*traces: Path) -> str:
     sides, runs = [], []
     for trace in traces:
         series = Series()
-        whole = read_whole(stream_trace(trace), Thresholds(), companions=[series])
+        whole = read_digest(stream_trace(trace), Thresholds(), companions=[series])
         sides.append((trace.name, whole))
         runs.append(Run(trace.name, whole.report, series))
     compared = compare(runs[0], runs[1]) if len(runs) > 1 else None
@@ -106,7 +106,7 @@ def test_what_changed_is_no_part_of_the_page_either(tmp_path: Path) -> None:
 
 def test_a_lone_surrogate_and_a_long_statement_can_be_written(tmp_path: Path) -> None:
     hostile_trace(tmp_path, "fine", sql="SELECT " + "x, " * 40_000 + "1")
-    whole = read_whole(stream_trace(tmp_path / "trace"), Thresholds())
+    whole = read_digest(stream_trace(tmp_path / "trace"), Thresholds())
     page = page_html(page_data([("a\ud800b", whole)], version="0.1.0"))
     assert "a⟨U+D800⟩b" in Seen(page).text
     assert "more characters" in page
@@ -198,5 +198,5 @@ def test_two_runs_stand_side_by_side(tmp_path: Path) -> None:
 
 
 def test_the_page_of_nothing_says_so(tmp_path: Path) -> None:
-    page = page_html(page_data([("empty", read_whole([], Thresholds()))], version="0.1.0"))
+    page = page_html(page_data([("empty", read_digest([], Thresholds()))], version="0.1.0"))
     assert "No connection was asked for while this was recorded." in Seen(page).text

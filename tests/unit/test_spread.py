@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poolhog.analysis.spread import (
+from poolhog.analysis.compare.spread import (
     ALPHA,
     PARTS,
     bounds,

@@ -11,9 +11,16 @@ from drawn import traces
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poolhog.analysis.measured import measured
+from poolhog.analysis.measured import (
+    Sums,
+    measured,
+    peak_of,
+    percentile,
+    sums_of,
+    time_of,
+    waits_of,
+)
 from poolhog.analysis.memory import ledgers_of
-from poolhog.analysis.sums import Sums, peak_of, percentile, sums_of, time_of, waits_of
 
 if TYPE_CHECKING:
     from poolhog.analysis.ledger import Numbers

@@ -17,9 +17,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from poolhog.analysis.blame.charges import Place
+    from poolhog.analysis.blame.queue import Queue
     from poolhog.analysis.ledger import Ledger, Numbers
     from poolhog.analysis.measured import Measured
     from poolhog.analysis.spans import Cut, Spans
+    from poolhog.model import Process
 
     Floats = NDArray[np.float64]
 
@@ -152,3 +155,37 @@ def seconds_of(grid: Grid, found: Measured, spans: Spans) -> Mapping[State, Floa
             began, unsampled.started, unsampled.ended, weights=weights
         )
     return seconds
+
+
+_LEAST_S = 1e-6
+
+
+class BlameBins:
+    """Observes who holds up others; ``rows`` are seconds of waiting by the bins of a run."""
+
+    def __init__(self, grid: Grid) -> None:
+        self.rows: dict[Place, NDArray[np.float64]] = {}
+        self._grid = grid
+
+    def see(
+        self,
+        place: Place,
+        queue: Queue,
+        process: Process,
+        spans: tuple[Numbers, Numbers],
+        sign: int,
+    ) -> None:
+        """Some held connections; instants are microseconds since the process began."""
+        row = self.rows.setdefault(place, np.zeros(self._grid.count))
+        row += sign * self._grid.spread(process.began, *spans, queue.waited_by)
+
+    def most(self, number: int) -> list[Place]:
+        """The places that others waited most for, of which each has a line."""
+        whole = {place: float(row.sum()) for place, row in self.rows.items()}
+        ranked = sorted(whole, key=lambda place: (-whole[place], place.route, str(place.line)))
+        return [place for place in ranked if whole[place] > _LEAST_S][:number]
+
+    def averages(self, place: Place) -> list[float]:
+        """How many waited because of this on average in each bin."""
+        found: list[float] = (np.maximum(self.rows[place], 0.0) / self._grid.width).tolist()
+        return found

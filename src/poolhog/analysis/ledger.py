@@ -14,15 +14,16 @@ from numpy.typing import NDArray
 
 from poolhog.analysis.routes import owner_of
 from poolhog.model import Activity, OperationKind, Outcome
-from poolhog.trace.columns import NULL, Operations, Sent
+from poolhog.trace.packed import NULL
+from poolhog.trace.tables import Operations, Sent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from poolhog.model import Checkout, Pool, Process, Site
-    from poolhog.trace.columns import Columns
-    from poolhog.trace.columns import Requests as RequestColumns
-    from poolhog.trace.columns import Samples as SampleColumns
+    from poolhog.trace.tables import Columns
+    from poolhog.trace.tables import Requests as RequestColumns
+    from poolhog.trace.tables import Samples as SampleColumns
 
 Numbers = NDArray[np.int64]
 Flags = NDArray[np.bool_]

@@ -8,7 +8,8 @@ import numpy as np
 
 from poolhog.analysis.ledger import Ledger
 from poolhog.texts import visible
-from poolhog.trace.columns import NULL, Checkouts, Columns, Operations, Requests, Samples, Sent
+from poolhog.trace.packed import NULL
+from poolhog.trace.tables import Checkouts, Columns, Operations, Requests, Samples, Sent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

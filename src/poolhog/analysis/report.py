@@ -16,12 +16,20 @@ from poolhog.analysis.accounting import NOTHING, total
 from poolhog.analysis.blame import NO_BLAME, Blame
 from poolhog.analysis.blame.blaming import blame_of
 from poolhog.analysis.blame.charges import most_first
-from poolhog.analysis.collector import no_collector
 from poolhog.analysis.findings.finder import Finder
+from poolhog.analysis.garbage import without_garbage_collection
 from poolhog.analysis.ledger import Ledger
-from poolhog.analysis.measured import Measured, Viewer, measured
+from poolhog.analysis.measured import (
+    Measured,
+    Sums,
+    Viewer,
+    measured,
+    peak_of,
+    sums_of,
+    time_of,
+    waits_of,
+)
 from poolhog.analysis.memory import MemoryFacts
-from poolhog.analysis.sums import Sums, peak_of, sums_of, time_of, waits_of
 from poolhog.analysis.thresholds import Thresholds
 
 if TYPE_CHECKING:
@@ -32,7 +40,7 @@ if TYPE_CHECKING:
     from poolhog.analysis.blame.charges import Charge
     from poolhog.analysis.findings.finding import Finding
     from poolhog.analysis.ledger import Facts, Numbers
-    from poolhog.analysis.sums import Waits
+    from poolhog.analysis.measured import Waits
     from poolhog.model import Outcome, Pool, Process, Trace, Unreadable
     from poolhog.trace.reader import ProcessReader
 
@@ -171,7 +179,7 @@ def read_report(
     """
     books = Books(thresholds, companions, observer)
     done = 0
-    with no_collector():
+    with without_garbage_collection():
         for reader in readers:
             with reader.snapshot() as snapshot:
                 done += books.add(snapshot)

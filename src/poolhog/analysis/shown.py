@@ -12,10 +12,9 @@ import numpy as np
 
 from poolhog.analysis.accounting import State
 from poolhog.analysis.ledger import KINDS
-from poolhog.analysis.measured import measured
+from poolhog.analysis.measured import accounts_of, measured
 from poolhog.analysis.memory import ledgers_of
 from poolhog.analysis.spans import GAPS, STATES, UNSAMPLED, WAITING, cut
-from poolhog.analysis.sums import accounts_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

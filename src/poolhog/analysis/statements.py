@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from poolhog.analysis.ledger import KINDS, NEVER
-from poolhog.analysis.sums import percentile
+from poolhog.analysis.measured import percentile
 from poolhog.model import OperationKind
 
 if TYPE_CHECKING:

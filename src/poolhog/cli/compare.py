@@ -28,8 +28,8 @@ from poolhog.texts import visible
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from poolhog.analysis.comparison import Comparison, Run
-    from poolhog.analysis.conditions import ConditionResult
+    from poolhog.analysis.compare.comparison import Comparison, Run
+    from poolhog.analysis.compare.conditions import ConditionResult
     from poolhog.analysis.thresholds import Thresholds
     from poolhog.trace.reader import ProcessReader
 
@@ -87,8 +87,8 @@ def compare(
         raise PoolhogError("--source is for a page: name its file with --html")
     if as_json and as_markdown:
         raise PoolhogError("--json and --markdown are two forms: choose one")
-    from poolhog.analysis.comparison import compare as compare_runs
-    from poolhog.analysis.conditions import results
+    from poolhog.analysis.compare.comparison import compare as compare_runs
+    from poolhog.analysis.compare.conditions import results
     from poolhog.cli.conditions import conditions
 
     wanted = conditions(fail_on if fail_on is not None else [GATE])
@@ -112,9 +112,9 @@ def compare(
 
 
 def _read(given: Path, thresholds: Thresholds, reading: Reading) -> Run:
-    from poolhog.analysis.comparison import Run
+    from poolhog.analysis.compare.comparison import Run
+    from poolhog.analysis.compare.measures import Series
     from poolhog.analysis.report import read_report
-    from poolhog.analysis.series import Series
 
     directory = trace_directory(given)
 

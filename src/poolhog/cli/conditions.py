@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from poolhog.analysis.conditions import Condition
-from poolhog.analysis.measures import MEASURES, Unit
+from poolhog.analysis.compare.conditions import Condition
+from poolhog.analysis.compare.measures import MEASURES, Unit
 from poolhog.errors import PoolhogError
 
 if TYPE_CHECKING:

@@ -16,10 +16,10 @@ from poolhog.texts import visible
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from poolhog.analysis.comparison import Comparison, Run
-    from poolhog.analysis.series import Series
+    from poolhog.analysis.compare.comparison import Comparison, Run
+    from poolhog.analysis.compare.measures import Series
+    from poolhog.analysis.digest import Digest
     from poolhog.analysis.thresholds import Thresholds
-    from poolhog.analysis.whole import Whole
     from poolhog.model import Unreadable
     from poolhog.render.page.data import PageData
     from poolhog.trace.reader import ProcessReader
@@ -34,12 +34,12 @@ class Page:
 
     file: Path
     source: Path
-    sides: Sequence[tuple[str, Whole, Series]]
+    sides: Sequence[tuple[str, Digest, Series]]
 
     @property
     def runs(self) -> tuple[Run, ...]:
         """The runs, to be compared."""
-        from poolhog.analysis.comparison import Run
+        from poolhog.analysis.compare.comparison import Run
 
         return tuple(Run(label, whole.report, series) for label, whole, series in self.sides)
 
@@ -75,8 +75,8 @@ def read_page(
     Raises :class:`poolhog.PoolhogError` as other verbs do, and before anything is read if the file
     cannot be written.
     """
-    from poolhog.analysis.series import Series
-    from poolhog.analysis.whole import read_whole
+    from poolhog.analysis.compare.measures import Series
+    from poolhog.analysis.digest import read_digest
     from poolhog.render.output import check_place
 
     check_place(file)
@@ -88,7 +88,7 @@ def read_page(
             label, readers, unreadable = _readers(one, None if index else pid)
             series = Series()
             companions = [series] if len(given) > 1 else []
-            whole = read_whole(readers, thresholds, reading.tell, companions=companions)
+            whole = read_digest(readers, thresholds, reading.tell, companions=companions)
             reading.say("replaying what was recorded")
             whole = whole.with_whatif()
             sides.append((label, whole.without(unreadable), series))

@@ -124,7 +124,7 @@ def _write_page(
     options: list[str] | None,
     source: Path | None,
 ) -> None:
-    from poolhog.analysis.comparison import compare
+    from poolhog.analysis.compare.comparison import compare
     from poolhog.render.page.verdict import summary_lines
 
     thresholds = thresholds_of(Path.cwd(), options or ())

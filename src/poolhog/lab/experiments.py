@@ -11,6 +11,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 from poolhog import open_trace
+from poolhog.analysis.digest import digest_of
 from poolhog.analysis.lifecycle import lifecycle_of
 from poolhog.analysis.log import log_of
 from poolhog.analysis.replay import replay, workload_of
@@ -18,7 +19,6 @@ from poolhog.analysis.report import read_report
 from poolhog.analysis.shown import shown_of
 from poolhog.analysis.thresholds import Thresholds
 from poolhog.analysis.timeline import build_timeline
-from poolhog.analysis.whole import whole_of
 from poolhog.errors import TraceError
 from poolhog.lab import children, postgres
 from poolhog.lab.burst import synchronize_paths
@@ -228,7 +228,7 @@ def _burst(
         waits=tuple(sum(a.wait for a in each) for each in accounts),
         uses=tuple(sum(a.use for a in each) for each in accounts),
         timeline=build_timeline(shown, part.requests, trace.pools, started=began, ended=ended),
-        whole=whole_of(part, began, ended),
+        whole=digest_of(part, began, ended),
     )
 
 

@@ -6,17 +6,17 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from poolhog.analysis.sums import percentile
+from poolhog.analysis.measured import percentile
 from poolhog.lab.service.settings import Style
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from poolhog.analysis.digest import Digest
     from poolhog.analysis.findings import Finding
     from poolhog.analysis.lifecycle import Lifecycle
     from poolhog.analysis.log import LogEvent
     from poolhog.analysis.timeline import Timeline
-    from poolhog.analysis.whole import Whole
     from poolhog.lab.parameters import Experiment, Parameters
     from poolhog.lab.remedy_results import RemediesResults
     from poolhog.model import Process
@@ -62,7 +62,7 @@ class BurstResult:
     waits: tuple[float, ...]
     uses: tuple[float, ...]
     timeline: Timeline
-    whole: Whole | None = None
+    whole: Digest | None = None
 
     @property
     def p95(self) -> float:

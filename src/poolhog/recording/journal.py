@@ -65,7 +65,7 @@ class Journal:
         self.sites = Sites(self.options, self.libraries, self._learn_site, self.lose_site)
         self.learned: list[SiteRecord] = []
         self.open: dict[int, CheckoutRecord] = {}
-        # Whole microseconds: instants are written as microseconds from here.
+        # Digest microseconds: instants are written as microseconds from here.
         self.began_ns = monotonic_ns() // 1000 * 1000
         self.began_wall_ns = time_ns()
         self.dropped = 0

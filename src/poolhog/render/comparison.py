@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from poolhog.analysis.comparison import Verdict
-from poolhog.analysis.measures import Unit
+from poolhog.analysis.compare.comparison import Verdict
+from poolhog.analysis.compare.measures import Unit
 from poolhog.render.losses import loss_lines, unseen_lines
 from poolhog.render.output import WIDE, aligned, in_blocks, more_line, next_line, paragraph
 from poolhog.render.palette import TERMINAL_ACCENT, TERMINAL_MUTED, TERMINAL_WARNING
@@ -18,16 +18,16 @@ from poolhog.render.words import UNSEEN, brief, count, listed, seconds
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from poolhog.analysis.comparison import (
+    from poolhog.analysis.compare.comparison import (
         Change,
         Comparison,
         FindingChange,
         RouteChange,
     )
-    from poolhog.analysis.conditions import ConditionResult
+    from poolhog.analysis.compare.conditions import ConditionResult
+    from poolhog.analysis.compare.measures import Measure, Work
+    from poolhog.analysis.compare.spread import Range
     from poolhog.analysis.findings import Finding
-    from poolhog.analysis.measures import Measure, Work
-    from poolhog.analysis.spread import Range
 
 ARROW = "→"
 WITHIN_SPREAD = "within the spread"

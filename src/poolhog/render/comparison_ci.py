@@ -11,8 +11,8 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
-from poolhog.analysis.comparison import Verdict
-from poolhog.analysis.measures import MEASURES, Unit
+from poolhog.analysis.compare.comparison import Verdict
+from poolhog.analysis.compare.measures import MEASURES, Unit
 from poolhog.render.comparison import (
     amount,
     both,
@@ -34,10 +34,16 @@ from poolhog.texts import visible
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from poolhog.analysis.comparison import Change, Comparison, FindingChange, RouteChange, Run
-    from poolhog.analysis.conditions import ConditionResult
+    from poolhog.analysis.compare.comparison import (
+        Change,
+        Comparison,
+        FindingChange,
+        RouteChange,
+        Run,
+    )
+    from poolhog.analysis.compare.conditions import ConditionResult
+    from poolhog.analysis.compare.measures import Work
     from poolhog.analysis.findings import Finding
-    from poolhog.analysis.measures import Work
 
 MOST = 20
 """Findings, and routes with news: GitHub takes no more than 65,536 characters."""

@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from poolhog.analysis.accounting import Account
     from poolhog.analysis.blame import Charge
     from poolhog.analysis.findings import Finding
+    from poolhog.analysis.measured import Waits
     from poolhog.analysis.replay.top_finding import TopFindingWhatIf
     from poolhog.analysis.report import PoolUse, Report, RouteUse
-    from poolhog.analysis.sums import Waits
     from poolhog.model import Process
 
 _HELD = PAINTS[State.PARKED].terminal

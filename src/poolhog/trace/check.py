@@ -27,12 +27,14 @@ import numpy as np
 
 from poolhog.checksum import KEY, MODULUS, PRIME, WEIGHTS, row_checksum
 from poolhog.layout import TABLES
-from poolhog.trace.columns import LONGEST, MOST_ID, MOST_US, DamagedError, read_columns
+from poolhog.trace.columns import LONGEST, MOST_ID, read_columns
+from poolhog.trace.packed import MOST_US, DamagedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from poolhog.trace.columns import Columns, Numbers
+    from poolhog.trace.packed import Numbers
+    from poolhog.trace.tables import Columns
 
 SCHEMA = Path(__file__).with_name("schema.sql")
 

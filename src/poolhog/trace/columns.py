@@ -11,129 +11,27 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from zlib import crc32
 
 import numpy as np
-from numpy.typing import NDArray
 
 from poolhog.checksum import PRIME, WEIGHTS
 from poolhog.model import Activity, Cause, OperationKind, Outcome
+from poolhog.trace.packed import MOST_US, NEWLINE, NULL, DamagedError, Numbers, numbers_of, unpacked
+from poolhog.trace.tables import Checkouts, Columns, Operations, Requests, Samples, Sent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-Numbers = NDArray[np.int64]
-"""Whole numbers; instants and durations among them are microseconds."""
-
-MOST_US = 2**53
-"""Instants and durations: 285 years, and no more than a float tells apart."""
 
 MOST_ID = 2**53
 LONGEST = 1_000_000
 """Characters of a text: the recorder cuts what is longer than a hundredth."""
 
-NULL = -1
-"""Stands for ``NULL`` in a column; where that is allowed, no number is negative."""
-
 _BATCH = 20_000
-_NEWLINE = b"\n"
-
-
-class DamagedError(ValueError):
-    """A file holds what no poolhog wrote; the text says where."""
-
-
-@dataclass(frozen=True, slots=True)
-class Checkouts:
-    """The columns of ``packed_checkouts``, in order of their ids, as they are stored.
-
-    ``asked`` counts from the beginning of the process, ``granted``, ``gave_up`` and ``returned``
-    from ``asked``; what has not happened is ``NULL``.
-    """
-
-    id: Numbers
-    pool_id: Numbers
-    request_id: Numbers
-    connection: Numbers
-    site_id: Numbers
-    outcome: Numbers
-    asked: Numbers
-    granted: Numbers
-    gave_up: Numbers
-    returned: Numbers
-    connecting: Numbers
-    pinging: Numbers
-    busy: Numbers
-
-
-@dataclass(frozen=True, slots=True)
-class Requests:
-    """The columns of ``packed_requests``, in order of their ids, as they are stored."""
-
-    id: Numbers
-    kind: Numbers
-    method: Numbers
-    route: Numbers
-    status: Numbers
-    error: Numbers
-    started: Numbers
-    responding: Numbers
-    responded: Numbers
-    ended: Numbers
-
-
-@dataclass(frozen=True, slots=True)
-class Samples:
-    """The columns of ``packed_samples``, in order of their ids, as they are stored."""
-
-    id: Numbers
-    checkout_id: Numbers
-    activity: Numbers
-    site_id: Numbers
-    started: Numbers
-    ended: Numbers
-
-
-class Sent(NamedTuple):
-    """The operations of all checkouts as far as they are kept: what was sent.
-
-    ``checkout`` is the id of each one's checkout, ``kind`` and ``statement`` are numbers of texts.
-    """
-
-    checkout: Numbers
-    kind: Numbers
-    statement: Numbers
-
-
-class Columns(NamedTuple):
-    """All large tables of one file, and the sum of their rows' checksums."""
-
-    checkouts: Checkouts
-    requests: Requests
-    samples: Samples
-    sent: Sent
-    checksum: int = 0
-
-
-class Operations(NamedTuple):
-    """Operations of some checkouts, in order: ``checkout`` is the id of each one's checkout.
-
-    ``since`` counts from the asking of the checkout; ``duration`` is ``NULL`` of one in flight.
-    ``kind``, ``statement``, ``error`` and ``cause`` are numbers of texts.
-    """
-
-    checkout: Numbers
-    kind: Numbers
-    since: Numbers
-    duration: Numbers
-    site: Numbers
-    statement: Numbers
-    error: Numbers
-    cause: Numbers
 
 
 Table = TypeVar("Table", Checkouts, Requests, Samples)
@@ -226,51 +124,6 @@ _PACKED_IN_PARTS = """
 def _operations(ids: Sequence[int], packed: Sequence[bytes]) -> Operations:
     counts, found = unpacked(packed, len(Operations._fields) - 1, least=2)
     return Operations(np.repeat(np.array(ids, np.int64), counts), *found)
-
-
-def unpacked(texts: Sequence[bytes], width: int, *, least: int) -> tuple[Numbers, Numbers]:
-    """Lists of lists of numbers, in JSON: how many each text has, and the numbers by their place.
-
-    Each inner list has at least ``least`` numbers and at most ``width``; what it lacks is ``NULL``.
-    Only the second number may be negative. Raises :class:`DamagedError` if a text is anything else.
-    """
-    joined = _NEWLINE.join(texts)
-    # Before the numbers are left out: none may stand between brackets.
-    marks = joined.replace(b"]]\n[[", b"\x02").replace(b"],[", b"\x01").translate(None, _NUMERIC)
-    is_nested = joined.startswith(b"[[") and joined.endswith(b"]]")
-    if not is_nested or marks[2:-2].translate(None, _ENDS) or _has_leading_zero(joined):
-        raise DamagedError("what is packed is not what poolhog packs")
-    ends = np.frombuffer(marks[2:-2] + b"\x02", np.uint8)
-    nulls, signs = joined.count(b"null"), joined.count(b"-")
-    values = _numbers(joined.replace(b"null", b"-1").translate(_COMMAS, b"[]"), len(ends))
-    last = np.flatnonzero(ends != _COMMA)
-    first = np.concatenate(([0], last[:-1] + 1))
-    length = last + 1 - first
-    if length.min() < least or length.max() > width or values.max() > MOST_US:
-        raise DamagedError("what is packed is not what poolhog packs")
-    found = np.full((width, len(first)), NULL, np.int64)
-    for place in range(width):
-        has = slice(None) if place < least else np.flatnonzero(length > place)
-        found[place, has] = values[first[has] + place]
-    negative = int((found[1] < 0).sum())
-    is_signed = negative != signs or int((values < 0).sum()) - negative != nulls
-    if is_signed or found[1].min() < -MOST_US or found[0].min() < 0 or found[2:].min() < NULL:
-        raise DamagedError("what is packed has a number that is negative")
-    return np.diff(np.flatnonzero(np.concatenate(([True], ends[last] == _LAST)))), found
-
-
-_NUMERIC = b"0123456789-nul"
-_COMMAS = bytes.maketrans(_NEWLINE, b",")
-_COMMA, _LAST = b",\x02"
-_ENDS = b",\x01\x02"
-"""What follows a number: another one, the next inner list, or the next text."""
-
-
-def _has_leading_zero(joined: bytes) -> bool:
-    """Whether a number begins with a zero and goes on, which JSON does not allow."""
-    characters = np.frombuffer(joined, np.uint8)
-    digits = (characters - 48) < 10
-    return bool(((characters[1:-1] == 48) & ~digits[:-2] & digits[2:]).any())
 
 
 class _Known:
@@ -423,7 +276,7 @@ def _windows(
 
 def _column(layout: _Layout, name: str, window: _Window) -> Numbers:
     """A column of numbers. Its sum tells whether there is anything else, and ``NULL`` from -1."""
-    found = _numbers(window[name], window["rows"])
+    found = numbers_of(window[name], window["rows"])
     most = MOST_ID if name.endswith("id") else _MOST.get(name, MOST_US)
     least = -MOST_US if name in layout.instants else 0 if name in layout.needed else NULL
     total = window[f"sum {name}"] or 0
@@ -441,7 +294,7 @@ def _texts(
     database: sqlite3.Connection, layout: _Layout, name: str, window: _Window
 ) -> list[bytes]:
     """The texts of some rows, empty for ``NULL``; hardly ever are there line ends in them."""
-    found: list[bytes] = window[name].encode().split(_NEWLINE)
+    found: list[bytes] = window[name].encode().split(NEWLINE)
     if len(found) != window["rows"]:
         query = f"SELECT coalesce({name}, '') FROM {layout.name} WHERE id > :after AND id <= :until"
         found = [str(text).encode() for (text,) in database.execute(f"{query} ORDER BY id", window)]
@@ -451,19 +304,6 @@ def _texts(
         raise _broken(layout.name, name)
     if len(window[name]) > LONGEST < max(map(len, found)):
         raise _broken(layout.name, name)
-    return found
-
-
-def _numbers(text: str | bytes, count: int) -> Numbers:
-    """So many numbers with commas between them."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", DeprecationWarning)
-        try:
-            found: Numbers = np.fromstring(text, np.int64, sep=",")
-        except (DeprecationWarning, TypeError, ValueError) as error:
-            raise DamagedError("it holds what is no number") from error
-    if len(found) != count:
-        raise DamagedError("it holds what is no number")
     return found
 
 

@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from poolhog.texts import visible
-from poolhog.trace.columns import NULL, Checkouts, Columns, Requests, Samples, Sent
+from poolhog.trace.packed import NULL
+from poolhog.trace.tables import Checkouts, Columns, Requests, Samples, Sent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from poolhog.model import Checkout, Pool, Process, Site
-    from poolhog.trace.columns import Numbers, Operations, Table
+    from poolhog.trace.columns import Table
+    from poolhog.trace.packed import Numbers
     from poolhog.trace.snapshot import Snapshot
+    from poolhog.trace.tables import Operations
 
 _IDS = "(SELECT value FROM json_each(:ids))"
 _CHOSEN = f"SELECT id FROM packed_checkouts WHERE id IN {_IDS}"

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from poolhog.model import Checkout, Request, Unreadable
-    from poolhog.trace.columns import Columns
     from poolhog.trace.snapshot import Values
+    from poolhog.trace.tables import Columns
 
 __all__ = [
     "ProcessReader",

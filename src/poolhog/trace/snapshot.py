@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from poolhog.model import Checkout, Request, Site
-    from poolhog.trace.columns import Columns, Operations
+    from poolhog.trace.tables import Columns, Operations
     from poolhog.trace.unpacking import Sites
 
     Values = Sequence[Any] | Mapping[str, Any]

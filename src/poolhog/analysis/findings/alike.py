@@ -12,8 +12,7 @@ import numpy as np
 
 from poolhog.analysis.findings.entry import Batch
 from poolhog.analysis.findings.gaps import meaning_of
-from poolhog.analysis.findings.lines import NamedLine
-from poolhog.analysis.findings.meaning import Lifetime
+from poolhog.analysis.findings.meaning import Lifetime, NamedLine
 from poolhog.analysis.findings.pieces import piece_of, surroundings
 from poolhog.analysis.spans import PARKED, RUNNING
 

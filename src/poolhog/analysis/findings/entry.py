@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from poolhog.analysis.blame.queue import Queue
-    from poolhog.analysis.findings.lines import NamedLine
+    from poolhog.analysis.findings.meaning import NamedLine
     from poolhog.analysis.ledger import Numbers
     from poolhog.model import Checkout, Pool, Site
 

@@ -17,9 +17,8 @@ from poolhog.analysis.findings.connection_churn import CONNECTION_CHURN
 from poolhog.analysis.findings.entry import PoolCounts, Totals
 from poolhog.analysis.findings.gaps import gap_kinds, look
 from poolhog.analysis.findings.held_after_response import AFTER_RESPONSE_S
-from poolhog.analysis.findings.lines import departure
 from poolhog.analysis.findings.lost_write import LOST_WRITE, may_have_lost_writes
-from poolhog.analysis.findings.meaning import Lifetime, Nested, is_lost
+from poolhog.analysis.findings.meaning import Lifetime, Nested, departure, is_lost
 from poolhog.analysis.findings.pieces import piece_of
 from poolhog.analysis.findings.pool_timeout import POOL_TIMEOUT
 from poolhog.analysis.findings.tally import FindingTally

@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from poolhog.analysis.findings.entry import Entry, Spread, Totals
-    from poolhog.analysis.findings.lines import NamedLine
-    from poolhog.analysis.findings.meaning import Lifetime
+    from poolhog.analysis.findings.meaning import Lifetime, NamedLine
     from poolhog.analysis.findings.pieces import Piece
     from poolhog.model import Site
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from poolhog.analysis.findings.entry import Occurrence
 from poolhog.analysis.findings.finding import FindingKind
-from poolhog.analysis.findings.lines import NamedLine
+from poolhog.analysis.findings.meaning import NamedLine
 from poolhog.analysis.ledger import KINDS
 from poolhog.model import OperationKind
 

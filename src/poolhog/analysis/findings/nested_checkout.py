@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from poolhog.analysis.accounting import State
 from poolhog.analysis.findings.entry import Occurrence
 from poolhog.analysis.findings.finding import GapKind
-from poolhog.analysis.findings.lines import NamedLine
+from poolhog.analysis.findings.meaning import NamedLine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

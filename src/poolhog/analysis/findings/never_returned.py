@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from poolhog.analysis.findings.entry import Occurrence
 from poolhog.analysis.findings.finding import GapKind
-from poolhog.analysis.findings.lines import NamedLine
+from poolhog.analysis.findings.meaning import NamedLine
 from poolhog.model import Outcome
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from poolhog.analysis.collector import no_collector
 from poolhog.analysis.findings.meaning import is_lost
+from poolhog.analysis.garbage import without_garbage_collection
 from poolhog.analysis.ledger import NEVER, OUTCOMES, Ledger
 from poolhog.analysis.memory import ledgers_of
 from poolhog.analysis.replay.atoms import NO_STEP, OUTSIDE, Atoms, steps_of
@@ -62,7 +62,7 @@ def read_workload(
     """
     builder = WorkloadBuilder()
     done = 0
-    with no_collector():
+    with without_garbage_collection():
         for reader in readers:
             with reader.snapshot() as snapshot:
                 ledger = Ledger(snapshot)
@@ -80,7 +80,7 @@ def read_part(readers: Sequence[ProcessReader], started: float, ended: float) ->
     :class:`poolhog.TraceError` if a process cannot be read.
     """
     builder = WorkloadBuilder()
-    with no_collector():
+    with without_garbage_collection():
         for reader in readers:
             with reader.snapshot() as snapshot:
                 ledger = Ledger(snapshot)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from poolhog.analysis.sums import percentile
+from poolhog.analysis.measured import percentile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from poolhog.analysis.collector import no_collector
+from poolhog.analysis.garbage import without_garbage_collection
 from poolhog.analysis.replay.simulation import Simulation
 from poolhog.analysis.replay.steps import Steps
 from poolhog.analysis.replay.whatif import AS_IT_WAS
@@ -31,7 +31,7 @@ def shared(workload: Workload) -> Workload:
     """The workload, in which nobody is charged with the time that others ran in."""
     until = workload.until if workload.unfinished else math.inf
     simulation = Simulation(workload, AS_IT_WAS, until, is_shared=True)
-    with no_collector():
+    with without_garbage_collection():
         simulation.run()
     index = np.frombuffer(simulation.runs, np.int64)
     started = np.frombuffer(simulation.run_starts, np.float64)

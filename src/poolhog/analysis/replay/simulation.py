@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from poolhog.analysis.collector import no_collector
+from poolhog.analysis.garbage import without_garbage_collection
 from poolhog.analysis.replay.steps import StepKind
 from poolhog.analysis.replay.tasks import SimulatedPool, Task
 from poolhog.analysis.replay.whatif import AS_IT_WAS, WhatIf, program
@@ -35,7 +35,7 @@ def simulate(workload: Workload, terms: WhatIf = AS_IT_WAS, *, until: float = ma
     """
     if terms.users is not None and until == math.inf:
         raise ValueError("users go on for ever: until when are they to be simulated?")
-    with no_collector():
+    with without_garbage_collection():
         return Simulation(workload, terms, until).run()
 
 

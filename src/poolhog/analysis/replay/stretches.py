@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from poolhog.analysis import spans
-from poolhog.analysis.findings.lines import departure
+from poolhog.analysis.findings.meaning import departure
 from poolhog.analysis.ledger import KINDS, NEVER, OUTCOMES
 from poolhog.analysis.replay.steps import ENDINGS, StepKind
 from poolhog.model import Outcome
@@ -178,7 +178,7 @@ def _references(ledger: Ledger, found: Cut) -> Numbers:
 def _singly(ledger: Ledger, rows: Numbers, compiler: Compiler) -> Stretches:
     began = ledger.process.began
     found = [
-        # Whole microseconds, but for where an unsampled gap is split.
+        # Digest microseconds, but for where an unsampled gap is split.
         (row, round((segment.started - began) * 1e6, 3), segment.kind or 0, segment.what)
         for row, checkout in zip(rows.tolist(), ledger.checkouts(rows), strict=True)
         for segment in compiler.segments(checkout)

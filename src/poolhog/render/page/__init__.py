@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from poolhog.analysis.accounting import Account
-    from poolhog.analysis.comparison import Comparison
+    from poolhog.analysis.compare.comparison import Comparison
     from poolhog.render.page.data import PageData
     from poolhog.render.page.run import PageRun
     from poolhog.render.palette import Paint

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from poolhog.analysis.comparison import Verdict
+from poolhog.analysis.compare.comparison import Verdict
 from poolhog.render.comparison import amount, both, change_text, conclusion, place, range_text
 from poolhog.render.page.run import MOST_ROWS
 from poolhog.render.page.tables import PageCell, PageColumn, PageTable, text_cell
@@ -15,7 +15,7 @@ from poolhog.render.words import count, percent, seconds
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from poolhog.analysis.comparison import Change, Comparison, FindingChange, RouteChange
+    from poolhog.analysis.compare.comparison import Change, Comparison, FindingChange, RouteChange
     from poolhog.analysis.report import PoolUse, Report
     from poolhog.render.page.run import PageRun
 

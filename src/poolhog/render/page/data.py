@@ -24,7 +24,7 @@ from poolhog.render.view import window_reason
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from poolhog.analysis.whole import Whole
+    from poolhog.analysis.digest import Digest
     from poolhog.model import Checkout
     from poolhog.render.page.run import RunBins, TreeColumns
 
@@ -59,7 +59,7 @@ class PageData:
     version: str
 
 
-def page_data(sides: Sequence[tuple[str, Whole]], *, version: str) -> PageData:
+def page_data(sides: Sequence[tuple[str, Digest]], *, version: str) -> PageData:
     """Take what a page shows of these runs, each with its label, and encode it.
 
     Raises :class:`poolhog.TraceError` if a process cannot be read.
@@ -75,7 +75,7 @@ def page_data(sides: Sequence[tuple[str, Whole]], *, version: str) -> PageData:
     )
 
 
-def fitted_run(label: str, whole: Whole, most: int) -> tuple[PageRun, str]:
+def fitted_run(label: str, whole: Digest, most: int) -> tuple[PageRun, str]:
     """Return a run with as much detail as fits into ``most`` bytes of JSON, and that JSON.
 
     Raises :class:`poolhog.TraceError` if a process cannot be read.

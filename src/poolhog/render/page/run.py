@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from poolhog.analysis.accounting import State, end_of
 from poolhog.analysis.bins import LENT
+from poolhog.analysis.digest import MOST_CHECKOUTS, read_detail
 from poolhog.analysis.downsampling import downsampled, level
 from poolhog.analysis.owners import grouped
 from poolhog.analysis.shown import by_line
-from poolhog.analysis.whole import MOST_CHECKOUTS, read_detail
 from poolhog.render.page.texts import NONE
 from poolhog.render.words import file_name, short_name
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from poolhog.analysis.blame import Place
+    from poolhog.analysis.digest import Detail, Digest
     from poolhog.analysis.owners import Owner
     from poolhog.analysis.replay.top_finding import TopFindingWhatIf
     from poolhog.analysis.report import Report
     from poolhog.analysis.shown import Shown, Span
     from poolhog.analysis.statements import StatementUse
     from poolhog.analysis.tree import Node, SiteUse, Tree
-    from poolhog.analysis.whole import Detail, Whole
     from poolhog.analysis.windows import Window
     from poolhog.model import Checkout, Pool, Site
 
@@ -150,7 +150,7 @@ class PageRun:
         return round((at - self.started) * 1e6)
 
 
-def page_run(label: str, whole: Whole, room: Room = Room()) -> PageRun:
+def page_run(label: str, whole: Digest, room: Room = Room()) -> PageRun:
     """Take from a run what a page with this room shows of it.
 
     Raises :class:`poolhog.TraceError` if a process cannot be read.
@@ -211,7 +211,7 @@ def _pools(report: Report, checkouts: Sequence[Checkout]) -> list[Pool]:
     return sorted(every.values(), key=lambda pool: (pool.process.began, pool.id))
 
 
-def _bins(whole: Whole) -> RunBins:
+def _bins(whole: Digest) -> RunBins:
     bins, blamed = whole.bins, whole.blamed
 
     def averages(row: Iterable[float]) -> list[float]:

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from poolhog.analysis.accounting import Account
     from poolhog.analysis.blame import Blame
+    from poolhog.analysis.measured import Waits
     from poolhog.analysis.report import PoolUse, RouteUse
     from poolhog.analysis.statements import StatementUse
-    from poolhog.analysis.sums import Waits
     from poolhog.analysis.tree import SiteUse
     from poolhog.model import Process
     from poolhog.render.page.run import PageRun

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from poolhog.analysis.comparison import Comparison
+    from poolhog.analysis.compare.comparison import Comparison
     from poolhog.analysis.report import Report
     from poolhog.model import Site
     from poolhog.render.page.data import PageData

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from poolhog.analysis.comparison import Verdict
+from poolhog.analysis.compare.comparison import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from poolhog.analysis.comparison import Change, Comparison
-    from poolhog.analysis.measures import Measure
+    from poolhog.analysis.compare.comparison import Change, Comparison
+    from poolhog.analysis.compare.measures import Measure
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from poolhog.analysis.matching import pairs
-from poolhog.analysis.measures import MEASURES, Value, Work, measure_of
-from poolhog.analysis.spread import (
+from poolhog.analysis.compare.matching import pairs
+from poolhog.analysis.compare.measures import MEASURES, Value, Work, measure_of
+from poolhog.analysis.compare.spread import (
     ALPHA,
     Range,
     least_probability,
@@ -21,10 +21,9 @@ from poolhog.analysis.spread import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from poolhog.analysis.compare.measures import Measure, Series
     from poolhog.analysis.findings import Finding
-    from poolhog.analysis.measures import Measure
     from poolhog.analysis.report import Report
-    from poolhog.analysis.series import Series
 
 LEAST_CHANGE = 0.10
 """Part of the first run's value: a smaller change is none, however certain it is."""

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def no_collector() -> Iterator[None]:
+def without_garbage_collection() -> Iterator[None]:
     """Nothing that is read is part of a cycle: to look for some takes a fifth of the time."""
     was_enabled = gc.isenabled()
     gc.disable()

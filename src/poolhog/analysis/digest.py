@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from poolhog.analysis.accounting import end_of
-from poolhog.analysis.bins import MOST_BINS, Bins
-from poolhog.analysis.blame.bins import BlameBins
+from poolhog.analysis.bins import MOST_BINS, Bins, BlameBins
 from poolhog.analysis.measured import measured
 from poolhog.analysis.owners import Owner, grouped, key_of, owner_of
 from poolhog.analysis.replay.top_finding import top_finding_whatif
@@ -63,7 +62,7 @@ ALL_RUNNING = (0.0, 1.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
+class Digest:
     """Sums of all checkouts of a run; ``kept`` are all of them by their ids, if they are few.
 
     ``shares`` are, by a process's pid and start and by site, how gaps without a sample are split.
@@ -81,11 +80,11 @@ class Whole:
     shares: Mapping[tuple[int, float], SiteShares]
     whatif: TopFindingWhatIf | None = None
 
-    def without(self, unreadable: Sequence[Unreadable]) -> Whole:
+    def without(self, unreadable: Sequence[Unreadable]) -> Digest:
         """The same run, of which some files could not be read."""
         return replace(self, report=replace(self.report, unreadable=tuple(unreadable)))
 
-    def with_whatif(self) -> Whole:
+    def with_whatif(self) -> Digest:
         """The same run, with what would be if its first finding were mended.
 
         Raises :class:`poolhog.TraceError` if a process cannot be read.
@@ -125,14 +124,14 @@ class _SharesOf:
         self.found[process.pid, process.began] = dict(pairs)
 
 
-def read_whole(
+def read_digest(
     readers: Sequence[ProcessReader],
     thresholds: Thresholds,
     tell: Tell = lambda _: None,
     *,
     most: int = MOST_CHECKOUTS,
     companions: Sequence[Companion] = (),
-) -> Whole:
+) -> Digest:
     """Read some processes of a run; all checkouts are kept if there are no more than ``most``.
 
     ``companions`` see them as well.
@@ -157,7 +156,7 @@ def read_whole(
     return gathered.whole(readers, report, requests + owners, kept)
 
 
-def whole_of(trace: Trace, started: float, ended: float) -> Whole:
+def digest_of(trace: Trace, started: float, ended: float) -> Digest:
     """Of a trace in memory, or a part of one, on an axis between two instants."""
     gathered = _Gathered(started, ended, FEW_BINS)
     report = report_of(trace, companions=gathered.companions, observer=gathered.blamed)
@@ -187,9 +186,9 @@ class _Gathered:
         report: Report,
         requests: int,
         kept: Mapping[str, Shown] | None,
-    ) -> Whole:
+    ) -> Digest:
         self._bins.settle()
-        return Whole(
+        return Digest(
             readers=readers,
             report=report,
             bins=self._bins,
@@ -225,7 +224,7 @@ def _read_shown(
     return {one.checkout.id: one for one in found}
 
 
-def read_detail(whole: Whole, most: int = MOST_CHECKOUTS, lives: int = 300) -> Detail:
+def read_detail(whole: Digest, most: int = MOST_CHECKOUTS, lives: int = 300) -> Detail:
     """As many checkouts as ``most``, and as many requests to be told step by step as ``lives``.
 
     Raises :class:`poolhog.TraceError` if a process cannot be read.
@@ -252,7 +251,7 @@ def read_detail(whole: Whole, most: int = MOST_CHECKOUTS, lives: int = 300) -> D
     return Detail(windows, found, chosen_lives, is_complete=False)
 
 
-def _within(whole: Whole, window: Window) -> Iterator[str]:
+def _within(whole: Digest, window: Window) -> Iterator[str]:
     """The ids of the checkouts that were waiting or lent in a window."""
     if whole.kept is None:
         return (
@@ -286,7 +285,7 @@ def _held(owned: Owner) -> float:
     return sum(end_of(checkout, owned.until) - checkout.asked for checkout in owned.checkouts)
 
 
-def _read_lives(whole: Whole, most: int) -> Iterator[Owner]:
+def _read_lives(whole: Digest, most: int) -> Iterator[Owner]:
     """The requests of the findings' examples, and the slowest."""
     found = [
         by_id(whole.readers, finding.example.request or finding.example.checkout)
@@ -303,7 +302,7 @@ def _read_lives(whole: Whole, most: int) -> Iterator[Owner]:
             yield owner_of(one.request(), checkouts, one.total())
 
 
-def _wanted(whole: Whole, lives: Sequence[Owner]) -> Iterator[Window]:
+def _wanted(whole: Digest, lives: Sequence[Owner]) -> Iterator[Window]:
     """What is most worth to be looked at closely, first things first."""
     for number, finding in enumerate(whole.report.findings[:_EXAMPLES], 1):
         example = finding.example

@@ -24,11 +24,11 @@ from scenarios import Scenario
 
 from poolhog.analysis.accounting import State, end_of, end_of_wait
 from poolhog.analysis.bins import LENT
+from poolhog.analysis.digest import digest_of, read_detail, read_digest
 from poolhog.analysis.owners import key_of
 from poolhog.analysis.shown import by_line
 from poolhog.analysis.thresholds import Thresholds
 from poolhog.analysis.tree import ROOT
-from poolhog.analysis.whole import read_detail, read_whole, whole_of
 from poolhog.model import Trace
 from poolhog.render.page import run
 from poolhog.render.page.data import timeline_data
@@ -39,7 +39,7 @@ from poolhog.trace.reader import open_trace, stream_trace
 
 if TYPE_CHECKING:
     from poolhog.analysis.accounting import Account
-    from poolhog.analysis.whole import Whole
+    from poolhog.analysis.digest import Digest
 
 MICROSECOND = 1e-6
 
@@ -58,7 +58,7 @@ def by_state(account: Account) -> dict[str, float]:
     return {state.value: getattr(account, state.value) for state in LENT}
 
 
-def check_tree(whole: Whole, precision: float) -> None:
+def check_tree(whole: Digest, precision: float) -> None:
     """The tree's seconds are those of the report, in all, and of each route."""
     tree = tree_of(whole.tree)
     top = [index for index, parent in enumerate(tree.parents) if parent == 0]
@@ -77,7 +77,7 @@ def check_tree(whole: Whole, precision: float) -> None:
                 )
 
 
-def check_bins(whole: Whole) -> None:
+def check_bins(whole: Digest) -> None:
     bins, spent = whole.bins, whole.report.spent
     for state, seconds in by_state(spent).items():
         assert sum(bins.lent[State(state)]) == pytest.approx(seconds, abs=1e-5)
@@ -93,7 +93,7 @@ def test_sums_are_those_of_the_report(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         directory = written(data, Path(temporary), processes=2)
         for most in (1_000, 0):
-            whole = read_whole(stream_trace(directory), Thresholds(), most=most)
+            whole = read_digest(stream_trace(directory), Thresholds(), most=most)
             assert (whole.kept is None) == (most == 0)
             check_tree(whole, precision=5e-5)
             check_bins(whole)
@@ -109,7 +109,7 @@ def test_sums_are_those_of_the_report(data: st.DataObject) -> None:
 def test_spans_cover_every_checkout(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         directory = written(data, Path(temporary))
-        whole = read_whole(stream_trace(directory), Thresholds())
+        whole = read_digest(stream_trace(directory), Thresholds())
         detail = read_detail(whole)
         timeline = timeline_data(page_run("run", whole), Interned())
         assert timeline["complete"]
@@ -142,7 +142,7 @@ def test_spans_come_to_what_each_checkout_spent(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         directory = written(data, Path(temporary))
         most = data.draw(st.sampled_from([0, 1_000]))
-        whole = read_whole(stream_trace(directory), Thresholds(), most=most)
+        whole = read_digest(stream_trace(directory), Thresholds(), most=most)
         every = read_detail(whole).shown
         for checkout in open_trace(directory).checkouts:
             until = checkout.pool.process.written
@@ -169,7 +169,7 @@ def test_everything_in_a_window_is_there(data: st.DataObject, most: int) -> None
     with tempfile.TemporaryDirectory() as temporary:
         directory = written(data, Path(temporary))
         kept = data.draw(st.sampled_from([0, 1_000]))
-        whole = read_whole(stream_trace(directory), Thresholds(), most=kept)
+        whole = read_digest(stream_trace(directory), Thresholds(), most=kept)
         detail = read_detail(whole, most, lives=2)
         shown = {checkout.id for checkout in detail.checkouts}
         every = whole.report.checkouts
@@ -186,7 +186,7 @@ def test_everything_in_a_window_is_there(data: st.DataObject, most: int) -> None
 def test_a_part_of_a_trace_in_memory_is_whole_too() -> None:
     checkouts, requests, pool, ended = implicit_burst()
     trace = Trace((PROCESS,), (pool,), tuple(requests), tuple(checkouts), 60.0)
-    whole = whole_of(trace, 0.0, ended)
+    whole = digest_of(trace, 0.0, ended)
     detail = read_detail(whole)
     assert detail.is_complete
     assert len(detail.lives) == whole.requests == len(requests)
@@ -213,7 +213,7 @@ def test_a_tree_that_is_too_large_keeps_its_largest_parts_and_all_sums(
         for n in range(50)
     ]
     trace = Trace((PROCESS,), (pool,), (), tuple(checkouts), 60.0)
-    whole = whole_of(trace, 0.0, 60.0)
+    whole = digest_of(trace, 0.0, 60.0)
     monkeypatch.setattr(run, "MOST_NODES", 20)
     tree = tree_of(whole.tree)
     assert len(tree.parents) == 20
