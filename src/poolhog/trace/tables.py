@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from poolhog.trace.packed import Numbers
+if TYPE_CHECKING:
+    from poolhog.trace.packed import Numbers
 
 
 @dataclass(frozen=True, slots=True)
