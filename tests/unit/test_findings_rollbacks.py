@@ -12,12 +12,11 @@ from hypothesis import given
 from recorders import pool_record
 
 from poolhog import open_trace
-from poolhog.analysis.findings.lost_write import lost_writes, may_have_lost_writes
-from poolhog.analysis.ledger import KINDS, Ledger
+from poolhog.analysis.findings.lost_write import lost_writes, may_have_lost_writes, writes
+from poolhog.analysis.ledger import Ledger
 from poolhog.analysis.memory import ledgers_of
 from poolhog.model import Cause, OperationKind
 from poolhog.recording.recorder import Recorder
-from poolhog.trace.packed import NULL
 from poolhog.trace.reader import stream_trace
 
 if TYPE_CHECKING:
@@ -65,19 +64,23 @@ def record(recorder: Recorder, pool: object, statements: list[str], end: str) ->
 
 def test_what_was_sent_is_known_by_row(directory: Path) -> None:
     (reader,) = stream_trace(directory)
+    checkouts = open_trace(directory).checkouts
     with reader.snapshot() as snapshot:
         ledger = Ledger(snapshot)
-        row, kind, statement = (column.tolist() for column in ledger.sent())
-        known = {**snapshot.statements, NULL: None}
-        found = [(r, KINDS[k], known[s]) for r, k, s in zip(row, kind, statement, strict=True)]
-    assert sorted(found, key=str) == sorted(
-        (
-            (row, operation.kind, operation.statement)
-            for row, checkout in enumerate(open_trace(directory).checkouts)
-            for operation in checkout.operations
-        ),
-        key=str,
-    )
+        written = [number for number, text in snapshot.statements.items() if writes(text)]
+        for kind in OperationKind:
+            for numbers in (None, np.array(written)):
+                rows = ledger.rows_that_sent([kind], numbers).tolist()
+                assert Counter(rows) == Counter(
+                    row
+                    for row, checkout in enumerate(checkouts)
+                    for operation in checkout.operations
+                    if operation.kind is kind
+                    and (numbers is None or writes(operation.statement or ""))
+                )
+        many = ledger.rows_with_more_operations(10).tolist()
+    assert many == [row for row, c in enumerate(checkouts) if len(c.operations) > 10]
+    assert many
 
 
 def test_no_lost_write_is_overlooked(directory: Path) -> None:
@@ -103,14 +106,8 @@ def test_nor_in_whatever_happened(trace: Trace) -> None:
 @given(traces())
 def test_what_was_sent_is_that_of_all_operations(trace: Trace) -> None:
     for ledger in ledgers_of(trace):
-        sent, texts = ledger.sent(), ledger.facts.statements
-        found = Counter(
-            (row, KINDS[kind], texts.get(statement))
-            for row, kind, statement in zip(*(column.tolist() for column in sent), strict=True)
-        )
-        every = enumerate(ledger.checkouts(np.arange(len(ledger))))
-        assert found == Counter(
-            (row, operation.kind, operation.statement)
-            for row, checkout in every
-            for operation in checkout.operations
-        )
+        every = list(enumerate(ledger.checkouts(np.arange(len(ledger)))))
+        for kind in OperationKind:
+            assert Counter(ledger.rows_that_sent([kind], None).tolist()) == Counter(
+                row for row, c in every for operation in c.operations if operation.kind is kind
+            )

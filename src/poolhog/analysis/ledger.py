@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from poolhog.analysis.routes import owner_of
 from poolhog.model import Activity, OperationKind, Outcome
 from poolhog.trace.packed import NULL
-from poolhog.trace.tables import Operations, Sent
+from poolhog.trace.tables import Operations
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -218,11 +218,22 @@ class Ledger:
         counts = np.bincount(self.requests.name, minlength=len(self.routes)).tolist()
         return {name: count for name, count in zip(self.routes, counts, strict=True) if count}
 
-    def sent(self) -> Sent:
-        """What was sent, by row; ``kind`` is an index of ``KINDS``."""
-        found = self.facts.columns().sent
-        kind = text_codes(self.facts.texts, KINDS).of(found.kind)
-        return Sent(self.rows_of(found.checkout), kind, found.statement)
+    def rows_that_sent(self, kinds: Sequence[OperationKind], statements: Numbers | None) -> Numbers:
+        """The rows with an operation of one of these kinds, as often as there are some.
+
+        ``statements`` are the numbers of the texts that count; ``None``: also without a text.
+        """
+        sent, texts = self.facts.columns().sent, self.facts.texts
+        numbers = [number for number, text in texts.items() if text in kinds]
+        chosen: Flags = np.isin(sent.kind, numbers)
+        if statements is not None:
+            chosen &= np.isin(sent.statement, statements)
+        return self.rows_of(sent.checkout[chosen])
+
+    def rows_with_more_operations(self, than: int) -> Numbers:
+        """The rows of checkouts with more operations than a number."""
+        numbers, counts = np.unique(self.facts.columns().sent.checkout, return_counts=True)
+        return self.rows_of(numbers[counts > than])
 
     def operations(self, rows: Numbers) -> RowOperations:
         """The operations of some rows, in their order."""

@@ -12,7 +12,6 @@ import numpy as np
 from poolhog.analysis.findings.entry import Occurrence
 from poolhog.analysis.findings.finding import FindingKind
 from poolhog.analysis.findings.meaning import NamedLine
-from poolhog.analysis.ledger import KINDS
 from poolhog.model import OperationKind
 
 if TYPE_CHECKING:
@@ -83,16 +82,14 @@ def may_have_lost_writes(ledger: Ledger) -> Numbers:
     explained[own] = ledger.requests.failed[ledger.request[own]]
     has_written, is_undone = np.zeros(len(ledger), bool), np.zeros(len(ledger), bool)
     if written:
-        row, kind, statement = ledger.sent()
-        has_written[row[(kind == _STATEMENT) & np.isin(statement, written)]] = True
-        is_reset = (kind == _RESET) & (statement >= 0)
-        is_undone[row[(kind == _ROLLBACK) | is_reset]] = True
+        has_written[ledger.rows_that_sent((_STATEMENT,), np.array(written))] = True
+        is_undone[ledger.rows_that_sent((_ROLLBACK,), None)] = True
+        is_undone[ledger.rows_that_sent((_RESET,), np.array(list(texts)))] = True
     return np.flatnonzero(has_written & is_undone & ~explained)
 
 
 _STATEMENT, _ROLLBACK, _RESET = (
-    KINDS.index(kind)
-    for kind in (OperationKind.STATEMENT, OperationKind.ROLLBACK, OperationKind.RESET)
+    *(OperationKind.STATEMENT, OperationKind.ROLLBACK, OperationKind.RESET),
 )
 
 

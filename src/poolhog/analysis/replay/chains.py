@@ -388,7 +388,7 @@ def _is_looked_at(ledger: Ledger) -> Flags:
     looked |= ~(ledger.is_granted & ledger.is_returned) | (ledger.connecting > 0)
     looked |= ledger.busy > ledger.over - ledger.left
     looked[ledger.samples.row] = True
-    looked |= np.bincount(ledger.sent().checkout, minlength=len(ledger)) > _FEW_OPERATIONS
+    looked[ledger.rows_with_more_operations(_FEW_OPERATIONS)] = True
     of_request = ledger.request >= 0
     looked[of_request] |= ledger.requests.ended[ledger.request[of_request]] == NEVER
     return looked
