@@ -147,7 +147,7 @@ class Ledger:
         columns = facts.columns()
         rows, requests, samples = columns.checkouts, columns.requests, columns.samples
         order = np.lexsort((rows.id, rows.asked))
-        self.number, self.asked = rows.id[order], rows.asked[order]
+        self.number, self.asked = (c[order].astype(np.int64) for c in (rows.id, rows.asked))
         self._rows = Codes(self.number)
         self.sites, self._sites = _site_codes(facts.sites)
         self.site = self._sites.of(rows.site_id[order])
@@ -161,7 +161,8 @@ class Ledger:
         self.routes = names.known
         self._measure(*(column[order] for column in (rows.granted, rows.gave_up, rows.returned)))
         self.connecting, self.pinging, self.busy = (
-            np.maximum(column[order], 0) for column in (rows.connecting, rows.pinging, rows.busy)
+            np.maximum(column[order], 0).astype(np.int64)
+            for column in (rows.connecting, rows.pinging, rows.busy)
         )
         self.asker = self._askers()
         self.samples = self._samples(samples)
@@ -200,7 +201,7 @@ class Ledger:
         row = self.rows_of(samples.checkout_id)
         order = np.lexsort((samples.id, samples.started, row))
         order = order[row[order] >= 0]
-        started, ended = samples.started[order], samples.ended[order]
+        started, ended = samples.started[order].astype(np.int64), samples.ended[order]
         return Samples(
             row[order],
             text_codes(self.facts.texts, ACTIVITIES).of(samples.activity[order]),
@@ -331,9 +332,9 @@ class _Names:
         """The requests, by their names."""
         status, error = columns.status, columns.error
         return Requests(
-            number=columns.id,
+            number=columns.id.astype(np.int64),
             name=self._of_requests(columns),
-            started=columns.started,
+            started=columns.started.astype(np.int64),
             responding=_later(columns.started, columns.responding),
             responded=_later(columns.started, columns.responded),
             ended=_later(columns.started, columns.ended),
@@ -366,7 +367,7 @@ class _Names:
 
 
 def _later(started: Numbers, since: Numbers) -> Numbers:
-    return np.where(since >= 0, started + since, NEVER)
+    return np.where(since >= 0, started.astype(np.int64) + since, NEVER)
 
 
 def _distinct(one: Numbers, other: Numbers) -> tuple[list[tuple[int, int]], Numbers]:

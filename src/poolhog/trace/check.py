@@ -243,8 +243,8 @@ def _check_order(database: sqlite3.Connection, columns: Columns, meta: Mapping[s
     is_under_way = requests.ended < 0
     responded = np.maximum(np.maximum(requests.responding, requests.responded), 0)
     begun: tuple[Numbers, ...] = (
-        (checkouts.asked + np.maximum(checkouts.granted, 0))[is_lent],
-        (requests.started + responded)[is_under_way],
+        (checkouts.asked.astype(np.int64) + np.maximum(checkouts.granted, 0))[is_lent],
+        (requests.started.astype(np.int64) + responded)[is_under_way],
         samples.started[samples.ended < 0],
     )
     if "written_ns" in meta and any(len(some) and some.max() > written for some in begun):

@@ -228,7 +228,7 @@ def _read(
             if given:
                 has = np.fromiter(map(bool, values), bool, len(values))
                 known.check_packed(layout.name, name, given, numbers["id"][has])
-        parts.append(numbers)
+        parts.append({name: _compact(column) for name, column in numbers.items()})
         checksum += _checksum(layout, numbers, texts)
     return table(*(_joined([part[name] for part in parts]) for name in names)), checksum
 

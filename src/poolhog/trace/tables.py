@@ -1,4 +1,7 @@
-"""The large tables of a process's file as arrays, one for each column."""
+"""The large tables of a process's file as arrays, one for each column.
+
+Columns of small numbers are of 32 bits: whoever adds two of them makes one of 64 bits before.
+"""
 
 from __future__ import annotations
 
