@@ -47,7 +47,8 @@ def shared(workload: Workload) -> Workload:
         charged[index[own[order]]] = charges[order]
     steps = Steps()
     steps.kinds, steps.whats = workload.steps.kinds, workload.steps.whats
-    steps.seconds = array("d", charged.tobytes())
+    steps.seconds = array("d")
+    steps.seconds.frombytes(charged.view(np.uint8).data)
     return replace(workload, steps=steps)
 
 
