@@ -13,7 +13,7 @@ from recorders import pool_record, request_record
 import poolhog
 from poolhog.model import OperationKind
 from poolhog.recording.recorder import Recorder, current_request
-from poolhog.trace.reader import EMPTY
+from poolhog.trace.reader import EMPTY, stream_trace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -191,3 +191,14 @@ def test_of_several_files_none_of_which_can_be_read_the_first_is_named(tmp_path:
     text = refused(tmp_path)
     assert "1.sqlite is damaged" in text
     assert text.endswith("; 2 other files cannot be read either")
+
+
+def test_what_a_check_has_read_is_kept_until_it_is_forgotten(directory: Path) -> None:
+    (reader,) = stream_trace(directory)
+    reader.check()
+    with reader.snapshot() as first, reader.snapshot() as second:
+        assert first.columns() is second.columns()
+    reader.forget()
+    with reader.snapshot() as later:
+        assert later.columns() is not first.columns()
+        assert later.columns().checkouts.id.tolist() == first.columns().checkouts.id.tolist()

@@ -301,6 +301,51 @@ def test_a_connection_that_is_opened_costs_what_it_did() -> None:
     assert sorted(observed.waits) == pytest.approx([0.0, 0.5])
 
 
+def opening(number: int, at: float, pool: Pool) -> Checkout:
+    """A request's only checkout, for which a connection of this number was opened."""
+    operations = [
+        op(OperationKind.CONNECT, at, at + 0.5),
+        op(OperationKind.STATEMENT, at + 0.5, at + 1.5),
+    ]
+    return make_checkout(
+        f"c{number}",
+        at,
+        at + 0.5,
+        at + 1.5,
+        pool=pool,
+        request=make_request(f"r{number}", at, at + 1.5),
+        operations=operations,
+        connection=number,
+    )
+
+
+def test_connections_were_open_before_that_nobody_was_seen_opening() -> None:
+    pool = make_pool(size=4)
+    opened = [opening(n, 0.0, pool) for n in (1, 2)]
+    again = replace(used(3, 2.0, 1.0, pool), connection=2)
+    (terms,) = workload_of(trace_of([*opened, again])).pools
+    assert terms.warm == 0
+    assert terms.connecting == pytest.approx(0.5)
+    # One that is lent without anything remarkable was open as well.
+    earlier = replace(used(4, 2.0, 1.0, pool), connection=3)
+    (terms,) = workload_of(trace_of([*opened, again, earlier])).pools
+    assert terms.warm == 1
+
+
+@pytest.mark.parametrize("outcome", [Outcome.TIMEOUT, Outcome.CANCELLED, Outcome.OPEN])
+def test_who_got_no_connection_does_not_stand_for_one_that_was_open(outcome: Outcome) -> None:
+    pool = make_pool(size=1)
+    gave_up = None if outcome is Outcome.OPEN else 1.4
+    refused = replace(
+        make_checkout("c2", 0.1, pool=pool, request=make_request("r2", 0.1, gave_up)),
+        outcome=outcome,
+        gave_up=gave_up,
+        connection=None,
+    )
+    (terms,) = workload_of(trace_of([opening(1, 0.0, pool), refused], until=2.0)).pools
+    assert terms.warm == 0
+
+
 @given(
     st.lists(st.tuples(st.integers(0, 50), st.integers(1, 30)), min_size=1, max_size=40),
     st.integers(1, 6),

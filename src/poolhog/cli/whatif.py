@@ -168,6 +168,8 @@ def _study(
                 or "no connection was asked for yet: let the application work first"
             )
         wanted, names = _released(release, workload_lines(workload), readers, reading)
+        for reader in readers:
+            reader.forget()  # a replay needs its memory for other things
         reading.say("replaying the run as it was")
         replayed = replay(workload, is_open=is_open)
         asked = replace(terms, release=wanted)

@@ -225,6 +225,10 @@ class ProcessReader:
         if not self.is_shared:
             self._columns = columns
 
+    def forget(self) -> None:
+        """Let go of the columns that a check has read: whoever needs them again reads them."""
+        self._columns = None
+
     @contextmanager
     def frozen(self, *, by_copy: bool = False) -> Iterator[None]:
         """Meanwhile, all that is read is of one moment, however often and long it is read.

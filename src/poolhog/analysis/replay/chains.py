@@ -163,16 +163,14 @@ class WorkloadBuilder:
         back = lent[ledger.is_returned[lent]]
         recorded.used += float((ledger.over - ledger.left)[back].sum()) / 1e6
         recorded.returned += len(back)
-        columns = ledger.facts.columns().checkouts
-        at = ledger.rows_of(columns.id)
-        connection = np.empty(len(ledger), np.int64)
-        connection[at] = columns.connection
         for number, facts in enumerate(pools):
             own = rows[ledger.pool[rows] == number]
             opened = ledger.connecting[own]
             facts.opened += int((opened > 0).sum())
             facts.connecting += float(opened.sum()) / 1e6
-            facts.connections += len(np.unique(connection[own[ledger.is_granted[own]]]))
+            # Who got none has none.
+            seen = ledger.connection[own[ledger.is_granted[own]]]
+            facts.connections += len(np.unique(seen[seen >= 0]))
 
     def _time(self, ledger: Ledger, groups: Groups) -> None:
         """When requests were answered, and how long that took."""

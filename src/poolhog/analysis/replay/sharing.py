@@ -47,7 +47,8 @@ def shared(workload: Workload) -> Workload:
         charged[index[own[order]]] = charges[order]
     steps = Steps()
     steps.kinds, steps.whats = workload.steps.kinds, workload.steps.whats
-    steps.seconds = array("d", charged.tobytes())
+    steps.seconds = array("d")
+    steps.seconds.frombytes(charged.view(np.uint8).data)
     return replace(workload, steps=steps)
 
 
@@ -60,9 +61,15 @@ def _charges(started: Instants, ended: Instants) -> Instants:
     number = len(started)
     instants = np.concatenate((started, ended))
     order = np.argsort(instants, kind="stable")
-    running = np.cumsum(np.where(order < number, 1, -1))
-    lasted = np.diff(instants[order])
-    up_to = np.empty(2 * number)
-    up_to[order[0]] = 0.0
-    up_to[order[1:]] = np.cumsum(lasted / np.maximum(running[:-1], 1) * (running[:-1] > 0))
-    return up_to[number:] - up_to[:number]
+    # In place: there may be many millions.
+    running = np.where(order < number, np.int32(1), np.int32(-1))
+    np.cumsum(running, out=running)
+    up_to = instants[order]
+    up_to[1:] -= up_to[:-1].copy()
+    up_to[0] = 0.0
+    up_to[1:] /= np.maximum(running[:-1], 1)
+    up_to[1:][running[:-1] <= 0] = 0.0
+    np.cumsum(up_to, out=up_to)
+    instants[order] = up_to
+    charged: Instants = instants[number:] - instants[:number]
+    return charged
