@@ -23,7 +23,8 @@ from poolhog.recording.recorder import Recorder, current_request
 from poolhog.recording.records import SAMPLE_BYTES, SampleRecord
 from poolhog.trace.check import check_rows
 from poolhog.trace.columns import read_columns, read_operations
-from poolhog.trace.packed import MOST_US, NULL, DamagedError, unpacked
+from poolhog.trace.damage import MOST_US, DamagedError
+from poolhog.trace.packed import NULL, unpacked
 from poolhog.trace.tables import Checkouts, Requests, Samples, Sent
 
 if TYPE_CHECKING:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -202,3 +204,9 @@ def test_what_a_check_has_read_is_kept_until_it_is_forgotten(directory: Path) ->
     with reader.snapshot() as later:
         assert later.columns() is not first.columns()
         assert later.columns().checkouts.id.tolist() == first.columns().checkouts.id.tolist()
+
+
+def test_nothing_loads_numpy_before_it_reads_columns() -> None:
+    """`--help`, and a dump of a process that still runs, start without it."""
+    script = "import sys, poolhog.cli, poolhog.trace.reader; sys.exit('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -20,16 +20,13 @@ import numpy as np
 
 from poolhog.checksum import PRIME, WEIGHTS
 from poolhog.model import Activity, Cause, OperationKind, Outcome
-from poolhog.trace.packed import MOST_US, NEWLINE, NULL, DamagedError, Numbers, numbers_of, unpacked
+from poolhog.trace.damage import LONGEST, MOST_ID, MOST_US, DamagedError
+from poolhog.trace.packed import NEWLINE, NULL, Numbers, numbers_of, unpacked
 from poolhog.trace.tables import Checkouts, Columns, Operations, Requests, Samples, Sent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-
-MOST_ID = 2**53
-LONGEST = 1_000_000
-"""Characters of a text: the recorder cuts what is longer than a hundredth."""
 
 _BATCH = 20_000
 

@@ -8,23 +8,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from poolhog.trace.damage import MOST_US, DamagedError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Numbers = NDArray[np.int64]
 """Digest numbers; instants and durations among them are microseconds."""
 
-MOST_US = 2**53
-"""Instants and durations: 285 years, and no more than a float tells apart."""
-
 NULL = -1
 """Stands for ``NULL`` in a column; where that is allowed, no number is negative."""
 
 NEWLINE = b"\n"
-
-
-class DamagedError(ValueError):
-    """A file holds what no poolhog wrote; the text says where."""
 
 
 def unpacked(texts: Sequence[bytes], width: int, *, least: int) -> tuple[Numbers, Numbers]:

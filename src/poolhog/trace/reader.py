@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from poolhog.errors import TraceError
 from poolhog.layout import SCHEMA_VERSION
 from poolhog.model import Trace
-from poolhog.trace.check import check_meta, check_schema, check_table
 from poolhog.trace.files import ProcessFile, UnreadableError, readable
 from poolhog.trace.missing import UnwrittenError, missing_of, unwritten
+from poolhog.trace.schema import check_meta, check_schema, check_table
 from poolhog.trace.snapshot import Snapshot, meta_of, name_of, pools_of, process_of
 from poolhog.trace.unpacking import Sites
 

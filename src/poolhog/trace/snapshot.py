@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 from poolhog.layout import CheckoutRow
 from poolhog.model import Pool, Process
 from poolhog.texts import visible
-from poolhog.trace.check import check_rows
-from poolhog.trace.columns import read_columns, read_operations
 from poolhog.trace.files import readable
 from poolhog.trace.missing import Missing, missing_of
 from poolhog.trace.unpacking import Unpacker
@@ -71,6 +69,9 @@ class Snapshot:
 
     def check(self) -> Columns:
         """Read all of the file, and raise :class:`poolhog.TraceError` if it is damaged."""
+        # NumPy takes as long to import as all else that a short answer needs.
+        from poolhog.trace.check import check_rows
+
         with readable(self._file):
             self._columns = check_rows(self._database)
             return self._columns
@@ -78,12 +79,16 @@ class Snapshot:
     def columns(self) -> Columns:
         """The large tables as columns; a file that nobody changes is read once."""
         if self._columns is None:
+            from poolhog.trace.columns import read_columns
+
             with readable(self._file):
                 self._columns = read_columns(self._database)
         return self._columns
 
     def operations(self, ids: Iterable[int]) -> Iterator[Operations]:
         """The operations of the checkouts with these ids, as columns, part by part."""
+        from poolhog.trace.columns import read_operations
+
         with readable(self._file):
             yield from read_operations(self._database, ids)
 

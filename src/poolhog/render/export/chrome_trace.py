@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 from poolhog.analysis.accounting import end_of, end_of_wait
 from poolhog.analysis.lanes import Uses
 from poolhog.analysis.routes import route_of
-from poolhog.analysis.shown import at_places
 from poolhog.model import OperationKind
 from poolhog.render.export.format import (
     Format,
@@ -174,6 +173,9 @@ class _Writer:
 
     def _use(self, use: Use) -> Iterator[Event]:
         """The use on its connection's thread, and in it what was done with it."""
+        # Brings NumPy along, which `--help` does not need.
+        from poolhog.analysis.shown import at_places
+
         checkout = use.shown.checkout
         key = checkout.pool.id, checkout.connection
         tid = self._threads.get(key)

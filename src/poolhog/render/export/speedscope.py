@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from poolhog.analysis.lanes import Uses
 from poolhog.analysis.routes import route_of
-from poolhog.analysis.shown import at_places
 from poolhog.render.export.format import (
     Format,
     drop_at,
@@ -115,6 +114,9 @@ class _Seconds:
 
 
 def _sampled(extract: Extract, frames: _Frames) -> Iterator[dict[str, Any]]:
+    # Brings NumPy along, which `--help` does not need.
+    from poolhog.analysis.shown import at_places
+
     lent, waited = _Seconds(), _Seconds()
     for part in extract.parts:
         for shown in part.shown():
@@ -165,6 +167,8 @@ def _uses(connection: Iterable[Shown]) -> Iterator[Use]:
 
 def _events(use: Use, frames: _Frames) -> Iterator[dict[str, Any]]:
     """Frames that are opened and closed: the route, in it the state, in it what or where."""
+    from poolhog.analysis.shown import at_places
+
     route = frames.named(route_of(use.shown.checkout))
     yield _event("O", route, use.started)
     for span in at_places(use.shown):
