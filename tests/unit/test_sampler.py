@@ -53,6 +53,17 @@ INTERVAL_S = 0.01
 POOL = pool_record()
 
 
+def own_threads(others: set[threading.Thread]) -> list[threading.Thread]:
+    """Threads of poolhog's besides those that an earlier test may have left behind."""
+    every = set(threading.enumerate()) - others
+    return [thread for thread in every if thread.name.startswith("poolhog")]
+
+
+@pytest.fixture
+def others() -> set[threading.Thread]:
+    return set(threading.enumerate())
+
+
 @pytest.fixture
 def recorder(tmp_path: Path) -> Iterator[Recorder]:
     """One that samples by itself."""
@@ -716,9 +727,11 @@ def test_an_open_gap_is_on_disk_while_it_lasts(recorder: Recorder) -> None:
     assert "stuck" in [frame.function.rpartition(".")[2] for frame in newest.site.stack]
 
 
-def test_the_sampler_sleeps_while_nothing_is_lent(recorder: Recorder) -> None:
+def test_the_sampler_sleeps_while_nothing_is_lent(
+    others: set[threading.Thread], recorder: Recorder
+) -> None:
     def processor_s() -> float:
-        (sampler,) = [t for t in threading.enumerate() if t.name == "poolhog-sampler"]
+        (sampler,) = [t for t in own_threads(others) if t.name == "poolhog-sampler"]
         used_ns, *_ = Path(f"/proc/self/task/{sampler.native_id}/schedstat").read_text().split()
         return int(used_ns) / 1e9
 
@@ -740,13 +753,13 @@ def test_the_sampler_sleeps_while_nothing_is_lent(recorder: Recorder) -> None:
         eventually(lambda: lent.sample is not None)
 
 
-def test_without_an_interval_there_is_no_sampler(quiet: Recorder) -> None:
+def test_without_an_interval_there_is_no_sampler(
+    others: set[threading.Thread], quiet: Recorder
+) -> None:
     checkout = quiet.ask(quiet.pool(POOL))
     quiet.grant(checkout, 1)
     time.sleep(0.05)
-    assert [t.name for t in threading.enumerate() if t.name.startswith("poolhog")] == [
-        "poolhog-writer"
-    ]
+    assert [thread.name for thread in own_threads(others)] == ["poolhog-writer"]
     quiet.end(checkout)
     quiet.stop()
     trace = poolhog.open_trace(quiet.directory)
