@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from poolhog.model import Checkout, Operation, Process, Site
 
 _MOST_WAITING = 5
-
 _INNERMOST = 2
 """Innermost library frames that are shown, besides the one that the application called."""
 
