@@ -206,12 +206,12 @@ def _common(question: Question, old: Any, new: Any) -> tuple[Any, Any]:
     if question.file != PAGE or old["version"] == new["version"]:
         return old, new
     print(f"    the data of the page have form {old['version']} and {new['version']}: only the")
-    print("    reports and the tables in them are compared")
+    print("    timelines in them are compared")
     return _in_every_form(old), _in_every_form(new)
 
 
 def _in_every_form(page: dict[str, Any]) -> list[dict[str, Any]]:
-    return [{key: side[key] for key in ("label", "report", "tables")} for side in page["sides"]]
+    return [{key: side[key] for key in ("label", "timeline")} for side in page["sides"]]
 
 
 def make(recipe: Recipe, folder: Path, cases: Path | None) -> str | None:
