@@ -13,7 +13,7 @@ from traces import MS, site
 from verbs import poolhog
 from views import with_spans
 
-from poolhog.analysis.log import beginning_of_log, log_with_gaps
+from poolhog.analysis.request_log import beginning_of_log, log_with_gaps
 from poolhog.model import Activity, OperationKind, Outcome
 from poolhog.recording.marker import new_marker
 from poolhog.recording.recorder import Recorder

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from poolhog.analysis.routes import owner_of
+from poolhog.analysis.owners import route_at
 from poolhog.model import Activity, OperationKind, Outcome
 from poolhog.trace.packed import NULL
 from poolhog.trace.tables import Operations
@@ -360,7 +360,7 @@ class _Names:
         is_other = request < 0
         used = np.unique(site[is_other])
         owners = np.zeros(len(sites), np.int64)
-        owners[used] = [self._code(owner_of(sites[code])) for code in used.tolist()]
+        owners[used] = [self._code(route_at(sites[code])) for code in used.tolist()]
         if not len(requests.number):
             return owners[site]
         return np.where(is_other, owners[site], requests.name[request])

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from poolhog.analysis.accounting import end_of, end_of_wait
 from poolhog.analysis.lanes import ConnectionLanes, packed
-from poolhog.analysis.owners import key_of
-from poolhog.analysis.routes import route_of
+from poolhog.analysis.owners import key_of, route_of
 from poolhog.render.page.requests_data import requests_data
 from poolhog.render.page.run import PageRun, Room, page_run
 from poolhog.render.page.texts import NONE, Interned, embedded, page_text

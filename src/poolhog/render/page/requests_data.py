@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from poolhog.analysis.accounting import end_of, total
 from poolhog.analysis.downsampling import downsampled
 from poolhog.analysis.lifecycle import LifeSpan, lifecycle_of
-from poolhog.analysis.log import beginning_of_log
+from poolhog.analysis.request_log import beginning_of_log
 from poolhog.analysis.shown import of_state, states_of
 from poolhog.render.lifecycle import LIFE_WORDS, verdict
 from poolhog.render.page.texts import NONE
@@ -17,8 +17,8 @@ from poolhog.render.request_log import event_text
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from poolhog.analysis.log import LogEvent
     from poolhog.analysis.owners import Owner
+    from poolhog.analysis.request_log import LogEvent
     from poolhog.analysis.shown import Span
     from poolhog.model import Checkout
     from poolhog.render.page.run import PageRun

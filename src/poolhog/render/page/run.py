@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from poolhog.analysis.accounting import State, end_of
-from poolhog.analysis.bins import LENT
 from poolhog.analysis.digest import MOST_CHECKOUTS, read_detail
 from poolhog.analysis.downsampling import downsampled, level
+from poolhog.analysis.occupancy import LENT
 from poolhog.analysis.owners import grouped
 from poolhog.analysis.shown import by_line
 from poolhog.render.page.texts import NONE
@@ -22,13 +22,12 @@ if TYPE_CHECKING:
 
     from poolhog.analysis.blame import Place
     from poolhog.analysis.digest import Detail, Digest
+    from poolhog.analysis.downsampling import Window
     from poolhog.analysis.owners import Owner
     from poolhog.analysis.replay.top_finding import TopFindingWhatIf
     from poolhog.analysis.report import Report
     from poolhog.analysis.shown import Shown, Span
-    from poolhog.analysis.statements import StatementUse
-    from poolhog.analysis.tree import Node, SiteUse, Tree
-    from poolhog.analysis.windows import Window
+    from poolhog.analysis.usage import Node, SiteUse, StatementUse, Tree
     from poolhog.model import Checkout, Pool, Site
 
 MOST_ROWS = 300

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from poolhog.analysis.blame import Blame
     from poolhog.analysis.measured import Waits
     from poolhog.analysis.report import PoolUse, RouteUse
-    from poolhog.analysis.statements import StatementUse
-    from poolhog.analysis.tree import SiteUse
+    from poolhog.analysis.usage import SiteUse, StatementUse
     from poolhog.model import Process
     from poolhog.render.page.run import PageRun
 
