@@ -21,8 +21,7 @@ from poolhog.render.page.patches import patch_of
 
 if TYPE_CHECKING:
     from poolhog.analysis.findings.entry import Entry, Totals
-    from poolhog.analysis.findings.meaning import Lifetime
-    from poolhog.analysis.findings.pieces import Piece
+    from poolhog.analysis.findings.meaning import Lifetime, Piece
 
 PAGE = Path(__file__).parents[2] / "docs" / "findings.md"
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from poolhog.analysis.blame.charges import Place
+    from poolhog.analysis.blame.blaming import Place
     from poolhog.analysis.blame.queue import Queue
     from poolhog.analysis.ledger import Ledger, Numbers
     from poolhog.analysis.measured import Measured

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from poolhog.analysis.blame.charges import line_of
+from poolhog.analysis.blame.blaming import line_of
 from poolhog.analysis.ledger import KINDS, NEVER
 from poolhog.analysis.measured import percentile
 from poolhog.analysis.occupancy import LENT
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from poolhog.analysis.blame.charges import Line
+    from poolhog.analysis.blame.blaming import Line
     from poolhog.analysis.ledger import Flags, Numbers
     from poolhog.analysis.measured import Measured
     from poolhog.analysis.spans import Cut

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from poolhog.analysis.accounting import Account
-    from poolhog.analysis.blame import Charge
+    from poolhog.analysis.blame.blaming import Charge
     from poolhog.analysis.findings import Finding
     from poolhog.analysis.measured import Waits
     from poolhog.analysis.replay.top_finding import TopFindingWhatIf

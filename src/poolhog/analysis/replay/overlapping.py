@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from poolhog.analysis.accounting import State, end_of, end_of_wait
 from poolhog.analysis.findings.gaps import gap_kinds, meaning_of
-from poolhog.analysis.findings.meaning import Lifetime, Nested, departure, is_lost
+from poolhog.analysis.findings.meaning import Gap, Lifetime, Nested, Piece, departure, is_lost
 from poolhog.analysis.findings.nested_checkout import is_nested
-from poolhog.analysis.findings.pieces import Gap, Piece
 from poolhog.analysis.replay.sampled_gaps import sampled_gaps
 from poolhog.analysis.replay.steps import AWAY, ENDINGS, LONGEST_RUN_S, Step, StepKind
 from poolhog.model import Outcome

@@ -20,7 +20,7 @@ from poolhog.render.words import file_name, short_name
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from poolhog.analysis.blame import Place
+    from poolhog.analysis.blame.blaming import Place
     from poolhog.analysis.digest import Detail, Digest
     from poolhog.analysis.downsampling import Window
     from poolhog.analysis.owners import Owner

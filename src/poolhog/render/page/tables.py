@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from poolhog.analysis.accounting import Account
-    from poolhog.analysis.blame import Blame
+    from poolhog.analysis.blame.blaming import Blame
     from poolhog.analysis.measured import Waits
     from poolhog.analysis.report import PoolUse, RouteUse
     from poolhog.analysis.usage import SiteUse, StatementUse
