@@ -13,7 +13,7 @@ from poolhog.analysis.downsampling import Reason, ReasonKind, Window, choose
 from poolhog.analysis.measured import measured
 from poolhog.analysis.occupancy import MOST_BINS, Bins, BlameBins
 from poolhog.analysis.owners import Owner, grouped, key_of, owner_of
-from poolhog.analysis.replay.top_finding import top_finding_whatif
+from poolhog.analysis.replay.study import top_finding_whatif
 from poolhog.analysis.report import read_report, report_of
 from poolhog.analysis.selection import ledger_of
 from poolhog.analysis.shown import shown, shown_of
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from poolhog.analysis.measured import Measured
-    from poolhog.analysis.replay.top_finding import TopFindingWhatIf
+    from poolhog.analysis.replay.study import TopFindingWhatIf
     from poolhog.analysis.report import Companion, Report
     from poolhog.analysis.shown import Shown
     from poolhog.analysis.thresholds import Thresholds

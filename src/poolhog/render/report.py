@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from poolhog.analysis.blame.blaming import Charge
     from poolhog.analysis.findings import Finding
     from poolhog.analysis.measured import Waits
-    from poolhog.analysis.replay.top_finding import TopFindingWhatIf
+    from poolhog.analysis.replay.study import TopFindingWhatIf
     from poolhog.analysis.report import PoolUse, Report, RouteUse
     from poolhog.model import Process
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from poolhog.analysis.digest import Detail, Digest
     from poolhog.analysis.downsampling import Window
     from poolhog.analysis.owners import Owner
-    from poolhog.analysis.replay.top_finding import TopFindingWhatIf
+    from poolhog.analysis.replay.study import TopFindingWhatIf
     from poolhog.analysis.report import Report
     from poolhog.analysis.shown import Shown, Span
     from poolhog.analysis.usage import Node, SiteUse, StatementUse, Tree
