@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from poolhog.analysis.blame.blaming import Charge, Observer
     from poolhog.analysis.findings.finding import Finding
     from poolhog.analysis.ledger import Facts, Numbers
-    from poolhog.analysis.measured import Waits
+    from poolhog.analysis.measured import WaitTimes
     from poolhog.model import Outcome, Pool, Process, Trace, Unreadable
     from poolhog.trace.reader import ProcessReader
 
@@ -60,7 +60,7 @@ class PoolUse:
     pool: Pool
     checkouts: int
     spent: Account
-    waits: Waits
+    waits: WaitTimes
     outcomes: Mapping[Outcome, int]
     observed: float
     saturated: float | None
@@ -90,7 +90,7 @@ class RouteUse:
     requests: int
     checkouts: int
     spent: Account
-    waits: Waits
+    waits: WaitTimes
     outcomes: Mapping[Outcome, int]
     made_wait: float = 0.0
 

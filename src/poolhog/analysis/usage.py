@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from poolhog.analysis.blame.blaming import Line
+    from poolhog.analysis.blame.blaming import LineKey
     from poolhog.analysis.ledger import Flags, Numbers
     from poolhog.analysis.measured import Measured
     from poolhog.analysis.spans import Cut
@@ -43,11 +43,11 @@ class Node:
         self.name = name
         self.site = site
         self.parent = parent
-        self.below: dict[Line | str, Node] = {}
+        self.below: dict[LineKey | str, Node] = {}
         self.own = [0.0] * len(LENT)
         self.checkouts = 0
 
-    def child(self, key: Line | str, name: str, site: Site | None) -> Node:
+    def child(self, key: LineKey | str, name: str, site: Site | None) -> Node:
         """The node below this one that the key names."""
         found = self.below.get(key)
         if found is None:
@@ -81,7 +81,7 @@ class Tree:
     def __init__(self) -> None:
         self.root = Node(ROOT, None, None)
         self._leaves: dict[tuple[str, Site | None], Node] = {}
-        self._lines: dict[Line, SiteUse] = {}
+        self._lines: dict[LineKey, SiteUse] = {}
         # Of the process that comes by, by route and site as numbers.
         self._nodes: dict[int, Node] = {}
         self._unsampled: dict[int, float] = {}

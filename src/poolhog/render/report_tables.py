@@ -25,7 +25,7 @@ from poolhog.render.words import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from poolhog.analysis.blame.blaming import Charge, Line
+    from poolhog.analysis.blame.blaming import Charge, LineKey
     from poolhog.analysis.report import PoolUse, Report, RouteUse
 
 _HELD = PAINTS[State.PARKED].terminal
@@ -165,7 +165,7 @@ class Doer(NamedTuple):
 
     route: str | None
     state: str
-    line: Line | None
+    line: LineKey | None
 
 
 class Matrix(NamedTuple):

@@ -30,7 +30,7 @@ CONNECTING, PINGING, NOBODY = "connecting", "pinging", "nobody"
 
 _MICROSECONDS = 1_000_000
 
-Line = tuple[str, int, str]
+LineKey = tuple[str, int, str]
 
 
 class Charge(NamedTuple):
@@ -94,15 +94,15 @@ class Place(NamedTuple):
     """What a route did, where; equal lines are equal, whoever called them."""
 
     route: str
-    line: Line | None
+    line: LineKey | None
 
 
-def line_of(site: Site | None) -> Line | None:
+def line_of(site: Site | None) -> LineKey | None:
     """What sites at one line of code have in common, whoever called it."""
     return (site.file, site.line, site.function) if site is not None else None
 
 
-def most_first(charge: Charge) -> tuple[int, str, str, str, str, Line]:
+def most_first(charge: Charge) -> tuple[int, str, str, str, str, LineKey]:
     """Sorts charges: those that made others wait longest come first."""
     line = line_of(charge.site) or ("", 0, "")
     return (
@@ -340,7 +340,7 @@ def _shared(
 ) -> Counter[tuple[int, _Cause]]:
     """The charges with unsampled parts split like their siblings; causes at one line are one."""
     found: Counter[tuple[int, _Cause]] = Counter()
-    sites: dict[Line | None, Site | None] = {}
+    sites: dict[LineKey | None, Site | None] = {}
     for (waiting, number), units in charged.items():
         route, state, line, asked_at = causes.named(number)
         site = sites.setdefault(line_of(line), line)

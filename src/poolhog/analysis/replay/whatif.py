@@ -216,7 +216,7 @@ AS_IT_WAS = WhatIf()
 
 
 @dataclass(slots=True)
-class Program:
+class StepProgram:
     """Steps to be simulated, and where each chain begins in them."""
 
     kinds: bytearray
@@ -225,13 +225,13 @@ class Program:
     first: array[int]
 
 
-def program(workload: Workload, terms: WhatIf) -> Program:
+def program(workload: Workload, terms: WhatIf) -> StepProgram:
     """The workload's steps under these terms: most are as they were, and are not looked at."""
     steps, first = workload.steps, workload.chains.first
     factor = terms.external_latency
     if not terms.release and factor == 1.0:
-        return Program(steps.kinds, steps.seconds, steps.whats, first)
-    made = Program(steps.kinds[:], steps.seconds[:], steps.whats[:], first[:])
+        return StepProgram(steps.kinds, steps.seconds, steps.whats, first)
+    made = StepProgram(steps.kinds[:], steps.seconds[:], steps.whats[:], first[:])
     released = Released(steps, terms.release)
     written: dict[int, int] = {}
     changed = _changed(steps, np.array(first), terms)
@@ -259,7 +259,7 @@ def _changed(steps: Steps, first: Numbers, terms: WhatIf) -> Numbers:
     return np.flatnonzero(before[end] > before[first])
 
 
-def _write(steps: Iterable[Step], made: Program, factor: float) -> None:
+def _write(steps: Iterable[Step], made: StepProgram, factor: float) -> None:
     """Add steps; what is neither the database nor Python takes so many times as long."""
     for kind, seconds, what in steps:
         is_external = kind is StepKind.PARK or (kind is StepKind.REST and what == AWAY)
@@ -271,7 +271,7 @@ def _write(steps: Iterable[Step], made: Program, factor: float) -> None:
 ALL = "all"
 
 
-class Line(NamedTuple):
+class ParkedLine(NamedTuple):
     """A line at which connections were parked: for so many seconds, at these places."""
 
     site: Site
@@ -284,26 +284,26 @@ class Line(NamedTuple):
         return f"{self.site.file}:{self.site.line}"
 
 
-def lines(workload: Workload) -> list[Line]:
+def lines(workload: Workload) -> list[ParkedLine]:
     """The lines at which connections were parked, the one with the most seconds first."""
     steps = workload.steps
     is_parked = np.frombuffer(steps.kinds, np.uint8) == StepKind.PARK
     place = np.frombuffer(steps.whats, np.int32)[is_parked]
     lasted = np.frombuffer(steps.seconds, np.float64)[is_parked]
     seconds = np.bincount(place, lasted, len(workload.places)).tolist()
-    found: dict[tuple[str, int], Line] = {}
+    found: dict[tuple[str, int], ParkedLine] = {}
     for number, site in enumerate(workload.places):
         if site is None:
             continue
         key = site.file, site.line
-        known = found.get(key, Line(site, 0.0, frozenset()))
-        found[key] = Line(
+        known = found.get(key, ParkedLine(site, 0.0, frozenset()))
+        found[key] = ParkedLine(
             known.site, known.seconds + seconds[number], known.places | frozenset([number])
         )
     return sorted(found.values(), key=lambda line: (-line.seconds, line.name))
 
 
-def places_at(known: list[Line], text: str) -> frozenset[int]:
+def places_at(known: list[ParkedLine], text: str) -> frozenset[int]:
     """The places that a text means: ``all``, a file and a line, or a function; none if unknown.
 
     Of a file, the end of its path is enough.
@@ -311,7 +311,7 @@ def places_at(known: list[Line], text: str) -> frozenset[int]:
     return frozenset(place for line in known if _means(text, line) for place in line.places)
 
 
-def _means(text: str, line: Line) -> bool:
+def _means(text: str, line: ParkedLine) -> bool:
     if text == ALL:
         return True
     if text in (line.site.function, line.site.name):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from poolhog.analysis.accounting import Account
     from poolhog.analysis.blame.blaming import Blame
-    from poolhog.analysis.measured import Waits
+    from poolhog.analysis.measured import WaitTimes
     from poolhog.analysis.report import PoolUse, RouteUse
     from poolhog.analysis.usage import SiteUse, StatementUse
     from poolhog.model import Process
@@ -150,7 +150,7 @@ def _spent(spent: Account) -> list[float]:
     return [spent.use, *(getattr(spent, state.value) for state in LENT)]
 
 
-def _waits(waits: Waits) -> tuple[float, float, float]:
+def _waits(waits: WaitTimes) -> tuple[float, float, float]:
     return waits.p50, waits.p95, waits.longest
 
 
