@@ -19,8 +19,7 @@ from poolhog.recording.marker import new_marker
 from poolhog.recording.recorder import Recorder
 from poolhog.recording.records import CheckoutRecord, OperationRecord, SampleRecord
 from poolhog.recording.trace_file import TraceFile
-from poolhog.render.page.data import MOST_LINES
-from poolhog.render.page.requests_data import MOST_BARS
+from poolhog.render.page.data import MOST_BARS, MOST_LINES
 from poolhog.render.page.run import MOST_SPANS_OF_ONE
 from poolhog.trace.reader import open_trace
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from poolhog.model import Outcome
-from poolhog.render.page.run import MOST_ROWS
-from poolhog.render.page.unseen import counted_rows
+from poolhog.render.page.run import MOST_ROWS, counted_rows
 from poolhog.render.palette import LENT
 from poolhog.render.report_tables import OTHERS, doer_text, matrix
 from poolhog.render.words import count, percent, place, seconds, short_name
