@@ -344,7 +344,7 @@ def _shared(
     for (waiting, number), units in charged.items():
         route, state, line, asked_at = causes.named(number)
         site = sites.setdefault(line_of(line), line)
-        parts = {_name(state): units}
+        parts = {STATES[state].value if state < UNSAMPLED else CONNECTING: units}
         if state == UNSAMPLED:
             parked, ready = (int(units * shares[asked_at][place]) for place in (0, 2))
             names = State.PARKED.value, State.RUNNING.value, State.READY.value
@@ -352,10 +352,6 @@ def _shared(
         for name, part in parts.items():
             found[waiting, (route, name, site)] += part
     return found
-
-
-def _name(state: int) -> str:
-    return STATES[state].value if state < UNSAMPLED else CONNECTING
 
 
 def _rounded(

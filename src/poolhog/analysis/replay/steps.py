@@ -175,7 +175,8 @@ class Atoms(NamedTuple):
         limit = answered[chain]
         comes_first: Flags = self.at < limit
         comes_first |= (self.state == OUTSIDE) & (self.at == limit)
-        places = np.where(comes_first & (self.mark != StepKind.END), len(self.at), _indexes(self))
+        indexes = np.arange(len(self.at))
+        places = np.where(comes_first & (self.mark != StepKind.END), len(self.at), indexes)
         where = np.minimum.reduceat(places, first)
         before = where - 1
         values = (
@@ -188,10 +189,6 @@ class Atoms(NamedTuple):
         )
         columns = zip(self, values, strict=True)
         return Atoms(*(np.insert(column, where, value) for column, value in columns))
-
-
-def _indexes(atoms: Atoms) -> Numbers:
-    return np.arange(len(atoms.at))
 
 
 class StepColumns(NamedTuple):

@@ -48,12 +48,7 @@ def patch_of(kind: str, source: str) -> Patch:
     if not source:
         return ()
     make = WORDS[kind].patch or _PATCHES[kind]
-    return _of(make(source))
-
-
-def _of(text: str) -> Patch:
-    """Make a patch of lines whose first character is their sign."""
-    return tuple(PatchLine(line[0], line[1:]) for line in text.split("\n"))
+    return tuple(PatchLine(line[0], line[1:]) for line in make(source).split("\n"))
 
 
 def _with(source: str) -> str:
