@@ -1,8 +1,8 @@
 """A process's file as columns: the rows of its large tables as NumPy arrays, checked as they come.
 
 SQLite hands out each column of some thousand rows as one text, which is five times as fast as row
-by row. What a column may hold is checked on all rows at once; what is not as the recorder writes it
-raises :class:`DamagedError`.
+by row. Numbers come as a JSON array, which says of what type each is. What a column may hold is
+checked on all rows at once; what is not as the recorder writes it raises :class:`DamagedError`.
 """
 
 # ruff: noqa: S608 - the parts of every query are constants of this module
@@ -13,6 +13,7 @@ import json
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from itertools import compress
 from typing import TYPE_CHECKING, Any, TypeVar
 from zlib import crc32
 
@@ -36,18 +37,16 @@ Table = TypeVar("Table", Checkouts, Requests, Samples)
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """A table: its texts, which of its numbers are instants, and which may not be ``NULL``."""
+    """A table: its texts, which numbers are instants, and what else may not be ``NULL``.
+
+    Only instants may be negative.
+    """
 
     name: str
     columns: tuple[str, ...]
     texts: tuple[str, ...] = ()
     instants: tuple[str, ...] = ()
     needed: tuple[str, ...] = ()
-
-    @property
-    def never_null(self) -> tuple[str, ...]:
-        """The columns that are never ``NULL``; of these, instants may be negative."""
-        return (*self.needed, *self.instants)
 
 
 _CHECKOUTS = _Layout(
@@ -213,20 +212,27 @@ def _sorted(numbers: Iterable[int]) -> Numbers:
 def _read(
     database: sqlite3.Connection, layout: _Layout, table: type[Table], known: _Known
 ) -> tuple[Table, int]:
-    """A table's columns of numbers, and the sum of its rows' checksums."""
+    """A table's columns of numbers, and the sum of its rows' checksums (``row_checksum``)."""
     names = [field.name for field in fields(table)]
     parts: list[Mapping[str, Numbers]] = []
     checksum = 0
     for window in _windows(database, layout, names):
         numbers = {name: _column(layout, name, window) for name in names}
-        texts = {name: _texts(database, layout, name, window) for name in layout.texts}
-        for name, values in texts.items():
-            given = [value for value in values if value]
-            if given:
-                has = np.fromiter(map(bool, values), bool, len(values))
-                known.check_packed(layout.name, name, given, numbers["id"][has])
         parts.append({name: _compact(column) for name, column in numbers.items()})
-        checksum += _checksum(layout, numbers, texts)
+        checksums = np.zeros(window["rows"], np.int64)
+        for weight, name in zip(WEIGHTS, layout.columns, strict=False):
+            if name in numbers:
+                checksums += weight * numbers[name]
+                continue
+            values = _texts(database, layout, name, window)
+            is_given = np.fromiter(map(bool, values), bool, len(values))
+            if name not in layout.needed:
+                checksums -= weight * ~is_given
+            given = list(compress(values, is_given))
+            checksum += weight * sum(map(crc32, given))
+            if given:
+                known.check_packed(layout.name, name, given, numbers["id"][is_given])
+        checksum += int((checksums % PRIME).sum())
     return table(*(_joined([part[name] for part in parts]) for name in names)), checksum
 
 
@@ -236,7 +242,7 @@ def _joined(parts: Sequence[Numbers]) -> Numbers:
 
 _Window = Mapping[str, Any]
 """What SQLite says of some thousand rows: ``rows``, the ids ``after`` and ``until``, by column the
-joined values, and (``sum …``, ``most …``, ``count …``) what tells whether all are of one type."""
+joined values, and of texts (``most …``, ``count …``) what tells whether all are of one type."""
 
 
 def _windows(
@@ -244,9 +250,7 @@ def _windows(
 ) -> Iterator[_Window]:
     """The rows of a table, in order of their ids, some thousand at a time."""
     parts = {"rows": "count(*)", "after": ":after", "until": "max(id)"}
-    for name in names:
-        value = name if name in layout.never_null else f"coalesce({name}, {NULL})"
-        parts |= {name: f"group_concat({value})", f"sum {name}": f"sum({name})"}
+    parts |= {name: f"json_group_array({name})" for name in names}
     for name in layout.texts:
         parts[name] = f"group_concat(coalesce({name}, ''), char(10))"
         parts |= {f"most {name}": f"max({name})", f"count {name}": f"count({name})"}
@@ -272,14 +276,14 @@ def _windows(
 
 
 def _column(layout: _Layout, name: str, window: _Window) -> Numbers:
-    """A column of numbers. Its sum tells whether there is anything else, and ``NULL`` from -1."""
-    found = numbers_of(window[name], window["rows"])
+    """A column of numbers."""
+    nulls = window[name].count("null")
+    found = numbers_of(window[name][1:-1].replace("null", str(NULL)), window["rows"])
     most = MOST_ID if name.endswith("id") else _MOST.get(name, MOST_US)
-    least = -MOST_US if name in layout.instants else 0 if name in layout.needed else NULL
-    total = window[f"sum {name}"] or 0
-    nulls = 0 if name in layout.never_null else int((found == NULL).sum())
-    is_whole = isinstance(total, int) and int(found.sum()) + nulls == total
-    if not is_whole or found.min() < least or found.max() > most:
+    least = -MOST_US if name in layout.instants else NULL if nulls else 0
+    is_needed = name in (*layout.needed, *layout.instants)
+    is_signed = name not in layout.instants and int((found == NULL).sum()) != nulls
+    if (nulls and is_needed) or is_signed or found.min() < least or found.max() > most:
         raise _broken(layout.name, name)
     return found
 
@@ -302,22 +306,6 @@ def _texts(
     if len(window[name]) > LONGEST < max(map(len, found)):
         raise _broken(layout.name, name)
     return found
-
-
-def _checksum(
-    layout: _Layout, numbers: Mapping[str, Numbers], texts: Mapping[str, Sequence[bytes]]
-) -> int:
-    """The sum of the checksums of some rows: see :func:`poolhog.checksum.row_checksum`."""
-    total = np.zeros(len(numbers["id"]), np.int64)
-    of_texts = 0
-    for weight, column in zip(WEIGHTS, layout.columns, strict=False):
-        if column in numbers:
-            total += weight * numbers[column]
-        else:
-            of_texts += weight * sum(map(crc32, texts[column]))
-            if column not in layout.needed:
-                total -= weight * np.fromiter((not text for text in texts[column]), bool)
-    return int((total % PRIME).sum()) + of_texts
 
 
 def _check_earlier(database: sqlite3.Connection, known: _Known) -> int:
