@@ -14,8 +14,7 @@ from runs import CALL, Costs, run_of, steady
 from test_report_render import keys
 from traces import HOSTILE
 
-from poolhog.analysis.compare.comparison import Comparison, compare
-from poolhog.analysis.compare.conditions import results
+from poolhog.analysis.compare.comparison import Comparison, compare, results
 from poolhog.cli.conditions import conditions
 from poolhog.render.comparison import ComparisonLayout, change_text, comparison_lines, conclusion
 from poolhog.render.comparison_ci import comparison_json, comparison_markdown

@@ -23,12 +23,12 @@ from hypothesis import strategies as st
 from scenarios import Scenario
 
 from poolhog.analysis.accounting import State, end_of, end_of_wait
-from poolhog.analysis.bins import LENT
 from poolhog.analysis.digest import digest_of, read_detail, read_digest
+from poolhog.analysis.occupancy import LENT
 from poolhog.analysis.owners import key_of
 from poolhog.analysis.shown import by_line
 from poolhog.analysis.thresholds import Thresholds
-from poolhog.analysis.tree import ROOT
+from poolhog.analysis.usage import ROOT
 from poolhog.model import Trace
 from poolhog.render.page import run
 from poolhog.render.page.data import timeline_data

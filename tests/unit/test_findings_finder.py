@@ -38,8 +38,7 @@ from poolhog.analysis.findings import (
     GapKind,
     known_thresholds,
 )
-from poolhog.analysis.findings.nested_checkout import deadlock_from
-from poolhog.analysis.overlaps import MOST_INNER
+from poolhog.analysis.findings.nested_checkout import MOST_INNER, deadlock_from
 from poolhog.analysis.report import report_of
 from poolhog.analysis.thresholds import Thresholds
 from poolhog.model import Activity, Cause, OperationKind, Outcome, Stage, Trace

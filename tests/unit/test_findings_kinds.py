@@ -17,12 +17,11 @@ from poolhog.analysis import findings
 from poolhog.analysis.findings import KINDS, AnyKind, GapKind, known_thresholds
 from poolhog.analysis.thresholds import Threshold
 from poolhog.render.findings import WORDS, Words
-from poolhog.render.page.patches import patch_of
+from poolhog.render.page.cards import patch_of
 
 if TYPE_CHECKING:
     from poolhog.analysis.findings.entry import Entry, Totals
-    from poolhog.analysis.findings.meaning import Lifetime
-    from poolhog.analysis.findings.pieces import Piece
+    from poolhog.analysis.findings.meaning import Lifetime, Piece
 
 PAGE = Path(__file__).parents[2] / "docs" / "findings.md"
 

@@ -9,7 +9,7 @@ from views import with_spans
 
 from poolhog.analysis.findings import PARKED_CHECKOUT, Example, Finding
 from poolhog.analysis.lifecycle import lifecycle_of
-from poolhog.analysis.log import log_of
+from poolhog.analysis.request_log import log_of
 from poolhog.analysis.timeline import build_timeline
 from poolhog.lab.claims import check
 from poolhog.lab.parameters import Experiment, Parameters

@@ -18,7 +18,7 @@ from scenarios import Scenario
 
 from poolhog.analysis.ledger import ACTIVITIES, KINDS, NEVER, OUTCOMES, Codes, Ledger, text_codes
 from poolhog.analysis.memory import ledgers_of
-from poolhog.analysis.routes import route_of
+from poolhog.analysis.owners import route_of
 from poolhog.model import OperationKind, Outcome
 from poolhog.recording.recorder import Recorder
 from poolhog.trace.reader import open_trace, stream_trace

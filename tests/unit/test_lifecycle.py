@@ -9,7 +9,7 @@ from views import with_spans
 
 from poolhog.analysis.accounting import State
 from poolhog.analysis.lifecycle import lifecycle_of
-from poolhog.analysis.log import log_of
+from poolhog.analysis.request_log import log_of
 from poolhog.model import OperationKind, Outcome
 from poolhog.render.lifecycle import LIFE_WORDS
 from poolhog.render.request_log import event_text, response_text

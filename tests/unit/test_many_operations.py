@@ -13,14 +13,13 @@ from traces import MS, site
 from verbs import poolhog
 from views import with_spans
 
-from poolhog.analysis.log import beginning_of_log, log_with_gaps
+from poolhog.analysis.request_log import beginning_of_log, log_with_gaps
 from poolhog.model import Activity, OperationKind, Outcome
 from poolhog.recording.marker import new_marker
 from poolhog.recording.recorder import Recorder
 from poolhog.recording.records import CheckoutRecord, OperationRecord, SampleRecord
 from poolhog.recording.trace_file import TraceFile
-from poolhog.render.page.data import MOST_LINES
-from poolhog.render.page.requests_data import MOST_BARS
+from poolhog.render.page.data import MOST_BARS, MOST_LINES
 from poolhog.render.page.run import MOST_SPANS_OF_ONE
 from poolhog.trace.reader import open_trace
 

@@ -45,12 +45,12 @@ def test_what_is_told_is_read(marker: Marker) -> None:
     assert stat.S_IMODE(marker.path.stat().st_mode) == 0o600
     assert missing_of(marker.file) is None
     size = marker.path.stat().st_size
-    marker.tell(recorded.Missing(12, 345), "disk full")
+    marker.tell(recorded.MissingCounts(12, 345), "disk full")
     found = missing_of(marker.file)
     assert found is not None
     assert found[:3] == (12, 345, "disk full")
     assert list(unwritten(marker.path.parent)) == [(marker.file, found)]
-    marker.tell(recorded.Missing(10**12, 10**12), "x" * 32)
+    marker.tell(recorded.MissingCounts(10**12, 10**12), "x" * 32)
     found = missing_of(marker.file)
     assert found is not None
     assert found[:2] == (10**10 - 1, 10**10 - 1)
@@ -63,9 +63,9 @@ def test_what_is_told_is_read(marker: Marker) -> None:
 
 def test_a_marker_that_somebody_deleted_is_made_again(marker: Marker) -> None:
     shutil.rmtree(marker.path.parent)
-    marker.tell(recorded.Missing(1, 0), "disk full")  # there is no directory for it
+    marker.tell(recorded.MissingCounts(1, 0), "disk full")  # there is no directory for it
     marker.path.parent.mkdir()
-    marker.tell(recorded.Missing(2, 0), "disk full")
+    marker.tell(recorded.MissingCounts(2, 0), "disk full")
     found = missing_of(marker.file)
     assert found is not None
     assert found.checkouts == 2
@@ -76,7 +76,7 @@ def test_what_another_put_there_is_not_written_to(marker: Marker, tmp_path: Path
     other.write_text("kept")
     marker.path.unlink()
     marker.path.symlink_to(other)
-    marker.tell(recorded.Missing(2, 0), "disk full")
+    marker.tell(recorded.MissingCounts(2, 0), "disk full")
     assert other.read_text() == "kept"
 
 
@@ -207,7 +207,7 @@ def test_a_run_that_could_write_nothing_is_told_and_not_passed_over(
     marker = new_marker(run)
     with pytest.raises(UnusedError):
         trace_directory(run)  # it has only begun
-    marker.tell(recorded.Missing(7, 0), "disk full")
+    marker.tell(recorded.MissingCounts(7, 0), "disk full")
     told = (
         rf"^process {os.getpid()} could write nothing \(disk full\): make room, and record again$"
     )

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from views import occupancy_in, timeline_of, with_spans
 
 from poolhog.analysis.accounting import GAPS, State, end_of, end_of_wait
-from poolhog.analysis.bins import LENT
-from poolhog.analysis.occupancy import MOST_LANES, Occupancy
+from poolhog.analysis.occupancy import LENT, MOST_LANES, Occupancy
 from poolhog.model import Activity, Checkout, OperationKind
 
 ENDED = 100.0

@@ -15,8 +15,8 @@ from traces import MS, site
 from verbs import poolhog
 
 from poolhog.analysis.report import read_report
-from poolhog.analysis.statements import Statements
 from poolhog.analysis.thresholds import Thresholds
+from poolhog.analysis.usage import Statements
 from poolhog.model import Activity, OperationKind, Outcome
 from poolhog.recording.marker import new_marker
 from poolhog.recording.recorder import Recorder

@@ -23,9 +23,8 @@ from poolhog.analysis.findings import KINDS, LOST_WRITE, POOL_TIMEOUT, AnyKind
 from poolhog.analysis.report import report_of
 from poolhog.model import OperationKind, Site
 from poolhog.render.findings import WORDS
-from poolhog.render.page.patches import patch_of
-from poolhog.render.page.run import LeftOut
-from poolhog.render.page.unseen import unseen
+from poolhog.render.page.cards import patch_of
+from poolhog.render.page.run import LeftOut, unseen
 from poolhog.render.page.verdict import called, cause_sentence, numbers, pool_sentence, verdict
 
 if TYPE_CHECKING:

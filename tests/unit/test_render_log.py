@@ -5,7 +5,7 @@ from factories import make_checkout, one_get, op
 from rich.console import Console, RenderableType
 
 from poolhog.analysis.accounting import State
-from poolhog.analysis.log import EventKind, LogEvent, log_of
+from poolhog.analysis.request_log import EventKind, LogEvent, log_of
 from poolhog.model import OperationKind
 from poolhog.render.request_log import event_text, log_text, logs_side_by_side
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from factories import make_pool, make_site
 
-from poolhog.analysis.blame import NO_BLAME, Blame, Charge
+from poolhog.analysis.blame.blaming import NO_BLAME, Blame, Charge
 from poolhog.render.report_tables import COLUMNS, Doer, blame_lines, doer_text, matrix
 
 SITE = make_site(44, file="/srv/notes.py")

@@ -18,8 +18,7 @@ from rich.console import Console
 from views import with_spans
 
 from poolhog.analysis.lifecycle import lifecycle_of
-from poolhog.analysis.log import log_with_gaps
-from poolhog.analysis.request_log import RequestLog
+from poolhog.analysis.request_log import RequestLog, log_with_gaps
 from poolhog.model import Activity, Checkout, OperationKind, Request
 from poolhog.render.output import Hint
 from poolhog.render.request_log import request_log_json, request_log_text

@@ -8,7 +8,7 @@ import pytest
 from factories import implicit_burst, make_pool
 from views import occupancy_in
 
-from poolhog.analysis.windows import Reason, ReasonKind, Window
+from poolhog.analysis.downsampling import Reason, ReasonKind, Window
 from poolhog.errors import OutputError
 from poolhog.render.output import Hint, write_whole
 from poolhog.render.svg import time_marks

@@ -25,8 +25,7 @@ from hypothesis import strategies as st
 from sqlalchemy.pool import QueuePool
 
 from poolhog.analysis.replay.chains import workload_of
-from poolhog.analysis.replay.prediction import closed_loop, predict, replay
-from poolhog.analysis.replay.sharing import shared
+from poolhog.analysis.replay.prediction import closed_loop, predict, replay, shared
 from poolhog.analysis.replay.simulation import simulate
 from poolhog.analysis.replay.steps import StepKind
 from poolhog.analysis.replay.whatif import WhatIf

@@ -28,8 +28,8 @@ from views import with_spans
 
 import poolhog
 from poolhog.analysis.accounting import Account, end_of, end_of_wait
+from poolhog.analysis.owners import OTHER
 from poolhog.analysis.report import NO_CONNECTION, Report, read_report, report_of
-from poolhog.analysis.routes import OTHER
 from poolhog.analysis.shown import shown_of
 from poolhog.analysis.thresholds import Thresholds
 from poolhog.model import Activity, OperationKind, Outcome

@@ -13,8 +13,8 @@ from hypothesis import given
 from large_trace import make_trace
 
 from poolhog.analysis.compare.measures import Rows, Series
+from poolhog.analysis.owners import route_of
 from poolhog.analysis.report import Report, read_report, report_of
-from poolhog.analysis.routes import route_of
 from poolhog.analysis.thresholds import Thresholds
 from poolhog.trace.reader import open_trace, stream_trace
 

@@ -95,6 +95,11 @@ def end_of(checkout: Checkout, until: float) -> float:
     return checkout.returned if checkout.returned is not None else max(until, checkout.granted)
 
 
+def returned_after(checkout: Checkout, responding: float | None) -> bool:
+    """Whether the response was on its way before the connection came back."""
+    return responding is None or checkout.returned is None or checkout.returned > responding
+
+
 def transactions(checkout: Checkout, until: float) -> tuple[Transaction, ...]:
     """The checkout's transactions, in order.
 

@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from poolhog.analysis.accounting import end_of
-from poolhog.analysis.bins import MOST_BINS, Bins, BlameBins
+from poolhog.analysis.downsampling import Reason, ReasonKind, Window, choose
 from poolhog.analysis.measured import measured
+from poolhog.analysis.occupancy import MOST_BINS, Bins, BlameBins
 from poolhog.analysis.owners import Owner, grouped, key_of, owner_of
-from poolhog.analysis.replay.top_finding import top_finding_whatif
+from poolhog.analysis.replay.study import top_finding_whatif
 from poolhog.analysis.report import read_report, report_of
 from poolhog.analysis.selection import ledger_of
 from poolhog.analysis.shown import shown, shown_of
-from poolhog.analysis.statements import Statements
-from poolhog.analysis.tree import Tree
-from poolhog.analysis.windows import Reason, ReasonKind, Window, choose
+from poolhog.analysis.usage import Statements, Tree
 from poolhog.trace.lookup import (
     by_id,
     counts_within,
@@ -32,11 +31,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from poolhog.analysis.measured import Measured
-    from poolhog.analysis.replay.top_finding import TopFindingWhatIf
+    from poolhog.analysis.replay.study import TopFindingWhatIf
     from poolhog.analysis.report import Companion, Report
     from poolhog.analysis.shown import Shown
-    from poolhog.analysis.statements import StatementUse
     from poolhog.analysis.thresholds import Thresholds
+    from poolhog.analysis.usage import StatementUse
     from poolhog.model import Checkout, Site, Trace, Unreadable
     from poolhog.trace.reader import ProcessReader
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from poolhog.analysis.routes import owner_of
+from poolhog.analysis.owners import route_at
 from poolhog.model import Activity, OperationKind, Outcome
 from poolhog.trace.packed import NULL
 from poolhog.trace.tables import Operations
@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from poolhog.model import Checkout, Pool, Process, Site
-    from poolhog.trace.tables import Columns
-    from poolhog.trace.tables import Requests as RequestColumns
-    from poolhog.trace.tables import Samples as SampleColumns
+    from poolhog.trace.tables import Columns, Requests, Samples
 
 Numbers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -76,7 +74,7 @@ class Facts(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Requests:
+class LedgerRequests:
     """The requests of a process by their numbers; ``name`` is an index of the ledger's ``routes``.
 
     What has not come is :data:`NEVER`. ``failed`` tells of an error, or a status of 400 or more.
@@ -96,7 +94,7 @@ class Requests:
         return np.where(self.responded < NEVER, self.responded, self.ended)
 
 
-class Samples(NamedTuple):
+class RowSamples(NamedTuple):
     """Samples in the order of their checkouts' rows, and of their start.
 
     ``activity`` is an index of ``ACTIVITIES``, ``site`` of the ledger's ``sites``; ``ended`` is
@@ -197,12 +195,12 @@ class Ledger:
             self.owners = []
         return asker
 
-    def _samples(self, samples: SampleColumns) -> Samples:
+    def _samples(self, samples: Samples) -> RowSamples:
         row = self.rows_of(samples.checkout_id)
         order = np.lexsort((samples.id, samples.started, row))
         order = order[row[order] >= 0]
         started, ended = samples.started[order].astype(np.int64), samples.ended[order]
-        return Samples(
+        return RowSamples(
             row[order],
             text_codes(self.facts.texts, ACTIVITIES).of(samples.activity[order]),
             self._sites.of(samples.site_id[order]),
@@ -328,10 +326,10 @@ class _Names:
             self.known.append(name)
         return self._codes[name]
 
-    def requests(self, columns: RequestColumns) -> Requests:
+    def requests(self, columns: Requests) -> LedgerRequests:
         """The requests, by their names."""
         status, error = columns.status, columns.error
-        return Requests(
+        return LedgerRequests(
             number=columns.id.astype(np.int64),
             name=self._of_requests(columns),
             started=columns.started.astype(np.int64),
@@ -341,7 +339,7 @@ class _Names:
             failed=(error != NULL) | (status >= _FAILED),
         )
 
-    def _of_requests(self, columns: RequestColumns) -> Numbers:
+    def _of_requests(self, columns: Requests) -> Numbers:
         texts, paths = self._facts.texts, self._facts.paths()
         pairs, places = _distinct(columns.method, columns.route)
         codes = np.array(
@@ -354,13 +352,17 @@ class _Names:
         return found
 
     def routes(
-        self, request: Numbers, requests: Requests, site: Numbers, sites: Sequence[Site | None]
+        self,
+        request: Numbers,
+        requests: LedgerRequests,
+        site: Numbers,
+        sites: Sequence[Site | None],
     ) -> Numbers:
         """The route of each checkout."""
         is_other = request < 0
         used = np.unique(site[is_other])
         owners = np.zeros(len(sites), np.int64)
-        owners[used] = [self._code(owner_of(sites[code])) for code in used.tolist()]
+        owners[used] = [self._code(route_at(sites[code])) for code in used.tolist()]
         if not len(requests.number):
             return owners[site]
         return np.where(is_other, owners[site], requests.name[request])

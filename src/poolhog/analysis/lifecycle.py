@@ -10,8 +10,7 @@ from enum import Enum, auto
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from poolhog.analysis.accounting import end_of, end_of_wait, transactions
-from poolhog.analysis.log import returned_after
+from poolhog.analysis.accounting import end_of, end_of_wait, returned_after, transactions
 from poolhog.analysis.shown import states_of
 
 if TYPE_CHECKING:

@@ -77,7 +77,7 @@ def parts_of(rows: Numbers) -> Iterator[Numbers]:
 
 
 @dataclass(frozen=True, slots=True)
-class Waits:
+class WaitTimes:
     """How long checkouts waited: the median, the 95th percentile (nearest rank), the longest."""
 
     p50: float = 0.0
@@ -127,11 +127,13 @@ def accounts_of(found: Measured, rows: Numbers) -> Iterator[Account]:
     return map(Account._make, zip(*(column.tolist() for column in columns), strict=True))
 
 
-def waits_of(waits: Numbers) -> Waits:
+def waits_of(waits: Numbers) -> WaitTimes:
     """Of all who asked, also those who gave up or still wait; sorted microseconds."""
     if not len(waits):
-        return Waits()
-    return Waits(percentile(waits, 0.50) / 1e6, percentile(waits, 0.95) / 1e6, int(waits[-1]) / 1e6)
+        return WaitTimes()
+    return WaitTimes(
+        percentile(waits, 0.50) / 1e6, percentile(waits, 0.95) / 1e6, int(waits[-1]) / 1e6
+    )
 
 
 def percentile(values: Sequence[float] | NDArray[np.generic], share: float) -> float:

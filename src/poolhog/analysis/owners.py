@@ -1,7 +1,8 @@
-"""Checkouts by whose they are: those of a request, or of an owner that belongs to none."""
+"""Checkouts by whose they are, and what that is called: a request, or an owner without one."""
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,27 @@ from poolhog.analysis.accounting import end_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from poolhog.model import Checkout, Request
+    from poolhog.model import Checkout, Request, Site
+
+OTHER = "other"
+"""The route of a checkout without a request that no code of the application asked for."""
+
+
+def route_of(checkout: Checkout) -> str:
+    """The name of the checkout's request; without one, the owner's outermost function."""
+    if checkout.request is not None:
+        return checkout.request.name
+    return route_at(checkout.site)
+
+
+@functools.lru_cache(maxsize=10_000)
+def route_at(site: Site | None) -> str:
+    """The route of work without a request that asked for its connection at ``site``."""
+    if site is None:
+        return OTHER
+    outermost = site.stack[-1]
+    file = outermost.file.replace("\\", "/").rpartition("/")[2]
+    return f"{file} {outermost.function}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from poolhog.analysis.accounting import NOTHING, total
-from poolhog.analysis.blame import NO_BLAME, Blame
-from poolhog.analysis.blame.blaming import blame_of
-from poolhog.analysis.blame.charges import most_first
+from poolhog.analysis.blame.blaming import NO_BLAME, Blame, blame_of, most_first
 from poolhog.analysis.findings.finder import Finder
 from poolhog.analysis.garbage import without_garbage_collection
 from poolhog.analysis.ledger import Ledger
@@ -36,11 +34,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from poolhog.analysis.accounting import Account
-    from poolhog.analysis.blame.blaming import Observer
-    from poolhog.analysis.blame.charges import Charge
+    from poolhog.analysis.blame.blaming import Charge, Observer
     from poolhog.analysis.findings.finding import Finding
     from poolhog.analysis.ledger import Facts, Numbers
-    from poolhog.analysis.measured import Waits
+    from poolhog.analysis.measured import WaitTimes
     from poolhog.model import Outcome, Pool, Process, Trace, Unreadable
     from poolhog.trace.reader import ProcessReader
 
@@ -63,7 +60,7 @@ class PoolUse:
     pool: Pool
     checkouts: int
     spent: Account
-    waits: Waits
+    waits: WaitTimes
     outcomes: Mapping[Outcome, int]
     observed: float
     saturated: float | None
@@ -93,7 +90,7 @@ class RouteUse:
     requests: int
     checkouts: int
     spent: Account
-    waits: Waits
+    waits: WaitTimes
     outcomes: Mapping[Outcome, int]
     made_wait: float = 0.0
 

@@ -22,7 +22,7 @@ from poolhog.model import Activity, OperationKind
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from poolhog.analysis.ledger import Flags, Ledger, Numbers, RowOperations, Samples
+    from poolhog.analysis.ledger import Flags, Ledger, Numbers, RowOperations, RowSamples
 
 if TYPE_CHECKING:
     Fractions = NDArray[np.float64]
@@ -93,7 +93,7 @@ class Cut(NamedTuple):
     spans: Spans
     gaps: Gaps
     operations: RowOperations
-    samples: Samples
+    samples: RowSamples
 
 
 def cut(ledger: Ledger, rows: Numbers) -> Cut:
@@ -113,7 +113,7 @@ def cut(ledger: Ledger, rows: Numbers) -> Cut:
     return Cut(found, gaps, operations, samples)
 
 
-def _samples_of(ledger: Ledger, rows: Numbers) -> Samples:
+def _samples_of(ledger: Ledger, rows: Numbers) -> RowSamples:
     every = ledger.samples
     if not len(rows):
         return type(every)(*(column[:0] for column in every))
@@ -243,7 +243,7 @@ def _last(first: Numbers, rows: Numbers, row: Numbers, covered: Numbers) -> Numb
     return np.where(at >= 0, whole[at], first[rows]) if len(row) else first[rows]
 
 
-def _sampled(gaps: Gaps, samples: Samples) -> Spans:
+def _sampled(gaps: Gaps, samples: RowSamples) -> Spans:
     """The stretches of gaps that are nearer to one sample than to any other, none of them empty."""
     gap = _gap_of(gaps, samples)
     chosen = np.flatnonzero(gap >= 0)
@@ -264,7 +264,7 @@ def _sampled(gaps: Gaps, samples: Samples) -> Spans:
     return _spans(gaps.row[gap], state, before, ended, sample=chosen, gap=gap)
 
 
-def _gap_of(gaps: Gaps, samples: Samples) -> Numbers:
+def _gap_of(gaps: Gaps, samples: RowSamples) -> Numbers:
     """The gap that each sample fell into, negative where it fell into none."""
     if not len(gaps.row) or not len(samples.row):
         return np.full(len(samples.row), -1)

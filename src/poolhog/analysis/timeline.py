@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from poolhog.analysis.accounting import State
-from poolhog.analysis.bins import Grid
 from poolhog.analysis.lanes import ConnectionLanes, uses_of
+from poolhog.analysis.occupancy import Grid
 from poolhog.analysis.owners import grouped, owner_of
 from poolhog.analysis.shown import Span, of_state, states_of, within
 

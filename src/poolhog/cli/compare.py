@@ -28,8 +28,7 @@ from poolhog.texts import visible
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from poolhog.analysis.compare.comparison import Comparison, Run
-    from poolhog.analysis.compare.conditions import ConditionResult
+    from poolhog.analysis.compare.comparison import Comparison, ConditionResult, Run
     from poolhog.analysis.thresholds import Thresholds
     from poolhog.trace.reader import ProcessReader
 
@@ -88,7 +87,7 @@ def compare(
     if as_json and as_markdown:
         raise PoolhogError("--json and --markdown are two forms: choose one")
     from poolhog.analysis.compare.comparison import compare as compare_runs
-    from poolhog.analysis.compare.conditions import results
+    from poolhog.analysis.compare.comparison import results
     from poolhog.cli.conditions import conditions
 
     wanted = conditions(fail_on if fail_on is not None else [GATE])

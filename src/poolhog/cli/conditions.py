@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from poolhog.analysis.compare.conditions import Condition
+from poolhog.analysis.compare.comparison import Condition
 from poolhog.analysis.compare.measures import MEASURES, Unit
 from poolhog.errors import PoolhogError
 

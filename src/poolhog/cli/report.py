@@ -31,7 +31,7 @@ from poolhog.texts import visible
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from poolhog.analysis.replay.top_finding import TopFindingWhatIf
+    from poolhog.analysis.replay.study import TopFindingWhatIf
     from poolhog.analysis.report import Report
     from poolhog.trace.reader import ProcessReader
 
@@ -98,7 +98,7 @@ def _read(
     given: Path | None, pid: int | None, options: list[str]
 ) -> tuple[Report, TopFindingWhatIf | None]:
     # A large part of the program, which no other verb needs.
-    from poolhog.analysis.replay.top_finding import top_finding_whatif
+    from poolhog.analysis.replay.study import top_finding_whatif
     from poolhog.analysis.report import EMPTY, read_report
 
     thresholds = thresholds_of(Path.cwd(), options)

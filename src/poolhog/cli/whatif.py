@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from poolhog.analysis.replay.formulas import FormulaTarget
     from poolhog.analysis.replay.study import OptionRange, Study
-    from poolhog.analysis.replay.whatif import Line, WhatIf
+    from poolhog.analysis.replay.whatif import ParkedLine, WhatIf
     from poolhog.trace.reader import ProcessReader
 
 _MOST_CANDIDATES = 4
@@ -192,7 +192,7 @@ def _study(
 
 
 def _released(
-    texts: list[str], known: list[Line], readers: Sequence[ProcessReader], reading: Reading
+    texts: list[str], known: list[ParkedLine], readers: Sequence[ProcessReader], reading: Reading
 ) -> tuple[frozenset[int], tuple[str, ...]]:
     """The places that ``--release`` means, and the names of their lines."""
     from poolhog.analysis.replay.whatif import places_at
@@ -220,7 +220,7 @@ def _line_of_finding(number: int, readers: Sequence[ProcessReader], reading: Rea
     return f"{site.file}:{site.line}"
 
 
-def _unknown(text: str, line: str, known: list[Line]) -> str:
+def _unknown(text: str, line: str, known: list[ParkedLine]) -> str:
     told = f"--release {text}" if text == line else f"--release {text} ({line})"
     if not known:
         return f"{told}: nothing was seen that held a connection without using it"

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from poolhog import open_trace
 from poolhog.analysis.digest import digest_of
 from poolhog.analysis.lifecycle import lifecycle_of
-from poolhog.analysis.log import log_of
 from poolhog.analysis.replay import replay, workload_of
 from poolhog.analysis.report import read_report
+from poolhog.analysis.request_log import log_of
 from poolhog.analysis.shown import shown_of
 from poolhog.analysis.thresholds import Thresholds
 from poolhog.analysis.timeline import build_timeline

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from poolhog.analysis.digest import Digest
     from poolhog.analysis.findings import Finding
     from poolhog.analysis.lifecycle import Lifecycle
-    from poolhog.analysis.log import LogEvent
+    from poolhog.analysis.request_log import LogEvent
     from poolhog.analysis.timeline import Timeline
     from poolhog.lab.parameters import Experiment, Parameters
     from poolhog.lab.remedy_results import RemediesResults

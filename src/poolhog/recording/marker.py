@@ -42,7 +42,7 @@ _WORDS: dict[int | str, str] = {
 }
 
 
-class Missing(NamedTuple):
+class MissingCounts(NamedTuple):
     """How many checkouts, and how many other facts, are not in the file of a process."""
 
     checkouts: int = 0
@@ -63,12 +63,12 @@ class Tally:
         """Begin anew."""
         self._seen = self._checkouts = 0
 
-    def count(self, records: Sequence[Record]) -> Missing:
+    def count(self, records: Sequence[Record]) -> MissingCounts:
         """How many checkouts there are by now, and how many others."""
         new = records[self._seen :]
         self._seen += len(new)
         self._checkouts += sum(type(record) is CheckoutRecord for record in new)
-        return Missing(self._checkouts, self._seen - self._checkouts)
+        return MissingCounts(self._checkouts, self._seen - self._checkouts)
 
 
 class Marker:
@@ -96,25 +96,25 @@ class Marker:
         # Without its line it says that there was no room, until it is written in the end.
         self.is_telling = True
         try:
-            self.is_telling = not _put(made, Missing(), "", is_lasting=True)
+            self.is_telling = not _put(made, MissingCounts(), "", is_lasting=True)
         finally:
             os.close(made)
 
-    def tell(self, missing: Missing, reason: str) -> None:
+    def tell(self, missing: MissingCounts, reason: str) -> None:
         """Say how much is missing now, and why; a marker that somebody deleted is made again."""
         self._write(missing, reason)
         self.is_telling = True
 
     def clear(self) -> None:
         """Say that nothing is missing any more."""
-        self.is_telling = not self._write(Missing(), "")
+        self.is_telling = not self._write(MissingCounts(), "")
 
     def remove(self) -> None:
         """Take it away: everything was written."""
         with suppress(OSError):
             self.path.unlink(missing_ok=True)
 
-    def _write(self, missing: Missing, reason: str) -> bool:
+    def _write(self, missing: MissingCounts, reason: str) -> bool:
         try:
             try:
                 opened = self._open()
@@ -162,7 +162,7 @@ def reason_of(error: BaseException) -> str:
     return _UNSPEAKABLE.sub("_", told)[:_MOST_REASON]
 
 
-def _put(opened: int, missing: Missing, reason: str, *, is_lasting: bool = False) -> bool:
+def _put(opened: int, missing: MissingCounts, reason: str, *, is_lasting: bool = False) -> bool:
     """Write the line, and have room for it on disk; if that fails, leave nothing that is wrong."""
     counts = (min(number, _MOST) for number in missing)
     line = LINE.format(*counts, time.monotonic_ns(), reason).encode()

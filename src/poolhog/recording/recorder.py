@@ -92,7 +92,7 @@ class Recorder:
         self.sites = self.journal.sites
         self._open = self.journal.open
         self._statements: dict[str, str] = {}
-        self._thread = _Thread()
+        self._thread = _ThreadIds()
         self._starting = threading.Lock()
         self._writer: Writer | None = None
         self._sampler: Sampler | None = None
@@ -270,7 +270,7 @@ class Recorder:
             self._sampler = sampler
 
 
-class _Thread(threading.local):
+class _ThreadIds(threading.local):
     """What each thread finds out about itself once: its Python and native ids."""
 
     def __init__(self) -> None:

@@ -16,7 +16,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from poolhog.recording.attach.directory import make_private
-from poolhog.recording.marker import Missing, Tally, new_marker, reason_of
+from poolhog.recording.marker import MissingCounts, Tally, new_marker, reason_of
 from poolhog.recording.records import bytes_of
 from poolhog.recording.trace_file import TraceFile
 
@@ -163,14 +163,14 @@ class Writer(threading.Thread):
         except Exception:  # the next tick tries again
             self._journal.failed()
 
-    def _missing(self) -> Missing:
+    def _missing(self) -> MissingCounts:
         journal, known = self._journal, self._known
         pending = self._pending_tally.count(self._pending[known:])
         # Copied in one step of the interpreter: the application adds to it meanwhile.
         queued = self._queue_tally.count([*journal.queue])
         changed = sum(record.done for record in islice(self._pending, known))
         dropped = journal.dropped - journal.dropped_checkouts
-        return Missing(
+        return MissingCounts(
             pending.checkouts + queued.checkouts + journal.dropped_checkouts,
             pending.facts + queued.facts + changed + dropped,
         )

@@ -21,12 +21,11 @@ if TYPE_CHECKING:
     from poolhog.analysis.compare.comparison import (
         Change,
         Comparison,
+        ConditionResult,
         FindingChange,
         RouteChange,
     )
-    from poolhog.analysis.compare.conditions import ConditionResult
-    from poolhog.analysis.compare.measures import Measure, Work
-    from poolhog.analysis.compare.spread import Range
+    from poolhog.analysis.compare.measures import Measure, Range, Work
     from poolhog.analysis.findings import Finding
 
 ARROW = "→"

@@ -37,11 +37,11 @@ if TYPE_CHECKING:
     from poolhog.analysis.compare.comparison import (
         Change,
         Comparison,
+        ConditionResult,
         FindingChange,
         RouteChange,
         Run,
     )
-    from poolhog.analysis.compare.conditions import ConditionResult
     from poolhog.analysis.compare.measures import Work
     from poolhog.analysis.findings import Finding
 

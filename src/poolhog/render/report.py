@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from poolhog.analysis.accounting import Account
-    from poolhog.analysis.blame import Charge
+    from poolhog.analysis.blame.blaming import Charge
     from poolhog.analysis.findings import Finding
-    from poolhog.analysis.measured import Waits
-    from poolhog.analysis.replay.top_finding import TopFindingWhatIf
+    from poolhog.analysis.measured import WaitTimes
+    from poolhog.analysis.replay.study import TopFindingWhatIf
     from poolhog.analysis.report import PoolUse, Report, RouteUse
     from poolhog.model import Process
 
@@ -329,7 +329,7 @@ def _charge_json(charge: Charge) -> dict[str, Any]:
     }
 
 
-def _waits_json(waits: Waits) -> dict[str, float]:
+def _waits_json(waits: WaitTimes) -> dict[str, float]:
     return {"wait_p50_s": waits.p50, "wait_p95_s": waits.p95, "wait_max_s": waits.longest}
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rich.text import Text
 
 from poolhog.analysis.accounting import State
-from poolhog.analysis.blame import CONNECTING, NOBODY, PINGING, Blame, line_of
+from poolhog.analysis.blame.blaming import CONNECTING, NOBODY, PINGING, Blame, line_of
 from poolhog.model import Outcome
 from poolhog.render.output import WIDE, aligned, more_line
 from poolhog.render.palette import PAINTS, TERMINAL_ACCENT, TERMINAL_MUTED
@@ -25,7 +25,7 @@ from poolhog.render.words import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from poolhog.analysis.blame import Charge, Line
+    from poolhog.analysis.blame.blaming import Charge, LineKey
     from poolhog.analysis.report import PoolUse, Report, RouteUse
 
 _HELD = PAINTS[State.PARKED].terminal
@@ -165,7 +165,7 @@ class Doer(NamedTuple):
 
     route: str | None
     state: str
-    line: Line | None
+    line: LineKey | None
 
 
 class Matrix(NamedTuple):

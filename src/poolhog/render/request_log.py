@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from poolhog.analysis.accounting import GAPS, State
-from poolhog.analysis.log import EventKind
+from poolhog.analysis.request_log import EventKind
 from poolhog.model import OperationKind
 from poolhog.render.lifecycle import LIFE_WORDS, verdict
 from poolhog.render.palette import PAINTS, TERMINAL_ACCENT, TERMINAL_MUTED
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from poolhog.analysis.accounting import Account
-    from poolhog.analysis.log import LogEvent
-    from poolhog.analysis.request_log import RequestLog
+    from poolhog.analysis.request_log import LogEvent, RequestLog
     from poolhog.model import Checkout, Operation, Request, Site
     from poolhog.render.output import Hint
 

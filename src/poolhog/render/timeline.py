@@ -6,7 +6,7 @@ from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any
 
 from poolhog.analysis.accounting import GAPS, State
-from poolhog.analysis.bins import LENT
+from poolhog.analysis.occupancy import LENT
 from poolhog.analysis.shown import of_state
 from poolhog.analysis.timeline import QueueStep, dominant, in_buckets
 from poolhog.render.palette import PAINTS, paints_of

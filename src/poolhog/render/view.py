@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Group
 from rich.text import Text
 
-from poolhog.analysis.bins import LENT
+from poolhog.analysis.downsampling import ReasonKind
+from poolhog.analysis.occupancy import LENT
 from poolhog.analysis.timeline import QueueStep, Timeline
-from poolhog.analysis.windows import ReasonKind
 from poolhog.render.output import console, paragraph
 from poolhog.render.palette import PAINTS, STACKED, TERMINAL_MUTED, paints_of
 from poolhog.render.svg import (
@@ -51,9 +51,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from poolhog.analysis.accounting import State
+    from poolhog.analysis.downsampling import Window
     from poolhog.analysis.occupancy import Bin, BinnedLane, Occupancy
     from poolhog.analysis.selection import Selection, View
-    from poolhog.analysis.windows import Window
     from poolhog.render.output import Hint
     from poolhog.render.svg import Element
 

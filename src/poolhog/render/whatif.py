@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from poolhog.analysis.replay.formulas import Answers
     from poolhog.analysis.replay.performance import Percentiles, Performance
     from poolhog.analysis.replay.prediction import Replay
-    from poolhog.analysis.replay.study import Study
-    from poolhog.analysis.replay.top_finding import TopFindingWhatIf
+    from poolhog.analysis.replay.study import Study, TopFindingWhatIf
     from poolhog.analysis.replay.whatif import WhatIf
     from poolhog.model import Site
 

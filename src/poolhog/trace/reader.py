@@ -18,7 +18,7 @@ from poolhog.trace.files import ProcessFile, UnreadableError, readable
 from poolhog.trace.missing import UnwrittenError, missing_of, unwritten
 from poolhog.trace.schema import check_meta, check_schema, check_table
 from poolhog.trace.snapshot import Snapshot, meta_of, name_of, pools_of, process_of
-from poolhog.trace.unpacking import Sites
+from poolhog.trace.unpacking import SharedSites
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -89,7 +89,7 @@ def find_processes(
     opened = [ProcessFile(file) for file in files]
     began, broken = _each(opened, _began_ns)
     known = [(file, began_ns) for file, began_ns in zip(opened, began, strict=True) if began_ns]
-    sites = Sites()
+    sites = SharedSites()
     origin = min((began_ns for _, began_ns in known), default=0)
     made, damaged = _each([file for file, _ in known], lambda f: ProcessReader(f, origin, sites))
     readers = tuple(reader for reader in made if reader is not None)
@@ -191,7 +191,7 @@ def _foreign(meta: Mapping[str, str], version: int) -> str:
 class ProcessReader:
     """Reads one process's file, ``file``, onto the run's clock."""
 
-    def __init__(self, file: ProcessFile, origin_ns: int, sites: Sites) -> None:
+    def __init__(self, file: ProcessFile, origin_ns: int, sites: SharedSites) -> None:
         self.origin_ns = origin_ns
         self.file = file.file
         self._file = file

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from poolhog.model import Checkout, Request, Site
     from poolhog.trace.tables import Columns, Operations
-    from poolhog.trace.unpacking import Sites
+    from poolhog.trace.unpacking import SharedSites
 
     Values = Sequence[Any] | Mapping[str, Any]
 
@@ -53,7 +53,7 @@ class Snapshot:
         database: sqlite3.Connection,
         file: Path,
         origin_ns: int,
-        sites: Sites,
+        sites: SharedSites,
         columns: Columns | None = None,
     ) -> None:
         database.execute(f"PRAGMA cache_size = -{_CACHE_KB}")

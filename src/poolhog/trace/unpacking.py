@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Sites:
+class SharedSites:
     """The sites of a run: equal ones of several processes are the same object."""
 
     def __init__(self) -> None:
@@ -90,7 +90,7 @@ class Unpacker:
     """
 
     def __init__(
-        self, database: sqlite3.Connection, process: Process, prefix: str, sites: Sites
+        self, database: sqlite3.Connection, process: Process, prefix: str, sites: SharedSites
     ) -> None:
         self.process = process
         self.prefix = prefix

@@ -1,4 +1,4 @@
-"""Finds out who is to blame for the waiting of one process, from the columns of its checkouts.
+"""Who is to blame for the waiting of one process, and the charges that come of it.
 
 What a checkout did that no sample tells about is charged in proportion to its microseconds.
 """
@@ -6,20 +6,12 @@ What a checkout did that no sample tells about is charged in proportion to its m
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
 from poolhog.analysis.accounting import State
-from poolhog.analysis.blame.charges import (
-    CONNECTING,
-    NOBODY,
-    PINGING,
-    Charge,
-    Line,
-    Place,
-    line_of,
-)
 from poolhog.analysis.blame.queue import Queue, Turns
 from poolhog.analysis.spans import BUSY, STATES, UNSAMPLED
 
@@ -32,6 +24,92 @@ if TYPE_CHECKING:
     from poolhog.model import Pool, Process, Site
 
     _Cause = tuple[str | None, str, Site | None]
+
+CONNECTING, PINGING, NOBODY = "connecting", "pinging", "nobody"
+"""What is no state of a lent connection: one was opened or pinged; nobody was in the way."""
+
+_MICROSECONDS = 1_000_000
+
+LineKey = tuple[str, int, str]
+
+
+class Charge(NamedTuple):
+    """So long did requests of the ``waiting`` route wait because of what ``holding`` did.
+
+    ``state`` is that of the connection, or ``connecting`` if it was being opened or pinged for
+    ``holding``. Where ``holding`` is ``None``, they opened or pinged connections of their own
+    (``connecting``, ``pinging``), or ``nobody`` was in the way. ``site`` is the line that a
+    finding would name for it.
+    """
+
+    pool: Pool
+    waiting: str
+    holding: str | None
+    state: str
+    site: Site | None
+    microseconds: int
+
+    @property
+    def seconds(self) -> float:
+        """How long, added up."""
+        return self.microseconds / _MICROSECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Blame:
+    """All waiting of a run by who is to blame, the most seconds first."""
+
+    charges: tuple[Charge, ...] = ()
+
+    @property
+    def total(self) -> float:
+        """Seconds that were waited, whoever is to blame."""
+        return sum(charge.microseconds for charge in self.charges) / _MICROSECONDS
+
+    def made_wait(self) -> Mapping[str, float]:
+        """Seconds that requests waited because of each route."""
+        found: Counter[str] = Counter()
+        for charge in self.charges:
+            if charge.holding is not None:
+                found[charge.holding] += charge.microseconds
+        return {route: microseconds / _MICROSECONDS for route, microseconds in found.items()}
+
+    def about(self, text: str) -> Blame:
+        """Only what routes did or suffered whose names contain the text, in any case."""
+        wanted = text.casefold()
+        return Blame(
+            tuple(
+                charge
+                for charge in self.charges
+                if wanted in charge.waiting.casefold()
+                or (charge.holding is not None and wanted in charge.holding.casefold())
+            )
+        )
+
+
+NO_BLAME = Blame()
+
+
+class Place(NamedTuple):
+    """What a route did, where; equal lines are equal, whoever called them."""
+
+    route: str
+    line: LineKey | None
+
+
+def line_of(site: Site | None) -> LineKey | None:
+    """What sites at one line of code have in common, whoever called it."""
+    return (site.file, site.line, site.function) if site is not None else None
+
+
+def most_first(charge: Charge) -> tuple[int, str, str, str, str, LineKey]:
+    """Sorts charges: those that made others wait longest come first."""
+    line = line_of(charge.site) or ("", 0, "")
+    return (
+        *(-charge.microseconds, charge.pool.id, charge.waiting),
+        *(charge.holding or "", charge.state, line),
+    )
+
 
 _CONNECTING = UNSAMPLED + 1
 """The state, as a number, of a connection that is being opened or pinged for its checkout."""
@@ -262,11 +340,11 @@ def _shared(
 ) -> Counter[tuple[int, _Cause]]:
     """The charges with unsampled parts split like their siblings; causes at one line are one."""
     found: Counter[tuple[int, _Cause]] = Counter()
-    sites: dict[Line | None, Site | None] = {}
+    sites: dict[LineKey | None, Site | None] = {}
     for (waiting, number), units in charged.items():
         route, state, line, asked_at = causes.named(number)
         site = sites.setdefault(line_of(line), line)
-        parts = {_name(state): units}
+        parts = {STATES[state].value if state < UNSAMPLED else CONNECTING: units}
         if state == UNSAMPLED:
             parked, ready = (int(units * shares[asked_at][place]) for place in (0, 2))
             names = State.PARKED.value, State.RUNNING.value, State.READY.value
@@ -274,10 +352,6 @@ def _shared(
         for name, part in parts.items():
             found[waiting, (route, name, site)] += part
     return found
-
-
-def _name(state: int) -> str:
-    return STATES[state].value if state < UNSAMPLED else CONNECTING
 
 
 def _rounded(

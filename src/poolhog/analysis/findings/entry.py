@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
-from poolhog.analysis.routes import route_of
+from poolhog.analysis.owners import route_of
 from poolhog.analysis.thresholds import Thresholds
 
 if TYPE_CHECKING:

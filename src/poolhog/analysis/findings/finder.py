@@ -12,18 +12,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from poolhog.analysis.blame.blaming import Answered
-from poolhog.analysis.findings.alike import Alike
 from poolhog.analysis.findings.connection_churn import CONNECTION_CHURN
 from poolhog.analysis.findings.entry import PoolCounts, Totals
-from poolhog.analysis.findings.gaps import gap_kinds, look
+from poolhog.analysis.findings.gaps import Alike, gap_kinds, look
 from poolhog.analysis.findings.held_after_response import AFTER_RESPONSE_S
 from poolhog.analysis.findings.lost_write import LOST_WRITE, may_have_lost_writes
-from poolhog.analysis.findings.meaning import Lifetime, Nested, departure, is_lost
-from poolhog.analysis.findings.pieces import piece_of
+from poolhog.analysis.findings.meaning import Lifetime, Nested, departure, is_lost, piece_of
+from poolhog.analysis.findings.nested_checkout import end_or, is_nested, overlaps
 from poolhog.analysis.findings.pool_timeout import POOL_TIMEOUT
 from poolhog.analysis.findings.tally import FindingTally
 from poolhog.analysis.ledger import NEVER, OUTCOMES
-from poolhog.analysis.overlaps import end_or, is_nested, overlaps
 from poolhog.analysis.spans import GAPS, PARKED, READY, STATES, UNSAMPLED, Spans
 from poolhog.analysis.thresholds import Thresholds
 from poolhog.model import Outcome

@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Sequence
 
     from poolhog.analysis.findings.entry import Entry, Totals
-    from poolhog.analysis.findings.meaning import Lifetime, NamedLine
-    from poolhog.analysis.findings.pieces import Piece
+    from poolhog.analysis.findings.meaning import Lifetime, NamedLine, Piece
     from poolhog.analysis.thresholds import Thresholds
     from poolhog.model import Site
 

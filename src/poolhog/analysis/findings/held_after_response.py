@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from poolhog.analysis.findings.entry import Entry, Spread, Totals
-    from poolhog.analysis.findings.meaning import Lifetime
-    from poolhog.analysis.findings.pieces import Piece
+    from poolhog.analysis.findings.meaning import Lifetime, Piece
     from poolhog.model import Checkout, Site
 
 AFTER_RESPONSE_S = Threshold("after_response_s", 0.05)

@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from poolhog.analysis.findings.entry import Entry, Spread, Totals
-    from poolhog.analysis.findings.meaning import Lifetime, NamedLine
-    from poolhog.analysis.findings.pieces import Piece
+    from poolhog.analysis.findings.meaning import Lifetime, NamedLine, Piece
     from poolhog.model import Site
 
 STREAMING_S = Threshold("streaming_s", 0.05)

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
     from poolhog.analysis.findings.entry import Entry, Totals
     from poolhog.analysis.findings.finding import Claimed
-    from poolhog.analysis.findings.meaning import Lifetime
-    from poolhog.analysis.findings.pieces import Piece
+    from poolhog.analysis.findings.meaning import Lifetime, Piece
     from poolhog.analysis.thresholds import Thresholds
 
 

@@ -9,7 +9,7 @@ from poolhog.analysis.findings.entry import Occurrence
 from poolhog.analysis.findings.finding import FindingKind
 from poolhog.analysis.findings.meaning import NamedLine, departure
 from poolhog.analysis.findings.parked_checkout import Asked
-from poolhog.analysis.routes import route_of
+from poolhog.analysis.owners import route_of
 from poolhog.model import Activity
 
 if TYPE_CHECKING:

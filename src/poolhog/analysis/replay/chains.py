@@ -13,10 +13,8 @@ from poolhog.analysis.findings.meaning import is_lost
 from poolhog.analysis.garbage import without_garbage_collection
 from poolhog.analysis.ledger import NEVER, OUTCOMES, Ledger
 from poolhog.analysis.memory import ledgers_of
-from poolhog.analysis.replay.atoms import NO_STEP, OUTSIDE, Atoms, steps_of
-from poolhog.analysis.replay.groups import grouped
 from poolhog.analysis.replay.overlapping import Compiler, Lane, Mark, lanes
-from poolhog.analysis.replay.steps import Step, StepKind, Steps
+from poolhog.analysis.replay.steps import NO_STEP, OUTSIDE, Atoms, Step, StepKind, Steps, steps_of
 from poolhog.analysis.replay.stretches import running_at_sites, stretches_of
 from poolhog.analysis.replay.workload import (
     ChainColumns,
@@ -25,6 +23,7 @@ from poolhog.analysis.replay.workload import (
     PoolFacts,
     Workload,
     complete,
+    grouped,
 )
 from poolhog.model import Outcome
 
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from poolhog.analysis.ledger import Flags, Numbers
-    from poolhog.analysis.replay.groups import Groups
+    from poolhog.analysis.replay.workload import Groups
     from poolhog.model import Checkout, Process, Site, Trace
     from poolhog.trace.reader import ProcessReader
 

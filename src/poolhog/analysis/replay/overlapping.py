@@ -7,24 +7,103 @@ their end.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from itertools import pairwise
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from poolhog.analysis.accounting import State, end_of, end_of_wait
 from poolhog.analysis.findings.gaps import gap_kinds, meaning_of
-from poolhog.analysis.findings.meaning import Lifetime, Nested, departure, is_lost
-from poolhog.analysis.findings.pieces import Gap, Piece
-from poolhog.analysis.overlaps import is_nested
-from poolhog.analysis.replay.sampled_gaps import sampled_gaps
+from poolhog.analysis.findings.meaning import Gap, Lifetime, Nested, Piece, departure, is_lost
+from poolhog.analysis.findings.nested_checkout import is_nested
 from poolhog.analysis.replay.steps import AWAY, ENDINGS, LONGEST_RUN_S, Step, StepKind
-from poolhog.model import Outcome
+from poolhog.model import Activity, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from poolhog.analysis.replay.sampled_gaps import SampledGap
-    from poolhog.model import Checkout, Pool, Site
+    from poolhog.model import Checkout, Pool, Sample, Site
+
+_STATES = {
+    Activity.PARKED: State.PARKED,
+    Activity.RUNNING: State.RUNNING,
+    Activity.READY: State.READY,
+    Activity.BUSY: State.BUSY,
+}
+
+
+class Stretch(NamedTuple):
+    """The part of a gap that is nearer to this sample than to any other."""
+
+    sample: Sample
+    started: float
+    ended: float
+
+    @property
+    def state(self) -> State:
+        """What the sample says about it."""
+        return _STATES[self.sample.activity]
+
+
+class SampledGap(NamedTuple):
+    """The time between two operations, with its stretches if samples fell into it."""
+
+    started: float
+    ended: float
+    stretches: tuple[Stretch, ...] = ()
+
+
+def _gaps(checkout: Checkout, until: float) -> Iterator[tuple[float, float]]:
+    """Start and end of each gap, in order; none is empty."""
+    if checkout.granted is None:
+        return
+    end = end_of(checkout, until)
+    at = checkout.granted
+    for operation in checkout.operations:
+        started, ended = operation.started, operation.ended
+        if ended is None or ended > end:
+            ended = end
+        if ended <= at or ended <= started:
+            continue  # it took no time, such as a BEGIN that nothing was sent for
+        if started > at:
+            yield at, started
+        at = ended
+    if end > at:
+        yield at, end
+
+
+def sampled_gaps(checkout: Checkout, until: float) -> tuple[SampledGap, ...]:
+    """The gaps, in order, each with the stretches of its samples."""
+    samples = checkout.samples
+    if not samples:
+        return tuple(SampledGap(*gap) for gap in _gaps(checkout, until))
+    first, last = samples[0].started, samples[-1].started
+    found = []
+    for gap in _gaps(checkout, until):
+        has_samples = gap[0] <= last and first < gap[1]
+        found.append(SampledGap(*gap, tuple(_stretches(gap, samples)) if has_samples else ()))
+    return tuple(found)
+
+
+def _stretches(gap: tuple[float, float], samples: Sequence[Sample]) -> Iterator[Stretch]:
+    """The parts of a gap, of which none is empty, or nothing if it has no sample."""
+    at, end = gap
+    # A sample never reaches from one gap into another.
+    first = bisect_left(samples, at, key=_STARTED)
+    last = bisect_left(samples, end, key=_STARTED)
+    for index in range(first, last):
+        sample = samples[index]
+        change = end
+        if index + 1 < last:
+            following = samples[index + 1].started
+            seen = sample.ended if sample.ended is not None else following
+            change = min((seen + following) / 2, end)
+        if change > at:
+            yield Stretch(sample, at, change)
+            at = change
+
+
+_STARTED = attrgetter("started")
 
 
 class Segment(NamedTuple):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections import Counter
+from collections import Counter, deque
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
@@ -18,14 +18,59 @@ import numpy as np
 
 from poolhog.analysis.garbage import without_garbage_collection
 from poolhog.analysis.replay.steps import StepKind
-from poolhog.analysis.replay.tasks import SimulatedPool, Task
 from poolhog.analysis.replay.whatif import AS_IT_WAS, WhatIf, program
 from poolhog.analysis.replay.workload import Observed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from poolhog.analysis.replay.workload import Workload
+    from poolhog.analysis.replay.workload import PoolTerms, Workload
+
+
+class SimulatedPool:
+    """A pool of a process while it is simulated."""
+
+    __slots__ = ("connecting", "idle", "is_armed", "limit", "opened", "size", "timeout", "waiting")
+
+    def __init__(self, pool: PoolTerms) -> None:
+        self.size = math.inf if pool.size is None else pool.size
+        self.limit = math.inf if pool.capacity is None else pool.capacity
+        self.timeout = math.inf if pool.timeout is None else pool.timeout
+        self.connecting = pool.connecting
+        self.idle: float = min(pool.warm, self.size)
+        self.opened = self.idle
+        # Who waits, each with the number of its asking: it may have given up since.
+        self.waiting: deque[tuple[Task, int]] = deque()
+        self.is_armed = False
+
+
+class Task:
+    """A chain that goes on: where it is in the steps, and when it came.
+
+    ``asking`` numbers its asking while it waits; ``parent`` is who waits for its end. ``open`` of
+    its ``checkouts`` are not back: ``balance`` is when they were returned less when granted.
+    """
+
+    __slots__ = (
+        *("asked", "asking", "at", "balance", "came", "chain", "checkouts", "children", "is_over"),
+        *("is_user", "open", "parent", "patience", "worker"),
+    )
+
+    def __init__(self, chain: int, at: int, came: float, worker: int, *, is_user: bool) -> None:
+        self.chain = chain
+        self.at = at
+        self.came = came
+        self.worker = worker
+        self.is_user = is_user
+        self.asked = came
+        self.asking = 0
+        self.patience = math.inf
+        self.parent: Task | None = None
+        self.children: dict[int, Task] | None = None
+        self.is_over = False
+        self.open = 0
+        self.checkouts = 0
+        self.balance = 0.0
 
 
 def simulate(workload: Workload, terms: WhatIf = AS_IT_WAS, *, until: float = math.inf) -> Observed:

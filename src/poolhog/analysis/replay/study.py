@@ -1,20 +1,26 @@
-"""What `poolhog whatif` tells: a replay, what was asked, and what came of it."""
+"""What `poolhog whatif` tells: what was asked, and what came of it; also of a top finding."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from poolhog.analysis.replay.chains import read_part, read_workload
 from poolhog.analysis.replay.formulas import answers
-from poolhog.analysis.replay.prediction import predict
+from poolhog.analysis.replay.prediction import predict, replay
+from poolhog.analysis.replay.whatif import WhatIf, lines, places_at
+from poolhog.trace.lookup import operation_count
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from poolhog.analysis.findings import Finding
     from poolhog.analysis.replay.formulas import Answers, FormulaTarget
     from poolhog.analysis.replay.prediction import Prediction, Replay
-    from poolhog.analysis.replay.whatif import WhatIf
+    from poolhog.analysis.replay.workload import Workload
+    from poolhog.analysis.report import Report
     from poolhog.model import Process, Unreadable
+    from poolhog.trace.reader import ProcessReader
 
 MOST_POINTS = 16
 """Points of a curve; of a longer range some are left out."""
@@ -83,3 +89,81 @@ def values_between(first: int, last: int, most: int = MOST_POINTS) -> tuple[int,
         return tuple(range(first, last + 1))
     step = (last - first) / (most - 1)
     return tuple(dict.fromkeys(round(first + step * number) for number in range(most)))
+
+
+MOST_CHECKOUTS = 10_000
+"""Of a larger run, only a part around the finding's example is replayed."""
+
+MOST_OPERATIONS = 200_000
+"""Of a run with more operations, each of which is a step, only a part is replayed as well."""
+
+_POINTS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class TopFindingWhatIf:
+    """The run, predicted as if the line of a ``finding`` released its connection.
+
+    ``part`` is between which instants the requests came that were replayed, ``None`` if all were.
+    ``curve`` is the run, predicted with the code unchanged and pools of other sizes.
+    """
+
+    finding: Finding
+    replayed: Replay
+    prediction: Prediction
+    part: tuple[float, float] | None
+    curve: tuple[tuple[int, Prediction], ...] = ()
+
+
+def top_finding_whatif(
+    report: Report, readers: Sequence[ProcessReader], *, with_curve: bool = False
+) -> TopFindingWhatIf | None:
+    """The what-if of the report's top finding; ``None`` if there is none that can be released.
+
+    A curve over pool sizes takes several times as long. Raises :class:`poolhog.TraceError` if a
+    process cannot be read.
+    """
+    if not report.findings:
+        return None
+    finding = report.findings[0]
+    if not finding.kind.is_released or finding.site is None:
+        return None
+    part = _part(report, finding, operation_count(readers))
+    workload = read_workload(readers) if part is None else read_part(readers, *part)
+    found = _predicted(finding, workload, part)
+    if found is not None and with_curve:
+        return replace(found, curve=tuple(_curve(found.replayed)))
+    return found
+
+
+def _curve(replayed: Replay) -> Iterator[tuple[int, Prediction]]:
+    """From half of the pool's size to four times as much."""
+    sizes = {pool.size for pool in replayed.workload.pools if pool.size}
+    if not sizes:
+        return
+    largest = max(sizes)
+    for size in values_between(max(largest // 2, 1), largest * 4, _POINTS):
+        yield size, predict(replayed, WhatIf(pool_size=size))
+
+
+def _part(report: Report, finding: Finding, operations: int) -> tuple[float, float] | None:
+    """As long a stretch around the example as has few enough, on average."""
+    share = min(
+        MOST_CHECKOUTS / max(report.checkouts, 1), MOST_OPERATIONS / max(operations, 1), 1.0
+    )
+    if share == 1.0:
+        return None
+    length = report.observed * share
+    middle = (finding.example.started + finding.example.ended) / 2
+    return middle - length / 2, middle + length / 2
+
+
+def _predicted(
+    finding: Finding, workload: Workload, part: tuple[float, float] | None
+) -> TopFindingWhatIf | None:
+    site = finding.site
+    places = places_at(lines(workload), f"{site.file}:{site.line}") if site is not None else None
+    if not places:
+        return None
+    replayed = replay(workload)
+    return TopFindingWhatIf(finding, replayed, predict(replayed, WhatIf(release=places)), part)

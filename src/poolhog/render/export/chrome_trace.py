@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from poolhog.analysis.accounting import end_of, end_of_wait
 from poolhog.analysis.lanes import Uses
-from poolhog.analysis.routes import route_of
+from poolhog.analysis.owners import route_of
 from poolhog.model import OperationKind
 from poolhog.render.export.format import (
     Format,

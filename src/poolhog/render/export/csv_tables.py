@@ -13,7 +13,7 @@ import json
 import zipfile
 from typing import TYPE_CHECKING, NamedTuple
 
-from poolhog.analysis.routes import route_of
+from poolhog.analysis.owners import route_of
 from poolhog.render.export.format import Format, iso_time
 from poolhog.render.output import Hint
 from poolhog.render.words import command_of

@@ -12,7 +12,7 @@ from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any
 
 from poolhog.analysis.lanes import Uses
-from poolhog.analysis.routes import route_of
+from poolhog.analysis.owners import route_of
 from poolhog.render.export.format import (
     Format,
     drop_at,

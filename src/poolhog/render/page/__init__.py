@@ -13,10 +13,10 @@ from poolhog.analysis.accounting import State
 from poolhog.render.page.cards import MOST_CARDS, Card, cards
 from poolhog.render.page.changes import Changes, changes, comparison
 from poolhog.render.page.inline import digest, script, styles
+from poolhog.render.page.run import Unseen, unseen
 from poolhog.render.page.source import SourceFiles
 from poolhog.render.page.tables import PageTable, tables
 from poolhog.render.page.texts import page_text, shown
-from poolhog.render.page.unseen import Unseen, unseen
 from poolhog.render.page.verdict import Number, numbers, verdict
 from poolhog.render.page.whatif import WhatIfSection, whatif_section
 from poolhog.render.palette import LENT, PAGE_COLOURS, PAINTS, SURFACES, css_variables

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from poolhog.model import Outcome
-from poolhog.render.page.run import MOST_ROWS
-from poolhog.render.page.unseen import counted_rows
+from poolhog.render.page.run import MOST_ROWS, counted_rows
 from poolhog.render.palette import LENT
 from poolhog.render.report_tables import OTHERS, doer_text, matrix
 from poolhog.render.words import count, percent, place, seconds, short_name
@@ -17,11 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from poolhog.analysis.accounting import Account
-    from poolhog.analysis.blame import Blame
-    from poolhog.analysis.measured import Waits
+    from poolhog.analysis.blame.blaming import Blame
+    from poolhog.analysis.measured import WaitTimes
     from poolhog.analysis.report import PoolUse, RouteUse
-    from poolhog.analysis.statements import StatementUse
-    from poolhog.analysis.tree import SiteUse
+    from poolhog.analysis.usage import SiteUse, StatementUse
     from poolhog.model import Process
     from poolhog.render.page.run import PageRun
 
@@ -151,7 +149,7 @@ def _spent(spent: Account) -> list[float]:
     return [spent.use, *(getattr(spent, state.value) for state in LENT)]
 
 
-def _waits(waits: Waits) -> tuple[float, float, float]:
+def _waits(waits: WaitTimes) -> tuple[float, float, float]:
     return waits.p50, waits.p95, waits.longest
 
 

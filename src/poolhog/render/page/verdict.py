@@ -8,8 +8,8 @@ from poolhog.analysis.findings import POOL_TIMEOUT
 from poolhog.model import Outcome
 from poolhog.render.comparison import conclusion
 from poolhog.render.findings import WORDS
+from poolhog.render.page.run import left_out_words
 from poolhog.render.page.source import call_of
-from poolhog.render.page.unseen import left_out_words
 from poolhog.render.words import UNSEEN, command_of, count, percent, place, seconds
 
 if TYPE_CHECKING:

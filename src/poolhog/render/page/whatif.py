@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from poolhog.analysis.replay.performance import Performance
-    from poolhog.analysis.replay.top_finding import TopFindingWhatIf
+    from poolhog.analysis.replay.study import TopFindingWhatIf
     from poolhog.analysis.report import Report
 
     Points = Sequence[tuple[int, Performance]]

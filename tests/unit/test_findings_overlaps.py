@@ -11,8 +11,8 @@ from drawn import traces
 from factories import make_checkout, make_pool, make_request, trace_of
 from hypothesis import given
 
+from poolhog.analysis.findings.nested_checkout import Inner, overlaps
 from poolhog.analysis.memory import ledgers_of
-from poolhog.analysis.overlaps import Inner, overlaps
 
 if TYPE_CHECKING:
     from poolhog.model import Trace
@@ -37,7 +37,7 @@ def test_of_one_asker_no_more_are_collected_than_can_matter() -> None:
         for n in range(1, 9)
     ]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("poolhog.analysis.overlaps.MOST_INNER", 3)
+        patch.setattr("poolhog.analysis.findings.nested_checkout.MOST_INNER", 3)
         (ledger,) = ledgers_of(trace_of([kept, *others]))
         assert overlaps(ledger) == {0: [Inner(1, 2), Inner(2, 2), Inner(3, 2)]}
 

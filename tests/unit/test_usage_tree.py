@@ -12,14 +12,14 @@ from drawn import CALL, LIBRARY, traces
 from factories import make_checkout, make_request, make_site, op, sample, trace_of
 from hypothesis import given
 
-from poolhog.analysis.bins import LENT
+from poolhog.analysis.occupancy import LENT
+from poolhog.analysis.owners import route_of
 from poolhog.analysis.report import report_of
-from poolhog.analysis.routes import route_of
-from poolhog.analysis.tree import ROOT, Tree
+from poolhog.analysis.usage import ROOT, Tree
 from poolhog.model import Activity, OperationKind
 
 if TYPE_CHECKING:
-    from poolhog.analysis.tree import Node
+    from poolhog.analysis.usage import Node
     from poolhog.model import Site, Trace
 
     Line = tuple[str, int, str] | None

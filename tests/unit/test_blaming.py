@@ -25,7 +25,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poolhog.analysis.accounting import end_of, end_of_wait
-from poolhog.analysis.bins import Bins, BlameBins
+from poolhog.analysis.occupancy import Bins, BlameBins
 from poolhog.analysis.report import report_of
 from poolhog.model import Activity, OperationKind, Trace
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poolhog.analysis.accounting import State
-from poolhog.analysis.bins import LENT, Bins, Grid
+from poolhog.analysis.occupancy import LENT, Bins, Grid
 from poolhog.analysis.report import report_of
 
 if TYPE_CHECKING:

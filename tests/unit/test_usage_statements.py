@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from scenarios import Scenario
 
+from poolhog.analysis.owners import route_of
 from poolhog.analysis.report import read_report, report_of
-from poolhog.analysis.routes import route_of
-from poolhog.analysis.statements import Statements
 from poolhog.analysis.thresholds import Thresholds
+from poolhog.analysis.usage import Statements
 from poolhog.model import OperationKind
 from poolhog.trace.reader import open_trace, stream_trace
 

@@ -7,7 +7,7 @@ from factories import EXTERNAL_CALL, make_checkout, make_request, make_site, one
 from views import with_spans
 
 from poolhog.analysis.accounting import State
-from poolhog.analysis.log import EventKind, LogEvent, log_of, log_with_gaps
+from poolhog.analysis.request_log import EventKind, LogEvent, log_of, log_with_gaps
 from poolhog.analysis.shown import application_site
 from poolhog.model import Activity, OperationKind, Site
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from poolhog.analysis.windows import Reason, ReasonKind, Window, choose
+from poolhog.analysis.downsampling import Reason, ReasonKind, Window, choose
 
 if TYPE_CHECKING:
     from collections.abc import Callable

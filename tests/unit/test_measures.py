@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poolhog.analysis.compare.spread import (
+from poolhog.analysis.compare.measures import (
     ALPHA,
     PARTS,
     bounds,

@@ -12,7 +12,7 @@ from factories import make_checkout, make_pool, make_request, make_site, op, sam
 from hypothesis import given
 
 from poolhog.analysis.findings import PARKED_CHECKOUT, POOL_TIMEOUT, finder
-from poolhog.analysis.findings.pieces import Gap, around, piece_of, surroundings
+from poolhog.analysis.findings.meaning import Gap, around, piece_of, surroundings
 from poolhog.analysis.memory import ledgers_of
 from poolhog.analysis.report import report_of
 from poolhog.analysis.spans import UNSAMPLED, cut

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from runs import Costs, run_of, steady
 
-from poolhog.analysis.compare.comparison import compare
-from poolhog.analysis.compare.conditions import results
+from poolhog.analysis.compare.comparison import compare, results
 from poolhog.cli.conditions import conditions
 from poolhog.errors import PoolhogError
 

@@ -1,27 +1,26 @@
-"""Connection-seconds as a tree: by route, and below it by the stack that spent them.
-
-Busy seconds belong to where the operation was asked for, parked ones to where the owner was seen,
-and running and ready ones to where the connection was asked for. Parked seconds of gaps without a
-sample are shared out like those that were seen of checkouts of the same route and site.
-"""
+"""What connections were used for: their seconds as a tree of routes and stacks, and statements."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from poolhog.analysis.bins import LENT
-from poolhog.analysis.blame.charges import line_of
+from poolhog.analysis.blame.blaming import line_of
+from poolhog.analysis.ledger import KINDS, NEVER
+from poolhog.analysis.measured import percentile
+from poolhog.analysis.occupancy import LENT
 from poolhog.analysis.spans import BUSY, GAPS, PARKED, UNSAMPLED, WAITING
+from poolhog.model import OperationKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from poolhog.analysis.blame.charges import Line
+    from poolhog.analysis.blame.blaming import LineKey
     from poolhog.analysis.ledger import Flags, Numbers
     from poolhog.analysis.measured import Measured
     from poolhog.analysis.spans import Cut
@@ -44,11 +43,11 @@ class Node:
         self.name = name
         self.site = site
         self.parent = parent
-        self.below: dict[Line | str, Node] = {}
+        self.below: dict[LineKey | str, Node] = {}
         self.own = [0.0] * len(LENT)
         self.checkouts = 0
 
-    def child(self, key: Line | str, name: str, site: Site | None) -> Node:
+    def child(self, key: LineKey | str, name: str, site: Site | None) -> Node:
         """The node below this one that the key names."""
         found = self.below.get(key)
         if found is None:
@@ -82,7 +81,7 @@ class Tree:
     def __init__(self) -> None:
         self.root = Node(ROOT, None, None)
         self._leaves: dict[tuple[str, Site | None], Node] = {}
-        self._lines: dict[Line, SiteUse] = {}
+        self._lines: dict[LineKey, SiteUse] = {}
         # Of the process that comes by, by route and site as numbers.
         self._nodes: dict[int, Node] = {}
         self._unsampled: dict[int, float] = {}
@@ -226,3 +225,77 @@ def _walk(node: Node) -> Iterator[Node]:
         node = pending.pop()
         yield node
         pending += sorted(node.below.values(), key=lambda child: (sum(child.own), child.name))
+
+
+_SENT_NOTHING = np.isin(np.array(KINDS), (OperationKind.BEGIN, OperationKind.RESET))
+"""Without a statement, these are no round trip."""
+
+
+@dataclass(slots=True)
+class StatementUse:
+    """One statement, or a kind of operation that has none.
+
+    ``count`` is how often it was sent, ``errors`` how often it failed, ``durations`` the
+    microseconds of those that are over, sorted. ``routes`` are the names of the requests that sent
+    it, the one that did most often first.
+    """
+
+    kind: OperationKind
+    statement: str | None
+    count: int = 0
+    errors: int = 0
+    durations: Numbers = field(default_factory=lambda: np.array([], np.int64))
+    routes: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def total(self) -> float:
+        """Seconds in flight."""
+        return float(self.durations.sum()) / 1e6
+
+    def at(self, share: float) -> float:
+        """The seconds that so large a share of them does not exceed."""
+        return percentile(self.durations, share) / 1e6 if len(self.durations) else 0.0
+
+
+class Statements:
+    """Counts what was sent, as a companion of the report."""
+
+    def __init__(self) -> None:
+        self._uses: dict[tuple[OperationKind, str | None], StatementUse] = {}
+        self._durations: dict[tuple[OperationKind, str | None], list[Numbers]] = {}
+
+    def see(self, found: Measured, rows: Numbers, parts: Cut) -> None:
+        """Count the operations of some checkouts."""
+        operations, ledger = parts.operations, found.ledger
+        statement = np.maximum(operations.statement, -1)
+        is_sent = np.flatnonzero(~(_SENT_NOTHING[operations.kind] & (statement < 0)))
+        kind, statement = operations.kind[is_sent], statement[is_sent]
+        duration = (operations.ended - operations.started)[is_sent]
+        is_over, has_failed = operations.ended[is_sent] < NEVER, operations.error[is_sent] >= 0
+        route = ledger.route[operations.row[is_sent]]
+        known, places = np.unique(statement * len(KINDS) + kind, return_inverse=True)
+        for place, code in enumerate(known.tolist()):
+            own = places == place
+            text, number = divmod(code, len(KINDS))
+            key = KINDS[number], ledger.facts.statements.get(text)
+            use = self._uses.setdefault(key, StatementUse(*key))
+            use.count += int(own.sum())
+            use.errors += int((own & has_failed).sum())
+            self._durations.setdefault(key, []).append(duration[own & is_over])
+            times = Counter(use.routes)
+            for at, number in enumerate(np.bincount(route[own]).tolist()):
+                if number:
+                    times[ledger.routes[at]] += number
+            use.routes = dict(times)
+
+    def close(self, found: Measured) -> None:
+        """Nothing is known better at the end of a process."""
+
+    def uses(self) -> tuple[StatementUse, ...]:
+        """All that was sent, the one with the most seconds in flight first."""
+        for key, use in self._uses.items():
+            use.durations = np.sort(np.concatenate(self._durations[key]))
+            use.routes = dict(sorted(use.routes.items(), key=lambda item: (-item[1], item[0])))
+        return tuple(
+            sorted(self._uses.values(), key=lambda use: (-use.total, -use.count, use.kind))
+        )
