@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 import oracle
@@ -12,9 +13,7 @@ from hypothesis import strategies as st
 from poolhog.model import Activity, OperationKind, Outcome, Trace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from poolhog.model import Checkout, Operation, Request, Sample
+    from poolhog.model import Checkout, Operation, Process, Request, Sample
 
 UNTIL_US = 90_000
 FIRST = replace(PROCESS, written=UNTIL_US / 1e6)
@@ -43,6 +42,20 @@ ENDS = (
 )
 
 
+# Hypothesis takes longer to make a strategy than to draw from it: those that do not depend on what
+# was drawn are made once.
+BOOLEANS = st.booleans()
+POOL, SITE, OWNER, END = map(st.sampled_from, (POOLS, SITES, OWNERS, ENDS))
+FIRST_KIND = st.sampled_from((OperationKind.CONNECT, OperationKind.PING))
+USE_KIND, STATEMENT, ACTIVITY = map(st.sampled_from, (USE_KINDS, STATEMENTS, tuple(Activity)))
+ERROR = st.sampled_from((None, None, "DataError"))
+METHOD, ROUTE = st.sampled_from(("GET", "POST")), st.sampled_from((None, "/notes/{note_id}"))
+STATUS = st.sampled_from((None, 200, 500))
+RESPONDING = st.none() | st.integers(0, 60_000)
+RESPONDED = st.none() | st.integers(60_000, 70_000)
+
+
+@cache
 def micros(most: int) -> st.SearchStrategy[int]:
     """Microseconds, often few, often as long as a sample's interval."""
     edges = [edge for edge in (0, 1, 2, 20_000, 20_001) if edge <= most]
@@ -56,18 +69,18 @@ def checkouts(draw: st.DrawFn, number: int, requests: tuple[Request | None, ...]
     Operations may overlap, take no time, be in flight, or lie beyond its end, and samples may fall
     into anything. The recorder knows how long it was busy.
     """
-    pool = draw(st.sampled_from(POOLS))
+    pool = draw(POOL)
     began = pool.process.began
-    site, owner = draw(st.sampled_from(SITES)), draw(st.sampled_from(OWNERS))
+    site, owner = draw(SITE), draw(OWNER)
     request = draw(st.sampled_from([r for r in requests if r is None or r.process is pool.process]))
     asked = draw(micros(40_000))
     waited = draw(micros(3_000))
     operations: list[tuple[OperationKind, int, int | None]] = []
-    if draw(st.booleans()):
-        kind = draw(st.sampled_from([OperationKind.CONNECT, OperationKind.PING]))
+    if draw(BOOLEANS):
+        kind = draw(FIRST_KIND)
         begun = asked + draw(st.integers(0, waited))
         operations.append((kind, begun, begun + draw(st.integers(0, asked + waited - begun))))
-    outcome = draw(st.sampled_from(ENDS))
+    outcome = draw(END)
     granted = asked + waited
     is_lent = outcome not in (Outcome.TIMEOUT, Outcome.CANCELLED, Outcome.WAITING)
     over = granted + draw(micros(45_000))
@@ -76,8 +89,8 @@ def checkouts(draw: st.DrawFn, number: int, requests: tuple[Request | None, ...]
         starts = draw(st.lists(st.integers(granted, over), max_size=4))
         for started in sorted(starts):
             is_last = started == max(starts)
-            ended = None if is_last and draw(st.booleans()) else started + draw(micros(5_000))
-            operations.append((draw(st.sampled_from(USE_KINDS)), started, ended))
+            ended = None if is_last and draw(BOOLEANS) else started + draw(micros(5_000))
+            operations.append((draw(USE_KIND), started, ended))
         samples = sorted(draw(st.sets(st.integers(asked, over), max_size=5)))
 
     def on_run(instant: int) -> float:
@@ -85,16 +98,16 @@ def checkouts(draw: st.DrawFn, number: int, requests: tuple[Request | None, ...]
 
     def operation(kind: OperationKind, started: int, ended: int | None) -> Operation:
         over = None if ended is None else on_run(ended)
-        text = draw(st.sampled_from(STATEMENTS))
-        error = draw(st.sampled_from([None, None, "DataError"]))
-        return op(kind, on_run(started), over, text, error, draw(st.sampled_from(SITES)))
+        text = draw(STATEMENT)
+        error = draw(ERROR)
+        return op(kind, on_run(started), over, text, error, draw(SITE))
 
     def seen(place: int) -> Sample:
         started = samples[place]
         latest = samples[place + 1] if place + 1 < len(samples) else started + 1_000
-        is_open = place + 1 == len(samples) and draw(st.booleans())
+        is_open = place + 1 == len(samples) and draw(BOOLEANS)
         ended = None if is_open else on_run(draw(st.integers(started, latest)))
-        activity, where = draw(st.sampled_from(Activity)), draw(st.sampled_from(SITES))
+        activity, where = draw(ACTIVITY), draw(SITE)
         return sample(activity, on_run(started), ended, where)
 
     is_back = is_lent and outcome is not Outcome.OPEN
@@ -126,13 +139,13 @@ def traces(draw: st.DrawFn, most: int = 8) -> Trace:
             make_request(
                 f"r{number}",
                 process.began,
-                None if draw(st.booleans()) else process.began + 0.08,
-                method=draw(st.sampled_from(["GET", "POST"])),
-                route=draw(st.sampled_from([None, "/notes/{note_id}"])),
+                None if draw(BOOLEANS) else process.began + 0.08,
+                method=draw(METHOD),
+                route=draw(ROUTE),
                 path=f"/notes/{number}",
-                status=draw(st.sampled_from([None, 200, 500])),
-                responding=draw(st.none() | st.integers(0, 60_000).map(_on(process.began))),
-                responded=draw(st.none() | st.integers(60_000, 70_000).map(_on(process.began))),
+                status=draw(STATUS),
+                responding=_on(process, draw(RESPONDING)),
+                responded=_on(process, draw(RESPONDED)),
             ),
             process=process,
         )
@@ -144,5 +157,5 @@ def traces(draw: st.DrawFn, most: int = 8) -> Trace:
     return Trace((FIRST, SECOND), POOLS, requests, tuple(some), UNTIL_US / 1e6)
 
 
-def _on(began: float) -> Callable[[int], float]:
-    return lambda microseconds: began + microseconds / 1e6
+def _on(process: Process, microseconds: int | None) -> float | None:
+    return None if microseconds is None else process.began + microseconds / 1e6

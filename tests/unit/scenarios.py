@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
@@ -35,6 +36,22 @@ REFUSALS = (Outcome.TIMEOUT, Outcome.CANCELLED, Outcome.ERROR, Outcome.WAITING)
 LENT = (Outcome.RETURNED, Outcome.RETURNED, Outcome.COLLECTED, Outcome.DETACHED, Outcome.OPEN)
 OWNERS = ("Task-1", "Task-2", "MainThread")
 
+# Hypothesis takes longer to make a strategy than to draw from it: these are made once.
+BOOLEANS, ONE_IN_4, ONE_IN_6, ONE_IN_10 = st.booleans(), *(st.integers(0, n) for n in (3, 5, 9))
+FIRST_KIND = st.sampled_from((OperationKind.CONNECT, OperationKind.PING))
+REFUSAL, LENT_OUTCOME, END, OWNER = map(st.sampled_from, (REFUSALS, LENT, ENDS, OWNERS))
+ROUTE, STATUS = st.sampled_from((None, "", "/notes/{note_id}")), st.sampled_from((None, 200, 500))
+STATEMENTS = st.lists(st.sampled_from((SELECT, UPDATE)), max_size=2)
+ACTIVITY = st.sampled_from(tuple(Activity))
+
+
+@cache
+def micros(least: int, most: int) -> st.SearchStrategy[int]:
+    """Some; often those at which something becomes something else."""
+    edges = [edge for edge in (0, 999, 1000, 1001, 50_000) if least <= edge <= most]
+    numbers = st.integers(least, most)
+    return numbers | st.sampled_from(edges) if edges else numbers
+
 
 class Scenario:
     """Records of a process that did whatever is drawn, on a clock of microseconds of its own."""
@@ -46,6 +63,8 @@ class Scenario:
         self.pools = [pool_record("one"), pool_record("two")]
         self.sites = [self.here(), self.elsewhere(), None]
         self.requests = [None, *(self.request(number) for number in range(3))]
+        self.pool, self.site = st.sampled_from(self.pools), st.sampled_from(self.sites)
+        self.any_request = st.sampled_from(self.requests)
 
     def here(self) -> SiteRecord | None:
         return self.recorder.sites.here(sys._getframe())
@@ -54,10 +73,7 @@ class Scenario:
         return self.recorder.sites.here(sys._getframe())
 
     def microseconds(self, most: int, least: int = 0) -> int:
-        """Some; often those at which something becomes something else."""
-        edges = [edge for edge in (0, 999, 1000, 1001, 50_000) if least <= edge <= most]
-        numbers = st.integers(least, most)
-        found: int = self.draw(numbers | st.sampled_from(edges) if edges else numbers)
+        found: int = self.draw(micros(least, most))
         return found
 
     def at(self, microseconds: int) -> int:
@@ -65,34 +81,34 @@ class Scenario:
 
     def request(self, number: int) -> RequestRecord:
         request = RequestRecord("http", "GET", f"/notes/{number}")
-        request.route = self.draw(st.sampled_from([None, "", "/notes/{note_id}"]))
-        request.status = self.draw(st.sampled_from([None, 200, 500]))
+        request.route = self.draw(ROUTE)
+        request.status = self.draw(STATUS)
         started = self.microseconds(20_000)
         responding = started + self.microseconds(150_000)
         request.started_ns = self.at(started)
-        if self.draw(st.booleans()):
+        if self.draw(BOOLEANS):
             request.responding_ns = self.at(responding)
-        if self.draw(st.booleans()):
+        if self.draw(BOOLEANS):
             request.responded_ns = self.at(responding + self.microseconds(1000))
-        if self.draw(st.booleans()):
+        if self.draw(BOOLEANS):
             request.ended_ns = self.at(responding + 1000)
         return request
 
     def checkout(self) -> Iterator[Record]:
         draw = self.draw
-        pool: PoolRecord = draw(st.sampled_from(self.pools))
-        request = draw(st.sampled_from(self.requests))
-        owner, site = draw(st.sampled_from(OWNERS)), draw(st.sampled_from(self.sites))
+        pool: PoolRecord = draw(self.pool)
+        request = draw(self.any_request)
+        owner, site = draw(OWNER), draw(self.site)
         checkout = CheckoutRecord(pool, request, owner, site)
         asked = self.microseconds(200_000)
         checkout.asked_ns = self.at(asked)
         at = asked
-        if not draw(st.integers(0, 3)):
-            kind = draw(st.sampled_from([OperationKind.CONNECT, OperationKind.PING]))
+        if not draw(ONE_IN_4):
+            kind = draw(FIRST_KIND)
             at = self.operate(checkout, kind, at)
         at += self.microseconds(2000)
-        if not draw(st.integers(0, 5)):
-            checkout.outcome = draw(st.sampled_from(REFUSALS))
+        if not draw(ONE_IN_6):
+            checkout.outcome = draw(REFUSAL)
             if checkout.outcome is not Outcome.WAITING:
                 checkout.gave_up_ns = self.at(at)
             yield checkout
@@ -100,7 +116,7 @@ class Scenario:
         checkout.granted_ns = self.at(at)
         checkout.connection = 1
         ended = self.use(checkout, at)
-        checkout.outcome = draw(st.sampled_from(LENT))
+        checkout.outcome = draw(LENT_OUTCOME)
         if checkout.outcome is not Outcome.OPEN:
             checkout.returned_ns = self.at(ended)
         yield checkout
@@ -108,12 +124,12 @@ class Scenario:
 
     def use(self, checkout: CheckoutRecord, at: int) -> int:
         at = self.operate(checkout, OperationKind.BEGIN, at, longest=0)
-        statements = self.draw(st.lists(st.sampled_from([SELECT, UPDATE]), max_size=2))
-        times = 1 if self.draw(st.integers(0, 9)) else 2 * MOST_IN_ROW
+        statements = self.draw(STATEMENTS)
+        times = 1 if self.draw(ONE_IN_10) else 2 * MOST_IN_ROW
         for text in statements * times:
             at = self.operate(checkout, OperationKind.STATEMENT, at, text)
         at += self.microseconds(100_000)
-        kind, sent, cause = self.draw(st.sampled_from(ENDS))
+        kind, sent, cause = self.draw(END)
         return self.operate(checkout, kind, at, sent, cause=cause) + self.microseconds(500)
 
     def operate(
@@ -144,8 +160,8 @@ class Scenario:
         looks = self.draw(st.sets(st.integers(granted, max(granted, ended - 1)), max_size=3))
         for look in sorted(looks if ended > granted else ()):
             if not any(start <= self.at(look) < end for start, end in busy):
-                activity = self.draw(st.sampled_from(Activity))
-                site = self.draw(st.sampled_from(self.sites))
+                activity = self.draw(ACTIVITY)
+                site = self.draw(self.site)
                 sample = SampleRecord(checkout, activity, site, self.at(look))
                 sample.ended_ns = self.at(look)
                 yield sample
