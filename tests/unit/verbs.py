@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
+from typer import main as typer_main
 
 from poolhog.cli import main
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+# Typer makes all commands anew for each call, which takes as long as a small report.
+typer_main.get_command = cache(typer_main.get_command)  # type: ignore[assignment]
 
 
 def poolhog(*arguments: str | Path, code: int = 0) -> None:
