@@ -265,7 +265,8 @@ def _spent(parts: Iterable[Span]) -> str:
 def add_label(sheet: Sheet, scale: Scale, y: float, content: str) -> None:
     """The label left of a lane; of a label that is too long, its end."""
     room = scale.left - 10 - MARGIN / 2
-    shown = content
+    most = int(room / text_width("i")) + 2  # a letter per step is slow if there are thousands
+    shown = content if len(content) <= most else f"…{content[-most:]}"
     while len(shown) > 2 and text_width(shown) > room:
         shown = f"…{shown.lstrip('…')[1:]}"
     sheet.add(text(scale.left - 10, y, shown, "label", "end"))
