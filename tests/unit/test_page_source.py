@@ -45,11 +45,10 @@ def code(tmp_path: Path) -> Path:
 
 
 def page_of(trace: Path, file: str | Path, source: Path, line: int = LINE, text: str = TEXT) -> str:
-    """The page of a trace that names a line, made by a process of its own: it might hang."""
+    """The page of a trace that names a line."""
     accuse(trace, file, line, text)
     page = trace.with_suffix(".html")
-    command = [sys.executable, "-m", "poolhog", "report", str(trace), "--html", str(page)]
-    subprocess.run([*command, "--source", str(source)], check=True, timeout=DEADLINE_S)
+    poolhog("report", trace, "--html", page, "--source", source)
     return page.read_text()
 
 
