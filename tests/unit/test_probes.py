@@ -9,7 +9,7 @@ import sys
 import textwrap
 import threading
 import time
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -238,20 +238,25 @@ def test_what_a_probe_watches_is_never_the_application() -> None:
     assert set(probes.watched_packages()) <= known.infrastructure
 
 
+@cache
+def texts_of(file: Path) -> frozenset[str]:
+    """The texts in a module's code, docstrings left out."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    return frozenset(
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and id(node) not in docstrings
+    )
+
+
 @pytest.mark.parametrize("package", sorted(probes.libraries().infrastructure))
 def test_no_other_file_of_the_recorder_imports_or_compares_with_a_library(package: str) -> None:
     """Docstrings and comments may speak of one; so may what is known of programs' arguments."""
     files = [*SOURCES.glob("*.py"), *(SOURCES / "recording").rglob("*.py")]
     allowed = {"programs.py", "arguments.py"}
     for file in files:
-        tree = ast.parse(file.read_text(encoding="utf-8"))
-        docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-        texts = {
-            node.value
-            for node in ast.walk(tree)
-            if isinstance(node, ast.Constant)
-            and isinstance(node.value, str)
-            and id(node) not in docstrings
-        }
         if file.name not in allowed and (file.name, package) != ("sites.py", "greenlet"):
-            assert package not in texts, f"{file} names {package}"
+            assert package not in texts_of(file), f"{file} names {package}"
