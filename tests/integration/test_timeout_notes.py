@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import re
 import secrets
 import threading
@@ -18,9 +19,9 @@ from fastapi import FastAPI
 from places import line_of
 from recorded_app import Recording, ask, async_engine, eventually
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
 
 import poolhog
 from poolhog import Outcome
@@ -495,3 +496,40 @@ def test_the_name_of_a_pool_that_is_chosen_by_the_application_is_in_the_note(
         head, _ = note_of(time_out(engine))
     engine.dispose()
     assert f"of the pool {name!r} were lent" in head
+
+
+def test_a_holder_in_a_library_alone_is_at_that_librarys_line(
+    recording: Recording, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packages = tmp_path / "site-packages"
+    packages.mkdir()
+    # One that is never the application.
+    (packages / "uvicorn_worker.py").write_text(
+        "async def drain(engine, lent, writable):\n"
+        "    async with engine.connect():\n"
+        "        lent.set()\n"
+        "        await writable.wait()\n"
+    )
+    monkeypatch.syspath_prepend(str(packages))
+    uvicorn_worker = importlib.import_module("uvicorn_worker")
+
+    async def main() -> PoolTimeout:
+        engine = create_async_engine(
+            f"sqlite+aiosqlite:///{tmp_path / 'data'}",
+            poolclass=AsyncAdaptedQueuePool,
+            pool_size=1,
+            max_overflow=0,
+            pool_timeout=SOON_S,
+        )
+        lent, writable = asyncio.Event(), asyncio.Event()
+        task = asyncio.create_task(uvicorn_worker.drain(engine, lent, writable))
+        await lent.wait()
+        error = await time_out_async(engine)
+        writable.set()
+        await task
+        await engine.dispose()
+        return error
+
+    _, line = note_of(asyncio.run(main()))
+    assert "uvicorn_worker.py:4 in drain: await writable.wait()" in line
+    assert "locks.py" not in line

@@ -7,15 +7,17 @@ ends it; what is inside of it, such as a mounted application, finds the record i
 from __future__ import annotations
 
 from time import monotonic_ns
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from poolhog.probes.guard import guard, recording_async
+from poolhog.probes.guard import recording_async, reset
+from poolhog.probes.wrapping import around
 from poolhog.recording.lengths import PATH
 from poolhog.recording.recorder import current_request
 from poolhog.recording.requests import RequestRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, MutableMapping
+    from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 
     from poolhog.probes.patching import Patches
     from poolhog.recording.recorder import Recorder
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
     Message = MutableMapping[str, Any]
     Receive = Callable[[], Awaitable[Message]]
     Send = Callable[[Message], Awaitable[None]]
-    App = Callable[[Any, Message, Receive, Send], Awaitable[None]]
-    Handle = Callable[[Any, Message, Receive, Send], Awaitable[None]]
     Learn = Callable[[RequestRecord, Any, Message], None]
 
 
@@ -54,42 +54,40 @@ _FORBIDDEN = 403
 
 def watch_application(recorder: Recorder, patches: Patches, application: type) -> None:
     """Record every HTTP request and websocket that instances of this class are called with."""
-    settle = guard(recorder, recorder.settle)
 
-    def wrap(call: App) -> App:
-        async def answer(app: Any, scope: Message, receive: Receive, send: Send) -> None:
-            request = None if REQUEST in scope else _begin(recorder, scope)
-            if request is None:
-                await call(app, scope, receive, send)
-                if scope["type"] == "lifespan":
-                    # The application has shut down. Servers may end the process by a signal now,
-                    # without any exit hook.
-                    settle()
-                return
-            exchange = _Exchange(request, receive, send)
-            token = current_request.set(request)
-            error: BaseException | None = None
-            try:
-                await call(app, scope, exchange.receive, exchange.send)
-            except BaseException as raised:
-                error = raised
-                raise
-            finally:
-                if request.route is None:
-                    # Litestar's, where a middleware answered in place of the route.
-                    request.route = scope.get("path_template") or None
-                request.end(error)
-                # It knows this frame, which must not know it for ever.
-                error = None
-                try:  # noqa: SIM105 - this costs a tenth of what contextlib does
-                    current_request.reset(token)
-                except ValueError:
-                    # The garbage collector ends what nobody awaits any more, in any context.
-                    pass
+    def begin(
+        application: Any, scope: Message, receive: Receive, send: Send
+    ) -> _Exchange | _Lifespan | None:
+        kind = scope["type"]
+        if kind == "lifespan":
+            return _Lifespan(recorder, application, scope, receive, send)
+        if REQUEST in scope or kind not in ("http", "websocket"):
+            return None
+        method = scope["method"] if kind == "http" else "WS"
+        request = recorder.request(RequestRecord(kind, method, scope["path"]))
+        scope[REQUEST] = request
+        return _Exchange(request, application, scope, receive, send)
 
-        return answer
-
+    wrap = around(recorder.failed, begin, awaits=True, changes=True)
     patches.wrap(application, "__call__", wrap)
+
+
+class _Lifespan:
+    """The life of an application, of which a server tells it."""
+
+    kwargs: Mapping[str, Any] = MappingProxyType({})
+
+    def __init__(self, recorder: Recorder, *args: Any) -> None:
+        self.args = args
+        self._recorder = recorder
+
+    def end(self, error: BaseException | None = None) -> None:
+        """The application has shut down.
+
+        Servers may end the process by a signal now, without any exit hook.
+        """
+        if error is None:
+            self._recorder.settle()
 
 
 class _Exchange:
@@ -98,12 +96,35 @@ class _Exchange:
     This runs for every message, without a guard: what it asks of a message, every server does.
     """
 
-    __slots__ = ("_receive", "_request", "_send")
+    __slots__ = ("_receive", "_request", "_scope", "_send", "_token", "args")
 
-    def __init__(self, request: RequestRecord, receive: Receive, send: Send) -> None:
+    kwargs: Mapping[str, Any] = MappingProxyType({})
+
+    def __init__(
+        self,
+        request: RequestRecord,
+        application: Any,
+        scope: Message,
+        receive: Receive,
+        send: Send,
+    ) -> None:
         self._request = request
+        self._scope = scope
         self._receive = receive
         self._send = send
+        self.args: tuple[Any, ...] = application, scope, self.receive, self.send
+        self._token = current_request.set(request)
+
+    def end(self, error: BaseException | None = None) -> None:
+        """The application returned, or let an exception out."""
+        request = self._request
+        if request.route is None:
+            # Litestar's, where a middleware answered in place of the route.
+            request.route = self._scope.get("path_template") or None
+        request.end(error)
+        # Methods of this object, which would keep it until the garbage collector comes.
+        self.args = ()
+        reset(current_request, self._token)
 
     async def receive(self) -> Message:
         """The server's ``receive``."""
@@ -140,24 +161,14 @@ class _Exchange:
 
 def watch_routes(recorder: Recorder, patches: Patches, route: type, learn: Learn) -> None:
     """Have ``learn`` called with each request that a route of this class handles."""
-    failed = recorder.failed
 
-    def wrap(handle: Handle) -> Handle:
-        # Not a coroutine function of its own: it would be one more frame in every traceback.
-        def noting_handle(
-            route: Any, scope: Message, receive: Receive, send: Send
-        ) -> Awaitable[None]:
-            request = scope.get(REQUEST)
-            if request is not None:
-                try:
-                    learn(request, route, scope)
-                except Exception:  # whatever it is, it is not the application's
-                    failed()
-            return handle(route, scope, receive, send)
+    def begin(route: Any, scope: Message, *_: Any) -> None:
+        request = scope.get(REQUEST)
+        if request is not None:
+            learn(request, route, scope)
 
-        return noting_handle
-
-    patches.wrap(route, "handle", wrap)
+    # Not a coroutine function of its own: it would be one more for each route on the way.
+    patches.wrap(route, "handle", around(recorder.failed, begin))
 
 
 def learn_route(request: RequestRecord, route: Any, _: Message) -> None:
@@ -173,7 +184,7 @@ def enter_mount(request: RequestRecord, template: str) -> None:
 
 def watch_background(recorder: Recorder, patches: Patches, background_task: type) -> None:
     """Record each run of a background task of this class as a stage of its request."""
-    wrap = recording_async(recorder, lambda _: begin_stage("background"))
+    wrap = recording_async(recorder, lambda *_: begin_stage("background"))
     patches.wrap(background_task, "__call__", wrap)
 
 
@@ -183,17 +194,3 @@ def begin_stage(name: str) -> StageRecord | None:
     if request is None or request.ended_ns is not None:
         return None
     return request.begin_stage(name)
-
-
-def _begin(recorder: Recorder, scope: Message) -> RequestRecord | None:
-    try:
-        kind = scope["type"]
-        if kind not in ("http", "websocket"):
-            return None
-        method = scope["method"] if kind == "http" else "WS"
-        request = recorder.request(RequestRecord(kind, method, scope["path"]))
-        scope[REQUEST] = request
-    except Exception:  # whatever it is, it is not the application's
-        recorder.failed()
-        return None
-    return request

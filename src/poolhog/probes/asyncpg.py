@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from poolhog.model import Cause, OperationKind
 from poolhog.probes.causes import asked, cause_of, handled, left, noting_async, noting_in_task
-from poolhog.probes.guard import guard, recording_async
+from poolhog.probes.guard import before, recording_async
 from poolhog.probes.probe import Probe
 from poolhog.probes.raw_connections import exposed
 from poolhog.probes.statements import kind_of
@@ -19,8 +19,6 @@ from poolhog.probes.waits import Waits, waiting
 from poolhog.recording.records import PoolRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from poolhog.probes.patching import Patches
     from poolhog.recording.recorder import Recorder
     from poolhog.recording.records import CheckoutRecord, OperationRecord
@@ -44,7 +42,7 @@ def watch_pools(recorder: Recorder, patches: Patches) -> None:
     probe = _AsyncpgHooks(recorder, ConnectionDoesNotExistError())
     waits = Waits(recorder, probe.ask, probe.grant, TimeoutError)
     patches.wrap(Pool, "_acquire", waits.wrap_async)
-    patches.wrap(PoolConnectionHolder, "_release", probe.wrap_release)
+    patches.wrap(PoolConnectionHolder, "_release", before(recorder, probe.release))
     record = functools.partial(recording_async, recorder)
     patches.wrap(PoolConnectionHolder, "connect", record(probe.begin_connect))
     for name in STATEMENT_METHODS:
@@ -59,10 +57,10 @@ def watch_pools(recorder: Recorder, patches: Patches) -> None:
         patches.wrap(BaseCursor, name, record(probe.begin_fetch))
     for name in ("reset", "_reset"):
         patches.wrap(Connection, name, record(probe.begin_reset, _is_pooled))
-    patches.wrap(Transaction, "rollback", noting_async(asked(recorder)))
+    patches.wrap(Transaction, "rollback", noting_async(recorder, asked(recorder)))
     # The pool goes on in a task of its own, in which the exception is not handled.
-    patches.wrap(PoolAcquireContext, "__aexit__", noting_async(left))
-    patches.wrap(Pool, "release", noting_in_task(handled))
+    patches.wrap(PoolAcquireContext, "__aexit__", noting_async(recorder, left))
+    patches.wrap(Pool, "release", noting_in_task(recorder, handled))
 
 
 class _AsyncpgHooks:
@@ -77,16 +75,6 @@ class _AsyncpgHooks:
             weakref.WeakKeyDictionary()
         )
         self._numbers: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
-
-    def wrap_release(self, release: Callable[[Any], None]) -> Callable[[Any], None]:
-        """Wrap ``PoolConnectionHolder._release``, through which every return goes."""
-        returned = guard(self._recorder, self._returned)
-
-        def _release(holder: Any) -> None:
-            returned(holder)
-            release(holder)
-
-        return _release
 
     def begin_connect(self, holder: Any) -> OperationRecord | None:
         """A new connection; those that a pool opens at its start belong to no checkout."""
@@ -157,7 +145,8 @@ class _AsyncpgHooks:
         self._checkouts[holder] = checkout
         self._recorder.grant(checkout, number)
 
-    def _returned(self, holder: Any) -> None:
+    def release(self, holder: Any) -> None:
+        """A connection goes back; every return goes this way."""
         checkout = self._checkouts.pop(holder, None)
         if checkout is None:
             return

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 from poolhog.model import Cause
 from poolhog.probes.guard import reset
+from poolhog.probes.wrapping import around
+from poolhog.recording.unseen import hide, unseen
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from types import FrameType
 
+    from poolhog.probes.wrapping import Wrap
     from poolhog.recording.recorder import Recorder
     from poolhog.recording.records import CheckoutRecord
-
-    Method = Callable[..., Any]
-    AsyncMethod = Callable[..., Awaitable[Any]]
 
 _noted: ContextVar[Cause | None] = ContextVar("poolhog_cause", default=None)
 """Why something is being rolled back now; what was noted first stays."""
@@ -48,7 +48,8 @@ def asked(recorder: Recorder) -> Callable[..., Cause | None]:
     is_library = library_test(recorder)
 
     def asked_by_application(*_: Any) -> Cause | None:
-        return None if is_library(sys._getframe(1).f_back) else Cause.ASKED
+        # Behind the hook and the wrapper.
+        return None if is_library(sys._getframe(2).f_back) else Cause.ASKED
 
     return asked_by_application
 
@@ -68,62 +69,73 @@ def left(_: Any, __: Any, error: BaseException | None, *___: Any) -> Cause | Non
     return Cause.EXCEPTION if _explains(error) else None
 
 
-def noting(cause: Callable[..., Cause | None]) -> Callable[[Method], Method]:
+def noting(recorder: Recorder, cause: Callable[..., Cause | None]) -> Wrap:
     """A wrapper of methods that may roll back: while one runs, its cause is known."""
-
-    def wrap(method: Method) -> Method:
-        def noted(*args: Any, **kwargs: Any) -> Any:
-            found = cause(*args) if _noted.get() is None else None
-            if found is None:
-                return method(*args, **kwargs)
-            token = _noted.set(found)
-            try:
-                return method(*args, **kwargs)
-            finally:
-                reset(_noted, token)
-
-        return noted
-
-    return wrap
+    return around(recorder.failed, _noted_by(cause))
 
 
-def noting_async(cause: Callable[..., Cause | None]) -> Callable[[AsyncMethod], AsyncMethod]:
+def noting_async(recorder: Recorder, cause: Callable[..., Cause | None]) -> Wrap:
     """A wrapper of coroutine functions that may roll back, and are awaited where they are called.
 
     Where there is no cause, nothing is around them.
     """
 
-    def wrap(method: AsyncMethod) -> AsyncMethod:
-        def noted(*args: Any, **kwargs: Any) -> Awaitable[Any]:
-            found = cause(*args) if _noted.get() is None else None
-            call = method(*args, **kwargs)
-            return call if found is None else _awaited(call, found)
+    def begin(*args: Any, **_: Any) -> _Called | None:
+        found = cause(*args) if _noted.get() is None else None
+        return _Called(found) if found is not None else None
 
-        return noted
-
-    return wrap
+    return around(recorder.failed, begin, gives=True)
 
 
-def noting_in_task(cause: Callable[..., Cause | None]) -> Callable[[AsyncMethod], AsyncMethod]:
+def noting_in_task(recorder: Recorder, cause: Callable[..., Cause | None]) -> Wrap:
     """A wrapper of coroutine functions that may be given to a task, where the cause then is."""
-    note = noting_async(cause)
-
-    def wrap(method: AsyncMethod) -> AsyncMethod:
-        noted = note(method)
-
-        async def noted_in_task(*args: Any, **kwargs: Any) -> Any:
-            return await noted(*args, **kwargs)
-
-        return noted_in_task
-
-    return wrap
+    return around(recorder.failed, _noted_by(cause), awaits=True)
 
 
+def _noted_by(cause: Callable[..., Cause | None]) -> Callable[..., _Noted | None]:
+    def begin(*args: Any, **_: Any) -> _Noted | None:
+        found = cause(*args) if _noted.get() is None else None
+        return _Noted(found) if found is not None else None
+
+    return begin
+
+
+class _Noted:
+    """A cause that is known until the end."""
+
+    __slots__ = ("_token",)
+
+    def __init__(self, cause: Cause) -> None:
+        self._token = _noted.set(cause)
+
+    def end(self, _: BaseException | None = None) -> None:
+        reset(_noted, self._token)
+
+
+class _Called:
+    """A coroutine function that was called: the cause is known while its coroutine runs."""
+
+    __slots__ = ("_cause",)
+
+    def __init__(self, cause: Cause) -> None:
+        self._cause = cause
+
+    def give(self, call: Awaitable[Any]) -> Awaitable[Any]:
+        return _awaited(call, self._cause)
+
+    def end(self, _: BaseException | None = None) -> None:
+        """There is no coroutine."""
+
+
+@unseen
 async def _awaited(call: Awaitable[Any], cause: Cause) -> Any:
     """What is awaited, with its cause known meanwhile."""
     token = _noted.set(cause)
     try:
         return await call
+    except BaseException as error:
+        hide(error)
+        raise
     finally:
         reset(_noted, token)
 

@@ -11,12 +11,11 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from poolhog.probes.asgi import begin_stage, learn_route, watch_routes
-from poolhog.probes.guard import guard
+from poolhog.probes.guard import recording_async
 from poolhog.probes.probe import Probe
-from poolhog.recording.recorder import current_request
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Callable, Mapping
 
     from poolhog.probes.asgi import Message
     from poolhog.probes.patching import Patches
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from poolhog.recording.requests import RequestRecord, StageRecord
     from poolhog.recording.sites import SiteRecord
 
-    Step = Callable[..., Awaitable[Any]]
     _Callbacks = deque[tuple[bool, Callable[..., object]]]
 
 STAGES = {
@@ -50,9 +48,11 @@ def watch_stages(recorder: Recorder, patches: Patches) -> None:
     from fastapi.dependencies import utils
 
     for function, stage in STAGES.items():
-        patches.wrap(routing, function, functools.partial(_wrap_stage, stage))
+        begin = functools.partial(_begin_stage, stage)
+        patches.wrap(routing, function, recording_async(recorder, begin))
     for function in ENTERING:
-        patches.wrap(utils, function, functools.partial(_wrap_entering, recorder))
+        entering = functools.partial(_Entering, recorder)
+        patches.wrap(utils, function, recording_async(recorder, entering))
 
 
 def watch_included_routes(recorder: Recorder, patches: Patches) -> None:
@@ -71,40 +71,31 @@ def _learn_route(request: RequestRecord, route: Any, scope: Message) -> None:
         learn_route(request, included, scope)
 
 
-def _wrap_stage(name: str, step: Step) -> Step:
-    """Record each run of a function as a stage of the current request."""
-
-    async def staged(*args: Any, **kwargs: Any) -> Any:
-        request = current_request.get()
-        if request is None or request.ended_ns is not None:
-            return await step(*args, **kwargs)
-        stage = request.begin_stage(name)
-        try:
-            return await step(*args, **kwargs)
-        finally:
-            stage.end()
-
-    return staged
+def _begin_stage(name: str, *_: Any, **__: Any) -> StageRecord | None:
+    return begin_stage(name)
 
 
-def _wrap_entering(recorder: Recorder, enter: Step) -> Step:
-    """Wrap what enters a dependency into an exit stack: there it unwinds later.
+class _Entering:
+    """A dependency is entered into an exit stack: there it unwinds later.
 
     Callbacks of a stack run in reverse: one below those of the dependency runs after them, and one
     on top of them before.
     """
-    watch = guard(recorder, _watch_unwinding)
 
-    async def solve_generator(*args: Any, **kwargs: Any) -> Any:
-        stack = kwargs.get("stack")
-        callbacks: _Callbacks = getattr(stack, "_exit_callbacks", _NO_CALLBACKS)
-        before = len(callbacks)
-        entered = await enter(*args, **kwargs)
-        if len(callbacks) > before:
-            watch(recorder, callbacks, before, kwargs)
-        return entered
+    __slots__ = ("_arguments", "_before", "_callbacks", "_recorder")
 
-    return solve_generator
+    def __init__(self, recorder: Recorder, *_: Any, **arguments: Any) -> None:
+        self._recorder = recorder
+        self._arguments = arguments
+        self._callbacks: _Callbacks = getattr(
+            arguments.get("stack"), "_exit_callbacks", _NO_CALLBACKS
+        )
+        self._before = len(self._callbacks)
+
+    def end(self, error: BaseException | None = None) -> None:
+        """It was entered, or is no dependency that yields."""
+        if error is None and len(self._callbacks) > self._before:
+            _watch_unwinding(self._recorder, self._callbacks, self._before, self._arguments)
 
 
 _NO_CALLBACKS: _Callbacks = deque()

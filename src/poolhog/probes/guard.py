@@ -9,10 +9,13 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
+from poolhog.probes.wrapping import around, either
+
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
     from contextvars import ContextVar, Token
 
+    from poolhog.probes.wrapping import Wrap
     from poolhog.recording.recorder import Recorder
 
 P = ParamSpec("P")
@@ -53,68 +56,31 @@ def guard(recorder: Recorder, hook: Callable[P, R]) -> Callable[P, R | None]:
     return guarded
 
 
-def recording(
-    recorder: Recorder, begin: Callable[..., Ending | None]
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def recording(recorder: Recorder, begin: Callable[..., Ending | None]) -> Wrap:
     """A wrapper that records a function's run, from ``begin`` with its arguments to its end."""
-
-    def wrap(method: Callable[..., Any]) -> Callable[..., Any]:
-        def recorded(*args: Any, **kwargs: Any) -> Any:
-            try:
-                record = begin(*args, **kwargs)
-            except Exception:
-                recorder.failed()
-                record = None
-            if record is None:
-                return method(*args, **kwargs)
-            try:
-                result = method(*args, **kwargs)
-            except BaseException as error:
-                record.end(error)
-                raise
-            record.end()
-            return result
-
-        return recorded
-
-    return wrap
+    return around(recorder.failed, begin)
 
 
 def recording_async(
     recorder: Recorder,
     begin: Callable[..., Ending | None],
     concerns: Callable[[Any], bool] | None = None,
-) -> Callable[[Callable[..., Awaitable[Any]]], Callable[..., Awaitable[Any]]]:
+) -> Wrap:
     """A wrapper that records a coroutine function's run.
 
     It lasts from ``begin`` with its arguments to its end. A run whose first argument ``concerns``
     nobody goes on without another coroutine around it.
     """
+    record = around(recorder.failed, begin, awaits=True)
+    if concerns is None:
+        return record
+    return lambda method: either(method, record(method), concerns)
 
-    def wrap(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-        async def recorded(*args: Any, **kwargs: Any) -> Any:
-            try:
-                record = begin(*args, **kwargs)
-            except Exception:
-                recorder.failed()
-                record = None
-            if record is None:
-                return await method(*args, **kwargs)
-            try:
-                result = await method(*args, **kwargs)
-            except BaseException as error:
-                record.end(error)
-                raise
-            record.end()
-            return result
 
-        if concerns is None:
-            return recorded
+def before(recorder: Recorder, hook: Callable[..., object]) -> Wrap:
+    """A wrapper that calls the hook with a function's arguments, before it; or its coroutine."""
 
-        def passed_on(subject: Any, *args: Any, **kwargs: Any) -> Awaitable[Any]:
-            call = recorded if concerns(subject) else method
-            return call(subject, *args, **kwargs)
+    def begin(*args: Any, **kwargs: Any) -> None:
+        hook(*args, **kwargs)
 
-        return passed_on
-
-    return wrap
+    return around(recorder.failed, begin)

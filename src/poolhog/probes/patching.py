@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import importlib.util
 import inspect
 import sys
 from importlib.abc import MetaPathFinder
 from typing import TYPE_CHECKING, Any
+
+from poolhog.probes.wrapping import mark_coroutine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,13 +30,11 @@ class Patches:
 
         A library's version that has no such name is left alone.
         """
-        if not hasattr(target, name):
-            return
-        original = getattr(target, name)
-        wrapper = functools.wraps(original)(wrap(original))
-        if inspect.iscoroutinefunction(original) and not inspect.iscoroutinefunction(wrapper):
-            _mark(wrapper)
-        self.replace(target, name, wrapper)
+        found = inspect.getattr_static(target, name, None)
+        if isinstance(found, classmethod | staticmethod):
+            self.replace(target, name, type(found)(_like(found.__func__, wrap)))
+        elif hasattr(target, name):
+            self.replace(target, name, _like(getattr(target, name), wrap))
 
     def replace(self, target: Any, name: str, attribute: Any) -> None:
         """Set ``target.name``, which it may have inherited, or not have had at all."""
@@ -119,14 +118,13 @@ class _ImportHook(MetaPathFinder):
         sys.meta_path = [finder for finder in sys.meta_path if finder is not self]
 
 
-def _mark(function: Callable[..., Any]) -> None:
-    """Say of a function that returns a coroutine what ``async def`` says: mocks look for it."""
-    if sys.version_info >= (3, 12):
-        inspect.markcoroutinefunction(function)
-    else:
-        # What asyncio compares with has no public name.
-        marker = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined]
-        vars(function)["_is_coroutine"] = marker
+def _like(
+    original: Callable[..., Any], wrap: Callable[[Callable[..., Any]], Callable[..., Any]]
+) -> Callable[..., Any]:
+    wrapper = functools.wraps(original)(wrap(original))
+    if inspect.iscoroutinefunction(original):
+        mark_coroutine(wrapper)
+    return wrapper
 
 
 def _initializing(module: ModuleType) -> bool:

@@ -52,7 +52,7 @@ class PoolHooks:
             number = connection.__dict__[self._number] = next(checkout.pool.connections)
         return number
 
-    def end(self, _: Any, connection: Any) -> None:
+    def end(self, _: Any, connection: Any, *__: Any, **___: Any) -> None:
         """The pool has the connection back, or closes it."""
         checkout = connection.__dict__.pop(CHECKOUT, None)
         if checkout is not None:

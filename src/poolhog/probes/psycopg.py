@@ -7,16 +7,18 @@ and those of SQLAlchemy's pools that the application got hold of.
 
 from __future__ import annotations
 
+import functools
 from inspect import getgeneratorlocals
 from typing import TYPE_CHECKING, Any
 
 from poolhog.model import Cause, OperationKind
 from poolhog.probes.causes import asked, cause_of, noting, noting_async
-from poolhog.probes.guard import guard, recording, recording_async
+from poolhog.probes.guard import recording, recording_async
 from poolhog.probes.pools import CHECKOUT
 from poolhog.probes.probe import Probe
 from poolhog.probes.raw_connections import exposed
 from poolhog.probes.statements import kind_of, text_of
+from poolhog.probes.wrapping import around
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -44,9 +46,10 @@ def watch_connections(recorder: Recorder, patches: Patches) -> None:
     probe = _ConnectionProbe(recorder)
     patches.wrap(Connection, "wait", recording(recorder, probe.begin))
     patches.wrap(AsyncConnection, "wait", recording_async(recorder, probe.begin, _is_lent))
-    patches.wrap(BaseConnection, "_start_query", probe.wrap_start)
-    patches.wrap(Connection, "rollback", noting(asked(recorder)))
-    patches.wrap(AsyncConnection, "rollback", noting_async(asked(recorder)))
+    start = around(recorder.failed, probe.begin_start, yields=True)
+    patches.wrap(BaseConnection, "_start_query", start)
+    patches.wrap(Connection, "rollback", noting(recorder, asked(recorder)))
+    patches.wrap(AsyncConnection, "rollback", noting_async(recorder, asked(recorder)))
 
 
 class _ConnectionProbe:
@@ -55,18 +58,11 @@ class _ConnectionProbe:
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
 
-    def wrap_start(self, start: Callable[[Any], Steps]) -> Callable[[Any], Steps]:
-        """Wrap the generator that sends BEGIN, if need be, before a statement."""
-        go_on = guard(self._recorder, self._go_on)
-
-        def recorded(connection: Any) -> Steps:
-            yield from start(connection)
-            go_on(connection)
-
-        def start_query(connection: Any) -> Steps:
-            return recorded(connection) if BEGUN in connection.__dict__ else start(connection)
-
-        return start_query
+    def begin_start(self, connection: Any) -> _Starting | None:
+        """The generator that sends BEGIN, if need be, before a statement."""
+        if BEGUN not in connection.__dict__:
+            return None
+        return _Starting(functools.partial(self._go_on, connection))
 
     def begin(self, connection: Any, steps: Steps, *_: Any, **__: Any) -> Ending | None:
         """The operation that a generator is, if it is one to record."""
@@ -93,6 +89,20 @@ class _ConnectionProbe:
         if checkout.operation is not None:
             checkout.operation.end()
             self._recorder.operate(checkout, kind, statement)
+
+
+class _Starting:
+    """BEGIN is being sent; ``go_on`` is called when it was."""
+
+    __slots__ = ("_go_on",)
+
+    def __init__(self, go_on: Callable[[], None]) -> None:
+        self._go_on = go_on
+
+    def end(self, error: BaseException | None = None) -> None:
+        """It was sent, or an exception was raised."""
+        if error is None:
+            self._go_on()
 
 
 class _Begun:

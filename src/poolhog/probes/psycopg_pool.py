@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from poolhog.model import OperationKind
 from poolhog.probes.causes import cause_of
-from poolhog.probes.guard import guard, recording, recording_async
+from poolhog.probes.guard import before, recording, recording_async
 from poolhog.probes.pools import CHECKOUT, PoolHooks
 from poolhog.probes.probe import Probe
 from poolhog.probes.psycopg import in_transaction
@@ -19,13 +19,9 @@ from poolhog.probes.waits import Waits, waiting
 from poolhog.recording.records import PoolRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from poolhog.probes.patching import Patches
     from poolhog.recording.recorder import Recorder
     from poolhog.recording.records import OperationRecord
-
-    Method = Callable[..., Any]
 
 
 def watch_pools(recorder: Recorder, patches: Patches) -> None:
@@ -47,10 +43,10 @@ def watch_pools(recorder: Recorder, patches: Patches) -> None:
         patches.wrap(pool, "_check_connection", wrap(recorder, probe.begin_check))
         patches.wrap(pool, "_return_connection", wrap(recorder, probe.begin_return))
         patches.wrap(pool, "putconn", wrap(recorder, probe.begin_reset))
-        patches.wrap(pool, "_close_connection", probe.before(probe.end))
+        patches.wrap(pool, "_close_connection", before(recorder, probe.end))
     for pool in (ConnectionPool, NullConnectionPool):
         # Before another thread has the connection.
-        patches.wrap(pool, "_add_to_pool", probe.before(probe.end))
+        patches.wrap(pool, "_add_to_pool", before(recorder, probe.end))
     for pool in (AsyncConnectionPool, AsyncNullConnectionPool):
         # It may be cancelled while it waits for a lock. Nothing runs between its end and ours.
         patches.wrap(pool, "_add_to_pool", recording_async(recorder, probe.begin_return))
@@ -86,19 +82,6 @@ class PsycopgPoolHooks(PoolHooks):
     def begin_return(self, pool: Any, connection: Any, *_: Any, **__: Any) -> _Return | None:
         """The return, or the part of it that hands the connection to the pool."""
         return _Return(self, pool, connection) if CHECKOUT in connection.__dict__ else None
-
-    def before(self, hook: Callable[[Any, Any], None]) -> Callable[[Method], Method]:
-        """A wrapper that calls the hook before a method, be it a coroutine function or not."""
-        called = guard(self._recorder, hook)
-
-        def wrap(method: Method) -> Method:
-            def hooked(pool: Any, connection: Any, *args: Any, **kwargs: Any) -> Any:
-                called(pool, connection)
-                return method(pool, connection, *args, **kwargs)
-
-            return hooked
-
-        return wrap
 
 
 class _Reset:

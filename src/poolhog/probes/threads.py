@@ -11,49 +11,75 @@ from typing import TYPE_CHECKING, Any
 
 from poolhog.probes.guard import reset
 from poolhog.probes.probe import Probe
+from poolhog.probes.wrapping import around
 from poolhog.recording.threads import Worker, carrier, current_task, workers
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    import asyncio
+    from collections.abc import Callable
 
     from poolhog.probes.patching import Patches
     from poolhog.recording.recorder import Recorder
 
-    Run = Callable[..., Awaitable[Any]]
 
-
-def watch_anyio(_: Recorder, patches: Patches) -> None:
+def watch_anyio(recorder: Recorder, patches: Patches) -> None:
     """Tell anyio's threads, which Starlette and FastAPI use, which task they carry."""
     from anyio._backends import _asyncio
 
+    def begin(backend: type, *args: Any, **kwargs: Any) -> _Carried | None:
+        return _carry((backend,), *args, **kwargs)
+
     # Whoever runs something in a thread comes here, by whatever name it has been imported.
-    patches.wrap(_asyncio.AsyncIOBackend, "run_sync_in_worker_thread", _wrap)
+    wrap = around(recorder.failed, begin, awaits=True, changes=True)
+    patches.wrap(_asyncio.AsyncIOBackend, "run_sync_in_worker_thread", wrap)
 
 
-def watch_asyncio(_: Recorder, patches: Patches) -> None:
+def watch_asyncio(recorder: Recorder, patches: Patches) -> None:
     """Tell asyncio's threads which task they carry."""
     import asyncio
+    import asyncio.threads
 
-    patches.wrap(asyncio, "to_thread", _wrap)
+    begin = functools.partial(_carry, ())
+    wrap = around(recorder.failed, begin, awaits=True, changes=True)
+    # It is imported from the one, and pickled by the other.
+    patches.wrap(asyncio.threads, "to_thread", wrap)
+    patches.replace(asyncio, "to_thread", asyncio.threads.to_thread)
 
 
-def _wrap(run: Run) -> Run:
-    """Wrap a coroutine function that runs a function in a thread, and takes it first."""
+def _carry(
+    before: tuple[Any, ...], function: Callable[..., Any], /, *args: Any, **kwargs: Any
+) -> _Carried | None:
+    """The function that runs in a thread comes after the arguments ``before`` it."""
+    task = current_task()
+    if task is None:
+        return None
+    worker = Worker()
+    return _Carried(task, worker, (*before, functools.partial(worker.run, function), *args), kwargs)
 
-    async def carried(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        task = current_task()
-        if task is None:
-            return await run(function, *args, **kwargs)
+
+class _Carried:
+    """A task waits for a thread that is told so; these are the arguments that tell it."""
+
+    __slots__ = ("_task", "_token", "args", "kwargs")
+
+    def __init__(
+        self,
+        task: asyncio.Task[Any],
+        worker: Worker,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> None:
+        self.args = args
+        self.kwargs = kwargs
+        self._task = id(task)
         # The context is copied into the thread.
-        token = carrier.set(task)
-        worker = workers[id(task)] = Worker()
-        try:
-            return await run(functools.partial(worker.run, function), *args, **kwargs)
-        finally:
-            workers.pop(id(task), None)
-            reset(carrier, token)
+        self._token = carrier.set(task)
+        workers[self._task] = worker
 
-    return carried
+    def end(self, _: BaseException | None = None) -> None:
+        """The thread is done, or nobody waits for it any more."""
+        workers.pop(self._task, None)
+        reset(carrier, self._token)
 
 
 PROBE = Probe(

@@ -11,11 +11,12 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from poolhog.model import Outcome
-from poolhog.probes.guard import guard, reset
+from poolhog.probes.guard import reset
+from poolhog.probes.wrapping import around
 from poolhog.recording.recorder import asking
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from poolhog.recording.recorder import Recorder
     from poolhog.recording.records import CheckoutRecord
@@ -45,52 +46,52 @@ class Waits:
     def __init__(
         self, recorder: Recorder, ask: Ask, grant: Grant, timeout: type[Exception]
     ) -> None:
-        self._ask = guard(recorder, ask)
-        self._grant = guard(recorder, grant)
-        self._give_up = guard(recorder, recorder.give_up)
+        self._ask = ask
+        self._grant = grant
+        self._give_up = recorder.give_up
         self._timeout = timeout
+        self.wrap = around(recorder.failed, self._begin, gives=True)
+        """Wraps a method that blocks its thread, or switches to another greenlet."""
+        self.wrap_async = around(recorder.failed, self._begin, gives=True, awaits=True)
+        """Wraps a coroutine function."""
 
-    def wrap(self, method: Callable[..., Any]) -> Callable[..., Any]:
-        """Wrap a method that blocks its thread, or switches to another greenlet."""
+    def _begin(self, *args: Any, **kwargs: Any) -> _Wait | None:
+        checkout = self._ask(*args, **kwargs) if waiting() is None else None
+        return _Wait(self, checkout) if checkout is not None else None
 
-        def asked(*args: Any, **kwargs: Any) -> Any:
-            checkout = self._ask(*args, **kwargs) if waiting() is None else None
-            if checkout is None:
-                return method(*args, **kwargs)
-            token = asking.set(checkout)
-            try:
-                lent = method(*args, **kwargs)
-            except BaseException as error:
-                self._give_up(checkout, self._outcome(error), error)
-                raise
-            finally:
-                reset(asking, token)
-            self._grant(checkout, lent)
-            return lent
+    def grant(self, checkout: CheckoutRecord, lent: Any) -> None:
+        """A wait is over."""
+        self._grant(checkout, lent)
 
-        return asked
-
-    def wrap_async(self, method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-        """Wrap a coroutine function."""
-
-        async def asked(*args: Any, **kwargs: Any) -> Any:
-            checkout = self._ask(*args, **kwargs) if waiting() is None else None
-            if checkout is None:
-                return await method(*args, **kwargs)
-            token = asking.set(checkout)
-            try:
-                lent = await method(*args, **kwargs)
-            except BaseException as error:
-                self._give_up(checkout, self._outcome(error), error)
-                raise
-            finally:
-                reset(asking, token)
-            self._grant(checkout, lent)
-            return lent
-
-        return asked
+    def give_up(self, checkout: CheckoutRecord, error: BaseException) -> None:
+        """A wait was in vain."""
+        self._give_up(checkout, self._outcome(error), error)
 
     def _outcome(self, error: BaseException) -> Outcome:
         if isinstance(error, self._timeout):
             return Outcome.TIMEOUT
         return Outcome.CANCELLED if isinstance(error, asyncio.CancelledError) else Outcome.ERROR
+
+
+class _Wait:
+    """One wait: whatever this task or thread does meanwhile is a part of it."""
+
+    __slots__ = ("_checkout", "_token", "_waits")
+
+    def __init__(self, waits: Waits, checkout: CheckoutRecord) -> None:
+        self._waits = waits
+        self._checkout = checkout
+        self._token = asking.set(checkout)
+
+    def give(self, lent: Any) -> Any:
+        """The pool lent a connection."""
+        reset(asking, self._token)
+        self._waits.grant(self._checkout, lent)
+        return lent
+
+    def end(self, error: BaseException) -> None:
+        """The pool lent none."""
+        try:
+            self._waits.give_up(self._checkout, error)
+        finally:
+            reset(asking, self._token)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from poolhog.model import Activity, OperationKind, Outcome
 from poolhog.recording.lengths import shortened
+from poolhog.recording.libraries import STANDARD_LIBRARY
 from poolhog.recording.owners import Owners
 from poolhog.recording.secrets.sql import without_literals
 from poolhog.texts import visible
@@ -123,11 +124,13 @@ def _name(checkout: CheckoutRecord) -> str:
 
 
 def _at(site: SiteRecord | None) -> str:
-    """Where in the application, or in a library if there is no frame of the application."""
-    found = site
-    while found is not None and not found.is_application:
-        found = found.caller
-    found = found or site
+    """Where in the application, or else in a library that is not Python's own."""
+    callers = [] if site is None else [site]
+    while callers and callers[-1].caller is not None:
+        callers.append(callers[-1].caller)
+    found = next((place for place in callers if place.is_application), None) or next(
+        (p for p in callers if not p.code.co_filename.startswith(STANDARD_LIBRARY)), site
+    )
     if found is None:
         return ""
     place = f"{_shown(found.code.co_filename)}:{found.line} in {found.code.co_qualname}"

@@ -23,6 +23,7 @@ from poolhog.layout import SiteRow, row_maker
 from poolhog.recording.lengths import LONGEST_PATH, LONGEST_SOURCE, shortened
 from poolhog.recording.libraries import OURS, STANDARD_LIBRARY, inside_packages, top_package
 from poolhog.recording.record import Record, ids
+from poolhog.recording.unseen import is_unseen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -181,6 +182,7 @@ class Sites:
         codes: list[CodeType] = []
         key: list[int] = []
         inside = True
+        places = [place for place in places if not is_unseen(place[0])]
         ranks = [self.rank(code.co_filename) for code, _ in places]
         own = Rank.APPLICATION if Rank.APPLICATION in ranks else Rank.LIBRARY
         for (code, instruction), rank in zip(places, ranks, strict=True):

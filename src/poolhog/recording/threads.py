@@ -7,6 +7,8 @@ import threading
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from poolhog.recording.unseen import hide, unseen
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -27,6 +29,7 @@ class Worker:
         self.native_id = 0
         self.is_done = False
 
+    @unseen
     def run(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call the function in this thread."""
         # The last one tells another thread that both are known.
@@ -34,6 +37,9 @@ class Worker:
         self.ident = threading.get_ident()
         try:
             return function(*args, **kwargs)
+        except BaseException as error:
+            hide(error)
+            raise
         finally:
             self.is_done = True
 

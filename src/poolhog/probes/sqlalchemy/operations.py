@@ -60,7 +60,8 @@ def watch_operations(recorder: Recorder, patches: Patches) -> OperationProbe:
         (base._ConnectionFairy, "_reset", probe.begin_reset),
     ):
         patches.wrap(target, name, recording(recorder, begin))
-    patches.wrap(DefaultExecutionContext, "_setup_result_proxy", probe.wrap_first_fetch)
+    first_fetch = recording(recorder, probe.begin_first_fetch)
+    patches.wrap(DefaultExecutionContext, "_setup_result_proxy", first_fetch)
     return probe
 
 
@@ -114,15 +115,9 @@ class OperationProbe:
             return None
         return self._recorder.operate(checkout, OperationKind.STATEMENT, statement)
 
-    def wrap_first_fetch(self, setup: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        """Wrap what makes a result: the first rows of a server-side cursor come with it."""
-        fetch = recording(self._recorder, lambda context: self._fetch(context.root_connection))
-        recorded = fetch(setup)
-
-        def setup_result_proxy(context: Any) -> Any:
-            return recorded(context) if context._is_server_side else setup(context)
-
-        return setup_result_proxy
+    def begin_first_fetch(self, context: Any) -> OperationRecord | None:
+        """A result is made: the first rows of a server-side cursor come with it."""
+        return self._fetch(context.root_connection) if context._is_server_side else None
 
     def begin_fetch(self, strategy: Any, result: Any, *_: Any) -> OperationRecord | None:
         """Rows of a result that is streamed; others come with their statement."""
@@ -137,13 +132,18 @@ class OperationProbe:
         return self._fetch(result.connection)
 
     def begin_reset(
-        self, fairy: Any, pool: Any, transaction_was_reset: bool, *_: Any, **options: Any
+        self,
+        fairy: Any,
+        pool: Any,
+        transaction_was_reset: bool,
+        terminate_only: bool = False,
+        asyncio_safe: bool = True,
     ) -> OperationRecord | None:
         """The reset on return; drivers send nothing if the transaction is over."""
         record = fairy._connection_record
         returning = record.__dict__.get(RETURNING) if record is not None else None
         # Without a greenlet, nothing can be sent to a connection that was forgotten.
-        if returning is None or options.get("asyncio_safe") is False:
+        if returning is None or not asyncio_safe:
             return None
         checkout, outcome = returning
         statement = None

@@ -14,7 +14,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from poolhog.model import OperationKind, Outcome
-from poolhog.probes.guard import guard, recording
+from poolhog.probes.guard import before, recording
 from poolhog.probes.pools import CHECKOUT, PoolHooks
 from poolhog.probes.sqlalchemy.operations import RETURNING, watch_operations
 from poolhog.probes.waits import Waits, waiting
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from poolhog.recording.recorder import Recorder
     from poolhog.recording.records import CheckoutRecord, OperationRecord
 
-    Method = Callable[..., Any]
     Lent = dict[CheckoutRecord, weakref.ref[Any]]
     Returning = tuple[CheckoutRecord, Outcome]
 
@@ -46,16 +45,16 @@ def watch_pools(recorder: Recorder, patches: Patches) -> None:
 
     operations = watch_operations(recorder, patches)
     probe = SQLAlchemyHooks(recorder, operations.watch_statements)
-    waits = Waits(recorder, probe.ask, probe.grant, PoolTimeout)
+    waits = Waits(recorder, probe.check_out, probe.grant, PoolTimeout)
     patches.wrap(base._ConnectionFairy, "_checkout", waits.wrap)
     for target, name, kind in (
         (base._ConnectionRecord, "_ConnectionRecord__connect", OperationKind.CONNECT),
         (DefaultDialect, "_do_ping_w_event", OperationKind.PING),
     ):
         patches.wrap(target, name, recording(recorder, probe.in_wait(kind)))
-    patches.wrap(base, "_finalize_fairy", probe.wrap_finalize)
-    patches.wrap(base._ConnectionFairy, "detach", probe.wrap_detach)
-    patches.wrap(Pool, "_return_conn", probe.wrap_return)
+    patches.wrap(base, "_finalize_fairy", recording(recorder, probe.begin_return))
+    patches.wrap(base._ConnectionFairy, "detach", before(recorder, probe.detach))
+    patches.wrap(Pool, "_return_conn", before(recorder, probe.return_connection))
 
 
 class SQLAlchemyHooks(PoolHooks):
@@ -65,12 +64,14 @@ class SQLAlchemyHooks(PoolHooks):
         super().__init__(recorder, _describe)
         self._watch_statements = watch_statements
 
-    def ask(self, pool: Any, *_: Any, fairy: Any = None) -> CheckoutRecord | None:
+    def check_out(
+        self, _: Any, pool: Any, threadconns: Any = None, fairy: Any = None
+    ) -> CheckoutRecord | None:
         """The pool is asked for a connection."""
         # A `SingletonThreadPool` lends nothing to a thread that has its connection already.
         if fairy is not None:
             return None
-        # Not by way of super(): each frame is walked over to find the application's.
+        # Not by way of ask(): each frame is walked over to find the application's.
         return self._recorder.ask(pool.__dict__.get(self._pool) or self.learn(pool))
 
     def learn(self, pool: Any) -> PoolRecord:
@@ -98,43 +99,30 @@ class SQLAlchemyHooks(PoolHooks):
 
         return begin
 
-    def wrap_finalize(self, finalize: Method) -> Method:
-        """Wrap ``_finalize_fairy``: it resets a connection, and hands it to the pool."""
-        begin = guard(self._recorder, self._begin_return)
-        end = guard(self._recorder, self._end_return)
+    def begin_return(
+        self,
+        _: Any,
+        record: Any,
+        pool: Any,
+        echo: Any,
+        transaction_was_reset: bool = False,
+        fairy: Any = None,
+        *__: Any,
+    ) -> _Return | None:
+        """``_finalize_fairy`` resets a connection, and hands it to the pool."""
+        if record is None or self._begin_return(record, fairy) is None:
+            return None
+        return _Return(self, record)
 
-        def _finalize_fairy(connection: Any, record: Any, *args: Any, **kwargs: Any) -> None:
-            if record is None or begin(record, kwargs.get("fairy")) is None:
-                finalize(connection, record, *args, **kwargs)
-                return
-            try:
-                finalize(connection, record, *args, **kwargs)
-            finally:
-                if RETURNING in record.__dict__:
-                    end(record)
+    def end_return(self, record: Any) -> None:
+        """The pool has the connection, if it did not have it before."""
+        if RETURNING in record.__dict__:
+            self._end_return(record)
 
-        return _finalize_fairy
-
-    def wrap_return(self, return_connection: Method) -> Method:
-        """Wrap ``Pool._return_conn``: once it runs, the pool may lend the connection again."""
-        end = guard(self._recorder, self._end_return)
-
-        def _return_conn(pool: Any, record: Any) -> None:
-            if RETURNING in record.__dict__:
-                end(record)
-            return_connection(pool, record)
-
-        return _return_conn
-
-    def wrap_detach(self, detach: Method) -> Method:
-        """Wrap ``_ConnectionFairy.detach``: the pool lends another connection instead."""
-        end = guard(self._recorder, self._detach)
-
-        def fairy_detach(fairy: Any) -> None:
-            end(fairy)
-            detach(fairy)
-
-        return fairy_detach
+    def return_connection(self, _: Any, record: Any) -> None:
+        """``Pool._return_conn`` begins: once it runs, the pool may lend the connection again."""
+        if RETURNING in record.__dict__:
+            self._end_return(record)
 
     def _begin_return(self, record: Any, fairy: Any) -> Returning | None:
         """The checkout that is over; without a fairy, that of one that is gone."""
@@ -155,7 +143,8 @@ class SQLAlchemyHooks(PoolHooks):
         checkout, outcome = record.__dict__.pop(RETURNING)
         self._end(record, checkout, outcome)
 
-    def _detach(self, fairy: Any) -> None:
+    def detach(self, fairy: Any) -> None:
+        """``_ConnectionFairy.detach``: the pool lends another connection instead."""
         record = fairy._connection_record
         if record is None:
             return
@@ -169,6 +158,20 @@ class SQLAlchemyHooks(PoolHooks):
     def _end(self, record: Any, checkout: CheckoutRecord, outcome: Outcome) -> None:
         del record.__dict__[LENT][checkout]
         self._recorder.end(checkout, outcome)
+
+
+class _Return:
+    """A return that ends the checkout, if nothing did before."""
+
+    __slots__ = ("_hooks", "_record")
+
+    def __init__(self, hooks: SQLAlchemyHooks, record: Any) -> None:
+        self._hooks = hooks
+        self._record = record
+
+    def end(self, _: BaseException | None = None) -> None:
+        """``_finalize_fairy`` is over."""
+        self._hooks.end_return(self._record)
 
 
 def _gone(_: weakref.ref[Any]) -> None:

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from poolhog.model import Cause, OperationKind
 from poolhog.probes.causes import library_test
-from poolhog.probes.guard import guard, recording
+from poolhog.probes.guard import recording
 from poolhog.probes.pools import CHECKOUT
 from poolhog.probes.raw_connections import expose
 from poolhog.probes.statements import kind_of, text_of
+from poolhog.probes.wrapping import around
+from poolhog.recording.unseen import unseen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,9 +41,13 @@ def watch_raw_connections(recorder: Recorder, patches: Patches) -> None:
     from sqlalchemy.pool.base import _ConnectionFairy
 
     probe = _RawProbe(recorder)
-    patches.wrap(_ConnectionFairy, "cursor", probe.wrap_cursor)
-    driver_connection = probe.wrap_driver(vars(_ConnectionFairy)["driver_connection"])
-    patches.replace(_ConnectionFairy, "driver_connection", driver_connection)
+    cursor = around(recorder.failed, probe.begin_cursor, changes=True, gives=True)
+    patches.wrap(_ConnectionFairy, "cursor", cursor)
+    driver_connection = vars(_ConnectionFairy)["driver_connection"]
+    expose_it = around(recorder.failed, _Exposing, gives=True)(driver_connection.fget)
+    patches.replace(
+        _ConnectionFairy, "driver_connection", property(expose_it, doc=driver_connection.__doc__)
+    )
     for name, kind in (("commit", OperationKind.COMMIT), ("rollback", OperationKind.ROLLBACK)):
         patches.replace(_ConnectionFairy, name, probe.finish(name, kind))
 
@@ -54,33 +60,13 @@ class _RawProbe:
         self._is_library = library_test(recorder)
         self._recorded_class = functools.lru_cache(maxsize=100)(self._make_class)
 
-    def wrap_cursor(self, cursor: Method) -> Method:
-        """Wrap ``_ConnectionFairy.cursor``, which SQLAlchemy calls as well."""
-        prepare = guard(self._recorder, self._prepare)
-        adopt = guard(self._recorder, _adopt)
-        is_library = self._is_library
-
-        def fairy_cursor(fairy: Any, *args: Any, **kwargs: Any) -> Any:
-            if is_library(sys._getframe(1)):
-                return cursor(fairy, *args, **kwargs)
-            checkout = prepare(fairy, args, kwargs)
-            made = cursor(fairy, *args, **kwargs)
-            if checkout is not None:
-                adopt(made, checkout)
-            return made
-
-        return fairy_cursor
-
-    def wrap_driver(self, driver_connection: property) -> property:
-        """Wrap ``_ConnectionFairy.driver_connection``, by which the application gets further."""
-        noted = guard(self._recorder, _expose)
-
-        def fairy_driver_connection(fairy: Any) -> Any:
-            found = driver_connection.__get__(fairy)
-            noted(fairy, found)
-            return found
-
-        return property(fairy_driver_connection, doc=driver_connection.__doc__)
+    def begin_cursor(self, fairy: Any, *args: Any, **kwargs: Any) -> _Cursor | None:
+        """``_ConnectionFairy.cursor``, which SQLAlchemy calls as well."""
+        # Behind the wrapper.
+        if self._is_library(sys._getframe(2)):
+            return None
+        checkout = self._prepare(fairy, args, kwargs)
+        return _Cursor(checkout, (fairy, *args), kwargs) if checkout is not None else None
 
     def finish(self, name: str, kind: OperationKind) -> Method:
         """``commit`` or ``rollback`` of a fairy, which has these from its connection."""
@@ -96,16 +82,16 @@ class _RawProbe:
             cause = Cause.ASKED if kind is OperationKind.ROLLBACK else None
             return self._recorder.operate(checkout, kind, None, cause)
 
-        recorded = recording(self._recorder, begin)(send)
         is_library = self._is_library
 
-        def finish(fairy: Any) -> Any:
-            if is_library(sys._getframe(1)):
-                return getattr(fairy.dbapi_connection, name)()
-            return recorded(fairy)
+        def begin_by_application(fairy: Any) -> OperationRecord | None:
+            # Behind the wrapper.
+            return None if is_library(sys._getframe(2)) else begin(fairy)
 
-        finish.__name__ = name
-        return finish
+        send.__name__ = name
+        send.__qualname__ = f"_ConnectionFairy.{name}"
+        send.__module__ = "sqlalchemy.pool.base"
+        return recording(self._recorder, begin_by_application)(unseen(send))
 
     def _prepare(
         self, fairy: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -162,14 +148,44 @@ class _RawProbe:
         return self._recorder.operate(checkout, OperationKind.FETCH)
 
 
-def _adopt(cursor: Any, checkout: CheckoutRecord) -> None:
-    cursor.__dict__[CHECKOUT] = checkout
+class _Cursor:
+    """A cursor is made for the application: the arguments say of which class."""
+
+    __slots__ = ("_checkout", "args", "kwargs")
+
+    def __init__(
+        self, checkout: CheckoutRecord, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        self._checkout = checkout
+        self.args = args
+        self.kwargs = kwargs
+
+    def give(self, cursor: Any) -> Any:
+        """The driver made one."""
+        cursor.__dict__[CHECKOUT] = self._checkout
+        return cursor
+
+    def end(self, _: BaseException | None = None) -> None:
+        """The driver made none."""
 
 
-def _expose(fairy: Any, connection: Any) -> None:
-    checkout = fairy.__dict__.get(CHECKOUT)
-    if checkout is not None and connection is not None and not _is_told(connection):
-        expose(connection, checkout)
+class _Exposing:
+    """The application, or SQLAlchemy, asks a fairy for the driver's connection."""
+
+    __slots__ = ("_fairy",)
+
+    def __init__(self, fairy: Any) -> None:
+        self._fairy = fairy
+
+    def give(self, connection: Any) -> Any:
+        """It gets it."""
+        checkout = self._fairy.__dict__.get(CHECKOUT)
+        if checkout is not None and connection is not None and not _is_told(connection):
+            expose(connection, checkout)
+        return connection
+
+    def end(self, _: BaseException | None = None) -> None:
+        """It gets none."""
 
 
 def _is_told(connection: Any) -> bool:

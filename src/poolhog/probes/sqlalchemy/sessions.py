@@ -13,17 +13,13 @@ from poolhog.probes.causes import (
     noting_async,
     noting_in_task,
 )
-from poolhog.probes.guard import guard
+from poolhog.probes.guard import recording
 from poolhog.recording.recorder import current_request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from poolhog.probes.patching import Patches
     from poolhog.recording.recorder import Recorder
     from poolhog.recording.requests import StageRecord
-
-    Method = Callable[..., Any]
 
 SESSION = "_poolhog_session"
 """The attribute of a session: the stage of its request that it is."""
@@ -33,40 +29,21 @@ def watch_sessions(recorder: Recorder, patches: Patches) -> None:
     """Record how long a request has a session, which is not how long it has a connection."""
     from sqlalchemy.orm.session import Session, SessionTransaction
 
-    opened = guard(recorder, _open_session)
-    closed = guard(recorder, _close_session)
-
-    def wrap_init(init: Method) -> Method:
-        def session_init(self: Any, *args: Any, **kwargs: Any) -> None:
-            init(self, *args, **kwargs)
-            opened(self)
-
-        return session_init
-
-    def wrap_close(close: Method) -> Method:
-        def session_close(self: Any) -> None:
-            try:
-                close(self)
-            finally:
-                closed(self)
-
-        return session_close
-
-    patches.wrap(Session, "__init__", wrap_init)
-    patches.wrap(Session, "close", wrap_close)
-    patches.wrap(Session, "rollback", noting(always_asked))
-    patches.wrap(SessionTransaction, "rollback", noting(asked(recorder)))
+    patches.wrap(Session, "__init__", recording(recorder, _Opening))
+    patches.wrap(Session, "close", recording(recorder, _Closing))
+    patches.wrap(Session, "rollback", noting(recorder, always_asked))
+    patches.wrap(SessionTransaction, "rollback", noting(recorder, asked(recorder)))
 
 
 def watch_connections(recorder: Recorder, patches: Patches) -> None:
     """Tell the rollbacks of connections that the application called for."""
     from sqlalchemy.engine import Connection, Transaction
 
-    patches.wrap(Connection, "rollback", noting(always_asked))
-    patches.wrap(Transaction, "rollback", noting(asked(recorder)))
+    patches.wrap(Connection, "rollback", noting(recorder, always_asked))
+    patches.wrap(Transaction, "rollback", noting(recorder, asked(recorder)))
 
 
-def watch_async(_: Recorder, patches: Patches) -> None:
+def watch_async(recorder: Recorder, patches: Patches) -> None:
     """Tell the exceptions outside of the greenlets and tasks in which things are closed."""
     from sqlalchemy.ext.asyncio import engine, session
 
@@ -75,18 +52,36 @@ def watch_async(_: Recorder, patches: Patches) -> None:
         *(session.AsyncSession, session.AsyncSessionTransaction),
         session._AsyncSessionContextManager,
     ):
-        patches.wrap(target, "__aexit__", noting_async(left))
+        patches.wrap(target, "__aexit__", noting_async(recorder, left))
     for target in (engine.AsyncConnection, engine.AsyncTransaction, session.AsyncSession):
-        patches.wrap(target, "close", noting_in_task(handled))
+        patches.wrap(target, "close", noting_in_task(recorder, handled))
 
 
-def _open_session(session: Any) -> None:
-    request = current_request.get()
-    if request is not None and not request.done:
-        setattr(session, SESSION, request.begin_stage("session"))
+class _Opening:
+    """A session is being made."""
+
+    __slots__ = ("_session",)
+
+    def __init__(self, session: Any, *_: Any, **__: Any) -> None:
+        self._session = session
+
+    def end(self, error: BaseException | None = None) -> None:
+        """It is there, and belongs to the request that runs."""
+        request = current_request.get()
+        if error is None and request is not None and not request.done:
+            setattr(self._session, SESSION, request.begin_stage("session"))
 
 
-def _close_session(session: Any) -> None:
-    stage: StageRecord | None = vars(session).get(SESSION)
-    if stage is not None:
-        stage.end()
+class _Closing:
+    """A session is being closed."""
+
+    __slots__ = ("_session",)
+
+    def __init__(self, session: Any, *_: Any, **__: Any) -> None:
+        self._session = session
+
+    def end(self, _: BaseException | None = None) -> None:
+        """It is closed, as far as that was possible."""
+        stage: StageRecord | None = vars(self._session).get(SESSION)
+        if stage is not None:
+            stage.end()
