@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-from types import FunctionType
+from types import AsyncGeneratorType, FunctionType, GeneratorType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from poolhog.recording.libraries import package_of
+from poolhog.recording.libraries import OURS, package_of
 from poolhog.recording.sites import DEEPEST
 from poolhog.recording.threads import Worker, workers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import CodeType, FrameType
 
     from poolhog.recording.libraries import Libraries
@@ -41,6 +41,11 @@ _WAITING_FOR = {
 _SHIELD = "shield.<locals>._outer_done_callback"
 """The function that a future of ``asyncio.shield`` calls; its variable ``inner`` is the task."""
 
+_MESSAGES = ("_Exchange.receive", "_Exchange.send")
+"""The functions of the ASGI probe's through which an application and its client talk."""
+
+_GENERATORS = (AsyncGeneratorType, GeneratorType)
+
 _CYTHON = ".pyx"
 _ASYNCIO = os.path.dirname(asyncio.__file__) + os.sep  # noqa: PTH120 - compared with files
 
@@ -62,24 +67,39 @@ def await_chain(task: Task, libraries: Libraries) -> Chain:
     """Where a task is that does not run."""
     places: Places = []
     innermost: FrameType | None = None
-    awaitable: Any = task.get_coro()
-    while awaitable is not None and len(places) < DEEPEST:
-        frame, after = _suspended(awaitable)
-        if frame is None:
-            # The object between a generator and `async for`, or a coroutine's `__await__`, shows
-            # what it goes on with to the garbage collector only.
-            awaitable = _behind(awaitable)
-            continue
+    for _, frame in _links(task.get_coro()):
         # Cython's coroutines show frames that are none, of files that are nowhere.
         if not frame.f_code.co_filename.endswith(_CYTHON):
             places.append((frame.f_code, frame.f_lasti))
         innermost = frame
-        awaitable = after
     places.reverse()
     worker = workers.get(id(task))
     if worker is not None:
         return Chain(places, worker, ())
     return Chain(places, None, _tasks(getattr(task, "_fut_waiter", None), innermost, libraries))
+
+
+def iterated(task: Task, is_application: Callable[[CodeType], bool]) -> Places:
+    """Where a generator of the application's is that is iterated for a suspended task.
+
+    It waits at a ``yield`` until what it yielded has been sent. Its callers follow it, but not what
+    the innermost of them called to send that.
+    """
+    links = list(_links(task.get_coro()))
+    known = {id(awaitable) for awaitable, _ in links}
+    places = [(frame.f_code, frame.f_lasti) for _, frame in links]
+    for count in range(len(links), 0, -1):
+        found = _yielding(links[count - 1][0], is_application, known)
+        if found:
+            return [*found, *places[:count][::-1]]
+    return []
+
+
+def talks_to_client(places: Sequence[tuple[CodeType, int]]) -> bool:
+    """Whether a message to or from the client of a request is waited for."""
+    return any(
+        code.co_qualname in _MESSAGES and code.co_filename.startswith(OURS) for code, _ in places
+    )
 
 
 def waits_for_group(places: Sequence[tuple[CodeType, int]], libraries: Libraries) -> bool:
@@ -151,6 +171,39 @@ def _shielded(waiter: Any) -> tuple[Any, ...]:
                 if name == "inner"
             )
     return ()
+
+
+def _links(awaitable: Any) -> Iterator[tuple[Any, FrameType]]:
+    """What is suspended below an awaitable, the outermost first, each with its frame."""
+    count = 0
+    while awaitable is not None and count < DEEPEST:
+        frame, after = _suspended(awaitable)
+        if frame is None:
+            # The object between a generator and `async for`, or a coroutine's `__await__`, shows
+            # what it goes on with to the garbage collector only.
+            awaitable = _behind(awaitable)
+            continue
+        yield awaitable, frame
+        awaitable = after
+        count += 1
+
+
+def _yielding(holder: Any, is_application: Callable[[CodeType], bool], known: set[int]) -> Places:
+    """Where the first of a holder's suspended generators is that leads to the application."""
+    if len(known) > DEEPEST:
+        return []
+    for generator in gc.get_referents(holder):
+        if not isinstance(generator, _GENERATORS) or id(generator) in known:
+            continue
+        links = list(_links(generator))
+        known.update(id(awaitable) for awaitable, _ in links)
+        places = [(frame.f_code, frame.f_lasti) for _, frame in reversed(links)]
+        if any(is_application(code) for code, _ in places):
+            return places
+        for awaitable, _ in links:
+            if found := _yielding(awaitable, is_application, known):
+                return [*found, *places]
+    return []
 
 
 def _suspended(awaitable: Any) -> tuple[FrameType | None, Any]:
