@@ -6,6 +6,7 @@ ends it; what is inside of it, such as a mounted application, finds the record i
 
 from __future__ import annotations
 
+import weakref
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from poolhog.probes.guard import guard, recording_async
 from poolhog.recording.lengths import PATH
 from poolhog.recording.recorder import current_request
 from poolhog.recording.requests import RequestRecord
+from poolhog.recording.threads import current_task
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
@@ -191,7 +193,11 @@ def _begin(recorder: Recorder, scope: Message) -> RequestRecord | None:
         if kind not in ("http", "websocket"):
             return None
         method = scope["method"] if kind == "http" else "WS"
-        request = recorder.request(RequestRecord(kind, method, scope["path"]))
+        request = RequestRecord(kind, method, scope["path"])
+        task = current_task()
+        if task is not None:
+            request.task = weakref.ref(task)
+        recorder.request(request)
         scope[REQUEST] = request
     except Exception:  # whatever it is, it is not the application's
         recorder.failed()

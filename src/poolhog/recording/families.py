@@ -1,4 +1,7 @@
-"""Which task waits for another one, or holds open the group that it is in: its parent."""
+"""Which task waits for another one, or holds open the group that it is in: its parent.
+
+What a library does in a task of its own, such as ``gather(pool.fetch(…))``, is its parent's.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,16 @@ import asyncio
 import functools
 import weakref
 from types import FunctionType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from poolhog.recording.awaiting import await_chain
 from poolhog.recording.libraries import package_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from poolhog.recording.libraries import Libraries
+    from poolhog.recording.sites import SiteRecord, Sites
 
     Task = asyncio.Task[Any]
 
@@ -78,6 +83,52 @@ def _host(group: Any) -> Task | None:
             task: Task = found
             return task
     return None
+
+
+class Parents:
+    """Where the parents of tasks are in the application, of tasks that are not in it themselves."""
+
+    def __init__(self, sites: Sites, libraries: Libraries) -> None:
+        self._sites, self._libraries = sites, libraries
+        self._known: dict[int, Parent] = {}
+
+    def of(self, task: Task | None, request: weakref.ref[Task] | None = None) -> Parent | None:
+        """The nearest of the task's ancestors that is in the application.
+
+        If it has no parent, the task that answers the ``request`` is.
+        """
+        if task is None:
+            return None
+        known = self._known.get(id(task))
+        if known is not None and known.child() is task:
+            return known
+        found = self._find(task, request() if request is not None else None)
+        if found is not None:
+            if len(self._known) >= MOST_TASKS:
+                self._known.clear()
+            self._known[id(task)] = found
+        return found
+
+    def _find(self, task: Task, answering: Task | None) -> Parent | None:
+        at: Task | None = task
+        for _ in range(_LONGEST):
+            parent = parent_of(at, self._libraries) if at is not None else None
+            at = parent or (answering if at is not answering else None)
+            if at is None or at is task or at.done():
+                return None
+            places = self._sites.within_application(await_chain(at, self._libraries).places)
+            site = self._sites.chain(places)
+            if site is not None:
+                return Parent(weakref.ref(task), weakref.ref(at), site)
+        return None
+
+
+class Parent(NamedTuple):
+    """An ancestor of a task, and where it waits for that."""
+
+    child: weakref.ref[Task]
+    task: weakref.ref[Task]
+    site: SiteRecord
 
 
 class Children:

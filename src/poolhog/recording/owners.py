@@ -102,10 +102,10 @@ class Owners:
         """What the owner is doing now, and where."""
         if checkout.task is None:
             return self._thread(checkout, checkout.thread, checkout.thread_id, [])
-        task = checkout.task()
-        if task is None or task.done():
+        task = _owner(checkout)
+        if task is None:
             return Activity.PARKED, None
-        if not checkout.in_thread:
+        if not checkout.in_thread and checkout.task() is task:
             self._loop_threads[id(task.get_loop())] = checkout.thread, checkout.thread_id
         return self._task(checkout, task, 0)
 
@@ -285,6 +285,20 @@ class Owners:
             if ident is not None and native_id is not None:
                 known = self._loop_threads[id(loop)] = ident, native_id
         return known
+
+
+def _owner(checkout: CheckoutRecord) -> Task | None:
+    """The task that asked, or else its parent, if a library started it for that; neither is over.
+
+    In a request, the task that answers it goes on with what others asked for.
+    """
+    request = checkout.request
+    answering = request.task if request is not None and request.ended_ns is None else None
+    for reference in (checkout.task, checkout.parent, answering):
+        task = reference() if reference is not None else None
+        if task is not None and not task.done():
+            return task
+    return None
 
 
 def _nothing() -> None:
