@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-from types import AsyncGeneratorType, FunctionType, GeneratorType
+import queue
+import threading
+from types import AsyncGeneratorType, CellType, FunctionType, GeneratorType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from poolhog.recording.libraries import OURS, package_of
@@ -45,6 +47,11 @@ _MESSAGES = ("_Exchange.receive", "_Exchange.send")
 """The functions of the ASGI probe's through which an application and its client talk."""
 
 _GENERATORS = (AsyncGeneratorType, GeneratorType)
+
+_LOCKS = frozenset(
+    module.__file__ or "" for module in (asyncio.locks, asyncio.queues, queue, threading)
+)
+"""Where the locks, conditions, semaphores, events and queues of the standard library are."""
 
 _CYTHON = ".pyx"
 _ASYNCIO = os.path.dirname(asyncio.__file__) + os.sep  # noqa: PTH120 - compared with files
@@ -116,6 +123,33 @@ def is_in_database(places: Sequence[tuple[CodeType, int]], libraries: Libraries)
         package = package_of(code.co_filename)
         if package is not None:
             return package in libraries.databases and code.co_name not in libraries.relays
+    return False
+
+
+def waits_for_lock(places: Sequence[tuple[CodeType, int]]) -> bool:
+    """Whether somebody else of the process has to go on first: a lock, an event, or a queue.
+
+    What waits for a socket has its future set by the loop.
+    """
+    return bool(places) and places[0][0].co_filename in _LOCKS
+
+
+def waits_for_own_event(task: Task) -> bool:
+    """Whether an event is waited for that is a variable of the library that waits for it.
+
+    A driver waits for its socket in this way: a callback of the loop's sets the event.
+    """
+    *callers, (awaitable, frame) = [*_links(task.get_coro())] or [(None, None)]
+    if frame is None or frame.f_code.co_qualname != "Event.wait":
+        return False
+    events = [held for held in gc.get_referents(awaitable) if isinstance(held, asyncio.Event)]
+    for caller, its_frame in reversed(callers):
+        if package_of(its_frame.f_code.co_filename) == "":
+            break
+        own = gc.get_referents(caller)
+        cells = [cell for cell in own if isinstance(cell, CellType)]
+        if any(event is held for event in events for held in own + gc.get_referents(*cells)):
+            return True
     return False
 
 

@@ -20,6 +20,8 @@ from poolhog.recording.awaiting import (
     iterated,
     talks_to_client,
     waits_for_group,
+    waits_for_lock,
+    waits_for_own_event,
 )
 from poolhog.recording.families import Children
 from poolhog.recording.processor import Processors
@@ -158,7 +160,8 @@ class Owners:
         known = _Suspended(
             reference,
             sites.chain(places),
-            is_in_database(chain.places, libraries),
+            is_in_database(chain.places, libraries)
+            and (not waits_for_lock(chain.places) or waits_for_own_event(task)),
             tuple(map(weakref.ref, chain.tasks)) if is_followed else (),
             tuple(helpers),
         )
@@ -236,7 +239,8 @@ class Owners:
             return activity, None
         in_database = activity is Activity.PARKED and is_in_database(places, libraries)
         if in_database and not self._is_engaged(checkout):
-            activity = Activity.BUSY
+            waits = waits_for_lock(places) or self._processors.waits_for_lock(thread_id)
+            activity = Activity.PARKED if waits else Activity.BUSY
         moving = activity is Activity.RUNNING
         return activity, self._journal.sites.chain([*places, *outer], moving=moving)
 
