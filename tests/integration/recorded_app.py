@@ -96,6 +96,19 @@ def eventually(condition: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
+@contextmanager
+def served(app: Any) -> Iterator[str]:
+    """The application under uvicorn, with an event loop and a thread of its own."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", loop="asyncio"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join()
+
+
 async def ask(
     app: Any,
     path: str,

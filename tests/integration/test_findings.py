@@ -77,8 +77,8 @@ def block_the_loop() -> None:
 
 async def events(session: AsyncSession) -> AsyncIterator[str]:
     for number in range(3):
-        await session.execute(SELECT)  # statement of the stream
-        yield f"data: {number}\n\n"
+        await session.execute(SELECT)
+        yield f"data: {number}\n\n"  # part of the stream
 
 
 class PassingOn:
@@ -338,7 +338,7 @@ def test_held_while_a_client_reads_slowly(findings: Findings) -> None:
         # Like a server's: no code of the application.
         await app(_scope("http", "/stream"), _never, lambda message: asyncio.sleep(LONG_S / 3))
 
-    found = only(findings.about(read_slowly), HELD_WHILE_STREAMING, "statement of the stream")
+    found = only(findings.about(read_slowly), HELD_WHILE_STREAMING, "part of the stream")
     assert found.routes == ("GET /stream",)
 
 

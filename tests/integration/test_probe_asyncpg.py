@@ -406,6 +406,31 @@ def test_a_connection_that_the_server_ends_during_a_statement(
     assert last.ended <= checkout.returned
 
 
+def test_waiting_for_a_lock_of_the_library_is_parked(
+    database: LabDatabase, recording: Recording
+) -> None:
+    """Whoever iterates has the lock of the connection's queries: nobody ever lets go of it."""
+
+    async def iterate() -> None:
+        async with databases.Database(database.url, min_size=1, max_size=2) as pool:
+
+            async def rename() -> None:
+                async for _ in pool.iterate("SELECT generate_series(1, 3)"):
+                    await pool.execute("SELECT 'renamed'")
+
+            with suppress(TimeoutError):
+                await asyncio.wait_for(rename(), 0.5)
+
+    asyncio.run(iterate())
+    (checkout,) = recording.read_checkouts()
+    spent = spent_by(checkout)
+    assert spent.parked > 0.8 * spent.use
+    (seen, *_) = sorted(checkout.samples, key=lambda s: (s.ended or s.started) - s.started)[::-1]
+    assert seen.site is not None
+    source = next(frame.source for frame in seen.site.stack if frame.is_application)
+    assert source == "await pool.execute(\"SELECT 'renamed'\")"
+
+
 @pytest.mark.parametrize("work", [_execute, _fetch])
 def test_where_a_task_is_that_awaits_the_driver(database: LabDatabase, work: Any) -> None:
     """asyncpg's protocol is written in Cython, which makes frames up."""

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,10 +21,9 @@ import httpx
 import pytest
 import requests
 import sqlalchemy as sa
-import uvicorn
 from fastapi import Depends, FastAPI, Request
 from places import line_of
-from recorded_app import Recording, async_url
+from recorded_app import Recording, async_url, served
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
@@ -307,19 +306,6 @@ def slow_url() -> Iterator[str]:
         yield f"http://127.0.0.1:{server.server_port}/"
         server.shutdown()
         thread.join()
-
-
-@contextmanager
-def served(app: FastAPI) -> Iterator[str]:
-    """The application under uvicorn, with an event loop and a thread of its own."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", loop="asyncio"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
 
 
 class Asking:

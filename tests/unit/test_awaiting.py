@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,12 @@ from anyio.to_thread import run_sync
 
 from poolhog.probes import libraries, threads
 from poolhog.probes.patching import Patches
-from poolhog.recording.awaiting import Chain, await_chain
+from poolhog.recording.awaiting import (
+    Chain,
+    await_chain,
+    waits_for_lock,
+    waits_for_own_event,
+)
 from poolhog.recording.recorder import Recorder
 from poolhog.recording.threads import workers
 
@@ -329,3 +335,94 @@ def test_what_the_application_awaits_is_not_asked_anything() -> None:
 
     assert chain_of(main) == ["main"]
     assert asked == []
+
+
+def lock_waited_for(main: Main) -> tuple[bool, bool]:
+    """Whether ``main`` waits for a lock, and for an event of its library's own."""
+
+    async def look() -> tuple[bool, bool]:
+        event = asyncio.Event()
+        task = asyncio.create_task(main(event))
+        await asyncio.sleep(0.01)
+        places = await_chain(task, LIBRARIES).places
+        found = waits_for_lock(places), waits_for_own_event(task)
+        task.cancel()
+        return found
+
+    return asyncio.run(look())
+
+
+async def for_lock(_: asyncio.Event) -> None:
+    lock = asyncio.Lock()
+    await lock.acquire()
+    async with lock:
+        pass
+
+
+async def for_semaphore(_: asyncio.Event) -> None:
+    await asyncio.Semaphore(0).acquire()
+
+
+async def for_queue(_: asyncio.Event) -> None:
+    await asyncio.Queue[int]().get()
+
+
+async def for_event(event: asyncio.Event) -> None:
+    await event.wait()
+
+
+@pytest.mark.parametrize("main", [for_lock, for_semaphore, for_queue, for_event])
+def test_locks_events_and_queues_are_waited_for(main: Main) -> None:
+    assert lock_waited_for(main) == (True, False)
+
+
+@pytest.mark.parametrize("main", [lambda _: asyncio.sleep(60), lambda _: reading()])
+def test_timers_and_sockets_are_no_locks(main: Main) -> None:
+    assert lock_waited_for(main) == (False, False)
+
+
+async def reading() -> None:
+    async with await asyncio.start_server(lambda *_: None, "127.0.0.1") as mute:
+        port = mute.sockets[0].getsockname()[1]
+        reader, _ = await asyncio.open_connection("127.0.0.1", port)
+        await reader.read(1)
+
+
+DRIVER = """
+import asyncio
+
+async def wait_for_socket():
+    event = asyncio.Event()
+
+    def wake_up():
+        event.set()
+
+    asyncio.get_running_loop().call_later(60, wake_up)
+    await event.wait()
+
+class Connection:
+    def __init__(self):
+        self.released = asyncio.Event()
+
+    async def wait_until_released(self):
+        await self.released.wait()
+"""
+
+
+def test_a_drivers_own_event_is_its_socket_and_another_is_a_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packages = tmp_path / "site-packages"
+    packages.mkdir()
+    (packages / "some_driver.py").write_text(DRIVER)
+    monkeypatch.syspath_prepend(packages)
+    driver = importlib.import_module("some_driver")
+
+    async def for_release(_: asyncio.Event) -> None:
+        await driver.Connection().wait_until_released()
+
+    async def for_socket(_: asyncio.Event) -> None:
+        await driver.wait_for_socket()
+
+    assert lock_waited_for(for_release) == (True, False)
+    assert lock_waited_for(for_socket) == (True, True)

@@ -559,6 +559,44 @@ class TestThreads:
 
         assert self.seen_in(quiet, wait_for_event) == (Activity.PARKED, "wait_for_event")
 
+    @pytest.mark.parametrize(
+        ("wait", "expected"),
+        [
+            ("lock.acquire(timeout=0.3)", Activity.PARKED),
+            ("queue.Queue().get(timeout=0.3)", Activity.PARKED),
+            ("queue.SimpleQueue().get(timeout=0.3)", Activity.PARKED),
+            ("select.select([sockets[0]], [], [], 0.3)", Activity.BUSY),
+            ("sockets[0].recv(1)", Activity.BUSY),
+        ],
+    )
+    def test_a_driver_that_waits_for_a_socket_is_busy_and_for_a_lock_it_is_parked(
+        self, quiet: Recorder, tmp_path: Path, wait: str, expected: Activity
+    ) -> None:
+        file = tmp_path / "site-packages" / "psycopg2" / "driver.py"
+        names: dict[str, Any] = {}
+        code = f"""
+import queue, select, socket, threading
+lock = threading.Lock()
+lock.acquire()
+sockets = socket.socketpair()
+sockets[0].settimeout(0.3)
+
+def wait(ending):
+    while not ending.is_set():
+        try:
+            {wait}
+        except (queue.Empty, TimeoutError):
+            pass
+"""
+        exec(compile(code, str(file), "exec"), names)
+        seen = self.seen_in(quiet, lambda ending: names["wait"](ending))
+        states = Counter[Activity]()
+        for (activity, _), times in seen.items():
+            states[activity] += times
+        assert states.most_common(1)[0][0] is expected
+        for one in names["sockets"]:
+            one.close()
+
     def test_waiting_for_a_future(self, quiet: Recorder) -> None:
         def wait_for_future(ending: threading.Event) -> None:
             with ThreadPoolExecutor(1) as executor:

@@ -6,6 +6,7 @@ ends it; what is inside of it, such as a mounted application, finds the record i
 
 from __future__ import annotations
 
+import weakref
 from time import monotonic_ns
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from poolhog.probes.wrapping import around
 from poolhog.recording.lengths import PATH
 from poolhog.recording.recorder import current_request
 from poolhog.recording.requests import RequestRecord
+from poolhog.recording.threads import current_task
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -64,7 +66,11 @@ def watch_application(recorder: Recorder, patches: Patches, application: type) -
         if REQUEST in scope or kind not in ("http", "websocket"):
             return None
         method = scope["method"] if kind == "http" else "WS"
-        request = recorder.request(RequestRecord(kind, method, scope["path"]))
+        request = RequestRecord(kind, method, scope["path"])
+        task = current_task()
+        if task is not None:
+            request.task = weakref.ref(task)
+        recorder.request(request)
         scope[REQUEST] = request
         return _Exchange(request, application, scope, receive, send)
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-from types import FunctionType
+import queue
+import threading
+from types import AsyncGeneratorType, CellType, FunctionType, GeneratorType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from poolhog.recording.libraries import package_of
+from poolhog.recording.libraries import OURS, package_of
 from poolhog.recording.sites import DEEPEST
 from poolhog.recording.threads import Worker, workers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import CodeType, FrameType
 
     from poolhog.recording.libraries import Libraries
@@ -41,6 +43,16 @@ _WAITING_FOR = {
 _SHIELD = "shield.<locals>._outer_done_callback"
 """The function that a future of ``asyncio.shield`` calls; its variable ``inner`` is the task."""
 
+_MESSAGES = ("_Exchange.receive", "_Exchange.send")
+"""The functions of the ASGI probe's through which an application and its client talk."""
+
+_GENERATORS = (AsyncGeneratorType, GeneratorType)
+
+_LOCKS = frozenset(
+    module.__file__ or "" for module in (asyncio.locks, asyncio.queues, queue, threading)
+)
+"""Where the locks, conditions, semaphores, events and queues of the standard library are."""
+
 _CYTHON = ".pyx"
 _ASYNCIO = os.path.dirname(asyncio.__file__) + os.sep  # noqa: PTH120 - compared with files
 
@@ -62,24 +74,39 @@ def await_chain(task: Task, libraries: Libraries) -> Chain:
     """Where a task is that does not run."""
     places: Places = []
     innermost: FrameType | None = None
-    awaitable: Any = task.get_coro()
-    while awaitable is not None and len(places) < DEEPEST:
-        frame, after = _suspended(awaitable)
-        if frame is None:
-            # The object between a generator and `async for`, or a coroutine's `__await__`, shows
-            # what it goes on with to the garbage collector only.
-            awaitable = _behind(awaitable)
-            continue
+    for _, frame in _links(task.get_coro()):
         # Cython's coroutines show frames that are none, of files that are nowhere.
         if not frame.f_code.co_filename.endswith(_CYTHON):
             places.append((frame.f_code, frame.f_lasti))
         innermost = frame
-        awaitable = after
     places.reverse()
     worker = workers.get(id(task))
     if worker is not None:
         return Chain(places, worker, ())
     return Chain(places, None, _tasks(getattr(task, "_fut_waiter", None), innermost, libraries))
+
+
+def iterated(task: Task, is_application: Callable[[CodeType], bool]) -> Places:
+    """Where a generator of the application's is that is iterated for a suspended task.
+
+    It waits at a ``yield`` until what it yielded has been sent. Its callers follow it, but not what
+    the innermost of them called to send that.
+    """
+    links = list(_links(task.get_coro()))
+    known = {id(awaitable) for awaitable, _ in links}
+    places = [(frame.f_code, frame.f_lasti) for _, frame in links]
+    for count in range(len(links), 0, -1):
+        found = _yielding(links[count - 1][0], is_application, known)
+        if found:
+            return [*found, *places[:count][::-1]]
+    return []
+
+
+def talks_to_client(places: Sequence[tuple[CodeType, int]]) -> bool:
+    """Whether a message to or from the client of a request is waited for."""
+    return any(
+        code.co_qualname in _MESSAGES and code.co_filename.startswith(OURS) for code, _ in places
+    )
 
 
 def waits_for_group(places: Sequence[tuple[CodeType, int]], libraries: Libraries) -> bool:
@@ -96,6 +123,33 @@ def is_in_database(places: Sequence[tuple[CodeType, int]], libraries: Libraries)
         package = package_of(code.co_filename)
         if package is not None:
             return package in libraries.databases and code.co_name not in libraries.relays
+    return False
+
+
+def waits_for_lock(places: Sequence[tuple[CodeType, int]]) -> bool:
+    """Whether somebody else of the process has to go on first: a lock, an event, or a queue.
+
+    What waits for a socket has its future set by the loop.
+    """
+    return bool(places) and places[0][0].co_filename in _LOCKS
+
+
+def waits_for_own_event(task: Task) -> bool:
+    """Whether an event is waited for that is a variable of the library that waits for it.
+
+    A driver waits for its socket in this way: a callback of the loop's sets the event.
+    """
+    *callers, (awaitable, frame) = [*_links(task.get_coro())] or [(None, None)]
+    if frame is None or frame.f_code.co_qualname != "Event.wait":
+        return False
+    events = [held for held in gc.get_referents(awaitable) if isinstance(held, asyncio.Event)]
+    for caller, its_frame in reversed(callers):
+        if package_of(its_frame.f_code.co_filename) == "":
+            break
+        own = gc.get_referents(caller)
+        cells = [cell for cell in own if isinstance(cell, CellType)]
+        if any(event is held for event in events for held in own + gc.get_referents(*cells)):
+            return True
     return False
 
 
@@ -151,6 +205,39 @@ def _shielded(waiter: Any) -> tuple[Any, ...]:
                 if name == "inner"
             )
     return ()
+
+
+def _links(awaitable: Any) -> Iterator[tuple[Any, FrameType]]:
+    """What is suspended below an awaitable, the outermost first, each with its frame."""
+    count = 0
+    while awaitable is not None and count < DEEPEST:
+        frame, after = _suspended(awaitable)
+        if frame is None:
+            # The object between a generator and `async for`, or a coroutine's `__await__`, shows
+            # what it goes on with to the garbage collector only.
+            awaitable = _behind(awaitable)
+            continue
+        yield awaitable, frame
+        awaitable = after
+        count += 1
+
+
+def _yielding(holder: Any, is_application: Callable[[CodeType], bool], known: set[int]) -> Places:
+    """Where the first of a holder's suspended generators is that leads to the application."""
+    if len(known) > DEEPEST:
+        return []
+    for generator in gc.get_referents(holder):
+        if not isinstance(generator, _GENERATORS) or id(generator) in known:
+            continue
+        links = list(_links(generator))
+        known.update(id(awaitable) for awaitable, _ in links)
+        places = [(frame.f_code, frame.f_lasti) for _, frame in reversed(links)]
+        if any(is_application(code) for code, _ in places):
+            return places
+        for awaitable, _ in links:
+            if found := _yielding(awaitable, is_application, known):
+                return [*found, *places]
+    return []
 
 
 def _suspended(awaitable: Any) -> tuple[FrameType | None, Any]:

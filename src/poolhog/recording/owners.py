@@ -14,12 +14,21 @@ import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from poolhog.model import Activity, Outcome
-from poolhog.recording.awaiting import await_chain, is_in_database, waits_for_group
+from poolhog.recording.awaiting import (
+    await_chain,
+    is_in_database,
+    iterated,
+    talks_to_client,
+    waits_for_group,
+    waits_for_lock,
+    waits_for_own_event,
+)
+from poolhog.recording.families import Children
 from poolhog.recording.processor import Processors
 from poolhog.recording.records import id_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from poolhog.recording.awaiting import Chain, Places
     from poolhog.recording.journal import Journal
@@ -49,6 +58,14 @@ class _Suspended(NamedTuple):
     site: SiteRecord | None
     is_in_database: bool
     behind: tuple[weakref.ref[Task], ...]
+    helpers: tuple[weakref.ref[Task], ...]
+
+
+class _Sender(NamedTuple):
+    """A task that works for one which waits in a library, and where its application was last."""
+
+    task: weakref.ref[Task]
+    site: SiteRecord | None
 
 
 class _Ran(NamedTuple):
@@ -68,6 +85,8 @@ class Owners:
         self._suspended: dict[int, _Suspended] = {}
         self._loop_threads: dict[int, tuple[int, int]] = {}
         self._ran: dict[int, _Ran] = {}
+        self._senders: dict[int, _Sender] = {}
+        self._children = Children(journal.libraries)
         self._engaged: set[tuple[int, int]] | None = None
         self._round = 0
 
@@ -76,7 +95,8 @@ class Owners:
         self._round += 1
         self._engaged = None
         self._processors.begin()
-        for known in (self._suspended, self._loop_threads, self._ran):
+        self._children.forget()
+        for known in (self._suspended, self._loop_threads, self._ran, self._senders):
             if len(known) > MOST_REMEMBERED:
                 known.clear()
 
@@ -84,10 +104,10 @@ class Owners:
         """What the owner is doing now, and where."""
         if checkout.task is None:
             return self._thread(checkout, checkout.thread, checkout.thread_id, [])
-        task = checkout.task()
-        if task is None or task.done():
+        task = _owner(checkout)
+        if task is None:
             return Activity.PARKED, None
-        if not checkout.in_thread:
+        if not checkout.in_thread and checkout.task() is task:
             self._loop_threads[id(task.get_loop())] = checkout.thread, checkout.thread_id
         return self._task(checkout, task, 0)
 
@@ -109,33 +129,86 @@ class Owners:
                     return Activity.READY, self._instead(task)
                 # It goes on in a thread, which does one thing after the other.
                 return self._thread(checkout, worker.ident, worker.native_id, chain.places)
-            known = self._learn(task, waiter, chain, depth)
+            known = self._learn(checkout, task, waiter, chain, depth)
         if known.behind:
             return self._behind(checkout, task, known, depth)
+        if known.helpers and (seen := self._helping(checkout, task, known, depth)) is not None:
+            return seen
         if known.is_in_database and not self._is_engaged(checkout, task):
             return Activity.BUSY, known.site
         return Activity.PARKED, known.site
 
-    def _learn(self, task: Task, waiter: Any, chain: Chain, depth: int) -> _Suspended:
+    def _learn(
+        self, checkout: CheckoutRecord, task: Task, waiter: Any, chain: Chain, depth: int
+    ) -> _Suspended:
         """Remember where a task is suspended."""
-        libraries = self._journal.libraries
+        libraries, sites = self._journal.libraries, self._journal.sites
         is_followed = depth < DEEPEST and len(chain.tasks) <= MOST_TASKS
         reference: Callable[[], Any]
         try:
             reference = weakref.ref(waiter)
         except TypeError:  # a future of a kind that cannot be remembered so
             reference = _nothing
+        places = chain.places
+        helpers: Sequence[weakref.ref[Task]] = ()
+        if not chain.tasks and self._is_for_library(checkout, places):
+            # What a library sends for the application may be made in a task of its own, while
+            # this one waits for the client to leave.
+            places = iterated(task, sites.is_application) or places
+            if depth == 0:
+                helpers = self._children.of(task)[:MOST_TASKS]
         known = _Suspended(
             reference,
-            self._journal.sites.chain(chain.places),
-            is_in_database(chain.places, libraries),
+            sites.chain(places),
+            is_in_database(chain.places, libraries)
+            and (not waits_for_lock(chain.places) or waits_for_own_event(task)),
             tuple(map(weakref.ref, chain.tasks)) if is_followed else (),
+            tuple(helpers),
         )
         # Who queues for a thread awaits the same future when it gets one, and a group of tasks may
         # get others meanwhile.
         if chain.worker is None and not waits_for_group(chain.places, libraries):
             self._suspended[id(task)] = known
         return known
+
+    def _is_for_library(self, checkout: CheckoutRecord, places: Places) -> bool:
+        """Whether no code of the application's waits, or only code that passes a response on."""
+        if not self._journal.sites.within_application(places):
+            return True
+        request = checkout.request
+        if request is None or request.kind != "http" or request.responding_ns is None:
+            return False
+        return talks_to_client(places)
+
+    def _helping(
+        self, checkout: CheckoutRecord, task: Task, known: _Suspended, depth: int
+    ) -> Seen | None:
+        """What a task does that works for one which waits in a library, and is in the application.
+
+        ``None``: there is none.
+        """
+        last = self._senders.get(id(task))
+        helpers = (last.task,) if last is not None and last.task in known.helpers else known.helpers
+        for reference in helpers:
+            other = reference()
+            if other is None or other.done():
+                continue
+            activity, site = seen = self._task(checkout, other, depth + 1)
+            if activity is not Activity.READY and self._is_own(site):
+                self._senders[id(task)] = _Sender(reference, site)
+                return seen
+            if last is not None and reference is last.task:
+                # It is sending the last that was yielded, or could run.
+                return seen if activity is Activity.READY else (activity, last.site)
+        return None
+
+    def _is_own(self, site: SiteRecord | None) -> bool:
+        """Whether a stack has a frame of the application's."""
+        while site is not None:
+            if self._journal.sites.is_application(site.code):
+                return True
+            site = site.caller
+        return False
 
     def _behind(self, checkout: CheckoutRecord, task: Task, known: _Suspended, depth: int) -> Seen:
         """What a task does that awaits others."""
@@ -166,7 +239,8 @@ class Owners:
             return activity, None
         in_database = activity is Activity.PARKED and is_in_database(places, libraries)
         if in_database and not self._is_engaged(checkout):
-            activity = Activity.BUSY
+            waits = waits_for_lock(places) or self._processors.waits_for_lock(thread_id)
+            activity = Activity.PARKED if waits else Activity.BUSY
         moving = activity is Activity.RUNNING
         return activity, self._journal.sites.chain([*places, *outer], moving=moving)
 
@@ -215,6 +289,20 @@ class Owners:
             if ident is not None and native_id is not None:
                 known = self._loop_threads[id(loop)] = ident, native_id
         return known
+
+
+def _owner(checkout: CheckoutRecord) -> Task | None:
+    """The task that asked, or else its parent, if a library started it for that; neither is over.
+
+    In a request, the task that answers it goes on with what others asked for.
+    """
+    request = checkout.request
+    answering = request.task if request is not None and request.ended_ns is None else None
+    for reference in (checkout.task, checkout.parent, answering):
+        task = reference() if reference is not None else None
+        if task is not None and not task.done():
+            return task
+    return None
 
 
 def _nothing() -> None:

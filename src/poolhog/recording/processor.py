@@ -71,6 +71,10 @@ class Processors:
             thread = self._threads[thread_id] = _Thread(thread_id, _offset(len(self._threads)))
         return thread.activity(self._round, place)
 
+    def waits_for_lock(self, thread_id: int) -> bool:
+        """Whether a parked thread waits for another thread, and not for a socket or a file."""
+        return _system_call(thread_id)[0] == _FUTEX
+
 
 class _Round:
     """A round of looks; if ``is_contended``, threads that compute wait for the interpreter."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from poolhog.model import Cause, OperationKind, Outcome
 from poolhog.recording.descriptors import TooFewDescriptorsError
 from poolhog.recording.explanation import Explainer
+from poolhog.recording.families import Parents
 from poolhog.recording.journal import Journal
 from poolhog.recording.lengths import SHORT_STATEMENT, STATEMENT
 from poolhog.recording.libraries import Libraries
@@ -32,6 +33,7 @@ from poolhog.recording.writer import Writer
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from poolhog.recording.families import Parent
     from poolhog.recording.requests import RequestRecord
 
 current_request: ContextVar[RequestRecord | None] = ContextVar("poolhog_request", default=None)
@@ -97,6 +99,7 @@ class Recorder:
         self._writer: Writer | None = None
         self._sampler: Sampler | None = None
         self._explainer = Explainer(self.journal)
+        self._parents = Parents(self.sites, self.libraries)
 
     @property
     def directory(self) -> Path:
@@ -141,6 +144,8 @@ class Recorder:
             task = carrier.get()
         if task is not None:
             record.task = weakref.ref(task)
+        if record.site is None and (parent := self._parent(request)) is not None:
+            record.site, record.parent = parent.site, parent.task
         record.thread, record.thread_id = self._thread.ids
         handled = sys.exception()
         if handled is not None:
@@ -196,10 +201,20 @@ class Recorder:
                 return None
         sited = cause is _ASKED or kind in _SITED
         site = self.sites.here(sys._getframe(1)) if sited else None
+        if site is None and sited and (parent := self._parent(checkout.request)) is not None:
+            site = parent.site
         record = OperationRecord(checkout, kind, statement, site, cause)
         checkout.operation = record
         checkout.operations.append(record)
         return record
+
+    def _parent(self, request: RequestRecord | None) -> Parent | None:
+        """Who waits for the running task, which is in no code of the application's."""
+        try:
+            return self._parents.of(current_task(), request.task if request is not None else None)
+        except Exception:  # the application must go on
+            self.failed()
+            return None
 
     def settle(self) -> None:
         """Write what is left and say that nothing is missing; recording goes on if facts come."""

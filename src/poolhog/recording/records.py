@@ -132,7 +132,7 @@ class CheckoutRecord(Record):
     __slots__ = (
         *("asked_ns", "busy_us", "connecting_us", "connection", "earlier", "gave_up_ns"),
         *("granted_ns", "handled", "in_thread", "in_transaction", "looks", "operation"),
-        *("operations", "outcome", "owner", "parting", "pinging_us", "pool", "request"),
+        *("operations", "outcome", "owner", "parent", "parting", "pinging_us", "pool", "request"),
         *("returned_ns", "room", "sample", "site", "task", "thread", "thread_id"),
     )
     table = "packed_checkouts"
@@ -161,6 +161,8 @@ class CheckoutRecord(Record):
         self.handled = 0
         self.task: weakref.ref[asyncio.Task[Any]] | None = None
         self.in_thread = False
+        # The task that waits for the one that asked, if a library started that.
+        self.parent: weakref.ref[asyncio.Task[Any]] | None = None
         self.thread = 0
         self.thread_id = 0
         # The sampler's: what it saw last, and how many operations had begun then.

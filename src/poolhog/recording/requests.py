@@ -14,6 +14,8 @@ from poolhog.recording.lengths import LONGEST_NAME, LONGEST_PATH, NAME, PATH, sh
 from poolhog.recording.record import Record, ids, since
 
 if TYPE_CHECKING:
+    import asyncio
+    import weakref
     from collections.abc import Mapping
 
     from poolhog.recording.record import Row, Texts
@@ -30,7 +32,7 @@ class RequestRecord(Record):
 
     __slots__ = (
         *("ended_ns", "error", "kind", "method", "mounted", "path", "queued", "responded_ns"),
-        *("responding_ns", "route", "stages", "started_ns", "status"),
+        *("responding_ns", "route", "stages", "started_ns", "status", "task"),
     )
     table = "packed_requests"
 
@@ -46,6 +48,8 @@ class RequestRecord(Record):
         self.path = path[PATH]
         self.route: str | None = None
         self.status: int | None = None
+        # Not of the row: the task that answers it.
+        self.task: weakref.ref[asyncio.Task[Any]] | None = None
         self.error: str | None = None
         self.stages: list[StageRecord] = []
         self.responding_ns: int | None = None

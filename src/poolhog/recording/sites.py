@@ -216,6 +216,26 @@ class Sites:
             found.append((code, instruction))
         return found
 
+    def is_application(self, code: CodeType) -> bool:
+        """Whether the code is the application's own."""
+        return self._ranks[code.co_filename] is Rank.APPLICATION
+
+    def within_application(
+        self, places: Sequence[tuple[CodeType, int]]
+    ) -> list[tuple[CodeType, int]]:
+        """The application's own frames of these, the innermost first, up to what ends a stack."""
+        own: list[tuple[CodeType, int]] = []
+        inside = True
+        for place in places:
+            rank = self.rank(place[0].co_filename)
+            if rank is Rank.APPLICATION:
+                own.append(place)
+            if rank is not _ROOT:
+                inside = False
+            elif not inside:
+                break
+        return own
+
     def rank(self, file: str) -> Rank:
         """Whose code the file is."""
         return self._ranks[file]

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from poolhog.analysis.accounting import State
-from poolhog.analysis.findings.finding import GapKind
+from poolhog.analysis.findings.finding import Claimed, GapKind
 from poolhog.analysis.thresholds import Threshold
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from poolhog.analysis.findings.entry import Entry, Spread, Totals
+    from poolhog.analysis.findings.entry import Entry, Occurrence, Spread, Totals
     from poolhog.analysis.findings.meaning import Lifetime, NamedLine, Piece
+    from poolhog.analysis.thresholds import Thresholds
     from poolhog.model import Site
 
 STREAMING_S = Threshold("streaming_s", 0.05)
@@ -59,6 +60,28 @@ class HeldWhileStreaming(GapKind[WhileStreaming]):
     def line(self, piece: Piece, lifetime: Lifetime) -> NamedLine:
         """Where the owner was parked: not the middleware that passes the response on."""
         return lifetime.line_behind_middleware(piece)
+
+    def occurrences(
+        self, claimed: Sequence[Claimed], lifetime: Lifetime, thresholds: Thresholds
+    ) -> Iterator[Occurrence]:
+        """A stream waits for a moment at many lines: these moments are parts of its longest line.
+
+        So is the time in which only the framework was seen, if another line was.
+        """
+        asked_at = lifetime.checkout.site
+        seconds: dict[Site | None, float] = {}
+        for piece, line in claimed:
+            seconds[line.site] = seconds.get(line.site, 0.0) + piece.seconds
+        longest = max(seconds, key=lambda site: (site != asked_at, seconds[site]), default=None)
+        known = {line.site: line for _, line in claimed}
+        least = thresholds[STREAMING_S]
+        merged = [
+            one
+            if seconds[one.line.site] >= least and one.line.site != asked_at
+            else Claimed(one.piece, known[longest])
+            for one in claimed
+        ]
+        yield from super().occurrences(merged, lifetime, thresholds)
 
     def note(self, piece: Piece, lifetime: Lifetime) -> AskedAt:
         """Where the connection was asked for."""

@@ -196,7 +196,7 @@ def is_lost(checkout: Checkout) -> bool:
         return True
     if checkout.request is not None:
         is_over = checkout.request.ended is not None
-        return is_over and (seen is None or not _is_at_work(seen))
+        return is_over and (seen is None or not _is_at_work(seen, checkout.site))
     # A process that exits normally has come to the end of its main thread. Another owner that was
     # seen at last may have gone on until then.
     is_over = checkout.pool.process.finished
@@ -207,10 +207,14 @@ def _is_gone(seen: Sample) -> bool:
     return seen.activity is Activity.PARKED and seen.site is None
 
 
-def _is_at_work(seen: Sample) -> bool:
-    """Whether it is in code of the application; a thread of a pool may be at rest."""
+def _is_at_work(seen: Sample, asked_at: Site | None) -> bool:
+    """Whether it is in its code of the application; a thread of a pool may be at rest.
+
+    The task that answers a request may be seen in place of one that is over.
+    """
     frames = seen.site.stack if seen.site is not None else ()
-    return any(frame.is_application for frame in frames)
+    is_own = any(frame.is_application for frame in frames)
+    return is_own and seen.site is not None and not is_elsewhere(seen.site, asked_at)
 
 
 class Lifetime:
@@ -349,6 +353,17 @@ def departure(seen: Site | None, before: Site | None) -> NamedLine:
 def same_line(one: Site, other: Site) -> bool:
     """Whether both are the same line of the same function, whoever called it."""
     return (one.line, one.function, one.file) == (other.line, other.function, other.file)
+
+
+def is_elsewhere(seen: Site, asked_at: Site | None) -> bool:
+    """Whether the outermost function that asked was left: others went on with the request."""
+    if asked_at is None:
+        return False
+    outermost = asked_at.stack[-1]
+    own = [frame for frame in seen.stack if frame.is_application]
+    return bool(own) and all(
+        (frame.function, frame.file) != (outermost.function, outermost.file) for frame in own
+    )
 
 
 def innermost_line(site: Site | None) -> Site | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from poolhog.analysis.findings.entry import Occurrence
 from poolhog.analysis.findings.finding import GapKind
-from poolhog.analysis.findings.meaning import NamedLine
+from poolhog.analysis.findings.meaning import NamedLine, is_elsewhere
 from poolhog.model import Outcome
 
 if TYPE_CHECKING:
@@ -42,7 +42,9 @@ class NeverReturned(GapKind[NotReturned]):
         """Whether it was after the last use, and the owner had answered or was not there."""
         if lifetime.lost_from is None or piece.started < lifetime.lost_from:
             return False
-        return lifetime.has_responded(piece.started) or piece.seen is None
+        if lifetime.has_responded(piece.started) or piece.seen is None:
+            return True
+        return is_elsewhere(piece.seen, lifetime.checkout.site)
 
     def line(self, piece: Piece, lifetime: Lifetime) -> NamedLine:
         """Where the connection was asked for."""
