@@ -13,8 +13,18 @@ from poolhog.analysis.findings.meaning import is_lost
 from poolhog.analysis.garbage import without_garbage_collection
 from poolhog.analysis.ledger import NEVER, OUTCOMES, Ledger
 from poolhog.analysis.memory import ledgers_of
+from poolhog.analysis.replay.limits import Limits, hanging, waiting_threads
 from poolhog.analysis.replay.overlapping import Compiler, Lane, Mark, lanes
-from poolhog.analysis.replay.steps import NO_STEP, OUTSIDE, Atoms, Step, StepKind, Steps, steps_of
+from poolhog.analysis.replay.steps import (
+    NO_STEP,
+    OUTSIDE,
+    READY,
+    Atoms,
+    Step,
+    StepKind,
+    Steps,
+    steps_of,
+)
 from poolhog.analysis.replay.stretches import running_at_sites, stretches_of
 from poolhog.analysis.replay.workload import (
     ChainColumns,
@@ -103,12 +113,16 @@ class WorkloadBuilder:
         self._pools: dict[tuple[str, str, str, int], PoolFacts] = {}
         self._routes: dict[str, int] = {}
         self._processes: list[Process] = []
+        self._hanging = 0.0
+        self._threads = 0
 
     def add(self, ledger: Ledger, rows: Numbers | None = None) -> None:
         """Take in a process, or of it only the checkouts of some rows, which are in order."""
         self._processes.append(ledger.process)
         rows = np.arange(len(ledger)) if rows is None else rows
         pools = self._know_pools(ledger)
+        self._hanging = max(self._hanging, hanging(ledger))
+        self._threads = max(self._threads, waiting_threads(ledger))
         if len(rows):
             self._observe(ledger, rows, pools)
             groups = grouped(ledger, rows)
@@ -131,6 +145,7 @@ class WorkloadBuilder:
             began=min(chains.arrived, default=0.0),
             until=max((process.written for process in self._processes), default=0.0),
             unfinished=complete(chains, self.steps),
+            limits=Limits(self._hanging, self._threads, ready=_ready(self.steps)),
         )
 
     def place(self, site: Site | None) -> int:
@@ -374,6 +389,13 @@ class _ProcessChains:
             steps.extend(self._compiler.returns(lane))
         steps.add(StepKind.END)
         return first
+
+
+def _ready(steps: Steps) -> float:
+    """The seconds for which owners of connections could go on and did not."""
+    kinds, whats = np.frombuffer(steps.kinds, np.uint8), np.frombuffer(steps.whats, np.int32)
+    is_ready = (kinds == StepKind.REST) & (whats == READY)
+    return float(np.frombuffer(steps.seconds, np.float64)[is_ready].sum())
 
 
 _SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")

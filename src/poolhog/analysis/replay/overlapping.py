@@ -16,7 +16,14 @@ from poolhog.analysis.accounting import State, end_of, end_of_wait
 from poolhog.analysis.findings.gaps import gap_kinds, meaning_of
 from poolhog.analysis.findings.meaning import Gap, Lifetime, Nested, Piece, departure, is_lost
 from poolhog.analysis.findings.nested_checkout import is_nested
-from poolhog.analysis.replay.steps import AWAY, ENDINGS, LONGEST_RUN_S, Step, StepKind
+from poolhog.analysis.replay.steps import (
+    AWAY,
+    ENDINGS,
+    LONGEST_RUN_S,
+    READY,
+    Step,
+    StepKind,
+)
 from poolhog.model import Activity, Outcome
 
 if TYPE_CHECKING:
@@ -238,7 +245,8 @@ class Compiler:
         lifetime = Lifetime(checkout, until, [_nested(one, checkout, until) for one in inner])
         for piece in lifetime.cut(pieces(gaps)):
             if piece.state in (State.RUNNING, State.READY, State.BUSY):
-                yield Segment(piece.started, piece.ended, _KINDS[piece.state])
+                what = READY if piece.state is State.READY else 0
+                yield Segment(piece.started, piece.ended, _KINDS[piece.state], what)
                 continue
             kind = meaning_of(piece, lifetime, self._kinds)
             if kind is None or (piece.sample is None and lifetime.lost_from is None):

@@ -37,12 +37,16 @@ ENDINGS = frozenset([OperationKind.COMMIT, OperationKind.ROLLBACK, OperationKind
 AWAY = 1
 """The ``what`` of a ``REST`` during which no connection is held."""
 
+READY = 2
+"""The ``what`` of a ``REST`` during which the owner of a connection could go on and did not."""
+
 
 class StepKind(IntEnum):
     """What a step does, and what its ``seconds`` and its ``what`` mean.
 
     Those up to ``FINISH`` take time. ``RUN``: Python is executed, one owner of a process at a time.
-    ``REST``: nothing is known but that it lasted, with a ``what`` if no connection was held.
+    ``REST``: nothing is known but that it lasted, with a ``what`` if no connection was held, or if
+    its owner waited for the event loop or the interpreter.
     ``PARK``: a connection is held at the place ``what``. ``BUSY``: an operation; ``FINISH``: one
     that ends a transaction, or the pool's reset.
 

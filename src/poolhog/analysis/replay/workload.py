@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from poolhog.analysis.ledger import NEVER
+from poolhog.analysis.replay.limits import Limits
 from poolhog.analysis.replay.steps import StepKind
 from poolhog.analysis.spans import running_maximum
 
@@ -128,7 +129,7 @@ class Workload:
     ``pools`` are those of a process: each of the ``processes`` has them all. ``places`` are the
     lines that steps mean. ``began`` is when the first request came, ``until`` the last instant that
     is known. ``recorded`` is what really came of it. ``unfinished`` chains were not recorded to
-    their end, and go on as others of their route.
+    their end, and go on as others of their route. ``limits`` are what the replay does not know.
     """
 
     pools: tuple[PoolTerms, ...]
@@ -140,6 +141,7 @@ class Workload:
     began: float
     until: float
     unfinished: int
+    limits: Limits = field(default_factory=Limits)
 
 
 class PoolFacts:
