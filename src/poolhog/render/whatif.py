@@ -177,8 +177,7 @@ def _warnings(study: Study, width: int) -> Iterator[Text]:
         is_one = replayed.workload.unfinished == 1
         verb, them, their = ("was", "it", "its") if is_one else ("were", "them", "their")
         notes.append(
-            f"{number} never got a connection or {verb} unfinished; the replay treats {them} like "
-            f"others on {their} route."
+            f"{number} {verb} unfinished; the replay treats {them} like others on {their} route."
         )
     for note in notes:
         yield from paragraph(note, width, TERMINAL_MUTED)

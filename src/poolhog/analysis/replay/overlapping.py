@@ -16,6 +16,7 @@ from poolhog.analysis.accounting import State, end_of, end_of_wait
 from poolhog.analysis.findings.gaps import gap_kinds, meaning_of
 from poolhog.analysis.findings.meaning import Gap, Lifetime, Nested, Piece, departure, is_lost
 from poolhog.analysis.findings.nested_checkout import is_nested
+from poolhog.analysis.replay.completing import GAVE_UP, TIMED_OUT, WAITING
 from poolhog.analysis.replay.steps import (
     AWAY,
     ENDINGS,
@@ -224,13 +225,14 @@ class Compiler:
 
     def _marks(self, checkout: Checkout, lane: Lane) -> Iterator[Mark]:
         pool = self._pool(checkout.pool)
-        if checkout.outcome in (Outcome.CANCELLED, Outcome.ERROR) and checkout.gave_up is not None:
-            yield Mark(checkout.asked, Step(StepKind.LIMIT, checkout.gave_up - checkout.asked))
         outer = _outer(checkout, lane)
         if outer is not None:
             where = departure(checkout.site, outer.site).site
             yield Mark(checkout.asked, Step(StepKind.NEST, 0.0, self._place(where)))
         yield Mark(checkout.asked, Step(StepKind.ASK, checkout.pinging, pool))
+        if checkout.granted is None:
+            waited = end_of_wait(checkout, self._until) - checkout.asked
+            yield Mark(checkout.asked, Step(StepKind.MISS, waited, _missed(checkout)))
         if checkout.granted is not None and checkout.returned is not None:
             yield Mark(checkout.returned, Step(StepKind.RETURN, 0.0, pool))
 
@@ -257,6 +259,14 @@ class Compiler:
 
 
 _AT = itemgetter(0)
+
+
+def _missed(checkout: Checkout) -> int:
+    """How it ended that it got no connection."""
+    if checkout.gave_up is None:
+        return WAITING
+    is_refused = checkout.outcome in (Outcome.CANCELLED, Outcome.ERROR)
+    return GAVE_UP if is_refused else TIMED_OUT
 
 
 def pieces(gaps: Iterable[SampledGap]) -> Iterator[Piece]:

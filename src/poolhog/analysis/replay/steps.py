@@ -55,6 +55,11 @@ class StepKind(IntEnum):
     sent. ``SPAWN``: the chain ``what`` begins beside this one; ``JOIN``: this one goes on when that
     has ended. ``LIMIT``: the next asking gives up after ``seconds``, though the pool would wait
     longer. ``NEST``: it is for a connection beside those that are held, at the place ``what``.
+
+    ``MISS``: the asking before this one was given up after ``seconds``; ``what`` is how. Chains
+    that are complete have none, but ``TIMEOUT``: the next asking times out after ``seconds``,
+    though the pool would wait longer. ``ELSE``: if it is given up, its chain goes on ``what`` steps
+    after this one. ``STOP``: the end of what follows an asking that got its connection.
     """
 
     END = 0
@@ -70,6 +75,10 @@ class StepKind(IntEnum):
     JOIN = 10
     LIMIT = 11
     NEST = 12
+    MISS = 13
+    TIMEOUT = 14
+    ELSE = 15
+    STOP = 16
 
 
 class Step(NamedTuple):

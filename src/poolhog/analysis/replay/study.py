@@ -193,6 +193,7 @@ def _predicted(
     replayed = replay(workload)
     against = reasons(replayed, report.findings)
     prediction = None if against else predict(replayed, WhatIf(release=places))
-    if prediction is not None and reasons_of(prediction):
-        prediction, against = None, reasons_of(prediction)
+    if prediction is not None:
+        against = reasons_of(prediction)
+        prediction = None if against else prediction
     return TopFindingWhatIf(finding, replayed, prediction, part, against)
