@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 import tempfile
 import xml.etree.ElementTree as ET
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +30,18 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def trace(tmp_path: Path) -> Path:
+    """A run in which two connections, of two, are parked at times."""
     hostile_trace(tmp_path, "await the_tax_office(form)")
+    change(tmp_path / "trace", "UPDATE pools SET size = 2")
     return tmp_path / "trace"
+
+
+def change(trace: Path, sql: str) -> None:
+    (database,) = trace.glob("*.sqlite")
+    with closing(sqlite3.connect(database)) as opened:
+        opened.execute(sql)
+        opened.execute("DELETE FROM meta WHERE key = 'checksum'")
+        opened.commit()
 
 
 def told(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:

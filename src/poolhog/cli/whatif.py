@@ -28,6 +28,7 @@ from poolhog.texts import visible
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from poolhog.analysis.findings import Finding
     from poolhog.analysis.replay.formulas import FormulaTarget
     from poolhog.analysis.replay.study import OptionRange, Study
     from poolhog.analysis.replay.whatif import ParkedLine, WhatIf
@@ -159,6 +160,7 @@ def _study(
     from poolhog.analysis.replay.prediction import replay
     from poolhog.analysis.replay.study import study
     from poolhog.analysis.replay.whatif import WhatIf
+    from poolhog.analysis.report import read_report
 
     def look(readers: Sequence[ProcessReader]) -> Study:
         workload = read_workload(readers, reading.tell)
@@ -167,7 +169,9 @@ def _study(
                 lacking(readers)
                 or "no connection was asked for yet: let the application work first"
             )
-        wanted, names = _released(release, workload_lines(workload), readers, reading)
+        # Findings say what a replay does not know.
+        report = read_report(readers, thresholds_of(Path.cwd()), reading.tell)
+        wanted, names = _released(release, workload_lines(workload), report.findings)
         for reader in readers:
             reader.forget()  # a replay needs its memory for other things
         reading.say("replaying the run as it was")
@@ -180,6 +184,7 @@ def _study(
             released=names,
             over=over,
             is_otherwise=asked != WhatIf(),
+            findings=report.findings,
             tell=reading.say,
         )
         return replace(made, processes=[reader.process for reader in readers])
@@ -192,14 +197,14 @@ def _study(
 
 
 def _released(
-    texts: list[str], known: list[ParkedLine], readers: Sequence[ProcessReader], reading: Reading
+    texts: list[str], known: list[ParkedLine], findings: Sequence[Finding]
 ) -> tuple[frozenset[int], tuple[str, ...]]:
     """The places that ``--release`` means, and the names of their lines."""
     from poolhog.analysis.replay.whatif import places_at
 
     found: frozenset[int] = frozenset()
     for text in texts:
-        line = _line_of_finding(int(text), readers, reading) if text.isdigit() else text
+        line = _line_of_finding(int(text), findings) if text.isdigit() else text
         places = places_at(known, line)
         if not places:
             raise PoolhogError(_unknown(text, line, known))
@@ -207,11 +212,8 @@ def _released(
     return found, tuple(line.name for line in known if line.places & found)
 
 
-def _line_of_finding(number: int, readers: Sequence[ProcessReader], reading: Reading) -> str:
+def _line_of_finding(number: int, findings: Sequence[Finding]) -> str:
     """The line of a finding of the report, of which the first is 1."""
-    from poolhog.analysis.report import read_report
-
-    findings = read_report(readers, thresholds_of(Path.cwd()), reading.tell).findings
     if not 1 <= number <= len(findings):
         raise PoolhogError(f"--release {number}: the report has {len(findings)} findings")
     site = findings[number - 1].site
@@ -231,8 +233,12 @@ def _unknown(text: str, line: str, known: list[ParkedLine]) -> str:
 def _show(made: Study, svg: Path | None, target: Sequence[str], *, as_json: bool) -> None:
     from poolhog.render.charts import curve_svg
     from poolhog.render.output import print_lines, wide_console, write_whole
-    from poolhog.render.whatif import whatif_json, whatif_lines
+    from poolhog.render.reasons import no_prediction
+    from poolhog.render.whatif import whatif_lines
+    from poolhog.render.whatif_json import whatif_json
 
+    if svg is not None and made.reasons:
+        raise PoolhogError(f"--svg {svg}: there is no curve. {no_prediction(made.reasons)}")
     if svg is not None:
         write_whole(svg, curve_svg(made))
     if as_json:

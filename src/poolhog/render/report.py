@@ -14,7 +14,8 @@ from poolhog.render.losses import end_told, loss_lines, losses_json, missing_jso
 from poolhog.render.output import in_blocks, more_line, next_line, paragraph
 from poolhog.render.palette import PAINTS, TERMINAL_ACCENT, TERMINAL_MUTED
 from poolhog.render.report_tables import blame_lines, pool_lines, route_lines
-from poolhog.render.whatif import beside_json, beside_told, release_words
+from poolhog.render.whatif import beside_told, release_words
+from poolhog.render.whatif_json import beside_json
 from poolhog.render.words import (
     command_of,
     count,
@@ -149,8 +150,9 @@ def _beside(finding: Finding, layout: Layout) -> Sequence[str]:
     beside, site = layout.whatif, finding.site
     if beside is None or site is None or beside.finding is not finding:
         return ()
-    told = f"If this line released its connection (estimate): {beside_told(beside)}"
-    return told, command_of(["poolhog", *release_words(site, layout.target)])
+    if beside.prediction is None:
+        return (beside_told(beside),)
+    return beside_told(beside), command_of(["poolhog", *release_words(site, layout.target)])
 
 
 def _finding(

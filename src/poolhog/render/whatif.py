@@ -1,15 +1,15 @@
-"""The outcome with different settings: for a terminal, from conclusion to formulas, and as JSON."""
+"""The outcome with different settings, for a terminal, from conclusion to formulas."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from poolhog.render.losses import loss_lines, losses_json
+from poolhog.render.losses import loss_lines
 from poolhog.render.output import aligned, in_blocks, next_line, paragraph
-from poolhog.render.palette import TERMINAL_MUTED, TERMINAL_WARNING
+from poolhog.render.palette import TERMINAL_MUTED
+from poolhog.render.reasons import no_prediction, share_told
 from poolhog.render.words import (
     count,
     file_and_line,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from poolhog.analysis.replay.formulas import Answers
-    from poolhog.analysis.replay.performance import Percentiles, Performance
+    from poolhog.analysis.replay.performance import Performance
     from poolhog.analysis.replay.prediction import Replay
     from poolhog.analysis.replay.study import Study, TopFindingWhatIf
     from poolhog.analysis.replay.whatif import WhatIf
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 
     _Columns = tuple[tuple[str, Callable[[Performance], str]], ...]
     """Quantities of a performance: their names, and how they are written."""
-
-MUCH_PYTHON = 0.3
-"""If Python takes at least this share of a process's time, its processor may be the limit."""
 
 
 def whatif_lines(study: Study, width: int, target: Sequence[str] = ()) -> Iterator[Text]:
@@ -54,43 +51,59 @@ def whatif_lines(study: Study, width: int, target: Sequence[str] = ()) -> Iterat
 
 def _conclusion(study: Study, width: int) -> Iterator[Text]:
     yield from paragraph(conclusion(study), width, "bold")
-    style = TERMINAL_WARNING if study.replayed.is_doubtful else TERMINAL_MUTED
-    yield from paragraph(error_told(study.replayed), width, style)
+    yield from paragraph(error_told(study.replayed), width, TERMINAL_MUTED)
 
 
 def conclusion(study: Study) -> str:
     """The predicted outcome in a sentence."""
+    if study.reasons:
+        return no_prediction(study.reasons)
     if study.range is not None:
         return _over_range(study)
     if study.prediction is None:
         was = study.replayed.recorded
         return (
             f"The run as it was: {rate(was.throughput)} requests/s, 95 % of checkouts waited "
-            f"{seconds(was.waits.p95)} or less, {_lent(was.use)} of the connections' time was "
-            "lent."
+            f"{seconds(was.waits.p95)} or less, {_utilisation(was.use)} utilisation."
         )
-    before, after = study.prediction.before, study.prediction.after
+    before, after = study.replayed.recorded, study.prediction.after
     return f"If {terms_told(study.terms, study.released)}: {change_told(before, after)}."
 
 
-def change_told(before: Performance, after: Performance) -> str:
-    """The changes, such as ``2.0 → 198 requests/s, p95 wait 4.9 s → 2 ms``."""
+def change_told(before: Performance, after: Performance, *, of_part: bool = False) -> str:
+    """The changes, such as ``p95 wait 4.9 s → 2 ms, 2.0 → 198 requests/s``.
+
+    The counts of a part of a run are no counts of the run: timeouts are a share then.
+    """
     parts = [
         f"p95 wait {seconds(before.waits.p95)} → {seconds(after.waits.p95)}",
         f"{rate(before.throughput)} → {rate(after.throughput)} requests/s",
     ]
     if before.use is not None and after.use is not None:
-        parts.append(f"{_lent(before.use)} → {_lent(after.use)} lent")
-    if before.timeouts or after.timeouts:
+        parts.append(f"{_utilisation(before.use)} → {_utilisation(after.use)} utilisation")
+    if (before.timeouts or after.timeouts) and of_part:
+        shares = f"{fine_percent(before.timeouts_share)} → {fine_percent(after.timeouts_share)}"
+        parts.append(f"{shares} timeouts")
+    elif before.timeouts or after.timeouts:
         parts.append(f"{before.timeouts:,} → {count(after.timeouts, 'timeout')}")
     return ", ".join(parts)
 
 
 def beside_told(beside: TopFindingWhatIf) -> str:
-    """The changes if a finding's line released its connection, and the error of the replay."""
-    change = change_told(beside.prediction.before, beside.prediction.after)
-    of_part = ", of a part of the run" if beside.part is not None else ""
-    return f"{change} (replay error {_error(beside.replayed.error)}{of_part})"
+    """The changes if a finding's line released its connection, and the error of the replay.
+
+    If nothing is predicted, the reasons.
+    """
+    if beside.prediction is None:
+        return no_prediction(beside.reasons)
+    of_part = beside.part is not None
+    before, after = beside.replayed.recorded, beside.prediction.after
+    change = change_told(before, after, of_part=of_part)
+    where = ", of a part of the run" if of_part else ""
+    return (
+        f"If this line released its connection (estimate): {change} "
+        f"(replay error {share_told(beside.replayed.error)}{where})"
+    )
 
 
 def release_words(site: Site, target: Sequence[str] = ()) -> list[str]:
@@ -143,16 +156,11 @@ def terms_told(terms: WhatIf, released: Sequence[str]) -> str:
 
 def error_told(replayed: Replay) -> str:
     """How far the replay is from what was recorded."""
-    told = (
+    return (
         "The replay of the run as it was differs from what was recorded by "
-        f"{_error(replayed.throughput_error)} (requests/s), {_error(replayed.wait_error)} "
-        f"(p95 wait) and {_error(replayed.response_error)} (p95 response)"
+        f"{share_told(replayed.throughput_error)} (requests/s), {share_told(replayed.wait_error)} "
+        f"(p95 wait) and {share_told(replayed.response_error)} (p95 response)."
     )
-    return f"{told}: treat this prediction with caution." if replayed.is_doubtful else f"{told}."
-
-
-def _error(share: float) -> str:
-    return f"{share * 100:.1f} %" if share < 10 else "more than 1000 %"
 
 
 def _warnings(study: Study, width: int) -> Iterator[Text]:
@@ -169,18 +177,10 @@ def _warnings(study: Study, width: int) -> Iterator[Text]:
         is_one = replayed.workload.unfinished == 1
         verb, them, their = ("was", "it", "its") if is_one else ("were", "them", "their")
         notes.append(
-            f"{number} never got a connection or {verb} unfinished; the replay treats {them} like "
-            f"others on {their} route."
+            f"{number} {verb} unfinished; the replay treats {them} like others on {their} route."
         )
     for note in notes:
         yield from paragraph(note, width, TERMINAL_MUTED)
-    after = study.prediction.after if study.prediction is not None else None
-    if after is not None and (after.running or 0.0) >= MUCH_PYTHON:
-        told = (
-            f"Python would be executed {_lent(after.running)} of the time of each worker, and "
-            "more than was seen: its processor may be the limit, which no replay knows."
-        )
-        yield from paragraph(told, width, TERMINAL_WARNING)
 
 
 def _table(study: Study) -> Iterator[Text]:
@@ -216,13 +216,13 @@ _ROWS: _Columns = (
     ("response p50", lambda o: seconds(o.responses.p50)),
     ("         p95", lambda o: seconds(o.responses.p95)),
     ("         p99", lambda o: seconds(o.responses.p99)),
-    ("connections lent", lambda o: _lent(o.use)),
+    ("utilisation", lambda o: _utilisation(o.use)),
     ("timeouts", lambda o: f"{o.timeouts:,}"),
 )
 
 
 def _curve(study: Study) -> Iterator[Text]:
-    if study.range is None:
+    if study.range is None or not study.curve:
         return
     rows = [[study.range.name.replace("_", " "), *(heading for heading, _ in _POINT)]]
     rows += [
@@ -237,7 +237,7 @@ _POINT: _Columns = (
     ("wait p50", lambda o: seconds(o.waits.p50)),
     ("p95", lambda o: seconds(o.waits.p95)),
     ("response p95", lambda o: seconds(o.responses.p95)),
-    ("lent", lambda o: _lent(o.use)),
+    ("utilisation", lambda o: _utilisation(o.use)),
     ("timeouts", lambda o: f"{o.timeouts:,}"),
 )
 
@@ -291,7 +291,7 @@ def _other_told(answers: Answers) -> Iterator[str]:
 def _next(study: Study, target: Sequence[str]) -> Text:
     workload = study.replayed.workload
     parked = next((site for site in workload.places if site is not None), None)
-    if study.range is not None:
+    if study.range is not None or study.reasons:
         return next_line(["report", *target], "which code holds connections")
     if study.prediction is None and parked is not None:
         return next_line(release_words(parked, target), "if that line released its connection")
@@ -301,98 +301,6 @@ def _next(study: Study, target: Sequence[str]) -> Text:
     return next_line(["whatif", *target, *released, *sizes], "which size would do")
 
 
-def _lent(share: float | None) -> str:
+def _utilisation(share: float | None) -> str:
     """The utilisation of the pools; without a limit there is none."""
     return "no limit" if share is None else fine_percent(share)
-
-
-def whatif_json(study: Study) -> dict[str, Any]:
-    """The study as documented in ``docs/whatif.md``, made of JSON's values only."""
-    prediction, over = study.prediction, study.range
-    return {
-        **losses_json(study.unreadable, study.processes),
-        "replay": replay_json(study.replayed),
-        "terms": _terms_json(study.terms, study.released),
-        "predicted": performance_json(prediction.after) if prediction is not None else None,
-        "curve": None
-        if over is None
-        else [
-            {over.name: value, **performance_json(one.after)}
-            for value, one in zip(over.values, study.curve, strict=True)
-        ],
-        "formulas": {
-            "recorded": _answers_json(study.before),
-            "predicted": _answers_json(study.after) if study.after is not None else None,
-        },
-    }
-
-
-def replay_json(replayed: Replay) -> dict[str, Any]:
-    """A replay, and how far it is from what was recorded."""
-    return {
-        "users": replayed.users,
-        "unfinished": replayed.workload.unfinished,
-        "recorded": performance_json(replayed.recorded),
-        "replayed": performance_json(replayed.replayed),
-        "error": {
-            "throughput": replayed.throughput_error,
-            "wait_p95": replayed.wait_error,
-            "response_p95": replayed.response_error,
-            "makespan": replayed.makespan_error,
-        },
-        "is_doubtful": replayed.is_doubtful,
-    }
-
-
-def beside_json(beside: TopFindingWhatIf) -> dict[str, Any]:
-    """The what-if beside a finding."""
-    part = beside.part
-    return {
-        "part": None if part is None else {"started_s": part[0], "ended_s": part[1]},
-        "replay": replay_json(beside.replayed),
-        "predicted": performance_json(beside.prediction.after),
-        "told": beside_told(beside),
-        "curve": [{"pool_size": size, **performance_json(one.after)} for size, one in beside.curve],
-    }
-
-
-def performance_json(performance: Performance) -> dict[str, Any]:
-    """The performance of a run, recorded or replayed."""
-    return {
-        "answers": performance.answers,
-        "makespan_s": performance.makespan,
-        "requests_per_s": performance.throughput,
-        **_percentiles_json("wait", performance.waits),
-        **_percentiles_json("response", performance.responses),
-        "use": performance.use,
-        "checkouts": performance.checkouts,
-        "checkouts_per_s": performance.checkouts_per_s,
-        "checkouts_per_request": performance.checkouts_each,
-        "mean_use_s": performance.mean_use,
-        "timeouts": performance.timeouts,
-        "running": performance.running,
-    }
-
-
-def _percentiles_json(name: str, spread: Percentiles) -> dict[str, float]:
-    return {f"{name}_{part}_s": getattr(spread, part) for part in ("p50", "p95", "p99")}
-
-
-def _terms_json(terms: WhatIf, released: tuple[str, ...]) -> dict[str, Any]:
-    return {
-        "release": list(released),
-        "pool_size": terms.pool_size,
-        "max_overflow": terms.max_overflow,
-        "workers": terms.workers,
-        "rate": terms.rate,
-        "external_latency": terms.external_latency,
-        "users": terms.users,
-        "think_s": terms.think,
-    }
-
-
-_SECONDS = {"mean_use": "mean_use_s", "wait": "wait_target_s", "total": "connections_in_total"}
-
-
-def _answers_json(answers: Answers) -> dict[str, Any]:
-    return {_SECONDS.get(name, name): value for name, value in asdict(answers).items()}

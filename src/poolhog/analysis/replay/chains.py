@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -13,16 +12,26 @@ from poolhog.analysis.findings.meaning import is_lost
 from poolhog.analysis.garbage import without_garbage_collection
 from poolhog.analysis.ledger import NEVER, OUTCOMES, Ledger
 from poolhog.analysis.memory import ledgers_of
+from poolhog.analysis.replay.completing import GAVE_UP, TIMED_OUT, Completing
+from poolhog.analysis.replay.limits import Limits, hanging, waiting_threads
 from poolhog.analysis.replay.overlapping import Compiler, Lane, Mark, lanes
-from poolhog.analysis.replay.steps import NO_STEP, OUTSIDE, Atoms, Step, StepKind, Steps, steps_of
+from poolhog.analysis.replay.recorded import Recorded
+from poolhog.analysis.replay.steps import (
+    NO_STEP,
+    OUTSIDE,
+    READY,
+    Atoms,
+    Step,
+    StepKind,
+    Steps,
+    steps_of,
+)
 from poolhog.analysis.replay.stretches import running_at_sites, stretches_of
 from poolhog.analysis.replay.workload import (
     ChainColumns,
     Chains,
-    Observed,
     PoolFacts,
     Workload,
-    complete,
     grouped,
 )
 from poolhog.model import Outcome
@@ -97,32 +106,40 @@ class WorkloadBuilder:
     def __init__(self) -> None:
         self.steps = Steps()
         self.chains = Chains()
-        self._recorded = Observed()
-        self._others = array("d"), array("d")
+        self.recorded = Recorded()
         self._places: dict[Site | None, int] = {}
-        self._pools: dict[tuple[str, str, str, int], PoolFacts] = {}
         self._routes: dict[str, int] = {}
         self._processes: list[Process] = []
+        self._askings = array("i")
+        self._lines: dict[tuple[str, int] | None, int] = {}
+        self._hanging = 0.0
+        self._threads = 0
 
     def add(self, ledger: Ledger, rows: Numbers | None = None) -> None:
         """Take in a process, or of it only the checkouts of some rows, which are in order."""
         self._processes.append(ledger.process)
         rows = np.arange(len(ledger)) if rows is None else rows
-        pools = self._know_pools(ledger)
+        pools = self.recorded.know_pools(ledger)
+        self._hanging = max(self._hanging, hanging(ledger))
+        self._threads = max(self._threads, waiting_threads(ledger))
         if len(rows):
-            self._observe(ledger, rows, pools)
+            self.recorded.observe(ledger, rows, pools)
             groups = grouped(ledger, rows)
-            self._time(ledger, groups)
+            self.recorded.time(ledger, groups)
             _ProcessChains(self, ledger, groups, pools).write()
 
     def workload(self) -> Workload:
         """The workload of the processes that were added."""
-        chains, recorded = self.chains, self._recorded
+        chains, recorded = self.chains, self.recorded.observed
+        pools = tuple(facts.terms(len(self._processes)) for facts in self.recorded.pools.values())
+        ready = _ready(self.steps)
+        completing = Completing(chains, self.steps, self._askings, pools)
+        completing.complete()
         if not any(chains.is_request):  # then owners are what there is of them
             chains.is_request = bytearray(arrived < math.inf for arrived in chains.arrived)
-            recorded.answered, recorded.responses = self._others
+            recorded.answered, recorded.responses = self.recorded.others
         return Workload(
-            pools=tuple(facts.terms(len(self._processes)) for facts in self._pools.values()),
+            pools=pools,
             chains=chains,
             steps=self.steps,
             places=tuple(self._places),
@@ -130,62 +147,28 @@ class WorkloadBuilder:
             recorded=recorded,
             began=min(chains.arrived, default=0.0),
             until=max((process.written for process in self._processes), default=0.0),
-            unfinished=complete(chains, self.steps),
+            unfinished=completing.unfinished,
+            limits=Limits(self._hanging, self._threads, completing.unknown, ready),
         )
 
     def place(self, site: Site | None) -> int:
         """The number of a place."""
         return self._places.setdefault(site, len(self._places))
 
-    def _know_pools(self, ledger: Ledger) -> list[PoolFacts]:
-        """The facts of the ledger's pools; those alike of several processes are one."""
-        found = []
-        names: Counter[tuple[str, str, str]] = Counter()
-        for pool in ledger.pools:
-            name = pool.library, pool.kind, pool.name
-            key = *name, names[name]
-            names[name] += 1
-            found.append(self._pools.setdefault(key, PoolFacts(len(self._pools), pool)))
-        return found
+    def ask_from(self, ledger: Ledger, rows: Numbers) -> None:
+        """Note the lines of askings, whose steps are written in this order."""
+        lines = [self._line_number(ledger.sites[code]) for code in np.unique(ledger.site[rows])]
+        known = np.zeros(len(ledger.sites), np.int32)
+        known[np.unique(ledger.site[rows])] = lines
+        self._askings.frombytes(known[ledger.site[rows]].tobytes())
 
-    def _observe(self, ledger: Ledger, rows: Numbers, pools: Sequence[PoolFacts]) -> None:
-        """What came of the checkouts, and what is seen of their pools."""
-        recorded, began = self._recorded, ledger.process.began
-        lent = rows[ledger.is_granted[rows]]
-        refused = rows[ledger.is_closed[rows] & ~ledger.is_granted[rows]]
-        late = refused[ledger.outcome[refused] == OUTCOMES.index(Outcome.TIMEOUT)]
-        waited = np.sort(np.append(lent, late))
-        recorded.granted.frombytes((began + ledger.left[waited] / 1e6).tobytes())
-        recorded.waits.frombytes(((ledger.left - ledger.asked)[waited] / 1e6).tobytes())
-        recorded.timeouts += len(late)
-        recorded.lent += float((ledger.over - ledger.left)[lent].sum()) / 1e6
-        back = lent[ledger.is_returned[lent]]
-        recorded.used += float((ledger.over - ledger.left)[back].sum()) / 1e6
-        recorded.returned += len(back)
-        for number, facts in enumerate(pools):
-            own = rows[ledger.pool[rows] == number]
-            opened = ledger.connecting[own]
-            facts.opened += int((opened > 0).sum())
-            facts.connecting += float(opened.sum()) / 1e6
-            # Who got none has none.
-            seen = ledger.connection[own[ledger.is_granted[own]]]
-            facts.connections += len(np.unique(seen[seen >= 0]))
+    def ask_at(self, sites: Sequence[Site | None]) -> None:
+        """Note the lines of askings, whose steps are written in this order."""
+        self._askings.extend(map(self._line_number, sites))
 
-    def _time(self, ledger: Ledger, groups: Groups) -> None:
-        """When requests were answered, and how long that took."""
-        recorded, began = self._recorded, ledger.process.began
-        until = np.where(groups.ended < NEVER, groups.ended, ledger.until)
-        latest = int(np.maximum(groups.over, until).max())
-        recorded.until = max(recorded.until, ledger.seconds(latest))
-        told = groups.is_request & (groups.answered < NEVER)
-        recorded.answered.frombytes((began + groups.answered[told] / 1e6).tobytes())
-        took = (groups.answered - groups.started)[told]
-        recorded.responses.frombytes((took / 1e6).tobytes())
-
-    def end_of_owner(self, started: float, ended: float) -> None:
-        """The work of an owner without a request counts as an answer if there is no request."""
-        self._others[0].append(ended)
-        self._others[1].append(ended - started)
+    def _line_number(self, site: Site | None) -> int:
+        key = None if site is None else (site.file, site.line)
+        return self._lines.setdefault(key, len(self._lines))
 
     def add_chains(self, chains: ChainColumns) -> None:
         """Add the chains of the process that was begun last."""
@@ -246,7 +229,7 @@ class _ProcessChains:
         self._builder.add_chains(chains)
         for group in np.flatnonzero(groups.is_single & ~groups.is_request).tolist():
             ends = int(groups.started[group]), int(groups.ended[group])
-            self._builder.end_of_owner(*map(ledger.seconds, ends))
+            self._builder.recorded.end_of_owner(*map(ledger.seconds, ends))
 
     def _write_single(self, chosen: Numbers) -> Numbers:
         """Write groups whose checkouts follow one another; where the steps of each begin."""
@@ -273,12 +256,12 @@ class _ProcessChains:
     def _atoms(self, chosen: Numbers, rows: Numbers, chain: Numbers) -> tuple[Atoms, Numbers]:
         """The atoms of groups, without their answers, and where those of each begin."""
         ledger, groups = self._ledger, self._groups
-        is_limited = np.isin(ledger.outcome[rows], _REFUSED) & ~ledger.is_granted[rows]
+        is_missed = ~ledger.is_granted[rows]
         begins, ends = (np.searchsorted(self._stretches.row, rows, s) for s in _SIDES)
         is_looked = np.isin(rows, self._looked)
         is_plain = ledger.is_granted[rows] & ~is_looked
         inner = np.where(is_looked, ends - begins, np.where(is_plain, 3, 0))
-        sizes = is_limited + inner + 2
+        sizes = inner + 2 + is_missed
         is_first = np.append([True], chain[1:] != chain[:-1])
         at = np.cumsum(sizes) - sizes + 2 * chain + 1
         first = at[is_first] - 1
@@ -286,16 +269,18 @@ class _ProcessChains:
         atoms = Atoms.empty(total)
         atoms.put(first, groups.started[chosen], state=OUTSIDE)
         asked, left, over = ledger.asked[rows], ledger.left[rows], ledger.over[rows]
-        atoms.put(
-            at[is_limited],
-            asked[is_limited],
-            mark=StepKind.LIMIT,
-            seconds=(left - asked)[is_limited] / 1e6,
-        )
         pool = self._pools[ledger.pool[rows]]
-        asking = at + is_limited
         pinging = ledger.pinging[rows] / 1e6
-        atoms.put(asking, asked, mark=StepKind.ASK, seconds=pinging, mark_what=pool)
+        atoms.put(at, asked, mark=StepKind.ASK, seconds=pinging, mark_what=pool)
+        self._builder.ask_from(ledger, rows)
+        is_refused = np.isin(ledger.outcome[rows], _REFUSED)
+        atoms.put(
+            at[is_missed] + 1,
+            asked[is_missed],
+            mark=StepKind.MISS,
+            seconds=(left - asked)[is_missed] / 1e6,
+            mark_what=np.where(is_refused, GAVE_UP, TIMED_OUT)[is_missed],
+        )
         busy = ledger.busy[rows]
         gap = (over - left - busy) / np.where(busy > 0, 2, 1)  # the operations are in the middle
         for place, instant, state in (
@@ -303,12 +288,12 @@ class _ProcessChains:
             (2, left + gap, StepKind.BUSY),
             (3, left + gap + busy, StepKind.RUN),
         ):
-            atoms.put(asking[is_plain] + place, instant[is_plain], state=state)
+            atoms.put(at[is_plain] + place, instant[is_plain], state=state)
         inner = inner[is_looked]
         within = np.arange(int(inner.sum())) - np.repeat(np.cumsum(inner) - inner, inner)
         source = np.repeat(begins[is_looked], inner) + within
         _, instants, kinds, whats = (column[source] for column in self._stretches)
-        where = np.repeat(asking[is_looked] + 1, inner) + within
+        where = np.repeat(at[is_looked] + 1, inner) + within
         atoms.put(where, instants, state=kinds, state_what=whats)
         is_back = ledger.is_granted[rows] & ledger.is_returned[rows]
         mark = np.where(is_back, StepKind.RETURN, NO_STEP)
@@ -320,8 +305,7 @@ class _ProcessChains:
         return atoms, first
 
     def _lanes(self, group: int) -> list[Lane]:
-        groups = self._groups
-        checkouts = list(self._ledger.checkouts(np.sort(groups.rows_of(group))))
+        checkouts = list(self._ledger.checkouts(np.sort(self._groups.rows_of(group))))
         return lanes(checkouts, self._ledger.process.written)
 
     def _write_lanes(
@@ -333,7 +317,7 @@ class _ProcessChains:
         if not groups.is_request[group]:
             for place, lane in enumerate(found, number - len(found) + 1):
                 started, ended = lane.items[0].asked, lane.end(until)
-                self._builder.end_of_owner(started, ended)
+                self._builder.recorded.end_of_owner(started, ended)
                 chains.put(place, self._lane(lane, started, ended, [], is_owner=True), started)
             return
         started = seconds(int(groups.started[group]))
@@ -368,12 +352,20 @@ class _ProcessChains:
         steps = self._builder.steps
         first = len(steps)
         steps.extend(self._compiler.steps(lane, started=started, ended=ended, marks=marks))
+        self._builder.ask_at([checkout.site for checkout in lane.items])
         if is_owner:
             steps.add(StepKind.ANSWER)
         if is_open:
             steps.extend(self._compiler.returns(lane))
         steps.add(StepKind.END)
         return first
+
+
+def _ready(steps: Steps) -> float:
+    """The seconds for which owners of connections could go on and did not."""
+    kinds, whats = np.frombuffer(steps.kinds, np.uint8), np.frombuffer(steps.whats, np.int32)
+    is_ready = (kinds == StepKind.REST) & (whats == READY)
+    return float(np.frombuffer(steps.seconds, np.float64)[is_ready].sum())
 
 
 _SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")
@@ -392,8 +384,8 @@ def _is_looked_at(ledger: Ledger) -> Flags:
 
 
 def _is_settled(checkout: Checkout) -> bool:
-    """Whether all is known that it did, or would have done with a connection."""
+    """Whether it is over, or will never be."""
     if checkout.granted is None:
-        return False
+        return checkout.gave_up is not None
     is_over = checkout.outcome is Outcome.DETACHED or is_lost(checkout)
     return checkout.returned is not None or is_over

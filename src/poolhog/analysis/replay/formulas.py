@@ -104,20 +104,29 @@ def _depth(steps: Steps) -> int:
         return 1  # as nearly always
     depth = 0
     held: dict[int, int] = {}
-    for kind, what in zip(steps.kinds, steps.whats, strict=True):
+    otherwise: dict[int, dict[int, int]] = {}
+    latest = 0
+    for index, what in enumerate(steps.whats):
+        kind = steps.kinds[index]
+        if index in otherwise:
+            held = otherwise.pop(index)
         if kind == StepKind.ASK:
+            latest = what
             held[what] = held.get(what, 0) + 1
             depth = max(depth, held[what])
         elif kind == StepKind.RETURN:
             held[what] = held.get(what, 1) - 1
+        elif kind == StepKind.MISS:
+            held[latest] -= 1
+        elif kind == StepKind.ELSE:
+            otherwise[index + what] = dict(held)
         elif kind == StepKind.END:
             held.clear()
     return depth
 
 
-_NOT_ASKING = bytes(
-    kind for kind in StepKind if kind not in (StepKind.ASK, StepKind.RETURN, StepKind.END)
-)
+_ASKING = StepKind.ASK, StepKind.RETURN, StepKind.MISS, StepKind.END
+_NOT_ASKING = bytes(kind for kind in StepKind if kind not in _ASKING)
 
 
 def _concurrent(workload: Workload) -> int:

@@ -16,7 +16,15 @@ from poolhog.analysis.accounting import State, end_of, end_of_wait
 from poolhog.analysis.findings.gaps import gap_kinds, meaning_of
 from poolhog.analysis.findings.meaning import Gap, Lifetime, Nested, Piece, departure, is_lost
 from poolhog.analysis.findings.nested_checkout import is_nested
-from poolhog.analysis.replay.steps import AWAY, ENDINGS, LONGEST_RUN_S, Step, StepKind
+from poolhog.analysis.replay.completing import GAVE_UP, TIMED_OUT, WAITING
+from poolhog.analysis.replay.steps import (
+    AWAY,
+    ENDINGS,
+    LONGEST_RUN_S,
+    READY,
+    Step,
+    StepKind,
+)
 from poolhog.model import Activity, Outcome
 
 if TYPE_CHECKING:
@@ -217,13 +225,14 @@ class Compiler:
 
     def _marks(self, checkout: Checkout, lane: Lane) -> Iterator[Mark]:
         pool = self._pool(checkout.pool)
-        if checkout.outcome in (Outcome.CANCELLED, Outcome.ERROR) and checkout.gave_up is not None:
-            yield Mark(checkout.asked, Step(StepKind.LIMIT, checkout.gave_up - checkout.asked))
         outer = _outer(checkout, lane)
         if outer is not None:
             where = departure(checkout.site, outer.site).site
             yield Mark(checkout.asked, Step(StepKind.NEST, 0.0, self._place(where)))
         yield Mark(checkout.asked, Step(StepKind.ASK, checkout.pinging, pool))
+        if checkout.granted is None:
+            waited = end_of_wait(checkout, self._until) - checkout.asked
+            yield Mark(checkout.asked, Step(StepKind.MISS, waited, _missed(checkout)))
         if checkout.granted is not None and checkout.returned is not None:
             yield Mark(checkout.returned, Step(StepKind.RETURN, 0.0, pool))
 
@@ -238,7 +247,8 @@ class Compiler:
         lifetime = Lifetime(checkout, until, [_nested(one, checkout, until) for one in inner])
         for piece in lifetime.cut(pieces(gaps)):
             if piece.state in (State.RUNNING, State.READY, State.BUSY):
-                yield Segment(piece.started, piece.ended, _KINDS[piece.state])
+                what = READY if piece.state is State.READY else 0
+                yield Segment(piece.started, piece.ended, _KINDS[piece.state], what)
                 continue
             kind = meaning_of(piece, lifetime, self._kinds)
             if kind is None or (piece.sample is None and lifetime.lost_from is None):
@@ -249,6 +259,14 @@ class Compiler:
 
 
 _AT = itemgetter(0)
+
+
+def _missed(checkout: Checkout) -> int:
+    """How it ended that it got no connection."""
+    if checkout.gave_up is None:
+        return WAITING
+    is_refused = checkout.outcome in (Outcome.CANCELLED, Outcome.ERROR)
+    return GAVE_UP if is_refused else TIMED_OUT
 
 
 def pieces(gaps: Iterable[SampledGap]) -> Iterator[Piece]:

@@ -63,6 +63,12 @@ class Performance:
     timeouts: int
     running: float | None
 
+    @property
+    def timeouts_share(self) -> float:
+        """The share of the waits that ended in a timeout."""
+        ended = self.checkouts + self.timeouts
+        return self.timeouts / ended if ended else 0.0
+
 
 @dataclass(frozen=True, slots=True)
 class ReplayWindow:

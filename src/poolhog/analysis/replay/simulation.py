@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections import Counter, deque
+from collections import Counter
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from poolhog.analysis.garbage import without_garbage_collection
+from poolhog.analysis.replay.simulated import SimulatedPool, Task
 from poolhog.analysis.replay.steps import StepKind
 from poolhog.analysis.replay.whatif import AS_IT_WAS, WhatIf, program
 from poolhog.analysis.replay.workload import Observed
@@ -24,53 +25,7 @@ from poolhog.analysis.replay.workload import Observed
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from poolhog.analysis.replay.workload import PoolTerms, Workload
-
-
-class SimulatedPool:
-    """A pool of a process while it is simulated."""
-
-    __slots__ = ("connecting", "idle", "is_armed", "limit", "opened", "size", "timeout", "waiting")
-
-    def __init__(self, pool: PoolTerms) -> None:
-        self.size = math.inf if pool.size is None else pool.size
-        self.limit = math.inf if pool.capacity is None else pool.capacity
-        self.timeout = math.inf if pool.timeout is None else pool.timeout
-        self.connecting = pool.connecting
-        self.idle: float = min(pool.warm, self.size)
-        self.opened = self.idle
-        # Who waits, each with the number of its asking: it may have given up since.
-        self.waiting: deque[tuple[Task, int]] = deque()
-        self.is_armed = False
-
-
-class Task:
-    """A chain that goes on: where it is in the steps, and when it came.
-
-    ``asking`` numbers its asking while it waits; ``parent`` is who waits for its end. ``open`` of
-    its ``checkouts`` are not back: ``balance`` is when they were returned less when granted.
-    """
-
-    __slots__ = (
-        *("asked", "asking", "at", "balance", "came", "chain", "checkouts", "children", "is_over"),
-        *("is_user", "open", "parent", "patience", "worker"),
-    )
-
-    def __init__(self, chain: int, at: int, came: float, worker: int, *, is_user: bool) -> None:
-        self.chain = chain
-        self.at = at
-        self.came = came
-        self.worker = worker
-        self.is_user = is_user
-        self.asked = came
-        self.asking = 0
-        self.patience = math.inf
-        self.parent: Task | None = None
-        self.children: dict[int, Task] | None = None
-        self.is_over = False
-        self.open = 0
-        self.checkouts = 0
-        self.balance = 0.0
+    from poolhog.analysis.replay.workload import Workload
 
 
 def simulate(workload: Workload, terms: WhatIf = AS_IT_WAS, *, until: float = math.inf) -> Observed:
@@ -177,7 +132,10 @@ class Simulation:
         else:
             task, asking = what
             if task.asking == asking:
-                self._give_up(task, now, is_told=False)
+                if task.is_timed:
+                    self._time_out(task, now)
+                else:
+                    self._give_up(task, now, is_told=False)
 
     def _begin(self, chain: int, now: float, *, is_user: bool) -> float:
         """A chain comes, and goes on up to the instant that is returned."""
@@ -239,11 +197,14 @@ class Simulation:
                     self._return(task, pool, now)
                 elif kind == 8:
                     self._answer(task, now)
-                elif kind == 0:
+                elif kind in (0, 16):
                     self._end(task, now)
                     return now
-                elif kind == 11:
+                elif kind in (11, 14):
                     task.patience = lasting[index]
+                    task.is_timed = kind == 14
+                elif kind == 15:
+                    task.otherwise = index + whats[index]
                 elif kind != 12:
                     task.at = at
                     if self._divides(task, kind, whats[index], now):
@@ -290,6 +251,7 @@ class Simulation:
         granted = now + cost
         task.asking = 0
         task.patience = math.inf
+        task.otherwise = 0
         task.open += 1
         task.checkouts += 1
         task.balance -= granted
@@ -338,24 +300,34 @@ class Simulation:
                     self._push(task.asked + pool.timeout, _TIMER, pool)
                     return
                 waiting.popleft()
-                self.observed.timeouts += 1
-                self.observed.granted.append(now)
-                self.observed.waits.append(now - task.asked)
-                self._give_up(task, now, is_told=True)
+                self._time_out(task, now)
             else:
                 waiting.popleft()
         pool.is_armed = False
 
-    def _give_up(self, task: Task, now: float, *, is_told: bool) -> None:
-        """A task that gets no connection returns those that it has, and is over.
+    def _time_out(self, task: Task, now: float) -> None:
+        self.observed.timeouts += 1
+        self.observed.granted.append(now)
+        self.observed.waits.append(now - task.asked)
+        self._give_up(task, now, is_told=True)
 
-        If the client ``is_told``, that is an answer; else it has gone.
+    def _give_up(self, task: Task, now: float, *, is_told: bool) -> None:
+        """A task that gets no connection goes on as it did when it got none.
+
+        If it was never seen to get none, it returns those that it has, and is over. If the client
+        ``is_told``, that is an answer; else it has gone.
         """
         task.asking = 0
+        task.patience = math.inf
+        if task.otherwise:
+            task.skipped.append(range(task.at - 1, task.otherwise))
+            task.at = task.otherwise
+            task.otherwise = 0
+            self._push(now, _GO, task)
+            return
         for pool in self._held(task):
             self._return(task, pool, now)
-        first = self.program.first[task.chain]
-        if self.program.kinds.find(StepKind.ANSWER, first, task.at) < 0 and task.parent is None:
+        if not task.is_answered and task.parent is None:
             self._answer(task, now, is_counted=is_told)
         self._end(task, now)
 
@@ -363,6 +335,8 @@ class Simulation:
         steps = self.program
         held: Counter[int] = Counter()
         for index in range(steps.first[task.chain], task.at - 1):
+            if any(index in skipped for skipped in task.skipped):
+                continue
             if steps.kinds[index] == StepKind.ASK:
                 held[steps.whats[index]] += 1
             elif steps.kinds[index] == StepKind.RETURN:
@@ -371,6 +345,7 @@ class Simulation:
         return [self._pools[base + number] for number in held.elements()]
 
     def _answer(self, task: Task, now: float, *, is_counted: bool = True) -> None:
+        task.is_answered = True
         if is_counted and self._workload.chains.is_request[task.chain]:
             self.observed.answered.append(now)
             self.observed.responses.append(now - task.came)

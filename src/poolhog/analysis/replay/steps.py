@@ -37,12 +37,16 @@ ENDINGS = frozenset([OperationKind.COMMIT, OperationKind.ROLLBACK, OperationKind
 AWAY = 1
 """The ``what`` of a ``REST`` during which no connection is held."""
 
+READY = 2
+"""The ``what`` of a ``REST`` during which the owner of a connection could go on and did not."""
+
 
 class StepKind(IntEnum):
     """What a step does, and what its ``seconds`` and its ``what`` mean.
 
     Those up to ``FINISH`` take time. ``RUN``: Python is executed, one owner of a process at a time.
-    ``REST``: nothing is known but that it lasted, with a ``what`` if no connection was held.
+    ``REST``: nothing is known but that it lasted, with a ``what`` if no connection was held, or if
+    its owner waited for the event loop or the interpreter.
     ``PARK``: a connection is held at the place ``what``. ``BUSY``: an operation; ``FINISH``: one
     that ends a transaction, or the pool's reset.
 
@@ -51,6 +55,11 @@ class StepKind(IntEnum):
     sent. ``SPAWN``: the chain ``what`` begins beside this one; ``JOIN``: this one goes on when that
     has ended. ``LIMIT``: the next asking gives up after ``seconds``, though the pool would wait
     longer. ``NEST``: it is for a connection beside those that are held, at the place ``what``.
+
+    ``MISS``: the asking before this one was given up after ``seconds``; ``what`` is how. Chains
+    that are complete have none, but ``TIMEOUT``: the next asking times out after ``seconds``,
+    though the pool would wait longer. ``ELSE``: if it is given up, its chain goes on ``what`` steps
+    after this one. ``STOP``: the end of what follows an asking that got its connection.
     """
 
     END = 0
@@ -66,6 +75,10 @@ class StepKind(IntEnum):
     JOIN = 10
     LIMIT = 11
     NEST = 12
+    MISS = 13
+    TIMEOUT = 14
+    ELSE = 15
+    STOP = 16
 
 
 class Step(NamedTuple):

@@ -9,7 +9,7 @@ import numpy as np
 from poolhog.analysis import spans
 from poolhog.analysis.findings.meaning import departure
 from poolhog.analysis.ledger import KINDS, NEVER, OUTCOMES
-from poolhog.analysis.replay.steps import ENDINGS, StepKind
+from poolhog.analysis.replay.steps import ENDINGS, READY, StepKind
 from poolhog.model import Outcome
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _stretches(
     if len(found.operations.kind):
         is_end = np.isin(found.operations.kind[used.operation], _ENDS) & (used.operation >= 0)
         kind[is_end] = StepKind.FINISH
-    what = np.zeros(len(kind), np.int64)
+    what = np.where(used.state == spans.READY, READY, 0)
     parked = np.flatnonzero(used.state == spans.PARKED)
     what[parked] = _places(ledger, found, used.where(parked), place)
     part = running[ledger.site[used.row]]

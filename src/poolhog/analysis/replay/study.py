@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from poolhog.analysis.replay.chains import read_part, read_workload
 from poolhog.analysis.replay.formulas import answers
 from poolhog.analysis.replay.prediction import predict, replay
+from poolhog.analysis.replay.reasons import reasons, reasons_of
 from poolhog.analysis.replay.whatif import WhatIf, lines, places_at
 from poolhog.trace.lookup import operation_count
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from poolhog.analysis.findings import Finding
     from poolhog.analysis.replay.formulas import Answers, FormulaTarget
     from poolhog.analysis.replay.prediction import Prediction, Replay
+    from poolhog.analysis.replay.reasons import Reason
     from poolhog.analysis.replay.workload import Workload
     from poolhog.analysis.report import Report
     from poolhog.model import Process, Unreadable
@@ -38,8 +40,10 @@ class OptionRange:
 class Study:
     """A replay, with what is predicted under the ``terms``, if these are other than it was.
 
-    ``curve`` has the predictions over a range, in its order. ``released`` are the lines whose
-    places the terms release, as text. ``processes`` are those that were recorded.
+    ``curve`` has the predictions over a ``range``, in its order: values of which nothing can be
+    predicted are left out of both. ``released`` are the lines whose
+    places the terms release, as text. ``processes`` are those that were recorded. If there are
+    ``reasons`` to predict nothing, there is neither a prediction nor a curve.
     """
 
     replayed: Replay
@@ -50,6 +54,7 @@ class Study:
     after: Answers | None = None
     range: OptionRange | None = None
     curve: tuple[Prediction, ...] = ()
+    reasons: tuple[Reason, ...] = ()
     unreadable: Sequence[Unreadable] = field(default=())
     processes: Sequence[Process] = field(default=())
 
@@ -62,23 +67,39 @@ def study(
     released: tuple[str, ...] = (),
     over: OptionRange | None = None,
     is_otherwise: bool,
+    findings: Sequence[Finding] = (),
     tell: Callable[[str], None] = lambda _: None,
 ) -> Study:
-    """Predict what was asked for; ``tell`` learns what is being simulated."""
+    """Predict what was asked for, if the run with these ``findings`` deserves a prediction.
+
+    ``tell`` learns what is being simulated.
+    """
     workload = replayed.workload
     before = answers(workload, replayed.recorded, question)
-    made = Study(replayed, terms, released, before)
+    made = Study(replayed, terms, released, before, range=over)
+    against = reasons(replayed, findings)
+    if against:
+        return replace(made, reasons=against)
     if over is not None:
-        curve = []
+        curve: dict[int, Prediction] = {}
         for number in over.values:
             tell(f"simulating {over.name.replace('_', ' ')} {number}")
             change: dict[str, Any] = {over.name: number}  # a field that is an int
-            curve.append(predict(replayed, replace(terms, **change)))
-        return replace(made, range=over, curve=tuple(curve))
+            point = predict(replayed, replace(terms, **change))
+            against = reasons_of(point)
+            if not against:
+                curve[number] = point
+        if not curve:
+            return replace(made, reasons=against)
+        known = replace(over, values=tuple(curve))
+        return replace(made, range=known, curve=tuple(curve.values()))
     if not is_otherwise:
         return made
     tell("simulating what would be")
     prediction = predict(replayed, terms)
+    against = reasons_of(prediction)
+    if against:
+        return replace(made, reasons=against)
     after = answers(workload, prediction.after, question, prediction.terms)
     return replace(made, prediction=prediction, after=after)
 
@@ -105,13 +126,15 @@ class TopFindingWhatIf:
     """The run, predicted as if the line of a ``finding`` released its connection.
 
     ``part`` is between which instants the requests came that were replayed, ``None`` if all were.
-    ``curve`` is the run, predicted with the code unchanged and pools of other sizes.
+    ``curve`` is the run, predicted with the code unchanged and pools of other sizes. If there are
+    ``reasons`` to predict nothing, there is neither a prediction nor a curve.
     """
 
     finding: Finding
     replayed: Replay
-    prediction: Prediction
+    prediction: Prediction | None
     part: tuple[float, float] | None
+    reasons: tuple[Reason, ...] = ()
     curve: tuple[tuple[int, Prediction], ...] = ()
 
 
@@ -130,8 +153,8 @@ def top_finding_whatif(
         return None
     part = _part(report, finding, operation_count(readers))
     workload = read_workload(readers) if part is None else read_part(readers, *part)
-    found = _predicted(finding, workload, part)
-    if found is not None and with_curve:
+    found = _predicted(report, finding, workload, part)
+    if found is not None and found.prediction is not None and with_curve:
         return replace(found, curve=tuple(_curve(found.replayed)))
     return found
 
@@ -143,7 +166,9 @@ def _curve(replayed: Replay) -> Iterator[tuple[int, Prediction]]:
         return
     largest = max(sizes)
     for size in values_between(max(largest // 2, 1), largest * 4, _POINTS):
-        yield size, predict(replayed, WhatIf(pool_size=size))
+        point = predict(replayed, WhatIf(pool_size=size))
+        if not reasons_of(point):
+            yield size, point
 
 
 def _part(report: Report, finding: Finding, operations: int) -> tuple[float, float] | None:
@@ -159,11 +184,16 @@ def _part(report: Report, finding: Finding, operations: int) -> tuple[float, flo
 
 
 def _predicted(
-    finding: Finding, workload: Workload, part: tuple[float, float] | None
+    report: Report, finding: Finding, workload: Workload, part: tuple[float, float] | None
 ) -> TopFindingWhatIf | None:
     site = finding.site
     places = places_at(lines(workload), f"{site.file}:{site.line}") if site is not None else None
     if not places:
         return None
     replayed = replay(workload)
-    return TopFindingWhatIf(finding, replayed, predict(replayed, WhatIf(release=places)), part)
+    against = reasons(replayed, report.findings)
+    prediction = None if against else predict(replayed, WhatIf(release=places))
+    if prediction is not None:
+        against = reasons_of(prediction)
+        prediction = None if against else prediction
+    return TopFindingWhatIf(finding, replayed, prediction, part, against)

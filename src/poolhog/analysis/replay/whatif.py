@@ -43,7 +43,7 @@ class Released:
         found = list(self._steps.since(first))
         if not any(s.kind in _AT_PLACES and s.what in self._places for s in found):
             return found
-        return list(_Rewriting(found, self._places, self._ending).steps())
+        return _with_offsets(_Rewriting(found, self._places, self._ending).steps())
 
 
 _AT_PLACES = frozenset([StepKind.PARK, StepKind.NEST])
@@ -78,12 +78,22 @@ class _Rewriting:
         self._held: list[Step] = []
         self._given: list[Step] = []
         self._beside: list[int] = []
+        self._otherwise: dict[int, tuple[list[Step], list[Step], list[int]]] = {}
 
     def steps(self) -> Iterator[Step]:
         """The new steps."""
         index = 0
         while index < len(self._old):
             step = self._old[index]
+            if index in self._otherwise:
+                yield Step(StepKind.MISS, 0.0, index)
+                yield from self._missed(index)
+            if step.kind is StepKind.ELSE:
+                target = index + step.what
+                self._otherwise[target] = self._held[:], self._given[:], self._beside[:]
+                yield Step(StepKind.ELSE, 0.0, target)
+                index += 1
+                continue
             is_released = step.kind in _AT_PLACES and step.what in self._places and self._held
             if is_released and step.kind is StepKind.PARK:
                 end = self._end_of_gap(index)
@@ -115,6 +125,13 @@ class _Rewriting:
         elif step.kind is StepKind.FINISH and not self._held:
             return  # it was done when the connection was given back
         yield step
+
+    def _missed(self, index: int) -> Iterator[Step]:
+        """Go on from where a connection was asked for that is not there."""
+        self._held, self._given, self._beside = self._otherwise.pop(index)
+        if self._beside and len(self._held) == self._beside[-1] + 1:
+            del self._held[self._beside.pop()]
+            yield from self._ask_again(index)
 
     def _end_of_gap(self, index: int) -> int:
         """The first step that is not in the gap: an operation, an asking, a return."""
@@ -155,6 +172,8 @@ class _Rewriting:
         """The steps of a checkout from there on, without those of others inside of it."""
         depth = 0
         for step in self._old[after:]:
+            if step.kind is StepKind.STOP:
+                return
             if step.what == pool and step.kind in (StepKind.ASK, StepKind.RETURN):
                 depth += 1 if step.kind is StepKind.ASK else -1
                 if depth < 0:
@@ -174,6 +193,21 @@ class _Rewriting:
                 del askings[index]
                 return True
         return False
+
+
+def _with_offsets(steps: Iterable[Step]) -> list[Step]:
+    """The steps, in which an ``ELSE`` tells a ``MISS`` by its number, as they are written."""
+    new: list[Step] = []
+    waiting: dict[int, int] = {}
+    for step in steps:
+        if step.kind is StepKind.MISS:
+            place = waiting.pop(step.what)
+            new[place] = step._replace(kind=StepKind.ELSE, what=len(new) - place)
+            continue
+        if step.kind is StepKind.ELSE:
+            waiting[step.what] = len(new)
+        new.append(step)
+    return new
 
 
 def _away(step: Step) -> Step:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from poolhog.analysis.ledger import NEVER
-from poolhog.analysis.replay.steps import StepKind
+from poolhog.analysis.replay.limits import Limits
 from poolhog.analysis.spans import running_maximum
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class Workload:
     ``pools`` are those of a process: each of the ``processes`` has them all. ``places`` are the
     lines that steps mean. ``began`` is when the first request came, ``until`` the last instant that
     is known. ``recorded`` is what really came of it. ``unfinished`` chains were not recorded to
-    their end, and go on as others of their route.
+    their end, and go on as others of their route did. ``limits`` are what the replay does not know.
     """
 
     pools: tuple[PoolTerms, ...]
@@ -140,6 +140,7 @@ class Workload:
     began: float
     until: float
     unfinished: int
+    limits: Limits = field(default_factory=Limits)
 
 
 class PoolFacts:
@@ -163,56 +164,6 @@ class PoolFacts:
         warm = max(self.connections - self.opened, 0) / max(processes, 1)
         mean = self.connecting / self.opened if self.opened else 0.0
         return PoolTerms(pool.name, size, overflow, pool.timeout, mean, math.ceil(warm))
-
-
-def complete(chains: Chains, steps: Steps) -> int:
-    """Let chains that were not recorded to their end go on as the next of their route did.
-
-    Those that would not have waited longer still would not. The number of such chains.
-    """
-    if 0 not in chains.is_whole:
-        return 0
-    following: dict[int, int] = {}
-    donors: dict[int, int] = {}
-    for number in reversed(range(len(chains))):
-        if chains.is_whole[number]:
-            following[chains.route[number]] = number
-        elif chains.route[number] in following:
-            donors[number] = following[chains.route[number]]
-    latest: dict[int, int] = {}
-    unfinished = 0
-    for number in range(len(chains)):
-        route = chains.route[number]
-        if chains.is_whole[number]:
-            if chains.arrived[number] < math.inf:
-                latest[route] = number
-            continue
-        unfinished += 1
-        donor = donors.get(number, latest.get(route))
-        if donor is not None:
-            chains.first[number] = _continued(steps, chains.first[number], chains.first[donor])
-    return unfinished
-
-
-def _continued(steps: Steps, own: int, donor: int) -> int:
-    """Where the donor's steps are, with the patience of the own ones."""
-    asked = 0
-    patience = None
-    for step in steps.since(own):
-        if step.kind is StepKind.LIMIT:
-            patience = asked, step.seconds
-        asked += step.kind is StepKind.ASK
-    if patience is None:
-        return donor
-    first = len(steps)
-    asked = 0
-    for step in list(steps.since(donor)):
-        if step.kind is StepKind.ASK:
-            if asked == patience[0]:
-                steps.add(StepKind.LIMIT, patience[1])
-            asked += 1
-        steps.add(*step)
-    return first
 
 
 MOST_OF_OWNER = 1_000
@@ -284,8 +235,7 @@ def grouped(ledger: Ledger, rows: Numbers) -> Groups:
     overlaps[first] = False
     is_open = ~ledger.is_closed[rows]
     is_single = ~np.logical_or.reduceat(overlaps | is_open, first) & (ended < NEVER)
-    lent = ledger.is_granted[rows] & ledger.is_returned[rows]
-    is_whole = ~is_request | np.logical_and.reduceat(lent, first) & (ended < NEVER)
+    is_whole = ~is_request | ~np.logical_or.reduceat(is_open, first) & (ended < NEVER)
     return Groups(
         rows, number, first, is_request, is_whole, is_single, started, answered, ended, over
     )

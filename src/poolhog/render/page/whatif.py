@@ -39,11 +39,10 @@ class Curve:
 class WhatIfSection:
     """What changes if the first finding's line releases its connection, or with other pool sizes.
 
-    ``is_doubtful``: the replay of the recorded run differs much from the recording.
+    If nothing is predicted, the sentence says why, and there are no curves.
     """
 
     sentence: str
-    is_doubtful: bool
     curves: Sequence[Curve]
     table: PageTable | None
 
@@ -57,9 +56,7 @@ def whatif_section(report: Report, found: TopFindingWhatIf | None) -> WhatIfSect
         return None
     points = [(size, prediction.after) for size, prediction in found.curve]
     return WhatIfSection(
-        sentence=f"If `{short_path(site.file)}:{site.line}` held no connection: "
-        f"{beside_told(found)}.",
-        is_doubtful=found.replayed.is_doubtful,
+        sentence=f"`{short_path(site.file)}:{site.line}`: {beside_told(found).rstrip('.')}.",
         curves=_curves(points) if len(points) > 1 else (),
         table=_table(points) if points else None,
     )
