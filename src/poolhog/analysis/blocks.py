@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -54,11 +55,22 @@ _known: weakref.WeakKeyDictionary[Ledger, Blocks] = weakref.WeakKeyDictionary()
 
 
 def blocks_of(ledger: Ledger) -> Blocks:
-    """The blocks of a process, which are found once."""
+    """The blocks of a process, which are found once: those that are known, and others."""
     found = _known.get(ledger)
     if found is None:
-        found = _known[ledger] = _resolved(inferred_edges(ledger))
+        parts: _Parts = {}
+        texts = _tell(parts, ledger)
+        edges = inferred_edges(ledger)
+        if ledger.process.lock_watch == ON:
+            # The server would have told of some of them, as it is asked again and again.
+            edges = [edge for edge in edges if edge.text in texts]
+        _infer(parts, edges)
+        found = _known[ledger] = _columns(parts)
     return found
+
+
+ON = "on"
+"""What a process says while its server is asked."""
 
 
 class _Part(NamedTuple):
@@ -72,30 +84,58 @@ class _Part(NamedTuple):
     session: int = -1
 
 
-def _resolved(edges: Iterable[Edge]) -> Blocks:
-    """Blocks by whoever did not wait for another; the edges are in the order of their ends.
+_Parts = dict[int, list[_Part]]
+_STARTED = attrgetter("started")
 
-    Who held a lock got it before those who waited for it, so how that one was blocked is known.
+
+def _tell(parts: _Parts, ledger: Ledger) -> frozenset[int]:
+    """Add what the server told of, as far as operations were in flight; and what these sent."""
+    waits = ledger.lock_waits
+    texts: set[int] = set()
+    if not len(waits.row):
+        return frozenset()
+    operations = ledger.operations(np.unique(waits.row))
+    ends = np.minimum(operations.ended, ledger.over[operations.row])
+    for row, blocker, session, started, ended in zip(
+        *(column.tolist() for column in waits), strict=True
+    ):
+        own = parts.setdefault(row, [])
+        first, last = np.searchsorted(operations.row, (row, row + 1)).tolist()
+        for at in range(first, last):
+            begin = max(int(operations.started[at]), int(ledger.left[row]), started)
+            begin = max(begin, own[-1].ended if own else begin)
+            end = min(int(ends[at]), ended)
+            if end > begin:
+                own.append(_Part(row, blocker, begin, end, True, session))
+                texts.add(int(operations.statement[at]))
+    return frozenset(texts)
+
+
+def _infer(parts: _Parts, edges: Iterable[Edge]) -> None:
+    """Add what is inferred, by whoever did not wait for another.
+
+    The edges are in the order of their ends. Who held a lock got it before those who waited for
+    it, so how that one was blocked is known by then.
     """
-    parts: dict[int, list[_Part]] = {}
     for edge in edges:
         own = parts.setdefault(edge.row, [])
-        at = max(edge.started, own[-1].ended if own else edge.started)
-        for other in parts.get(edge.blocker, ()):
+        if any(part.started < edge.ended and edge.started < part.ended for part in own):
+            continue  # it is known
+        at = edge.started
+        for other in sorted(parts.get(edge.blocker, ()), key=_STARTED):
             started, ended = max(other.started, at), min(other.ended, edge.ended)
             if ended <= started or other.blocker == edge.row:
                 continue
             if started > at:
                 own.append(_Part(edge.row, edge.blocker, at, started))
-            own.append(other._replace(row=edge.row, started=started, ended=ended))
+            own.append(_Part(edge.row, other.blocker, started, ended, session=other.session))
             at = ended
         if edge.ended > at:
             own.append(_Part(edge.row, edge.blocker, at, edge.ended))
-    return _columns(parts)
 
 
 def _columns(parts: Mapping[int, Sequence[_Part]]) -> Blocks:
-    every = [part for row in sorted(parts) for part in parts[row]]
+    every = [part for row in sorted(parts) for part in sorted(parts[row], key=_STARTED)]
     if not every:
         return NO_BLOCKS
     row, blocker, started, ended, is_known, session = zip(*every, strict=True)

@@ -81,12 +81,16 @@ class Hold(NamedTuple):
 
 
 class Edge(NamedTuple):
-    """A stretch in which a checkout waited for a lock that another held, or would get first."""
+    """A stretch in which a checkout waited for a lock that another held, or would get first.
+
+    ``text`` is the number of its statement.
+    """
 
     row: int
     blocker: int
     started: int
     ended: int
+    text: int
 
 
 def may_be_blocked(ledger: Ledger) -> bool:
@@ -237,7 +241,7 @@ def _of_files(
                     end = waiter.ended
                 started = max(at, hold.since)
                 if end > started:
-                    yield Edge(waiter.row, hold.row, started, end)
+                    yield Edge(waiter.row, hold.row, started, end, waiter.text)
                     at = end
 
 
@@ -268,7 +272,7 @@ def _of_locks(waiters: Sequence[Waiter], holds: Sequence[Hold]) -> Iterator[Edge
             hold = matched or _late(waiter, ordered, ends)
             if hold is not None:
                 end = min(waiter.ended, max(hold.released, waiter.started))
-                yield Edge(waiter.row, hold.row, waiter.started, end)
+                yield Edge(waiter.row, hold.row, waiter.started, end, waiter.text)
 
 
 def _matched(waiter: Waiter, holds: Sequence[Hold]) -> _Match:

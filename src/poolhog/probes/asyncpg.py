@@ -155,7 +155,7 @@ class _AsyncpgHooks:
         if number is None:
             number = self._numbers[holder] = next(checkout.pool.connections)
         self._checkouts[holder] = checkout
-        self._recorder.grant(checkout, number)
+        self._recorder.grant(checkout, number, holder._con)
 
     def _returned(self, holder: Any) -> None:
         checkout = self._checkouts.pop(holder, None)
