@@ -23,6 +23,7 @@ from poolhog.model import (
     Activity,
     Cause,
     Checkout,
+    LockWait,
     Operation,
     OperationKind,
     Outcome,
@@ -56,6 +57,7 @@ __all__ = [
     "ChildError",
     "DatabaseError",
     "Interrupted",
+    "LockWait",
     "Operation",
     "OperationKind",
     "Outcome",
@@ -113,6 +115,7 @@ def install(
     exclude: str | Iterable[str] = (),
     sampling_interval: float = SAMPLING_INTERVAL_S,
     source: bool = True,
+    watch_locks: str | None = None,
 ) -> Path:
     """Record every connection pool of this process from now on.
 
@@ -121,14 +124,19 @@ def install(
     ``exclude`` are globs of file names, whose frames are the application's, or are not.
     ``sampling_interval`` is the time in seconds between two samples of what the owners of idle
     connections do; 0 takes none. Without ``source``, no text of your code is recorded, but the
-    numbers of its lines.
+    numbers of its lines. ``watch_locks`` is the URL of the database's server (PostgreSQL, MySQL or
+    MariaDB), or the name of an environment variable that holds it: a connection of poolhog's own
+    asks it who waits for whose lock.
 
     Installing again changes nothing, and neither does installing in a process that ``poolhog run``
-    records. Returns the directory in use. Raises :class:`PoolhogError` if the interval is no time.
+    records. Returns the directory in use. Raises :class:`PoolhogError` if the interval is no
+    time, or ``watch_locks`` no such URL.
     """
     if _installation is not None:
         return _installation.recorder.directory
-    options = Options(_globs(include), _globs(exclude), sampling_interval, source)
+    options = Options(
+        *(_globs(include), _globs(exclude), sampling_interval, source), watch_locks or ""
+    )
     return _install(_path(directory), options).recorder.directory
 
 
@@ -149,6 +157,7 @@ def recording(
     exclude: str | Iterable[str] = (),
     sampling_interval: float = SAMPLING_INTERVAL_S,
     source: bool = True,
+    watch_locks: str | None = None,
 ) -> Iterator[Recording]:
     """Record this process inside a ``with`` block; the arguments are those of :func:`install`.
 
@@ -162,7 +171,9 @@ def recording(
         )
     from poolhog.recording.attach.directory import check_unused
 
-    options = Options(_globs(include), _globs(exclude), sampling_interval, source)
+    options = Options(
+        *(_globs(include), _globs(exclude), sampling_interval, source), watch_locks or ""
+    )
     path = _path(directory)
     check_unused(path)
     installation = _install(path, options)
@@ -188,7 +199,12 @@ def _install(directory: Path, options: Options) -> _Installation:
     from poolhog import probes
     from poolhog.recording.recorder import Recorder
 
-    recorder = Recorder(directory, options=options, libraries=probes.libraries())
+    locks = None
+    if options.watch_locks:
+        from poolhog.probes.lock_servers import lock_server
+
+        locks = lock_server(options.watch_locks)
+    recorder = Recorder(directory, options=options, libraries=probes.libraries(), locks=locks)
     _installation = _Installation(recorder, probes.attach(recorder))
     return _installation
 

@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Grows with every change of the tables, or of what is packed in them."""
+
+OLDEST_SCHEMA_VERSION = 2
+"""The oldest one that is still read. 3 added the waits for locks, and nothing else."""
 
 
 class PoolRow(NamedTuple):
@@ -118,6 +121,22 @@ class SampleRow(NamedTuple):
     ended: int | None
 
 
+class LockWaitRow(NamedTuple):
+    """A stretch in which the server said that a checkout's statement waited for a lock.
+
+    ``blocker_id`` is the checkout that held it; of a session that was not recorded, ``session`` is
+    the number of a text that describes it. ``started`` is in microseconds since the process began,
+    ``ended`` since ``started``.
+    """
+
+    id: int
+    checkout_id: int
+    blocker_id: int | None
+    session: int | None
+    started: int
+    ended: int | None
+
+
 TABLES: dict[str, tuple[str, ...]] = {
     "pools": PoolRow._fields,
     "texts": TextRow._fields,
@@ -126,6 +145,7 @@ TABLES: dict[str, tuple[str, ...]] = {
     "packed_checkouts": CheckoutRow._fields,
     "packed_operations": OperationsRow._fields,
     "packed_samples": SampleRow._fields,
+    "packed_lock_waits": LockWaitRow._fields,
 }
 """The columns of each table, in order."""
 

@@ -72,6 +72,9 @@ class Process:
     too many sites; ``errors`` counts the faults inside the recorder.
     ``sampling_interval`` is how often the owners of gaps were looked at, 0 if never.
 
+    ``lock_watch`` says whether the server was asked who waits for whose lock: ``on``, or why that
+    ended; ``None`` if it was not wanted.
+
     ``missing_checkouts`` is how many checkouts the process asked for that are not in its file, and
     ``missing_facts`` how many other facts are not; 0 if all are. ``missing_reason`` says why, such
     as ``disk full``, and is ``None`` if nothing is missing. With a reason and two zeros, writing
@@ -91,6 +94,7 @@ class Process:
     versions: Mapping[str, str]
     poolhog_version: str
     sampling_interval: float = 0.01
+    lock_watch: str | None = None
     missing_checkouts: int = 0
     missing_facts: int = 0
     missing_reason: str | None = None
@@ -236,6 +240,21 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class LockWait:
+    """A stretch in which the database's server said that a statement waited for a lock.
+
+    ``blocker`` is the id of the checkout that held it, and waited for no other itself. It is
+    ``None`` for a session that was not recorded, which ``session`` describes. ``ended`` is ``None``
+    if it was still so when the trace was last written.
+    """
+
+    started: float
+    ended: float | None
+    blocker: str | None
+    session: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Checkout:
     """One connection lent to one request.
 
@@ -245,7 +264,8 @@ class Checkout:
     ``site`` where it did, in application frames only. ``connecting`` and ``pinging`` are the
     seconds of the wait that went into these, ``busy`` the seconds of use in which an operation was
     in flight; operations that are not over are not in them. Operations and samples are in order of
-    their start; operations before ``granted`` (connect, ping) are part of the wait. ``request`` is
+    their start; operations before ``granted`` (connect, ping) are part of the wait. ``lock_waits``
+    are those that the server told of, in order of their start. ``request`` is
     ``None`` for work that belongs to no request that was seen (`other`).
     """
 
@@ -265,6 +285,7 @@ class Checkout:
     connecting: float = 0.0
     pinging: float = 0.0
     busy: float = 0.0
+    lock_waits: Sequence[LockWait] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
     from poolhog.model import Checkout, Operation, Process, Sample, Site
 
-STATES = WAITING, BUSY, PARKED, RUNNING, READY = "waiting", "busy", "parked", "running", "ready"
+WAITING, BUSY, BLOCKED = "waiting", "busy", "blocked"
+PARKED, RUNNING, READY = "parked", "running", "ready"
+STATES = WAITING, BUSY, BLOCKED, PARKED, RUNNING, READY
 UNSAMPLED = "unsampled"
 """The state of a gap that no sample fell into."""
 
@@ -44,6 +46,7 @@ class Seconds(NamedTuple):
     connecting: int
     pinging: int
     busy: int
+    blocked: int
     parked: int
     running: int
     ready: int
@@ -174,7 +177,7 @@ def seconds(checkout: Checkout) -> Seconds:
         busy = max(use - sum(totals[state] for state in (*GAPS, UNSAMPLED)), 0)
     queueing = wait - connecting - pinging
     states = (*GAPS, UNSAMPLED)
-    return Seconds(queueing, connecting, pinging, busy, *(totals[state] for state in states))
+    return Seconds(queueing, connecting, pinging, busy, 0, *(totals[state] for state in states))
 
 
 def in_wait(checkout: Checkout, kind: OperationKind) -> int:

@@ -56,11 +56,11 @@ def test_spans_cover_a_checkout_and_come_to_what_it_spent(trace: Trace) -> None:
         assert seconds[State.WAITING] == pytest.approx(spent.wait, abs=MICROSECOND)
         assert spent.wait == spent.queueing + spent.connecting + spent.pinging
         assert spent.use == pytest.approx(
-            sum(seconds[state] for state in (State.BUSY, *GAPS)), abs=MICROSECOND
+            sum(seconds[state] for state in (State.BUSY, State.BLOCKED, *GAPS)), abs=MICROSECOND
         )
         # Of others, the recorder added up how long they were busy.
         if not oracle.is_over(checkout) or checkout.samples:
-            expected = [seconds[state] for state in (State.BUSY, *GAPS)]
+            expected = [seconds[state] for state in (State.BUSY, State.BLOCKED, *GAPS)]
             assert spent[3:] == pytest.approx(expected, abs=MICROSECOND)
 
 
@@ -180,7 +180,7 @@ def test_each_instant_of_a_gap_is_what_the_nearest_sample_says() -> None:
         (4.25, 5.5, LIBRARY, SITES[1]),
         (5.5, 8.0, None, None),
     ]
-    assert shown.spent[3:] == (0.0, 4.0, 1.5, 2.5)
+    assert shown.spent[3:] == (0.0, 0.0, 4.0, 1.5, 2.5)
 
 
 def test_samples_tell_about_their_own_gap_only() -> None:

@@ -177,12 +177,12 @@ def test_where_each_second_of_a_checkout_is() -> None:
     }
     route = "GET /notes/{note_id}", ROOT
     assert found == {
-        (("endpoint", "main", *route), asked): ([0.0, 0.0, 0.0, 3.0], 1),
-        (("endpoint", "main", *route), queried): ([2.0, 0.0, 0.0, 0.0], 1),
-        (("call", *route), CALL): ([0.0, 4.0, 0.0, 0.0], 1),
+        (("endpoint", "main", *route), asked): ([0.0, 0.0, 0.0, 0.0, 3.0], 1),
+        (("endpoint", "main", *route), queried): ([2.0, 0.0, 0.0, 0.0, 0.0], 1),
+        (("call", *route), CALL): ([0.0, 0.0, 4.0, 0.0, 0.0], 1),
     }
     lines = {use.site: use.seconds for use in tree.lines()}
-    assert lines[CALL] == [0.0, 4.0, 0.0, 0.0]
-    assert lines[asked] == [0.0, 0.0, 0.0, 3.0]
-    assert lines[queried] == [2.0, 0.0, 0.0, 0.0]
+    assert lines[CALL] == [0.0, 0.0, 4.0, 0.0, 0.0]
+    assert lines[asked] == [0.0, 0.0, 0.0, 0.0, 3.0]
+    assert lines[queried] == [2.0, 0.0, 0.0, 0.0, 0.0]
     assert [use.checkouts for use in tree.lines()] == [1, 1, 1]

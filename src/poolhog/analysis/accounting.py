@@ -24,6 +24,7 @@ class State(StrEnum):
 
     WAITING = "waiting"
     BUSY = "busy"
+    BLOCKED = "blocked"
     PARKED = "parked"
     RUNNING = "running"
     READY = "ready"
@@ -41,6 +42,7 @@ class Account(NamedTuple):
     connecting: float
     pinging: float
     busy: float
+    blocked: float
     parked: float
     running: float
     ready: float
@@ -58,7 +60,7 @@ class Account(NamedTuple):
     @property
     def use(self) -> float:
         """From getting the connection to giving it back."""
-        return self.busy + self.gap
+        return self.busy + self.blocked + self.gap
 
 
 def total(accounts: Iterable[Account]) -> Account:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from poolhog.model import Checkout, Pool, Process, Site
-    from poolhog.trace.tables import Columns, Requests, Samples
+    from poolhog.trace.tables import Columns, LockWaits, Requests, Samples
 
 Numbers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -108,6 +108,21 @@ class RowSamples(NamedTuple):
     ended: Numbers
 
 
+class RowLockWaits(NamedTuple):
+    """Waits for locks that the server told of, in the order of their checkouts' rows and start.
+
+    ``blocker`` is the row of the checkout that held the lock, negative if it was not recorded;
+    ``session`` is the number of a text that describes it, or negative. ``ended`` is :data:`NEVER`
+    if it was still so.
+    """
+
+    row: Numbers
+    blocker: Numbers
+    session: Numbers
+    started: Numbers
+    ended: Numbers
+
+
 class RowOperations(NamedTuple):
     """Operations in the order of their checkouts' rows; one in flight has ended :data:`NEVER`.
 
@@ -164,6 +179,7 @@ class Ledger:
         )
         self.asker = self._askers()
         self.samples = self._samples(samples)
+        self.lock_waits = self._lock_waits(columns.lock_waits)
 
     def __len__(self) -> int:
         return len(self.number)
@@ -204,6 +220,19 @@ class Ledger:
             row[order],
             text_codes(self.facts.texts, ACTIVITIES).of(samples.activity[order]),
             self._sites.of(samples.site_id[order]),
+            started,
+            np.where(ended >= 0, started + ended, NEVER),
+        )
+
+    def _lock_waits(self, waits: LockWaits) -> RowLockWaits:
+        row = self.rows_of(waits.checkout_id)
+        order = np.lexsort((waits.id, waits.started, row))
+        order = order[row[order] >= 0]
+        started, ended = waits.started[order].astype(np.int64), waits.ended[order]
+        return RowLockWaits(
+            row[order],
+            self.rows_of(waits.blocker_id[order]),
+            waits.session[order],
             started,
             np.where(ended >= 0, started + ended, NEVER),
         )

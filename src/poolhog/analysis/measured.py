@@ -108,10 +108,10 @@ def sums_of(found: Measured, rows: Numbers) -> Sums:
     whole = [float(column[rows].sum()) for column in split]
     unsampled = split.unsampled[rows]
     parts = (float((unsampled * shares[ledger.site[rows], place]).sum()) for place in range(3))
-    gaps = (own + part for own, part in zip(whole[4:7], parts, strict=True))
+    gaps = (own + part for own, part in zip(whole[5:8], parts, strict=True))
     counts = np.bincount(ledger.outcome[rows], minlength=len(OUTCOMES)).tolist()
     return Sums(
-        Account(*(microseconds / 1e6 for microseconds in (*whole[:4], *gaps))),
+        Account(*(microseconds / 1e6 for microseconds in (*whole[:5], *gaps))),
         np.sort(ledger.left[rows] - ledger.asked[rows]),
         {outcome: count for outcome, count in zip(OUTCOMES, counts, strict=True) if count},
     )
@@ -121,9 +121,9 @@ def accounts_of(found: Measured, rows: Numbers) -> Iterator[Account]:
     """What each of some rows comes to; gaps without a sample are split by their sites' shares."""
     ledger, split, shares = found
     parts = split.unsampled[rows, None] * shares[ledger.site[rows]]
-    columns = [column[rows] / 1e6 for column in split[:7]]
+    columns = [column[rows] / 1e6 for column in split[:8]]
     for place in range(3):
-        columns[4 + place] += parts[:, place] / 1e6
+        columns[5 + place] += parts[:, place] / 1e6
     return map(Account._make, zip(*(column.tolist() for column in columns), strict=True))
 
 

@@ -9,7 +9,15 @@ import numpy as np
 from poolhog.analysis.ledger import Ledger
 from poolhog.texts import visible
 from poolhog.trace.packed import NULL
-from poolhog.trace.tables import Checkouts, Columns, Operations, Requests, Samples, Sent
+from poolhog.trace.tables import (
+    Checkouts,
+    Columns,
+    LockWaits,
+    Operations,
+    Requests,
+    Samples,
+    Sent,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -50,6 +58,7 @@ class MemoryFacts:
             Checkouts(*_columns(self._checkout_rows(known, own_pools), 13)),
             Requests(*_columns(map(self._request, range(len(known)), self._requests), 10)),
             Samples(*_columns(self._sample_rows(), 6)),
+            LockWaits(*_columns(self._lock_wait_rows(), 6)),
             Sent(sent.checkout, sent.kind, sent.statement),
         )
         self.statements: Mapping[int, str] = {n: text for text, n in self._numbers.items()}
@@ -137,6 +146,17 @@ class MemoryFacts:
                 activity, site = self._text(sample.activity), self._site(sample.site)
                 ended = self._since(sample.started, sample.ended)
                 yield number, place, activity, site, self._at(sample.started), ended
+                number += 1
+
+    def _lock_wait_rows(self) -> Iterator[Row]:
+        places = {checkout.id: place for place, checkout in enumerate(self._checkouts)}
+        number = 0
+        for place, checkout in enumerate(self._checkouts):
+            for wait in checkout.lock_waits:
+                blocker = NULL if wait.blocker is None else places.get(wait.blocker, NULL)
+                ended = self._since(wait.started, wait.ended)
+                session = self._text(wait.session)
+                yield number, place, blocker, session, self._at(wait.started), ended
                 number += 1
 
     def _operation_rows(self) -> Iterator[Row]:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-LENT = (State.BUSY, State.PARKED, State.RUNNING, State.READY)
+LENT = (State.BUSY, State.BLOCKED, State.PARKED, State.RUNNING, State.READY)
 """The states of a connection that is lent."""
 
 MOST_BINS = 2_000

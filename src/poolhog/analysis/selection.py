@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import numpy as np
 
 from poolhog.analysis.ledger import Ledger
+from poolhog.analysis.lock_inference import may_be_blocked
 from poolhog.analysis.measured import measured, parts_of
 from poolhog.analysis.occupancy import Occupancy, occupancy_of
 from poolhog.analysis.shown import shown
@@ -199,6 +200,9 @@ def ledger_of(reader: ProcessReader, numbers: Sequence[int]) -> Iterator[tuple[L
     with reader.snapshot() as snapshot:
         is_small = len(numbers) <= MOST_OF_EXCERPT
         ledger = Ledger(Excerpt(snapshot, numbers) if is_small else snapshot)
+        if is_small and may_be_blocked(ledger):
+            # What a statement waited for is known of the others.
+            ledger = Ledger(snapshot)
         rows = np.sort(ledger.rows_of(np.array(numbers, np.int64)))
         yield ledger, rows[rows >= 0]
 

@@ -16,21 +16,26 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from poolhog.analysis.accounting import State
+from poolhog.analysis.blocks import blocks_of
 from poolhog.analysis.ledger import ACTIVITIES, KINDS, NEVER
 from poolhog.model import Activity, OperationKind
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from poolhog.analysis.blocks import Blocks
     from poolhog.analysis.ledger import Flags, Ledger, Numbers, RowOperations, RowSamples
 
 if TYPE_CHECKING:
     Fractions = NDArray[np.float64]
 
-STATES = (State.WAITING, State.BUSY, State.PARKED, State.RUNNING, State.READY)
+STATES = (
+    *(State.WAITING, State.BUSY, State.BLOCKED),
+    *(State.PARKED, State.RUNNING, State.READY),
+)
 """What a state's number in a column means."""
 
-WAITING, BUSY, PARKED, RUNNING, READY, UNSAMPLED = range(len(STATES) + 1)
+WAITING, BUSY, BLOCKED, PARKED, RUNNING, READY, UNSAMPLED = range(len(STATES) + 1)
 
 GAPS = (PARKED, RUNNING, READY)
 """The states of gaps: lent, and no operation is in flight."""
@@ -109,6 +114,7 @@ def cut(ledger: Ledger, rows: Numbers) -> Cut:
     unsampled = _spans(
         gaps.row[others], UNSAMPLED, gaps.started[others], gaps.ended[others], gap=others
     )
+    busy = _with_blocks(busy, blocks_of(ledger))
     found = _together(waits, busy, sampled, unsampled)
     return Cut(found, gaps, operations, samples)
 
@@ -187,6 +193,41 @@ def _uses(ledger: Ledger, rows: Numbers, operations: RowOperations) -> tuple[Spa
     order = np.lexsort((gaps.started, gaps.row))
     order = order[gaps.ended[order] > gaps.started[order]]
     return busy, Gaps(*(column[order] for column in gaps))
+
+
+def _with_blocks(busy: Spans, blocks: Blocks) -> Spans:
+    """The spans of operations, cut where a block begins or ends."""
+    within = np.flatnonzero(np.isin(busy.row, blocks.row))
+    if not len(within):
+        return busy
+    some = busy.where(within)
+    # Rows and instants in one number, as both are ordered: few rows have blocks.
+    rows = np.unique(blocks.row)
+    base = min(int(some.started.min()), int(blocks.started.min()))
+    width = max(int(some.ended.max()), int(blocks.ended.max())) - base + 1
+    place = np.searchsorted(rows, blocks.row) * width - base
+    begins, ends = blocks.started + place, blocks.ended + place
+    cuts = np.unique(np.concatenate((begins, ends)))
+    offset = np.searchsorted(rows, some.row) * width - base
+    first = np.searchsorted(cuts, some.started + offset, side="right")
+    last = np.maximum(np.searchsorted(cuts, some.ended + offset, side="left"), first)
+    pieces = last - first + 1
+    whole = np.repeat(np.arange(len(some.row)), pieces)
+    number = np.arange(len(whole)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    at = first[whole] + number
+    lower = np.where(number > 0, cuts[np.maximum(at - 1, 0)] - offset[whole], some.started[whole])
+    is_last = number == pieces[whole] - 1
+    upper = np.where(
+        is_last, some.ended[whole], cuts[np.minimum(at, len(cuts) - 1)] - offset[whole]
+    )
+    block = np.searchsorted(begins, lower + offset[whole], side="right") - 1
+    is_blocked = (block >= 0) & (ends[np.maximum(block, 0)] > lower + offset[whole])
+    parts = some.where(whole)._replace(
+        state=np.where(is_blocked, BLOCKED, BUSY), started=lower, ended=upper
+    )
+    rest = np.ones(len(busy.row), bool)
+    rest[within] = False
+    return _together(busy.where(rest), parts)
 
 
 def _advance(
@@ -294,6 +335,7 @@ class Split(NamedTuple):
     connecting: Numbers
     pinging: Numbers
     busy: Numbers
+    blocked: Numbers
     parked: Numbers
     running: Numbers
     ready: Numbers
@@ -304,16 +346,18 @@ def unlooked(ledger: Ledger) -> Split:
     """Every checkout as if it were over and without a sample: the recorder added these up."""
     use = np.where(ledger.is_granted, ledger.over - ledger.left, 0)
     busy = np.minimum(ledger.busy, use)
-    parked, running, ready = (np.zeros(len(ledger), np.int64) for _ in GAPS)
+    blocked, parked, running, ready = (np.zeros(len(ledger), np.int64) for _ in range(4))
     queueing = ledger.left - ledger.asked - ledger.connecting - ledger.pinging
     connecting, pinging = ledger.connecting.copy(), ledger.pinging.copy()
-    return Split(queueing, connecting, pinging, busy, parked, running, ready, use - busy)
+    gaps = parked, running, ready, use - busy
+    return Split(queueing, connecting, pinging, busy, blocked, *gaps)
 
 
 def worth_a_look(ledger: Ledger) -> Numbers:
-    """The rows whose split is not known without cutting them: with samples, or not over."""
+    """The rows whose split is not known without cutting them: sampled, blocked, or not over."""
     chosen = ~ledger.is_closed
     chosen[ledger.samples.row] = True
+    chosen[blocks_of(ledger).row] = True
     return np.flatnonzero(chosen)
 
 
@@ -332,12 +376,12 @@ def look(ledger: Ledger, split: Split, found: Cut, rows: Numbers) -> None:
     for name, column in ((_CONNECT, split.connecting), (_PING, split.pinging)):
         column[rows] = np.where(goes_on, total(is_wait & (kind == name)), column[rows])
     split.queueing[rows] = (ledger.left - ledger.asked - split.connecting - split.pinging)[rows]
-    for state, column in ((PARKED, split.parked), (RUNNING, split.running), (READY, split.ready)):
+    for state, column in zip((BLOCKED, *GAPS), split[4:8], strict=True):
         column[rows] = total(spans.state == state)
     split.unsampled[rows] = total(spans.state == UNSAMPLED)
-    of_gaps = sum(column[rows] for column in split[4:])
+    others = sum(column[rows] for column in split[4:])
     use = np.where(ledger.is_granted, ledger.over - ledger.left, 0)[rows]
-    split.busy[rows] = np.maximum(use - of_gaps, 0)
+    split.busy[rows] = np.maximum(use - others, 0)
 
 
 _CONNECT, _PING = KINDS.index(OperationKind.CONNECT), KINDS.index(OperationKind.PING)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # Where checkouts of one request overlap, the lane shows the first of these that applies.
 MOST_HOLDING_FIRST = (
-    *(State.BUSY, State.PARKED, State.RUNNING, State.READY),
+    *(State.BUSY, State.BLOCKED, State.PARKED, State.RUNNING, State.READY),
     *(State.WAITING, State.NOT_HOLDING),
 )
 

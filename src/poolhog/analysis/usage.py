@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from poolhog.analysis.accounting import State
 from poolhog.analysis.blame.blaming import line_of
 from poolhog.analysis.ledger import KINDS, NEVER
 from poolhog.analysis.measured import percentile
 from poolhog.analysis.occupancy import LENT
-from poolhog.analysis.spans import BUSY, GAPS, PARKED, UNSAMPLED, WAITING
+from poolhog.analysis.spans import BLOCKED, BUSY, GAPS, PARKED, UNSAMPLED, WAITING
 from poolhog.model import OperationKind
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 ROOT = "all routes"
+
+_PARKED = LENT.index(State.PARKED)
 
 
 class Node:
@@ -95,6 +98,7 @@ class Tree:
         site = asked_at.copy()
         for state, named, sites in (
             (BUSY, spans.operation, parts.operations.site),
+            (BLOCKED, spans.operation, parts.operations.site),
             (PARKED, spans.sample, parts.samples.site),
         ):
             own = np.flatnonzero((spans.state == state) & (named >= 0))
@@ -102,13 +106,13 @@ class Tree:
             site[own] = np.where(known > 0, known, asked_at[own])
         place, asking = self._codes(found, route, site), self._codes(found, route, asked_at)
         seconds = spans.duration / 1e6
-        for index, state in enumerate((BUSY, *GAPS)):
+        for index, state in enumerate((BUSY, BLOCKED, *GAPS)):
             self._spend(found, index, place, seconds, spans.state == state)
         for code, total in _sums(asking, seconds, spans.state == UNSAMPLED):
             self._unsampled[code] = self._unsampled.get(code, 0.0) + total
         self._learn(found, place, asking, seconds, spans.state == PARKED)
         of_rows = self._codes(found, ledger.route[rows], ledger.site[rows])
-        is_placed = np.isin(spans.state, (BUSY, PARKED))
+        is_placed = np.isin(spans.state, (BUSY, BLOCKED, PARKED))
         touched = np.concatenate((of_rows, place[is_placed]))
         self._count(found, np.concatenate((rows, spans.row[is_placed])), touched)
 
@@ -117,13 +121,13 @@ class Tree:
         for code, seconds in self._unsampled.items():
             share = found.shares[code % len(found.ledger.sites)].tolist()
             leaf = self._node(found, code)
-            for index, state in enumerate(GAPS, 1):
+            for index, state in enumerate(GAPS, _PARKED):
                 if state != PARKED:
-                    leaf.own[index] += seconds * share[index - 1]
+                    leaf.own[index] += seconds * share[index - _PARKED]
             seen = self._seen.get(code) or {leaf: 1.0}
             whole = sum(seen.values())
             for node, part in seen.items():
-                node.own[1] += seconds * share[0] * part / whole
+                node.own[_PARKED] += seconds * share[0] * part / whole
         self._nodes, self._unsampled, self._seen = {}, {}, {}
 
     def nodes(self) -> Iterator[Node]:
@@ -140,7 +144,9 @@ class Tree:
                 for index, seconds in enumerate(node.own):
                     use.seconds[index] += seconds
         spent = [use for use in found.values() if use.checkouts]
-        return sorted(spent, key=lambda use: (-use.seconds[1], -sum(use.seconds), use.site.file))
+        return sorted(
+            spent, key=lambda use: (-use.seconds[_PARKED], -sum(use.seconds), use.site.file)
+        )
 
     def _codes(self, found: Measured, route: Numbers, site: Numbers) -> Numbers:
         codes: Numbers = route * len(found.ledger.sites) + site

@@ -11,6 +11,7 @@ import typer
 from poolhog.cli.target import target_words
 from poolhog.errors import PoolhogError
 from poolhog.probes import watched_packages
+from poolhog.probes.lock_servers import lock_server
 from poolhog.recording.attach.command import become, check_recordable
 from poolhog.recording.attach.directory import TRACES, default_directory, make_directory
 from poolhog.recording.attach.environment import environment
@@ -61,6 +62,14 @@ def run(
             help="Whether the text of lines of code is recorded, or only their numbers.",
         ),
     ] = True,
+    watch_locks: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Ask the server at this URL who waits for whose lock, one connection for each "
+            "process. It can be the name of an environment variable that holds the URL.",
+        ),
+    ] = None,
 ) -> None:
     """Record a command and every Python process that it starts, unchanged.
 
@@ -69,7 +78,11 @@ def run(
     """
     if not command:
         raise PoolhogError("what is to run? Name it, as in poolhog run -- uvicorn myapp:app")
-    options = Options(tuple(include or ()), tuple(exclude or ()), interval / 1000, source)
+    options = Options(
+        *(tuple(include or ()), tuple(exclude or ()), interval / 1000, source), watch_locks or ""
+    )
+    if options.watch_locks:
+        lock_server(options.watch_locks)  # a wrong URL is told before anything runs
     check_recordable(command)
     directory = output or default_directory()
     make_directory(directory)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 MEANINGS = {
     "waiting": "The request asked for a connection and has none yet.",
     "busy": "The database is doing something for the request that holds the connection.",
+    "blocked": "The statement waits for a lock that another connection holds.",
     "parked": "The request holds the connection and awaits something that is not the database.",
     "running": "The request holds the connection while Python executes its code.",
     "ready": "The request holds the connection and could go on, but the event loop is occupied.",

@@ -143,7 +143,7 @@ class _AsyncpgHooks:
         if number is None:
             number = self._numbers[holder] = next(checkout.pool.connections)
         self._checkouts[holder] = checkout
-        self._recorder.grant(checkout, number)
+        self._recorder.grant(checkout, number, holder._con)
 
     def release(self, holder: Any) -> None:
         """A connection goes back; every return goes this way."""

@@ -43,7 +43,7 @@ class PoolHooks:
     def grant(self, checkout: CheckoutRecord, connection: Any) -> None:
         """The pool lent a connection."""
         connection.__dict__[CHECKOUT] = checkout
-        self._recorder.grant(checkout, self.number(checkout, connection))
+        self._recorder.grant(checkout, self.number(checkout, connection), connection)
 
     def number(self, checkout: CheckoutRecord, connection: Any) -> int:
         """The number of a connection, or of what stands for it as long as it is open."""

@@ -68,6 +68,8 @@ class Journal:
         # Digest microseconds: instants are written as microseconds from here.
         self.began_ns = monotonic_ns() // 1000 * 1000
         self.began_wall_ns = time_ns()
+        # Whether the server is asked for locks: "on", or why not any more; "" if it never was.
+        self.lock_watch = ""
         self.dropped = 0
         self.dropped_checkouts = 0
         self.errors = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from poolhog.errors import PoolhogError
 
@@ -17,13 +17,15 @@ class Options:
     ``include`` and ``exclude`` are globs of file names: whose frames are the application's, on top
     of the usual rule, and whose are not. ``sampling_interval_s`` is the time between two samples
     of what the owners of idle connections do; 0 takes none. ``source`` says whether the text of
-    lines of code is recorded with their numbers.
+    lines of code is recorded with their numbers. ``watch_locks`` is the URL of a server
+    that is asked who waits for whose lock, or the environment variable that holds it; "": none is.
     """
 
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     sampling_interval_s: float = SAMPLING_INTERVAL_S
     source: bool = True
+    watch_locks: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         """Refuse what no clock can keep."""

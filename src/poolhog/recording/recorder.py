@@ -17,6 +17,7 @@ from poolhog.recording.families import Parents
 from poolhog.recording.journal import Journal
 from poolhog.recording.lengths import SHORT_STATEMENT, STATEMENT
 from poolhog.recording.libraries import Libraries
+from poolhog.recording.lock_watch import LockWatch
 from poolhog.recording.options import Options
 from poolhog.recording.records import (
     CHECKOUT_BYTES,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from poolhog.recording.families import Parent
+    from poolhog.recording.lock_watch import LockServer
     from poolhog.recording.requests import RequestRecord
 
 current_request: ContextVar[RequestRecord | None] = ContextVar("poolhog_request", default=None)
@@ -74,7 +76,9 @@ class Recorder:
         *,
         options: Options | None = None,
         libraries: Libraries | None = None,
+        locks: LockServer | None = None,
     ) -> None:
+        self._locks = locks
         self.journal = Journal(
             # An application may change its working directory before there is a first fact.
             directory.absolute(),
@@ -98,6 +102,7 @@ class Recorder:
         self._starting = threading.Lock()
         self._writer: Writer | None = None
         self._sampler: Sampler | None = None
+        self._lock_watch: LockWatch | None = None
         self._explainer = Explainer(self.journal)
         self._parents = Parents(self.sites, self.libraries)
 
@@ -114,7 +119,8 @@ class Recorder:
     def start_anew(self) -> None:
         """Forget what the parent process recorded: a forked child calls this first."""
         # SQLite forbids a child to close a connection that it inherited: keep it for ever.
-        _inherited.extend(t for t in (self._writer, self._sampler) if t is not None)
+        threads = self._writer, self._sampler, self._lock_watch
+        _inherited.extend(thread for thread in threads if thread is not None)
         if self._writer is not None:
             self._writer.disown()
         self.journal.begin()
@@ -156,9 +162,14 @@ class Recorder:
             self.journal.dropped_checkouts += not self.journal.closed
         return record
 
-    def grant(self, checkout: CheckoutRecord, connection: int) -> None:
-        """Record that the pool lent a connection, the one of this number."""
+    def grant(self, checkout: CheckoutRecord, connection: int, lent: object = None) -> None:
+        """Record that the pool lent a connection, the one of this number.
+
+        ``lent`` is the driver's, or what has it as its ``driver_connection``.
+        """
         checkout.grant(connection)
+        if self._locks is not None:
+            checkout.backend = self._locks.pid_of(lent)
         if self._sampler is not None:
             self._sampler.watch(checkout)
 
@@ -229,6 +240,8 @@ class Recorder:
             self.journal.close()
             if self._sampler is not None:
                 self._sampler.stop()
+            if self._lock_watch is not None:
+                self._lock_watch.stop()
             if self._writer is not None:
                 self._writer.stop()
 
@@ -283,6 +296,10 @@ class Recorder:
             sampler = Sampler(self.journal, interval_s)
             sampler.start()
             self._sampler = sampler
+        if self._locks is not None:
+            watch = LockWatch(self.journal, self._locks)
+            watch.start()
+            self._lock_watch = watch
 
 
 class _ThreadIds(threading.local):

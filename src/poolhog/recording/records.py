@@ -130,7 +130,7 @@ class CheckoutRecord(Record):
     """
 
     __slots__ = (
-        *("asked_ns", "busy_us", "connecting_us", "connection", "earlier", "gave_up_ns"),
+        *("asked_ns", "backend", "busy_us", "connecting_us", "connection", "earlier", "gave_up_ns"),
         *("granted_ns", "handled", "in_thread", "in_transaction", "looks", "operation"),
         *("operations", "outcome", "owner", "parent", "parting", "pinging_us", "pool", "request"),
         *("returned_ns", "room", "sample", "site", "task", "thread", "thread_id"),
@@ -165,6 +165,7 @@ class CheckoutRecord(Record):
         self.parent: weakref.ref[asyncio.Task[Any]] | None = None
         self.thread = 0
         self.thread_id = 0
+        self.backend: int | None = None  # the server's number of the connection's process
         # The sampler's: what it saw last, and how many operations had begun then.
         self.sample: SampleRecord | None = None
         self.looks: Any = None

@@ -1,7 +1,8 @@
 """The colours, glyphs and words of each state, for light pages, dark pages and terminals.
 
 The colours differ in lightness as well as in hue, so that they can be told apart without red and
-green. Those of a gap have textures as well: the most important one, parked, is hatched.
+green. All but busy and waiting have textures as well: the most important one, parked, is
+hatched.
 """
 
 from __future__ import annotations
@@ -40,6 +41,15 @@ PAINTS: Mapping[State, Paint] = MappingProxyType(
         State.BUSY: Paint(
             "busy", "busy: an operation is in flight", "#1fae84", "#4fd6a8", "#2fc08f", "█"
         ),
+        State.BLOCKED: Paint(
+            "blocked",
+            "blocked: waiting in the database for a lock that another connection holds",
+            "#aa5c0e",
+            "#a35200",
+            "#a35200",
+            "▓",
+            "M0,3 L6,3 M3,0 L3,6",
+        ),
         State.PARKED: Paint(
             "parked",
             "parked: held, awaiting something else",
@@ -77,12 +87,12 @@ STATES: tuple[State, ...] = tuple(state for state in PAINTS if state is not Stat
 LENT = STATES[1:]
 """The states of a connection that is lent."""
 
-STACKED = (State.PARKED, State.READY, State.RUNNING, State.BUSY)
+STACKED = (State.PARKED, State.BLOCKED, State.READY, State.RUNNING, State.BUSY)
 """Layers from the bottom up: what matters most has a straight base."""
 
 DRAWN = (
     *(State.NOT_HOLDING, State.READY, State.RUNNING),
-    *(State.PARKED, State.WAITING, State.BUSY),
+    *(State.PARKED, State.BLOCKED, State.WAITING, State.BUSY),
 )
 """The order of drawing: what is short and matters comes last, so that nothing hides it."""
 

@@ -343,6 +343,7 @@ def _spent_json(spent: Account) -> dict[str, float]:
         "pinging_s": spent.pinging,
         "use_s": spent.use,
         "busy_s": spent.busy,
+        "blocked_s": spent.blocked,
         "parked_s": spent.parked,
         "running_s": spent.running,
         "ready_s": spent.ready,

@@ -130,6 +130,7 @@ def _route_columns(routes: Sequence[RouteUse], *, is_wide: bool) -> list[list[st
     use = DurationUnit.of(max(route.spent.use for route in routes))
     made_wait = max(route.made_wait for route in routes)
     blame = DurationUnit.of(made_wait)
+    is_blocked = any(route.spent.blocked for route in routes)
 
     def column(heading: str, cell: Callable[[RouteUse], str]) -> list[str]:
         return [heading, *map(cell, routes)]
@@ -152,6 +153,7 @@ def _route_columns(routes: Sequence[RouteUse], *, is_wide: bool) -> list[list[st
         *(wide if is_wide else narrow),
         column(f"use {use.name}", lambda r: use.told(r.spent.use)),
         column("busy", lambda r: use.told(r.spent.busy)),
+        *([column("blocked", lambda r: use.told(r.spent.blocked))] if is_blocked else []),
         column("parked", lambda r: use.told(r.spent.parked)),
         *([column("running", lambda r: use.told(r.spent.running))] if is_wide else []),
         *([column("ready", lambda r: use.told(r.spent.ready))] if is_wide else []),

@@ -216,7 +216,7 @@ def _spent(log: RequestLog) -> Text:
     if told:
         parts.append(Text(f" ({', '.join(told)})"))
     parts.append(Text(f", held a connection {seconds(spent.use)}{several}"))
-    uses = {State.BUSY: spent.busy, **_gap_seconds(spent)}
+    uses = {State.BUSY: spent.busy, State.BLOCKED: spent.blocked, **_gap_seconds(spent)}
     held = [(state, part) for state, part in uses.items() if round(part, 9)]
     for number, (state, part) in enumerate(held):
         parts.append(Text(", " if number else ": "))
@@ -298,6 +298,7 @@ def _account_json(account: Account) -> dict[str, float]:
         "pinging_s": exact(account.pinging),
         "use_s": exact(account.use),
         "busy_s": exact(account.busy),
+        "blocked_s": exact(account.blocked),
         "parked_s": exact(account.parked),
         "running_s": exact(account.running),
         "ready_s": exact(account.ready),

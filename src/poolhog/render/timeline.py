@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any
 
-from poolhog.analysis.accounting import GAPS, State
+from poolhog.analysis.accounting import State
 from poolhog.analysis.occupancy import LENT
 from poolhog.analysis.shown import of_state
 from poolhog.analysis.timeline import QueueStep, dominant, in_buckets
@@ -125,7 +125,7 @@ def who(requests: int, owners: int) -> Iterator[str]:
 
 def spent(lent: Callable[[State], float]) -> str:
     """How long connections were lent, and in which states: ``5 s: busy 1 s, parked 4 s``."""
-    parts = {state: lent(state) for state in (State.BUSY, *GAPS)}
+    parts = {state: lent(state) for state in LENT}
     told = ", ".join(f"{state} {seconds(part)}" for state, part in parts.items() if part)
     return seconds(sum(parts.values())) + (f": {told}" if told else "")
 

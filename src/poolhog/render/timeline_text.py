@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from poolhog.analysis.accounting import GAPS, State
+from poolhog.analysis.accounting import State
+from poolhog.analysis.occupancy import LENT
 from poolhog.analysis.timeline import dominant, in_buckets, peaks
 from poolhog.render.palette import PAINTS, STACKED, TERMINAL_MUTED, paints_of
 from poolhog.render.svg import MOST_ROWS, Item, folded, time_marks
@@ -145,7 +146,7 @@ def axis(started: float, span: float, columns: int, margin: int, zero: float) ->
 
 def cell(share: Mapping[State, float], bucket: float) -> Cell:
     """The glyph of the state that dominates; a moment of holding shows as a sliver at least."""
-    holding = {state: share[state] for state in (State.BUSY, *GAPS) if state in share}
+    holding = {state: share[state] for state in LENT if state in share}
     if holding and sum(holding.values()) < bucket / 2:
         return _SLIVER, PAINTS[max(holding, key=holding.__getitem__)].terminal
     state = dominant(share)

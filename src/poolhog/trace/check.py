@@ -155,6 +155,7 @@ def _check_order(database: sqlite3.Connection, columns: Columns, meta: Mapping[s
     Sites may not be deeper than any stack that is looked at, either.
     """
     checkouts, requests, samples = columns.checkouts, columns.requests, columns.samples
+    waits = columns.lock_waits
     written = (int(meta.get("written_ns", 0)) - int(meta["monotonic_ns"])) // 1000
     is_lent = (checkouts.returned < 0) & (checkouts.gave_up < 0)
     is_under_way = requests.ended < 0
@@ -163,6 +164,7 @@ def _check_order(database: sqlite3.Connection, columns: Columns, meta: Mapping[s
         (checkouts.asked.astype(np.int64) + np.maximum(checkouts.granted, 0))[is_lent],
         (requests.started.astype(np.int64) + responded)[is_under_way],
         samples.started[samples.ended < 0],
+        waits.started[waits.ended < 0],
     )
     if "written_ns" in meta and any(len(some) and some.max() > written for some in begun):
         raise DamagedError("something in it goes on that began after it was last written")

@@ -23,7 +23,15 @@ from poolhog.checksum import PRIME, WEIGHTS
 from poolhog.model import Activity, Cause, OperationKind, Outcome
 from poolhog.trace.damage import LONGEST, MOST_ID, MOST_US, DamagedError
 from poolhog.trace.packed import NEWLINE, NULL, Numbers, numbers_of, unpacked
-from poolhog.trace.tables import Checkouts, Columns, Operations, Requests, Samples, Sent
+from poolhog.trace.tables import (
+    Checkouts,
+    Columns,
+    LockWaits,
+    Operations,
+    Requests,
+    Samples,
+    Sent,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -32,7 +40,7 @@ if TYPE_CHECKING:
 _BATCH = 20_000
 
 
-Table = TypeVar("Table", Checkouts, Requests, Samples)
+Table = TypeVar("Table", Checkouts, Requests, Samples, LockWaits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +85,37 @@ _SAMPLES = _Layout(
 )
 
 
+_LOCK_WAITS = _Layout(
+    "packed_lock_waits",
+    ("id", "checkout_id", "blocker_id", "session", "started", "ended"),
+    instants=("started",),
+    needed=("id", "checkout_id"),
+)
+
+
 def read_columns(database: sqlite3.Connection) -> Columns:
     """Read all large tables. Raises :class:`DamagedError` if a row is not what is written there."""
     known = _Known(database)
     checkouts, first = _read(database, _CHECKOUTS, Checkouts, known)
     requests, second = _read(database, _REQUESTS, Requests, known)
     samples, third = _read(database, _SAMPLES, Samples, known)
-    fourth = _check_earlier(database, known)
-    known.check(checkouts, requests, samples)
-    return Columns(checkouts, requests, samples, known.sent(), first + second + third + fourth)
+    lock_waits, fourth = NO_LOCK_WAITS, 0
+    if has_lock_waits(database):
+        lock_waits, fourth = _read(database, _LOCK_WAITS, LockWaits, known)
+    fifth = _check_earlier(database, known)
+    known.check(checkouts, requests, samples, lock_waits)
+    checksum = first + second + third + fourth + fifth
+    return Columns(checkouts, requests, samples, lock_waits, known.sent(), checksum)
+
+
+def has_lock_waits(database: sqlite3.Connection) -> bool:
+    """Whether the file's schema has a table for waits for locks: the older ones do not."""
+    query = "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'packed_lock_waits')"
+    (found,) = database.execute(query).fetchone()
+    return bool(found)
+
+
+NO_LOCK_WAITS = LockWaits(*[np.array([], np.int64)] * 6)
 
 
 def read_operations(database: sqlite3.Connection, ids: Iterable[int]) -> Iterator[Operations]:
@@ -135,7 +165,9 @@ class _Known:
             for kind in (Outcome, Activity, OperationKind, Cause)
         }
 
-    def check(self, checkouts: Checkouts, requests: Requests, samples: Samples) -> None:
+    def check(
+        self, checkouts: Checkouts, requests: Requests, samples: Samples, lock_waits: LockWaits
+    ) -> None:
         """Raise :class:`DamagedError` if a row names what is not there, or contradicts itself."""
         for table, column, numbers, known in (
             ("packed_checkouts", "pool_id", checkouts.pool_id, self._pools),
@@ -145,6 +177,7 @@ class _Known:
             ("packed_requests", "route", requests.route, self._texts),
             ("packed_requests", "error", requests.error, self._texts),
             ("packed_samples", "activity", samples.activity, self._of[Activity]),
+            ("packed_lock_waits", "session", lock_waits.session, self._texts),
         ):
             if not _names(numbers, known):
                 raise _broken(table, column)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from poolhog.texts import visible
+from poolhog.trace.columns import NO_LOCK_WAITS
 from poolhog.trace.packed import NULL
-from poolhog.trace.tables import Checkouts, Columns, Requests, Samples, Sent
+from poolhog.trace.tables import Checkouts, Columns, LockWaits, Requests, Samples, Sent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -50,6 +51,9 @@ class Excerpt:
             self._read(Checkouts, "packed_checkouts", f"id IN {_IDS}"),
             self._read(Requests, "packed_requests", self._requests),
             self._read(Samples, "packed_samples", f"checkout_id IN ({_CHOSEN})"),
+            self._read(LockWaits, "packed_lock_waits", f"checkout_id IN ({_CHOSEN})")
+            if self._snapshot.has_lock_waits
+            else NO_LOCK_WAITS,
             Sent(*[np.array([], np.int64)] * len(Sent._fields)),
         )
 

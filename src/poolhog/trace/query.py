@@ -22,11 +22,19 @@ if TYPE_CHECKING:
 
     from poolhog.trace.reader import ProcessReader
 
-VIEWS = ("requests", "checkouts", "operations", "samples", "stages", "pools", "sites", "meta")
+VIEWS = (
+    *("requests", "checkouts", "operations", "samples", "lock_waits", "stages"),
+    *("pools", "sites", "meta"),
+)
 """What can be asked, in the order in which it is shown."""
 
 MOST_ATTACHED = 9
 """Files that SQLite can look into at once are ten; the others are copied into the tenth."""
+
+_NO_LOCK_WAITS = (
+    "SELECT NULL AS pid, NULL AS checkout_id, NULL AS blocker_id, NULL AS session,"
+    " NULL AS started_ns, NULL AS ended_ns WHERE FALSE"
+)
 
 _APART = 1_000_000_000_000
 _PROGRESS_STEPS = 100_000
@@ -116,7 +124,7 @@ class Database:
                 raise _unreadable(reader, error) from error
         for view in VIEWS:
             self._connection.execute(
-                f"CREATE TEMP VIEW {view} AS {' UNION ALL '.join(parts[view])}"
+                f"CREATE TEMP VIEW {view} AS {' UNION ALL '.join(parts[view] or [_NO_LOCK_WAITS])}"
             )
 
     def _smallest(self) -> Sequence[ProcessReader]:
@@ -128,10 +136,17 @@ class Database:
         schema = f"process_{index}"
         self._connection.execute(f"ATTACH ? AS {schema}", [reader.uri])
         for view in VIEWS:
+            if view == "lock_waits" and not self._has(schema, view):
+                continue  # of an older schema
             part = self._part(view, schema, reader.process.pid, index)
             yield view, self._copy(view, part) if copy else part
         if copy:
             self._connection.execute(f"DETACH {schema}")
+
+    def _has(self, schema: str, view: str) -> bool:
+        query = f"SELECT EXISTS (SELECT 1 FROM {schema}.sqlite_master WHERE name = ?)"  # noqa: S608
+        (found,) = self._connection.execute(query, [view]).fetchone()
+        return bool(found)
 
     def _part(self, view: str, schema: str, pid: int, index: int) -> str:
         nothing = self._connection.execute(f"SELECT * FROM {schema}.{view} LIMIT 0")  # noqa: S608

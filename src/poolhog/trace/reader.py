@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from poolhog.errors import TraceError
-from poolhog.layout import SCHEMA_VERSION
+from poolhog.layout import OLDEST_SCHEMA_VERSION, SCHEMA_VERSION
 from poolhog.model import Trace
 from poolhog.trace.files import ProcessFile, UnreadableError, readable
 from poolhog.trace.missing import UnwrittenError, missing_of, unwritten
@@ -170,9 +170,9 @@ def _began_ns(file: ProcessFile) -> int:
         meta = meta_of(database)
         version = int(meta["schema_version"])
         began_ns = int(meta["monotonic_ns"])
-        if version != SCHEMA_VERSION:
+        if not OLDEST_SCHEMA_VERSION <= version <= SCHEMA_VERSION:
             raise UnreadableError(file.file, _foreign(meta, version))
-        check_schema(database)
+        check_schema(database, version)
         check_meta(meta)
     return began_ns
 
@@ -180,7 +180,7 @@ def _began_ns(file: ProcessFile) -> int:
 def _foreign(meta: Mapping[str, str], version: int) -> str:
     """What is said of a file of another poolhog's."""
     writer = meta.get("poolhog_version", "unknown")
-    is_older = version < SCHEMA_VERSION
+    is_older = version < OLDEST_SCHEMA_VERSION
     return (
         f"was written by {'an older' if is_older else 'a newer'} poolhog ({writer}): it has schema "
         f"{version}, this one reads {SCHEMA_VERSION}; "

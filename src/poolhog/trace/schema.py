@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from poolhog.layout import SCHEMA_VERSION
 from poolhog.trace.damage import MOST_US, DamagedError
 
 if TYPE_CHECKING:
@@ -28,18 +29,18 @@ def check_table(database: sqlite3.Connection, name: str) -> bool:
     A view in the place of a table could take for ever.
     """
     found = [_key(row) for row in database.execute(f"{_OBJECTS} WHERE name = ?", [name])]
-    if found and not expected_schema().issuperset(found):
+    if found and not expected_schema(SCHEMA_VERSION).issuperset(found):
         raise DamagedError(f"its {name} is not what poolhog makes")
     return bool(found)
 
 
-def check_schema(database: sqlite3.Connection) -> None:
+def check_schema(database: sqlite3.Connection, version: int) -> None:
     """Raise :class:`DamagedError` unless the file has our tables, views and indexes, and no others.
 
     A view could take for ever, a trigger or an index lie.
     """
     found = {_key(row) for row in database.execute(_OBJECTS)}
-    expected = expected_schema()
+    expected = expected_schema(version)
     for _, name, *_ in sorted(expected - found):
         raise DamagedError(f"its {name} is not what poolhog makes")
     if found != expected:
@@ -88,8 +89,13 @@ def _key(row: tuple[Any, ...]) -> tuple[str, ...]:
 
 
 @functools.cache
-def expected_schema() -> frozenset[tuple[str, ...]]:
-    """The objects of the schema that this poolhog writes."""
+def expected_schema(version: int) -> frozenset[tuple[str, ...]]:
+    """The objects of a schema of this version."""
     with closing(sqlite3.connect(":memory:")) as database:
         database.executescript(SCHEMA.read_text(encoding="utf-8"))
-        return frozenset(_key(row) for row in database.execute(_OBJECTS))
+        found = [_key(row) for row in database.execute(_OBJECTS)]
+    return frozenset(key for key in found if version >= _SINCE.get(key[2], 0))
+
+
+_SINCE = {"packed_lock_waits": 3, "lock_waits": 3}
+"""Tables and views that older schemas are without, with their indexes."""

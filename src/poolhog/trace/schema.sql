@@ -86,6 +86,17 @@ CREATE TABLE packed_samples (
 
 CREATE INDEX samples_of_checkout ON packed_samples (checkout_id);
 
+CREATE TABLE packed_lock_waits (
+    id          INTEGER PRIMARY KEY,
+    checkout_id INTEGER NOT NULL,
+    blocker_id  INTEGER,                 -- NULL: a session that was not recorded
+    session     INTEGER,                 -- a text that describes it
+    started     INTEGER NOT NULL,        -- since monotonic_ns of meta
+    ended       INTEGER                  -- since started
+);
+
+CREATE INDEX lock_waits_of_checkout ON packed_lock_waits (checkout_id);
+
 CREATE VIEW requests AS
 SELECT r.id, k.text AS kind,             -- http, websocket, task, test
        m.text AS method, t.text AS route, r.path, r.status, e.text AS error,
@@ -156,3 +167,13 @@ SELECT s.checkout_id, a.text AS activity, -- parked, running, ready, busy
 FROM packed_samples AS s
 JOIN meta AS z ON z.key = 'monotonic_ns'
 JOIN texts AS a ON a.id = s.activity;
+
+CREATE VIEW lock_waits AS
+SELECT w.checkout_id,
+       w.blocker_id,                     -- the checkout that held the lock; NULL: not recorded
+       t.text AS session,                -- of what was not recorded: what the server knows of it
+       z.value + 1000 * w.started AS started_ns,
+       z.value + 1000 * (w.started + w.ended) AS ended_ns      -- NULL: still so
+FROM packed_lock_waits AS w
+JOIN meta AS z ON z.key = 'monotonic_ns'
+LEFT JOIN texts AS t ON t.id = w.session;

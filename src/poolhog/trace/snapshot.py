@@ -34,6 +34,9 @@ _CHECKOUTS = """
     LEFT JOIN packed_requests AS r ON r.id = c.request_id ORDER BY c.asked, c.id
 """
 _CHECKOUT_COLUMNS = len(CheckoutRow._fields)
+_WITH_LOCK_WAITS = 3
+"""The first schema that has them."""
+
 _CACHE_KB = 65_536
 
 _REQUEST_COUNTS = """
@@ -63,7 +66,9 @@ class Snapshot:
         self._database = database
         self._file = file
         self._columns = columns
-        self.process = process_of(meta_of(database), origin_ns, missing)
+        meta = meta_of(database)
+        self.has_lock_waits = int(meta["schema_version"]) >= _WITH_LOCK_WAITS
+        self.process = process_of(meta, origin_ns, missing)
         self.pools = pools_of(database, file, self.process)
         self.unpack = Unpacker(database, self.process, name_of(file), sites)
 
@@ -180,6 +185,11 @@ class Snapshot:
         ids = [row[0] for row in batch]
         earlier = _grouped(_of(self._database, "packed_operations", "checkout_id", ids), key=0)
         samples = _grouped(_of(self._database, "packed_samples", "checkout_id", ids), key=1)
+        lock_waits: dict[int, list[Sequence[Any]]] = {}
+        if self.has_lock_waits:
+            lock_waits = _grouped(
+                _of(self._database, "packed_lock_waits", "checkout_id", ids), key=1
+            )
         unpack = self.unpack
         for row in batch:
             key = row[_CHECKOUT_COLUMNS]
@@ -192,6 +202,7 @@ class Snapshot:
                 request,
                 earlier.get(row[0], ()),
                 samples.get(row[0], ()),
+                lock_waits.get(row[0], ()),
             )
 
 
@@ -226,6 +237,7 @@ def process_of(meta: dict[str, str], origin_ns: int, missing: Missing | None) ->
         versions={visible(k): visible(v) for k, v in json.loads(meta["versions"]).items()},
         poolhog_version=visible(meta["poolhog_version"]),
         sampling_interval=float(meta["sampling_interval_s"]),
+        lock_watch=visible(meta["lock_watch"]) if meta.get("lock_watch") else None,
         missing_checkouts=lost.checkouts if lost is not None else 0,
         missing_facts=lost.facts if lost is not None else 0,
         missing_reason=lost.reason if lost is not None else None,

@@ -63,6 +63,18 @@ class Samples:
     ended: Numbers
 
 
+@dataclass(frozen=True, slots=True)
+class LockWaits:
+    """The columns of ``packed_lock_waits``, in order of their ids, as they are stored."""
+
+    id: Numbers
+    checkout_id: Numbers
+    blocker_id: Numbers
+    session: Numbers
+    started: Numbers
+    ended: Numbers
+
+
 class Sent(NamedTuple):
     """The operations of all checkouts as far as they are kept: what was sent.
 
@@ -80,6 +92,7 @@ class Columns(NamedTuple):
     checkouts: Checkouts
     requests: Requests
     samples: Samples
+    lock_waits: LockWaits
     sent: Sent
     checksum: int = 0
 

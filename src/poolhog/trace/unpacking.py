@@ -15,6 +15,7 @@ from poolhog.model import (
     Activity,
     Cause,
     Checkout,
+    LockWait,
     Operation,
     OperationKind,
     Outcome,
@@ -78,6 +79,7 @@ _new_request = _constructor(Request)
 _new_checkout = _constructor(Checkout)
 _new_operation = _constructor(Operation)
 _new_sample = _constructor(Sample)
+_new_lock_wait = _constructor(LockWait)
 _OUTCOMES = frozenset(Outcome)
 _KINDS = frozenset(OperationKind)
 
@@ -140,8 +142,9 @@ class Unpacker:
         request: Request | None,
         earlier: Sequence[Sequence[Any]],
         samples: Sequence[Sequence[Any]],
+        lock_waits: Sequence[Sequence[Any]] = (),
     ) -> Checkout:
-        """Of a row of ``packed_checkouts``, with rows of ``packed_operations`` and ``_samples``."""
+        """Of a row of ``packed_checkouts``, with its rows of other tables."""
         key, _, _, owner, connection, site, outcome, asked = row[:8]
         granted, gave_up, returned, connecting, pinging, busy, operations = row[8:]
         began = self.began
@@ -163,6 +166,7 @@ class Unpacker:
             (connecting or 0) / 1e6,
             (pinging or 0) / 1e6,
             (busy or 0) / 1e6,
+            tuple(map(self._lock_wait, lock_waits)) if lock_waits else (),
         )
 
     def _stages(self, packed: str, request_started: int) -> Iterator[Stage]:
@@ -192,6 +196,15 @@ class Unpacker:
 
     def _later(self, start: int, since: int | None) -> float | None:
         return None if since is None else self.began + (start + since) / 1e6
+
+    def _lock_wait(self, row: Sequence[Any]) -> LockWait:
+        _, _, blocker, session, since, duration = row
+        return _new_lock_wait(
+            self.began + since / 1e6,
+            self._later(since, duration),
+            None if blocker is None else f"{self.prefix}.{blocker}",
+            self.texts.get(session),
+        )
 
     def _sample(self, row: Sequence[Any]) -> Sample:
         _, _, activity, site, since, duration = row

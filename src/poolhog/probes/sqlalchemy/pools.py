@@ -88,7 +88,7 @@ class SQLAlchemyHooks(PoolHooks):
         if lent is None:
             lent = record.__dict__[LENT] = {}
         lent[checkout] = weakref.ref(fairy, _gone)
-        self._recorder.grant(checkout, self.number(checkout, record))
+        self._recorder.grant(checkout, self.number(checkout, record), record)
 
     def in_wait(self, kind: OperationKind) -> Callable[..., OperationRecord | None]:
         """Begins a connect or ping for the checkout that this context waits for."""

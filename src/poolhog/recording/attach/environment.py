@@ -52,4 +52,5 @@ def _arguments(options: Options) -> dict[str, object]:
         "exclude": options.exclude,
         "sampling_interval": options.sampling_interval_s,
         "source": options.source,
+        "watch_locks": options.watch_locks or None,
     }

@@ -205,7 +205,7 @@ TABLES = (
         "checkouts",
         "id process_id pool_id request_id route owner connection site_id outcome asked_at"
         " asked_s granted_s gave_up_s returned_s wait_s use_s"
-        " queueing_s connecting_s pinging_s busy_s parked_s running_s ready_s",
+        " queueing_s connecting_s pinging_s busy_s blocked_s parked_s running_s ready_s",
         Source.checkouts,
     ),
     _table(

@@ -41,6 +41,9 @@ STYLES = ("page.css", "bars.css", *PICTURES)
 MEANINGS: Mapping[State, str] = {
     State.WAITING: "A request asked for a connection and has none yet.",
     State.BUSY: "The database is doing something for the request that has the connection.",
+    State.BLOCKED: (
+        "The request's statement waits in the database for a lock that another connection holds."
+    ),
     State.PARKED: (
         "The request has the connection, and waits for something that is not the database. Nobody "
         "else can use it meanwhile: this is what poolhog looks for."
