@@ -260,13 +260,13 @@ class Checkout:
 
     ``asked`` is when the request asked the pool, ``granted`` when it got the connection,
     ``returned`` when the pool had it back, ``gave_up`` when the wait ended without a connection.
-    ``connection`` numbers the pool's connections; ``owner`` is the task or thread that asked, and
-    ``site`` where it did, in application frames only. ``connecting`` and ``pinging`` are the
-    seconds of the wait that went into these, ``busy`` the seconds of use in which an operation was
-    in flight; operations that are not over are not in them. Operations and samples are in order of
-    their start; operations before ``granted`` (connect, ping) are part of the wait. ``lock_waits``
-    are those that the server told of, in order of their start. ``request`` is
-    ``None`` for work that belongs to no request that was seen (`other`).
+    ``connection`` numbers the pool's connections; ``owner`` is the task or thread that asked (its
+    name, made unique), and ``site`` where it did, in application frames only. ``connecting`` and
+    ``pinging`` are the seconds of the wait that went into these, ``busy`` the seconds of use in
+    which an operation was in flight; operations that are not over are not in them. Operations and
+    samples are in order of their start; operations before ``granted`` (connect, ping) are part of
+    the wait. ``lock_waits`` are those that the server told of, in order of their start.
+    ``request`` is ``None`` for work that belongs to no request that was seen (`other`).
     """
 
     id: str

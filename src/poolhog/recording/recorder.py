@@ -19,6 +19,7 @@ from poolhog.recording.lengths import SHORT_STATEMENT, STATEMENT
 from poolhog.recording.libraries import Libraries
 from poolhog.recording.lock_watch import LockWatch
 from poolhog.recording.options import Options
+from poolhog.recording.owner_names import OwnerNames
 from poolhog.recording.records import (
     CHECKOUT_BYTES,
     OPERATION_BYTES,
@@ -99,6 +100,7 @@ class Recorder:
         self._open = self.journal.open
         self._statements: dict[str, str] = {}
         self._thread = _ThreadIds()
+        self._names = OwnerNames()
         self._starting = threading.Lock()
         self._writer: Writer | None = None
         self._sampler: Sampler | None = None
@@ -143,11 +145,14 @@ class Recorder:
         if request is not None and not request.queued:
             self._put_request(request)
         task = current_task()
-        owner = task.get_name() if task is not None else threading.current_thread().name
-        record = CheckoutRecord(pool, request, owner, self.sites.here(sys._getframe(1)))
-        if task is None:
-            record.in_thread = True
+        in_thread = task is None
+        if task is not None:
+            owner = self._names.of_task(task)
+        else:
             task = carrier.get()
+            owner = self._names.of_thread(task)
+        record = CheckoutRecord(pool, request, owner, self.sites.here(sys._getframe(1)))
+        record.in_thread = in_thread
         if task is not None:
             record.task = weakref.ref(task)
         if record.site is None and (parent := self._parent(request)) is not None:

@@ -148,8 +148,11 @@ def is_nested(outer: Checkout, inner: Checkout, until: float) -> bool:
 
     The same owner in the same request cannot. Siblings that run at the same time in one request
     can, so of two owners the outer one must be seen waiting for the other; and of work without a
-    request only a name is known, which may be that of several threads.
+    request only a name is known, which in older traces may be that of several threads. While an
+    operation was in flight on the first connection, whoever asked for the second was another.
     """
+    if _is_in_flight(outer.operations, inner.asked):
+        return False
     if outer.request is not None and outer.owner == inner.owner:
         return True
     started, ended = inner.asked, min(end_or(inner, until), until)
@@ -181,11 +184,25 @@ def _begun(facts: Sequence[Operation] | Sequence[Sample], instant: float) -> int
     return bisect_left(facts, instant, key=attrgetter("started"))
 
 
-_WAITS_FOR_TASKS = frozenset(
-    ["wait", "_wait", "wait_for", "TaskGroup.__aexit__", "TaskGroup._aexit"]
-)
+def _is_in_flight(operations: Sequence[Operation], instant: float) -> bool:
+    """Whether an operation had begun before an instant, and ended after it."""
+    begun = bisect_left(operations, instant, key=attrgetter("started"))
+    if not begun:
+        return False
+    ended = operations[begun - 1].ended
+    return ended is None or ended > instant
+
+
+_GROUPS = frozenset(["TaskGroup.__aexit__", "TaskGroup._aexit"])
+_WAITS = frozenset(["wait", "_wait", "wait_for"])
 
 
 def _awaits_tasks(site: Site | None) -> bool:
-    """Whether the innermost frame awaits tasks: those of ``gather`` are awaited by its caller."""
-    return site is not None and (site.is_application or site.function in _WAITS_FOR_TASKS)
+    """Whether the innermost frame awaits tasks: those of ``gather`` are awaited by its caller.
+
+    A library that calls ``wait_for``, as psycopg does, waits for a task of its own.
+    """
+    if site is None:
+        return False
+    outer = next((frame for frame in site.stack if frame.function not in _WAITS), site)
+    return site.function in _GROUPS or outer.is_application
