@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from poolhog.model import Trace
 
-COLUMNS = "asked", "wait", "use", "busy", "parked", "timed_out"
+COLUMNS = "asked", "wait", "use", "busy", "blocked", "parked", "timed_out"
 
 
 def expected(trace: Trace) -> dict[str, list[tuple[float, ...]]]:
@@ -40,6 +40,7 @@ def expected(trace: Trace) -> dict[str, list[tuple[float, ...]]]:
             ended - oracle.at(checkout, checkout.asked),
             oracle.end_of(checkout) - ended,
             oracle.seconds(checkout).busy,
+            oracle.seconds(checkout).blocked,
             parked,
         )
         is_timeout = float(oracle.is_timeout(checkout))

@@ -11,7 +11,7 @@ import numpy as np
 from poolhog.analysis.lock_inference import inferred_edges
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from poolhog.analysis.ledger import Flags, Ledger, Numbers
     from poolhog.analysis.lock_inference import Edge
@@ -58,14 +58,14 @@ def blocks_of(ledger: Ledger) -> Blocks:
     """The blocks of a process, which are found once: those that are known, and others."""
     found = _known.get(ledger)
     if found is None:
-        parts: _Parts = {}
-        texts = _tell(parts, ledger)
+        told, texts = _told(ledger)
         edges = inferred_edges(ledger)
         if ledger.process.lock_watch == ON:
             # The server would have told of some of them, as it is asked again and again.
             edges = [edge for edge in edges if edge.text in texts]
-        _infer(parts, edges)
-        found = _known[ledger] = _columns(parts)
+        found = _known[ledger] = _columns(
+            _resolved([*_handed_on(told, ledger), *_others(edges, told)])
+        )
     return found
 
 
@@ -85,15 +85,14 @@ class _Part(NamedTuple):
 
 
 _Parts = dict[int, list[_Part]]
-_STARTED = attrgetter("started")
 
 
-def _tell(parts: _Parts, ledger: Ledger) -> frozenset[int]:
-    """Add what the server told of, as far as operations were in flight; and what these sent."""
-    waits = ledger.lock_waits
+def _told(ledger: Ledger) -> tuple[_Parts, frozenset[int]]:
+    """What the server told of, as far as operations were in flight; and what these sent."""
+    waits, parts = ledger.lock_waits, _Parts()
     texts: set[int] = set()
     if not len(waits.row):
-        return frozenset()
+        return parts, frozenset()
     operations = ledger.operations(np.unique(waits.row))
     ends = np.minimum(operations.ended, ledger.over[operations.row])
     for row, blocker, session, started, ended in zip(
@@ -108,34 +107,57 @@ def _tell(parts: _Parts, ledger: Ledger) -> frozenset[int]:
             if end > begin:
                 own.append(_Part(row, blocker, begin, end, True, session))
                 texts.add(int(operations.statement[at]))
-    return frozenset(texts)
+    return parts, frozenset(texts)
 
 
-def _infer(parts: _Parts, edges: Iterable[Edge]) -> None:
-    """Add what is inferred, by whoever did not wait for another.
+def _handed_on(told: _Parts, ledger: Ledger) -> Iterator[_Part]:
+    """What the server told of; who held the lock after one that was over is who is named next."""
+    for parts in told.values():
+        begun = 0
+        for part, following in zip(parts, [*parts[1:], None], strict=True):
+            started, ended = begun or part.started, part.ended
+            begun = 0
+            if following is not None and following.started == ended and part.blocker >= 0:
+                ended = begun = max(min(ended, int(ledger.over[part.blocker])), started)
+            if ended > started:
+                yield part._replace(started=started, ended=ended)
 
-    The edges are in the order of their ends. Who held a lock got it before those who waited for
-    it, so how that one was blocked is known by then.
+
+def _others(edges: Iterable[Edge], told: _Parts) -> Iterator[_Part]:
+    """What is inferred of statements that the server told nothing of."""
+    for row, blocker, started, ended, _ in edges:
+        if not any(part.started < ended and started < part.ended for part in told.get(row, ())):
+            yield _Part(row, blocker, started, ended)
+
+
+def _resolved(every: Iterable[_Part]) -> _Parts:
+    """The parts by row, each by whoever did not wait for another.
+
+    Who held a lock got it before those who waited for it, so how that one was blocked is known by
+    then.
     """
-    for edge in edges:
-        own = parts.setdefault(edge.row, [])
-        if any(part.started < edge.ended and edge.started < part.ended for part in own):
-            continue  # it is known
-        at = edge.started
-        for other in sorted(parts.get(edge.blocker, ()), key=_STARTED):
-            started, ended = max(other.started, at), min(other.ended, edge.ended)
-            if ended <= started or other.blocker == edge.row:
+    parts = _Parts()
+    for part in sorted(every, key=attrgetter("ended")):
+        own = parts.setdefault(part.row, [])
+        at = part.started
+        for other in parts.get(part.blocker, ()):
+            started, ended = max(other.started, at), min(other.ended, part.ended)
+            if ended <= started or other.blocker == part.row:
                 continue
             if started > at:
-                own.append(_Part(edge.row, edge.blocker, at, started))
-            own.append(_Part(edge.row, other.blocker, started, ended, session=other.session))
+                own.append(part._replace(started=at, ended=started))
+            blocker, session = other.blocker, other.session
+            own.append(
+                part._replace(started=started, ended=ended, blocker=blocker, session=session)
+            )
             at = ended
-        if edge.ended > at:
-            own.append(_Part(edge.row, edge.blocker, at, edge.ended))
+        if part.ended > at:
+            own.append(part._replace(started=at))
+    return parts
 
 
 def _columns(parts: Mapping[int, Sequence[_Part]]) -> Blocks:
-    every = [part for row in sorted(parts) for part in sorted(parts[row], key=_STARTED)]
+    every = [part for row in sorted(parts) for part in parts[row]]
     if not every:
         return NO_BLOCKS
     row, blocker, started, ended, is_known, session = zip(*every, strict=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from poolhog.analysis.findings import (
+    BLOCKS_OTHERS,
     CONNECTION_CHURN,
     HELD_AFTER_RESPONSE,
     HELD_WHILE_STREAMING,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from poolhog.analysis.findings import Finding, FindingKind
+    from poolhog.analysis.findings.blocks_others import BlockedOthers
     from poolhog.analysis.findings.connection_churn import Churn
     from poolhog.analysis.findings.entry import Spread
     from poolhog.analysis.findings.held_after_response import AfterResponse, Kept
@@ -97,6 +99,37 @@ def _operation(asked: Asked) -> str:
     else:
         what = asked.kind.value.upper()
     return f"{what} ({place(asked.site)})" if asked.site is not None else what
+
+
+def _blocks(finding: Finding, evidence: BlockedOthers) -> str:
+    statement = _heaviest(evidence.statements, lambda s: abbreviated(s.statement or "BEGIN"))
+    kinds = len({one.statement for one in evidence.statements})
+    others = f" and {count(kinds - 1, 'other statement')}" if kinds > 1 else ""
+    lock = "an advisory lock" if evidence.is_advisory else "a lock"
+    tables = f" on {', '.join(evidence.tables)}" if evidence.tables else ""
+    waited = f"`{statement}`{others} waited {duration(finding.seconds)} for {lock}{tables}"
+    held = f"that {count(finding.checkouts, 'checkout')} held at this line"
+    return f"{waited} {held}; {_source(evidence)}"
+
+
+def _source(evidence: BlockedOthers) -> str:
+    """Whether it is known or inferred."""
+    guessed = evidence.seconds - evidence.known
+    if round(guessed, 3) <= 0:
+        return "the database said so"
+    if round(evidence.known, 3) <= 0:
+        return "this is inferred from the times at which statements and transactions ended"
+    return f"the database said so of {duration(evidence.known)}, the rest is inferred"
+
+
+def _blocks_advice(evidence: BlockedOthers) -> str:
+    told = (
+        "Do this before the statement that takes the lock, or after the commit: lock, change and "
+        "commit without waiting for anything in between"
+    )
+    if evidence.known < evidence.seconds / 2:
+        told += ". To know instead of inferring, record with `poolhog run --watch-locks URL`"
+    return f"{told}."
 
 
 def _after_response(finding: Finding, evidence: AfterResponse) -> str:
@@ -252,6 +285,14 @@ _ROWS: tuple[Words[Any], ...] = (
             "`session.begin()`, `engine.begin()` or the pool's own around each part), or move "
             "this call before the transaction."
         ),
+    ),
+    Words(
+        kind=BLOCKS_OTHERS,
+        title="A lock is held while something else is done, and others wait for it",
+        verdict="{site} made others wait {seconds} in the database for a lock",
+        spent="was spent waiting in the database for a lock that was held during {what}",
+        detail=_blocks,
+        advice=_blocks_advice,
     ),
     Words(
         kind=HELD_AFTER_RESPONSE,

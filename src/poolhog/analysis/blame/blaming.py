@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 
 from poolhog.analysis.accounting import State
+from poolhog.analysis.blame.blockers import behind
 from poolhog.analysis.blame.queue import Queue, Turns
-from poolhog.analysis.spans import BUSY, STATES, UNSAMPLED
+from poolhog.analysis.blocks import blocks_of
+from poolhog.analysis.spans import BLOCKED, BUSY, STATES, UNSAMPLED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     _Cause = tuple[str | None, str, Site | None]
 
 CONNECTING, PINGING, NOBODY = "connecting", "pinging", "nobody"
-"""What is no state of a lent connection: one was opened or pinged; nobody was in the way."""
+"""No state of a lent connection: one was opened or pinged; nobody was in the way."""
 
 _MICROSECONDS = 1_000_000
 
@@ -208,7 +210,7 @@ class _Blaming:
         self, ledger: Ledger, split: Split, rows: Numbers, pool: Pool, causes: _Causes
     ) -> None:
         self._ledger, self._split, self._pool, self._causes = ledger, split, pool, causes
-        self._rows = rows
+        self._rows, self._number = rows, ledger.pools.index(pool)
         asked, left, over = ledger.asked[rows], ledger.left[rows], ledger.over[rows]
         self._connecting = np.minimum(split.connecting[rows], left - asked)
         self._pinging = np.minimum(split.pinging[rows], left - asked - self._connecting)
@@ -234,6 +236,7 @@ class _Blaming:
         self._divide(found, np.flatnonzero(~is_seen[rows]), rows, left, over)
         self._see(observer, _Held(got, over, of_busy), 1)
         self._answer(found, answered, observer)
+        self._shift(found, answered, observer)
         return found
 
     def _divide(
@@ -259,20 +262,49 @@ class _Blaming:
         self, found: Counter[tuple[int, int]], answered: Answered, observer: Observer | None
     ) -> None:
         """Move from busy what samples tell about."""
-        own = np.flatnonzero(
-            self._ledger.pool[answered.row] == self._ledger.pools.index(self._pool)
-        )
+        own = np.flatnonzero(self._ledger.pool[answered.row] == self._number)
         own = own[self.queue.concerned(answered.started[own], answered.ended[own])]
         row = answered.row[own]
         route, site = self._ledger.route[row], self._ledger.site[row]
         line = answered.line[own] + len(self._ledger.sites)
         started, ended = answered.started[own], answered.ended[own]
         causes = self._causes.numbers(route, answered.state[own], line, site)
-        busy = self._causes.numbers(route, BUSY, site, site)
-        self._add(found, _Held(started, ended, causes))
-        self._add(found, _Held(started, ended, busy), -1)
-        self._see(observer, _Held(started, ended, causes), 1)
-        self._see(observer, _Held(started, ended, busy), -1)
+        self._exchange(found, row, _Held(started, ended, causes), observer)
+
+    def _shift(
+        self, found: Counter[tuple[int, int]], answered: Answered, observer: Observer | None
+    ) -> None:
+        """Move what was blocked to the checkouts that held the locks; of others, it is blocked."""
+        ledger, number = self._ledger, self._number
+        parts = behind(ledger, answered)
+        own = np.flatnonzero(ledger.pool[parts.row] == number)
+        own = own[self.queue.concerned(parts.started[own], parts.ended[own])]
+        parts = parts.where(own)
+        blocker, site = parts.blocker, ledger.site[parts.blocker]
+        line = np.where(parts.line >= 0, parts.line + len(ledger.sites), site)
+        causes = self._causes.numbers(ledger.route[blocker], parts.state, line, site)
+        self._exchange(found, parts.row, _Held(parts.started, parts.ended, causes), observer)
+        blocks = blocks_of(ledger)
+        blocks = blocks.where(
+            np.flatnonzero((ledger.pool[blocks.row] == number) & (blocks.blocker < 0))
+        )
+        site = ledger.site[blocks.row]
+        causes = self._causes.numbers(ledger.route[blocks.row], BLOCKED, site, site)
+        self._exchange(found, blocks.row, _Held(blocks.started, blocks.ended, causes), observer)
+
+    def _exchange(
+        self,
+        found: Counter[tuple[int, int]],
+        row: Numbers,
+        held: _Held,
+        observer: Observer | None,
+    ) -> None:
+        """Charge something else for stretches in which the rows were busy."""
+        route, site = self._ledger.route[row], self._ledger.site[row]
+        busy = _Held(held.started, held.ended, self._causes.numbers(route, BUSY, site, site))
+        for part, sign in ((held, 1), (busy, -1)):
+            self._add(found, part, sign)
+            self._see(observer, part, sign)
 
     def _add(self, found: Counter[tuple[int, int]], held: _Held, sign: int = 1) -> None:
         for waiting, units in self.queue.charges(held.started, held.ended):

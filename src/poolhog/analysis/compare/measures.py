@@ -224,7 +224,7 @@ def _longest_wait(work: Work) -> Value:
 
 
 def _idle(work: Work) -> Value:
-    busy, use = work.rows.busy, work.rows.use
+    busy, use = work.rows.busy + work.rows.blocked, work.rows.use
     parts = [_idle_share(busy[a:b], use[a:b]) for a, b in bounds(len(use))]
     return Value(_idle_share(busy, use), parts)
 
@@ -264,6 +264,7 @@ MEASURES = (
     Measure("wait", "wait_s", Unit.SECONDS, _by_unit(lambda r: r.wait), _LEAST_S),
     Measure("use", "use_s", Unit.SECONDS, _by_unit(lambda r: r.use), _LEAST_S),
     Measure("busy", "busy_s", Unit.SECONDS, _by_unit(lambda r: r.busy), _LEAST_S),
+    Measure("blocked", "blocked_s", Unit.SECONDS, _by_unit(lambda r: r.blocked), _LEAST_S),
     Measure("parked", "parked_s", Unit.SECONDS, _by_unit(lambda r: r.parked), _LEAST_S),
     Measure("idle", "idle_share", Unit.SHARE, _idle, 0.05),
     Measure("timeouts", "timeout_share", Unit.SHARE, _timeouts, 0.005),
@@ -313,6 +314,7 @@ class Rows:
     wait: Floats
     use: Floats
     busy: Floats
+    blocked: Floats
     parked: Floats
     timed_out: Floats
 
@@ -323,7 +325,7 @@ class Rows:
     def together(cls, parts: Iterable[Rows]) -> Rows:
         """Those of several parts, in the order of asking."""
         nothing = np.array([], float)
-        every = [part.columns for part in parts] or [(nothing,) * 6]
+        every = [part.columns for part in parts] or [(nothing,) * 7]
         columns = [np.concatenate(column) for column in zip(*every, strict=True)]
         order = np.argsort(columns[0], kind="stable")
         return cls(*(column[order] for column in columns))
@@ -331,7 +333,8 @@ class Rows:
     @property
     def columns(self) -> tuple[Floats, ...]:
         """All of the columns, in their order."""
-        return self.asked, self.wait, self.use, self.busy, self.parked, self.timed_out
+        lent = self.busy, self.blocked, self.parked
+        return self.asked, self.wait, self.use, *lent, self.timed_out
 
 
 class Series:
@@ -354,7 +357,7 @@ class Series:
             return
         parked = split.parked + shares[ledger.site, 0] * split.unsampled
         use = np.where(ledger.is_granted, ledger.over - ledger.left, 0)
-        columns = [ledger.left - ledger.asked, use, split.busy, parked]
+        columns = [ledger.left - ledger.asked, use, split.busy, split.blocked, parked]
         columns = [ledger.process.began + ledger.asked / 1e6, *(c / 1e6 for c in columns)]
         columns.append((ledger.outcome == _TIMEOUT).astype(float))
         self.began = min(self.began, float(columns[0].min()))

@@ -66,8 +66,9 @@ class Occurrence:
 
     The connection was wasted in the ``spans``. With a ``weight``, nothing was wasted: the weight
     says how much the occurrence counts for its route, and the spans only where to look. ``notes``
-    are evidence, as values that can be counted. ``key`` groups occurrences that are one finding
-    although their lines differ.
+    are evidence, as values that can be counted; those that are ``weighed`` have seconds of their
+    own. ``key`` groups occurrences that are one finding although their lines differ. ``pool`` is
+    the id of the pool whose connections were wasted, if not the checkout's.
     """
 
     line: NamedLine
@@ -75,6 +76,8 @@ class Occurrence:
     notes: Sequence[Hashable] = ()
     weight: float | None = None
     key: str | None = None
+    weighed: Mapping[Hashable, float] = field(default_factory=dict)
+    pool: str | None = None
 
     @property
     def seconds(self) -> float:
@@ -175,12 +178,15 @@ class Entry:
         _add(self.routes, {route_of(checkout): weight if weight is not None else seconds})
         for note in occurrence.notes:
             self._note(note, seconds if weight is None else 1.0)
+        for note, part in occurrence.weighed.items():
+            self._note(note, part)
         if weight is None:
             self.seconds += seconds
             _add(self.asked_at, {checkout.site: seconds})
             began = checkout.pool.process.began
             spans = [[round((at - began) * 1e6) for at in span] for span in occurrence.spans]
-            self._waste(checkout.pool.id, [s for s, _ in spans], [e for _, e in spans])
+            pool = occurrence.pool or checkout.pool.id
+            self._waste(pool, [s for s, _ in spans], [e for _, e in spans])
 
     def add_batch(self, batch: Batch) -> None:
         """Add what was found in many checkouts."""

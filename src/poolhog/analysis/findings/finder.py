@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from poolhog.analysis.blame.blaming import Answered
+from poolhog.analysis.blocks import blocks_of
+from poolhog.analysis.findings.blocks_others import BLOCKS_OTHERS
 from poolhog.analysis.findings.connection_churn import CONNECTION_CHURN
 from poolhog.analysis.findings.entry import PoolCounts, Totals
 from poolhog.analysis.findings.gaps import Alike, gap_kinds, look
@@ -73,14 +75,21 @@ class Finder:
         self._count_pools()
         self._find_timeouts()
         self._find_lost_writes()
-        return np.flatnonzero(self._is_remarkable | (ledger.is_granted & self._is_outer))
+        blocks = blocks_of(ledger)
+        # All that these did answers for somebody's waiting.
+        self._is_of_block = np.zeros(len(ledger), bool)
+        self._is_of_block[blocks.row] = True
+        self._is_of_block[blocks.blocker[blocks.blocker >= 0]] = True
+        wanted = self._is_remarkable | self._is_of_block | (ledger.is_granted & self._is_outer)
+        return np.flatnonzero(wanted)
 
     def see(self, rows: Numbers, found: Cut, split: Split) -> None:
         """Look at some checkouts that were cut into spans."""
         ledger = self._ledger
         in_gaps = (split.parked + split.ready + split.unsampled)[rows]
         is_slow = np.isin(rows, ledger.samples.row) & (in_gaps >= _LEAST_US)
-        is_seen = ledger.is_granted[rows] & (self._is_remarkable[rows] | is_slow)
+        is_worth = self._is_remarkable[rows] | self._is_of_block[rows] | is_slow
+        is_seen = ledger.is_granted[rows] & is_worth
         self._is_seen[rows[is_seen]] = True
         looked = np.zeros(len(ledger), bool)
         looked[rows] = is_seen | (self._is_outer[rows] & ledger.is_granted[rows])
@@ -115,6 +124,8 @@ class Finder:
         columns = (np.concatenate(column) for column in zip(*parts, strict=True))
         row, state, started, ended, line = columns
         answered = Answered(row, state, started, ended, line, tuple(self._lines))
+        for checkout, occurrence in BLOCKS_OTHERS.found(ledger, answered):
+            self._tally.add(BLOCKS_OTHERS, checkout, occurrence)
         return self._is_seen, answered
 
     def charge(self, queues: Mapping[str, Queue]) -> None:

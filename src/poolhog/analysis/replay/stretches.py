@@ -31,8 +31,11 @@ _NEAR = 10
 """Operations before a gap of which one tells where the owner was: as in findings."""
 
 _KIND_OF_STATE = np.zeros(len(spans.STATES) + 1, np.int64)
-_KIND_OF_STATE[[spans.BUSY, spans.PARKED, spans.RUNNING, spans.READY, spans.UNSAMPLED]] = [
-    *(StepKind.BUSY, StepKind.PARK, StepKind.RUN, StepKind.REST, StepKind.RUN)
+_KIND_OF_STATE[
+    [spans.BUSY, spans.BLOCKED, spans.PARKED, spans.RUNNING, spans.READY, spans.UNSAMPLED]
+] = [
+    *(StepKind.BUSY, StepKind.BUSY, StepKind.PARK),
+    *(StepKind.RUN, StepKind.REST, StepKind.RUN),
 ]
 
 

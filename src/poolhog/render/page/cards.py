@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from poolhog.analysis.downsampling import downsampled
 from poolhog.analysis.findings import (
+    BLOCKS_OTHERS,
     CONNECTION_CHURN,
     HELD_AFTER_RESPONSE,
     HELD_WHILE_STREAMING,
@@ -113,6 +114,7 @@ def _starved(source: str) -> str:
 
 _PATCHES: Mapping[str, Callable[[str], str]] = {
     PARKED_CHECKOUT.name: _parked,
+    BLOCKS_OTHERS.name: _parked,
     HELD_AFTER_RESPONSE.name: _after_response,
     HELD_WHILE_STREAMING.name: _streaming,
     NESTED_CHECKOUT.name: _nested,

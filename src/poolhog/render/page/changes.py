@@ -58,6 +58,7 @@ _MEANINGS = {
     "wait-p95": "95 of 100 checkouts waited no longer",
     "use": "In a request, added up",
     "busy": "In a request, added up",
+    "blocked": "In a request, added up",
     "parked": "In a request, added up",
     "timeouts": "The part of the checkouts that got no connection in time",
 }
