@@ -51,6 +51,7 @@ class MemoryFacts:
             Requests(*_columns(map(self._request, range(len(known)), self._requests), 10)),
             Samples(*_columns(self._sample_rows(), 6)),
             Sent(sent.checkout, sent.kind, sent.statement),
+            sent.checkout[sent.error != NULL],
         )
         self.statements: Mapping[int, str] = {n: text for text, n in self._numbers.items()}
         self.texts: Mapping[int, str] = {n: visible(t) for n, t in self.statements.items()}

@@ -85,7 +85,8 @@ def read_columns(database: sqlite3.Connection) -> Columns:
     samples, third = _read(database, _SAMPLES, Samples, known)
     fourth = _check_earlier(database, known)
     known.check(checkouts, requests, samples)
-    return Columns(checkouts, requests, samples, known.sent(), first + second + third + fourth)
+    total = first + second + third + fourth
+    return Columns(checkouts, requests, samples, known.sent(), known.failed(), total)
 
 
 def read_operations(database: sqlite3.Connection, ids: Iterable[int]) -> Iterator[Operations]:
@@ -129,6 +130,7 @@ class _Known:
         texts = dict(database.execute("SELECT id, text FROM texts"))
         self._texts = _sorted(texts)
         self._sent: list[tuple[Numbers, ...]] = []
+        self._failed: list[Numbers] = []
         self._pools = _sorted(row[0] for row in database.execute("SELECT id FROM pools"))
         self._of = {
             kind: _sorted(number for number, text in texts.items() if text in frozenset(kind))
@@ -160,6 +162,10 @@ class _Known:
             return Sent(*[np.array([], np.int64)] * 3)
         return Sent(*(np.concatenate(column) for column in zip(*self._sent, strict=True)))
 
+    def failed(self) -> Numbers:
+        """The checkouts of the operations that an exception ended, as far as they came by."""
+        return np.concatenate([np.array([], np.int64), *self._failed])
+
     def check_packed(self, table: str, column: str, texts: Sequence[bytes], ids: Numbers) -> None:
         """Check the packed operations or stages of rows with these ids.
 
@@ -170,6 +176,7 @@ class _Known:
             counts, found = unpacked(texts, 7, least=2)
             sent = np.repeat(ids, counts), found[0], found[4]
             self._sent.append(tuple(map(_compact, sent)))
+            self._failed.append(sent[0][found[5] != NULL])
             kinds, causes = self._of[OperationKind], self._of[Cause]
             sets = (kinds, None, None, None, self._texts, self._texts, causes)
         elif column == "stages":

@@ -51,6 +51,7 @@ class Excerpt:
             self._read(Requests, "packed_requests", self._requests),
             self._read(Samples, "packed_samples", f"checkout_id IN ({_CHOSEN})"),
             Sent(*[np.array([], np.int64)] * len(Sent._fields)),
+            np.array([], np.int64),
         )
 
     def paths(self) -> dict[int, str]:

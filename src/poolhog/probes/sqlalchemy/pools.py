@@ -10,6 +10,7 @@ together.
 
 from __future__ import annotations
 
+import functools
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +19,10 @@ from poolhog.probes.guard import guard, recording
 from poolhog.probes.pools import CHECKOUT, PoolHooks
 from poolhog.probes.sqlalchemy.operations import RETURNING, watch_operations
 from poolhog.probes.waits import Waits, waiting
-from poolhog.recording.records import PoolRecord
+from poolhog.recording.pools import PoolRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
 
     from poolhog.probes.patching import Patches
     from poolhog.recording.recorder import Recorder
@@ -41,6 +42,7 @@ There is one at a time, but a ``StaticPool`` lends its only connection several t
 def watch_pools(recorder: Recorder, patches: Patches) -> None:
     """Record pools, checkouts and operations."""
     from sqlalchemy.engine.default import DefaultDialect
+    from sqlalchemy.engine.interfaces import Dialect
     from sqlalchemy.exc import TimeoutError as PoolTimeout
     from sqlalchemy.pool import Pool, base
 
@@ -56,6 +58,10 @@ def watch_pools(recorder: Recorder, patches: Patches) -> None:
     patches.wrap(base, "_finalize_fairy", probe.wrap_finalize)
     patches.wrap(base._ConnectionFairy, "detach", probe.wrap_detach)
     patches.wrap(Pool, "_return_conn", probe.wrap_return)
+    # A pool that takes the place of one that was disposed of was made by no engine.
+    created = vars(Dialect).get("engine_created")
+    if created is not None:
+        patches.replace(Dialect, "engine_created", probe.wrap_created(created))
 
 
 class SQLAlchemyHooks(PoolHooks):
@@ -88,6 +94,21 @@ class SQLAlchemyHooks(PoolHooks):
             lent = record.__dict__[LENT] = {}
         lent[checkout] = weakref.ref(fairy, _gone)
         self._recorder.grant(checkout, self.number(checkout, record))
+
+    def wrap_created(self, created: classmethod[Any, Any, None]) -> classmethod[Any, Any, None]:
+        """Wrap ``Dialect.engine_created``, which ``create_engine`` calls at last."""
+        made = guard(self._recorder, self._made)
+        original = created.__func__
+
+        @functools.wraps(original)
+        def engine_created(cls: Any, engine: Any) -> None:
+            made(engine)
+            original(cls, engine)
+
+        return classmethod(engine_created)
+
+    def _made(self, engine: Any) -> None:
+        self.made(engine.pool, _database_of(engine))
 
     def in_wait(self, kind: OperationKind) -> Callable[..., OperationRecord | None]:
         """Begins a connect or ping for the checkout that this context waits for."""
@@ -173,6 +194,23 @@ class SQLAlchemyHooks(PoolHooks):
 
 def _gone(_: weakref.ref[Any]) -> None:
     """Nothing to do: a reference that has a callback is dead before any callback runs."""
+
+
+def _database_of(engine: Any) -> Hashable:
+    """What identifies the database of an engine and its user; ``None`` if that is not known."""
+    url, creator = engine.url, engine.pool._creator
+    # Whatever connects in place of it may be told of another database each time.
+    if getattr(creator, "__module__", None) != "sqlalchemy.engine.create":
+        return None
+    query = {name: str(url.query[name]) for name in _IDENTIFYING if name in url.query}
+    if url.get_backend_name() == "sqlite" and ("mode" in query or url.database in _IN_MEMORY):
+        return None
+    names = url.drivername, url.username, url.host, url.port, url.database
+    return *names, *query.items()
+
+
+_IDENTIFYING = ("host", "port", "service", "dsn", "odbc_connect", "unix_socket", "mode")
+_IN_MEMORY = (None, "", ":memory:")
 
 
 def _describe(pool: Any) -> PoolRecord:
