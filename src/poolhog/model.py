@@ -111,6 +111,10 @@ class Pool:
 
     ``size`` is the number of connections it keeps, ``max_overflow`` how many more it may open
     (-1: no limit), ``timeout`` how long it lets a request wait. ``None``: it knows no such limit.
+    ``made_at`` is where the application made it, and ``database`` a number that is the same for all
+    pools of the process that connect to one database as one user; ``None`` if that is not known.
+    Connections with numbers up to ``inherited`` were opened by a process that this one was forked
+    from, and were its parent's too.
     """
 
     id: str
@@ -121,6 +125,9 @@ class Pool:
     size: int | None
     max_overflow: int | None
     timeout: float | None
+    made_at: Site | None = field(default=None, compare=False)
+    database: int | None = field(default=None, compare=False)
+    inherited: int = field(default=0, compare=False)
 
     @property
     def capacity(self) -> int | None:
@@ -209,7 +216,8 @@ class Operation:
     """One round trip to the database, or several that the driver makes as one.
 
     ``statement`` is the SQL without parameters and literals; a ``begin`` or ``reset`` without one
-    sent nothing. ``error`` is the name of the exception that ended it. ``site`` is where the
+    sent nothing. ``error`` is the name of the exception that ended it; of a ``connect``, also why,
+    if that is known (``OperationalError: too many connections``). ``site`` is where the
     application asked for it, in application frames only. ``cause`` is for rollbacks and resets,
     ``None`` if nobody asked for one.
     """

@@ -36,7 +36,7 @@ from starlette.responses import StreamingResponse
 
 import poolhog
 from poolhog import Checkout, OperationKind, Outcome, Trace
-from poolhog.recording.records import PoolRecord
+from poolhog.recording.pools import PoolRecord
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator

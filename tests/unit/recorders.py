@@ -6,7 +6,7 @@ import sqlite3
 import time
 from typing import TYPE_CHECKING, Any
 
-from poolhog.recording.records import PoolRecord
+from poolhog.recording.pools import PoolRecord
 from poolhog.recording.requests import RequestRecord
 
 if TYPE_CHECKING:

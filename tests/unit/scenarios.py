@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from poolhog.recording.pools import PoolRecord
     from poolhog.recording.record import Record
-    from poolhog.recording.records import PoolRecord
     from poolhog.recording.sites import SiteRecord
 
 SELECT, UPDATE = "SELECT data FROM notes", "UPDATE notes SET data = $1"

@@ -11,8 +11,8 @@ from recorders import pool_record, request_record
 
 import poolhog
 from poolhog.model import OperationKind, Outcome
+from poolhog.recording.pools import PoolRecord
 from poolhog.recording.recorder import Recorder, current_request
-from poolhog.recording.records import PoolRecord
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -25,17 +25,21 @@ from hypothesis import strategies as st
 from views import with_spans
 
 from poolhog.analysis.findings import (
+    CONNECT_FAILED,
     CONNECTION_CHURN,
     HELD_AFTER_RESPONSE,
     HELD_WHILE_STREAMING,
     LOST_WRITE,
+    MANY_POOLS,
     NESTED_CHECKOUT,
     NEVER_RETURNED,
     PARKED_CHECKOUT,
     POOL_TIMEOUT,
+    SHARED_OVER_FORK,
     STARVED_LOOP,
     AnyKind,
     GapKind,
+    Severity,
     known_thresholds,
 )
 from poolhog.analysis.findings.nested_checkout import MOST_INNER, deadlock_from
@@ -50,7 +54,8 @@ if TYPE_CHECKING:
     from poolhog.analysis.findings import Finding
     from poolhog.model import Checkout, Operation, Pool, Request, Site
 
-BEGIN, STATEMENT, COMMIT, ROLLBACK, RESET = (
+CONNECT, BEGIN, STATEMENT, COMMIT, ROLLBACK, RESET = (
+    OperationKind.CONNECT,
     OperationKind.BEGIN,
     OperationKind.STATEMENT,
     OperationKind.COMMIT,
@@ -522,7 +527,7 @@ class TestPoolTimeout:
         later = make_checkout("later", 4.0, 5.5, 7.0, pool=POOL, request=make_request("rl"))
         after = make_checkout("after", 5.5, 5.5, 7.0, pool=POOL, request=make_request("ra"))
         findings = found(parked, waiter, busy, over, later, after)
-        timeout = findings[-1]
+        timeout = findings[0]
         assert timeout.kind is POOL_TIMEOUT
         assert timeout.site is WRITE
         assert detail(timeout) == (
@@ -533,7 +538,7 @@ class TestPoolTimeout:
         assert (timeout.example.started, timeout.example.ended) == (2.0, 5.0)
 
     def test_other_ends_of_a_wait_are_fine(self) -> None:
-        for outcome in (Outcome.CANCELLED, Outcome.ERROR, Outcome.WAITING):
+        for outcome in (Outcome.CANCELLED, Outcome.WAITING):
             gave_up = None if outcome is Outcome.WAITING else 5.0
             assert found(make_checkout("w", 2.0, gave_up=gave_up, outcome=outcome)) == ()
 
@@ -647,3 +652,176 @@ def test_no_second_is_told_twice(data: st.DataObject) -> None:
 
 
 SEEN = st.sampled_from([SLEEP, CALL, None])
+
+
+class TestFailures:
+    def failed(self, id_: str, at: float, error: str, pool: Pool | None = None) -> Checkout:
+        return make_checkout(
+            *(id_, at),
+            gave_up=at + 0.1,
+            outcome=Outcome.ERROR,
+            pool=pool or POOL,
+            operations=[op(CONNECT, at, at + 0.1, error=error)],
+            site=ASKED,
+        )
+
+    def opened(self, id_: str, at: float, pool: Pool | None = None) -> Checkout:
+        connect = op(CONNECT, at, at + 0.1)
+        return make_checkout(
+            id_, at, at + 0.1, at + 0.2, pool=pool or POOL, operations=[connect], site=ASKED
+        )
+
+    def test_connects_that_failed_come_before_what_only_costs_time(self) -> None:
+        refused = "OperationalError: too many connections"
+        some = [self.failed("f1", 1.0, refused), self.failed("f2", 2.0, "OSError")]
+        first, second = found(*some, self.opened("o", 3.0), parked_checkout("c1", 5.0, 9.0))
+        assert (first.kind, second.kind) == (CONNECT_FAILED, PARKED_CHECKOUT)
+        assert first.severity is Severity.FAILURE
+        assert (first.site, first.seconds) == (ASKED, 0.0)
+        assert detail(first) == (
+            "2 of 3 connects failed (1 OSError, 1 OperationalError: too many connections)"
+        )
+        assert advice(first).startswith("Open fewer connections")
+
+    def test_what_was_cancelled_did_not_fail(self) -> None:
+        cancelled = replace(self.failed("f1", 1.0, "CancelledError"), outcome=Outcome.CANCELLED)
+        assert found(cancelled) == ()
+
+    def test_an_error_that_was_not_recorded(self) -> None:
+        old = make_checkout("w", 2.0, gave_up=5.0, outcome=Outcome.ERROR, site=ASKED)
+        assert "an error that was not recorded" in detail(only(found(old), CONNECT_FAILED))
+
+    def test_a_timeout_of_a_pool_that_could_not_connect(self) -> None:
+        by_itself = make_pool(library="psycopg_pool")
+        connect = op(CONNECT, 1.0, 1.0, error="OperationalError")
+        late = make_checkout("w1", 0.5, gave_up=3.0, pool=by_itself, operations=[connect])
+        other = make_checkout("w2", 0.6, gave_up=3.0, pool=by_itself)
+        assert detail(only(found(late, other), CONNECT_FAILED)) == (
+            "1 connect failed (OperationalError), and 1 wait timed out while the pool could not "
+            "connect"
+        )
+
+    def test_a_timeout_while_others_hold_the_pool_is_one(self) -> None:
+        holder = parked_checkout("hog", 1.0, 9.0, pool=ONE)
+        late = make_checkout("w", 2.0, gave_up=5.0, pool=ONE, site=WRITE)
+        broken = self.failed("f", 20.0, "OSError", ONE)
+        kinds = [finding.kind for finding in found(holder, late, broken)]
+        assert kinds == [CONNECT_FAILED, POOL_TIMEOUT, PARKED_CHECKOUT]
+
+    def crowd(self, number: int, database: int | None = 1) -> list[Pool]:
+        made = make_site(5, "create_engine(url)", function="make_engine")
+        return [replace(make_pool(f"p{n}"), made_at=made, database=database) for n in range(number)]
+
+    def test_pools_of_one_database_that_one_line_made(self) -> None:
+        pools = self.crowd(6)
+        some = [self.opened(f"c{n}", n, pool) for n, pool in enumerate(pools)]
+        finding = only(found(*some), MANY_POOLS)
+        assert finding.site is not None
+        assert (finding.site.line, finding.checkouts) == (5, 6)
+        assert finding.severity is Severity.TIME
+        assert detail(finding) == "made 6 pools of one database in one process, for 6 checkouts"
+        assert found(*some[:4]) == ()
+        assert len(found(*some[:4], thresholds=Thresholds({"many_pools": 4}))) == 1
+
+    def test_pools_of_databases_that_are_not_known_to_be_one(self) -> None:
+        unknown = self.crowd(6, None)
+        several = [replace(pool, database=n + 1) for n, pool in enumerate(self.crowd(6))]
+        for pools in (unknown, several):
+            some = [self.opened(f"c{n}", n, pool) for n, pool in enumerate(pools)]
+            assert found(*some) == ()
+
+    def test_a_pool_in_each_of_many_processes_is_fine(self) -> None:
+        pools = [
+            replace(pool, process=replace(PROCESS, pid=200 + n))
+            for n, pool in enumerate(self.crowd(6))
+        ]
+        some = [self.opened(f"c{n}", n, pool) for n, pool in enumerate(pools)]
+        trace = Trace(tuple(p.process for p in pools), tuple(pools), (), tuple(some), 60.0)
+        assert report_of(trace).findings == ()
+
+    def test_many_pools_come_before_the_connects_that_fail_because_of_them(self) -> None:
+        pools = self.crowd(6)
+        some = [self.opened(f"c{n}", n, pool) for n, pool in enumerate(pools[:3])]
+        some += [self.failed(f"f{n}", 9.0 + n, "E", pool) for n, pool in enumerate(pools[3:])]
+        first, second = found(*some)
+        assert (first.kind, second.kind) == (MANY_POOLS, CONNECT_FAILED)
+        assert first.severity is Severity.FAILURE
+        assert detail(first).endswith("for 6 checkouts. 3 of 6 connects failed (E)")
+        assert detail(second).endswith("The process had 6 pools of one database: see many-pools")
+
+    def test_an_inherited_connection_until_it_is_opened_anew(self) -> None:
+        child = replace(PROCESS, pid=200, parent_pid=100)
+        pool = replace(make_pool(), process=child, inherited=2)
+        some = [
+            make_checkout("c1", 1.0, 1.0, 1.1, pool=pool, connection=1, site=ASKED),
+            make_checkout("c2", 2.0, 2.0, 2.1, pool=pool, connection=2, site=ASKED),
+            replace(self.opened("c3", 3.0, pool), connection=1),
+            make_checkout("c4", 4.0, 4.0, 4.1, pool=pool, connection=1, site=ASKED),
+            replace(self.opened("c5", 5.0, pool), connection=3),
+        ]
+        trace = Trace((child,), (pool,), (), tuple(some), 60.0)
+        (finding,) = report_of(trace).findings
+        assert (finding.kind, finding.checkouts) == (SHARED_OVER_FORK, 2)
+        assert detail(finding).startswith(
+            "used 2 connections of a parent process in 1 forked process (2 checkouts)"
+        )
+
+    def test_operations_that_failed_are_counted_by_class_and_line(self) -> None:
+        def failing(id_: str, at: float, *errors: str) -> Checkout:
+            some = [
+                op(STATEMENT, at + n, at + n + 1, UPDATE, error=error, site=WRITE)
+                for n, error in enumerate(errors)
+            ]
+            return make_checkout(id_, at, at, at + 9, operations=some, site=ASKED)
+
+        checkouts = [
+            failing("c1", 1.0, "UniqueViolation", "CancelledError", "UndefinedTable"),
+            failing("c2", 20.0, "UniqueViolation"),
+        ]
+        report = report_of(trace_of(checkouts))
+        assert [(one.error, one.site, one.count) for one in report.failures] == [
+            ("UniqueViolation", WRITE, 2),
+            ("UndefinedTable", WRITE, 1),
+        ]
+
+
+class TestOrder:
+    OTHER = make_pool("other", size=1)
+
+    def test_a_line_that_made_others_wait_comes_before_one_that_wasted_more(self) -> None:
+        line = make_site(40, "await other()", function="endpoint")
+        alone = parked_checkout("c1", 1.0, 9.0, seen=line)
+        hog = parked_checkout("c2", 1.0, 2.0, pool=self.OTHER)
+        waiter = make_checkout("w", 2.0, 3.5, 3.5, pool=self.OTHER)
+        first, second = found(alone, hog, waiter)
+        assert (first.site, second.site) == (CALL, line)
+        assert first.seconds < second.seconds
+
+    def test_a_wait_that_nobody_notices_does_not_count(self) -> None:
+        line = make_site(40, "await other()", function="endpoint")
+        alone = parked_checkout("c1", 1.0, 9.0, seen=line)
+        hog = parked_checkout("c2", 1.0, 2.0, pool=self.OTHER)
+        waiter = make_checkout("w", 3.0, 3.02, 3.03, pool=self.OTHER)
+        first, second = found(alone, hog, waiter)
+        assert second.made_wait > 0.0
+        assert (first.site, second.site) == (line, CALL)
+
+    def test_every_severity_comes_before_the_next(self) -> None:
+        lost = [
+            op(BEGIN, 1.0, 1.0),
+            op(STATEMENT, 1.0, 1.1, UPDATE, site=WRITE),
+            op(ROLLBACK, 1.1, 1.2),
+        ]
+        request = make_request("r1", 1.0, 30.0)
+        some = [
+            parked_checkout("hog", 1.0, 30.0),
+            make_checkout("late", 2.0, gave_up=5.0, pool=POOL, site=WRITE),
+            make_checkout("lost", 1.0, 1.0, 1.3, pool=POOL, operations=lost),
+            make_checkout("outer", 1.0, 1.0, 9.0, pool=self.OTHER, request=request, site=ASKED),
+            make_checkout("inner", 2.0, gave_up=8.0, pool=self.OTHER, request=request, site=WRITE),
+            TestFailures().failed("f", 50.0, "OSError"),
+        ]
+        findings = found(*some)
+        severities = [finding.severity for finding in findings]
+        assert severities == sorted(severities)
+        assert set(severities) == set(Severity)

@@ -16,7 +16,8 @@ from verbs import poolhog
 from poolhog.analysis import findings
 from poolhog.analysis.findings import KINDS, AnyKind, GapKind, known_thresholds
 from poolhog.analysis.thresholds import Threshold
-from poolhog.render.findings import WORDS, Words
+from poolhog.render.findings import WORDS
+from poolhog.render.kind_words import Words
 from poolhog.render.page.cards import patch_of
 
 if TYPE_CHECKING:

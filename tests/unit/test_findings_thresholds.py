@@ -91,6 +91,7 @@ def test_names_and_defaults_are_those_of_the_page() -> None:
         "starved_s": 0.1,
         "churn_share": 0.2,
         "churn_connects": 20,
+        "many_pools": 5,
     }
 
 

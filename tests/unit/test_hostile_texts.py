@@ -25,8 +25,9 @@ from verbs import poolhog
 from poolhog import PoolhogError, open_trace
 from poolhog.model import Activity, Outcome
 from poolhog.recording.explanation import Explainer
+from poolhog.recording.pools import PoolRecord
 from poolhog.recording.recorder import Recorder
-from poolhog.recording.records import CheckoutRecord, PoolRecord
+from poolhog.recording.records import CheckoutRecord
 from poolhog.recording.requests import RequestRecord
 from poolhog.render.words import command_of
 from poolhog.texts import LINES, visible

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 import poolhog
 from poolhog import layout
 from poolhog.checksum import WEIGHTS
-from poolhog.recording.records import CheckoutRecord, PoolRecord, SampleRecord
+from poolhog.recording.pools import PoolRecord
+from poolhog.recording.records import CheckoutRecord, SampleRecord
 from poolhog.recording.requests import RequestRecord
 from poolhog.recording.sites import SiteRecord
 

@@ -35,7 +35,8 @@ from poolhog.trace.reader import ProcessReader, stream_trace
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from poolhog.recording.records import CheckoutRecord, PoolRecord
+    from poolhog.recording.pools import PoolRecord
+    from poolhog.recording.records import CheckoutRecord
     from poolhog.recording.requests import RequestRecord
 
 MS = 1_000_000

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from poolhog.recording.pools import PoolRecord
     from poolhog.recording.record import Record
-    from poolhog.recording.records import PoolRecord
     from poolhog.recording.requests import RequestRecord
     from poolhog.recording.sites import SiteRecord
 

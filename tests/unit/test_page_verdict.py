@@ -19,7 +19,11 @@ from factories import (
     trace_of,
 )
 
-from poolhog.analysis.findings import KINDS, LOST_WRITE, POOL_TIMEOUT, AnyKind
+from poolhog.analysis.findings import KINDS, AnyKind
+from poolhog.analysis.findings.connect_failed import FailedConnects
+from poolhog.analysis.findings.many_pools import PoolsMade
+from poolhog.analysis.findings.pool_timeout import Holder, TimedOut
+from poolhog.analysis.findings.shared_over_fork import SharedConnections
 from poolhog.analysis.report import report_of
 from poolhog.model import OperationKind, Site
 from poolhog.render.findings import WORDS
@@ -34,6 +38,14 @@ if TYPE_CHECKING:
     from poolhog.model import Checkout
 
 
+EVIDENCE: dict[str, object] = {
+    "pool-timeout": TimedOut(9.0, {Holder("GET /hog"): 3}),
+    "connect-failed": FailedConnects(3, 30, {"OperationalError": 3}, 0, 0),
+    "many-pools": PoolsMade(30, 1, 30, 30, 0, {}),
+    "shared-over-fork": SharedConnections(1, 3),
+}
+
+
 def reported(checkouts: Iterable[Checkout], requests: int = 0) -> Report:
     return report_of(trace_of(checkouts, named_requests({"GET /x": requests})))
 
@@ -41,8 +53,10 @@ def reported(checkouts: Iterable[Checkout], requests: int = 0) -> Report:
 def found(kind: AnyKind, share: float, source: str = "rows = load(x)") -> Report:
     """A report with one finding of this kind."""
     report = reported(implicit_burst()[0])
+    first = report.findings[0]
+    evidence = EVIDENCE.get(kind.name, first.evidence)
     finding = replace(
-        report.findings[0], kind=kind, share=share, site=site_with(source), checkouts=3
+        first, kind=kind, share=share, site=site_with(source), checkouts=3, evidence=evidence
     )
     return replace(report, findings=(finding,))
 
@@ -90,7 +104,13 @@ def test_of_several_pools_it_is_the_busiest() -> None:
 def test_timeouts_are_told_unless_they_are_the_finding_anyway() -> None:
     late = [make_checkout(f"t{n}", 1.0, None, None, gave_up=9.0) for n in range(2)]
     report = reported([*implicit_burst()[0], *late])
-    assert pool_sentence(report).endswith(", and 2 requests got no connection in time.")
+    cause = cause_sentence(report)
+    assert cause.startswith("2 requests got no connection in time (")
+    assert "What held the connections most was " in cause
+    assert pool_sentence(report).endswith(" % of the time.")
+    # The first finding is another one.
+    other = replace(report, findings=report.findings[1:])
+    assert pool_sentence(other).endswith(", and 2 requests got no connection in time.")
 
 
 def test_nothing_was_asked_for() -> None:
@@ -107,7 +127,7 @@ def test_every_kind_of_finding_is_a_sentence(kind: AnyKind, share: float) -> Non
     assert told[0].isupper() or told[0].isdigit()
     assert told.endswith(".")
     assert "{" not in told
-    if share and kind not in (LOST_WRITE, POOL_TIMEOUT):
+    if share and WORDS[kind.name].spent is not None:
         assert told.startswith("25 % of connection time ")
     elif "times" in told or "connection" not in told.split()[1]:
         assert "3" in told or "s of connection time" in told

@@ -22,7 +22,7 @@ from poolhog.model import Activity, Outcome
 from poolhog.probes.pools import PoolHooks
 from poolhog.probes.probe import Probe
 from poolhog.probes.waits import Waits
-from poolhog.recording.records import PoolRecord
+from poolhog.recording.pools import PoolRecord
 from poolhog.recording.sites import Rank
 
 if TYPE_CHECKING:

@@ -187,7 +187,7 @@ before = set(sys.modules)
 import poolhog, json, time
 poolhog.install(sys.argv[1])
 from poolhog.model import Outcome
-from poolhog.recording.records import PoolRecord
+from poolhog.recording.pools import PoolRecord
 recorder = poolhog._installation.recorder
 limits = dict(size=1, max_overflow=0, timeout_s=1.0)
 pool = recorder.pool(PoolRecord(library="made", kind="Pool", name="main", **limits))

@@ -29,15 +29,18 @@ from poolhog.analysis.findings import (
     Example,
     Finding,
 )
+from poolhog.analysis.findings.connect_failed import FailedConnects
 from poolhog.analysis.findings.connection_churn import Churn
 from poolhog.analysis.findings.entry import Spread
 from poolhog.analysis.findings.held_after_response import AfterResponse, Kept
 from poolhog.analysis.findings.held_while_streaming import AskedAt, WhileStreaming
 from poolhog.analysis.findings.lost_write import LostWrites
+from poolhog.analysis.findings.many_pools import PoolsMade
 from poolhog.analysis.findings.nested_checkout import NestedCheckouts
 from poolhog.analysis.findings.never_returned import Fate, NotReturned
 from poolhog.analysis.findings.parked_checkout import Asked, Between, ParkedGaps
 from poolhog.analysis.findings.pool_timeout import Holder, TimedOut
+from poolhog.analysis.findings.shared_over_fork import SharedConnections
 from poolhog.analysis.findings.starved_loop import InOneGo
 from poolhog.analysis.report import EMPTY, Report, report_of
 from poolhog.model import OperationKind
@@ -66,6 +69,9 @@ EVIDENCE: dict[str, object] = {
     "pool-timeout": TimedOut(30.0, {Holder("GET /notes", busy_with=UPDATED): 10}),
     "connection-churn": Churn("NullPool", 10, 10),
     "starved-loop": InOneGo(5.02),
+    "connect-failed": FailedConnects(18, 30, {"OperationalError: too many connections": 18}, 2, 30),
+    "many-pools": PoolsMade(30, 1, 30, 30, 18, {"OperationalError": 18}),
+    "shared-over-fork": SharedConnections(1, 3),
 }
 
 
@@ -118,7 +124,10 @@ def test_every_kind_has_a_verdict_with_its_line(kind: AnyKind) -> None:
 def test_what_wasted_nothing_has_no_share() -> None:
     one = finding(POOL_TIMEOUT, seconds=0.0, share=0.0, made_wait=0.0, checkouts=6)
     found = lines(burst(one))
-    assert found[0] == "6 requests timed out waiting for a connection at /srv/service.py:48."
+    assert " ".join(found[:2]) == (
+        "6 requests timed out waiting for a connection at /srv/service.py:48. "
+        "What held the connections most was GET /notes, busy with `UPDATE notes …` (service.py:55)."
+    )
     assert any(line.startswith("    6x  pool-timeout") for line in found)
 
 
@@ -257,6 +266,7 @@ def test_every_key_of_the_json_is_documented() -> None:
         "pools",
         "totals",
         "routes",
+        "failures",
         "findings",
         "blame",
     ]

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from poolhog.model import Activity, OperationKind, Outcome
 from poolhog.recording.marker import new_marker
+from poolhog.recording.pools import PoolRecord
 from poolhog.recording.recorder import Recorder
-from poolhog.recording.records import CheckoutRecord, OperationRecord, PoolRecord, SampleRecord
+from poolhog.recording.records import CheckoutRecord, OperationRecord, SampleRecord
 from poolhog.recording.requests import RequestRecord
 from poolhog.recording.trace_file import TraceFile
 

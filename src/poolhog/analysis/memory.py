@@ -60,6 +60,7 @@ class MemoryFacts:
             Samples(*_columns(self._sample_rows(), 6)),
             LockWaits(*_columns(self._lock_wait_rows(), 6)),
             Sent(sent.checkout, sent.kind, sent.statement),
+            sent.checkout[sent.error != NULL],
         )
         self.statements: Mapping[int, str] = {n: text for text, n in self._numbers.items()}
         self.texts: Mapping[int, str] = {n: visible(t) for n, t in self.statements.items()}

@@ -14,6 +14,7 @@ import numpy as np
 
 from poolhog.analysis.accounting import NOTHING, total
 from poolhog.analysis.blame.blaming import NO_BLAME, Blame, blame_of, most_first
+from poolhog.analysis.findings import Severity
 from poolhog.analysis.findings.finder import Finder
 from poolhog.analysis.garbage import without_garbage_collection
 from poolhog.analysis.ledger import Ledger
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from poolhog.analysis.accounting import Account
     from poolhog.analysis.blame.blaming import Charge, Observer
+    from poolhog.analysis.failures import Failure
     from poolhog.analysis.findings.finding import Finding
     from poolhog.analysis.ledger import Facts, Numbers
     from poolhog.analysis.measured import WaitTimes
@@ -107,7 +109,7 @@ class Report:
     ``requests`` counts those with a checkout and those without. ``observed`` is the seconds from
     the start of the first process to the end of the trace. ``unreadable`` are the files of the run
     that it is without. ``near`` are nearly findings: another run of the same code may have them as
-    findings.
+    findings. ``failures`` are operations that failed, but for connects: these are findings.
     """
 
     processes: tuple[Process, ...]
@@ -119,6 +121,7 @@ class Report:
     unreadable: tuple[Unreadable, ...] = ()
     near: tuple[Finding, ...] = ()
     blame: Blame = NO_BLAME
+    failures: tuple[Failure, ...] = ()
 
     @property
     def checkouts(self) -> int:
@@ -134,6 +137,12 @@ class Report:
     def outcomes(self) -> Mapping[Outcome, int]:
         """How many checkouts stand or ended so."""
         return sum((Counter(pool.outcomes) for pool in self.pools), Counter())
+
+    @property
+    def hog(self) -> Finding | None:
+        """The first finding whose line holds connections: failures and timeouts come before it."""
+        costly = (f for f in self.findings if f.severity is Severity.TIME or f.kind.is_released)
+        return next(costly, None)
 
     def about(self, text: str) -> Report:
         """Only routes whose names contain the text, with findings and blame; pools stay whole."""
@@ -255,6 +264,7 @@ class Books:
             requests=self._requests.total(),
             observed=ended - began,
             near=self._finder.near(),
+            failures=self._finder.failures(),
         )
 
     def _route_uses(self, made_wait: Mapping[str, float]) -> Iterator[RouteUse]:

@@ -6,8 +6,10 @@ Connections that SQLAlchemy opens through asyncpg are in no asyncpg pool, and no
 from __future__ import annotations
 
 import functools
+import sys
 import weakref
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlsplit
 
 from poolhog.model import Cause, OperationKind
 from poolhog.probes.causes import asked, cause_of, handled, left, noting_async, noting_in_task
@@ -16,12 +18,15 @@ from poolhog.probes.probe import Probe
 from poolhog.probes.raw_connections import exposed
 from poolhog.probes.statements import kind_of
 from poolhog.probes.waits import Waits, waiting
-from poolhog.recording.records import PoolRecord
+from poolhog.recording.pools import PoolRecord
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from poolhog.probes.patching import Patches
     from poolhog.recording.recorder import Recorder
     from poolhog.recording.records import CheckoutRecord, OperationRecord
+    from poolhog.recording.sites import SiteRecord
 
 STATEMENT_METHODS = (
     *("execute", "_execute", "_executemany", "_get_statement"),
@@ -42,6 +47,7 @@ def watch_pools(recorder: Recorder, patches: Patches) -> None:
     probe = _AsyncpgHooks(recorder, ConnectionDoesNotExistError())
     waits = Waits(recorder, probe.ask, probe.grant, TimeoutError)
     patches.wrap(Pool, "_acquire", waits.wrap_async)
+    patches.wrap(PoolConnectionHolder, "__init__", before(recorder, probe.make))
     patches.wrap(PoolConnectionHolder, "_release", before(recorder, probe.release))
     record = functools.partial(recording_async, recorder)
     patches.wrap(PoolConnectionHolder, "connect", record(probe.begin_connect))
@@ -71,16 +77,24 @@ class _AsyncpgHooks:
         self._lost = lost
         # A pool takes no weak reference; its queue, which it has for life, does.
         self._pools: weakref.WeakKeyDictionary[Any, PoolRecord] = weakref.WeakKeyDictionary()
+        self._made_at: weakref.WeakKeyDictionary[Any, SiteRecord | None] = (
+            weakref.WeakKeyDictionary()
+        )
         self._checkouts: weakref.WeakKeyDictionary[Any, CheckoutRecord] = (
             weakref.WeakKeyDictionary()
         )
         self._numbers: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
 
-    def begin_connect(self, holder: Any) -> OperationRecord | None:
+    def make(self, _: Any, pool: Any, *__: Any, **___: Any) -> None:
+        """A pool makes its places, when the application awaits its first use."""
+        if pool._queue not in self._made_at:
+            self._made_at[pool._queue] = self._recorder.sites.here(sys._getframe())
+
+    def begin_connect(self, holder: Any) -> OperationRecord | _Unasked | None:
         """A new connection; those that a pool opens at its start belong to no checkout."""
         checkout = waiting()
         if checkout is None:
-            return None
+            return _Unasked(self, holder._pool)
         return self._recorder.operate(checkout, OperationKind.CONNECT)
 
     def begin_statement(
@@ -130,11 +144,21 @@ class _AsyncpgHooks:
 
     def ask(self, pool: Any, *_: Any) -> CheckoutRecord:
         """The pool is asked for a connection."""
-        record = self._pools.get(pool._queue)
-        if record is None:
-            record = self._recorder.pool(_describe(pool))
-            self._pools[pool._queue] = record
-        return self._recorder.ask(record)
+        # Not by way of another method: each frame is walked over to find the application's.
+        return self._recorder.ask(self._pools.get(pool._queue) or self._learn(pool))
+
+    def fail_to_connect(self, pool: Any, error: BaseException) -> None:
+        """The pool could not open one of its first connections."""
+        self._recorder.fail_to_connect(self._pools.get(pool._queue) or self._learn(pool), error)
+
+    def _learn(self, pool: Any) -> PoolRecord:
+        record = _describe(pool)
+        record.made_at = self._made_at.get(pool._queue)
+        database = _database_of(pool)
+        if database is not None:
+            record.database = self._recorder.database(database)
+        self._pools[pool._queue] = self._recorder.pool(record)
+        return record
 
     def grant(self, checkout: CheckoutRecord, proxy: Any) -> None:
         """The pool lent a connection, in the form of a proxy."""
@@ -157,9 +181,39 @@ class _AsyncpgHooks:
         self._recorder.end(checkout)
 
 
+class _Unasked:
+    """A connection that a pool opens at its start: only a failure is recorded."""
+
+    def __init__(self, hooks: _AsyncpgHooks, pool: Any) -> None:
+        self._hooks = hooks
+        self._pool = pool
+
+    def end(self, error: BaseException | None = None) -> None:
+        """It is open, or could not be opened."""
+        if isinstance(error, Exception):
+            self._hooks.fail_to_connect(self._pool, error)
+
+
 def _is_pooled(connection: Any) -> bool:
     """Whether the connection is lent by an asyncpg pool, or by SQLAlchemy and in other hands."""
     return connection._proxy is not None or exposed(connection) is not None
+
+
+def _database_of(pool: Any) -> Hashable:
+    """What identifies the database of a pool and its user; ``None`` if it is not known."""
+    from asyncpg import connect
+
+    # Whatever connects in place of it may be told of another database each time.
+    if getattr(pool, "_connect", connect) is not connect:
+        return None
+    given, named = pool._connect_args, pool._connect_kwargs
+    parts = urlsplit(str(given[0] if given and given[0] else named.get("dsn") or ""))
+    host = parts.netloc.rpartition("@")[2], parts.username, parts.path, _hosts(parts.query)
+    return host, *(str(named.get(name)) for name in ("host", "port", "user", "database"))
+
+
+def _hosts(query: str) -> str:
+    return str([pair for pair in parse_qsl(query) if pair[0] in ("host", "port", "user", "dbname")])
 
 
 def _describe(pool: Any) -> PoolRecord:

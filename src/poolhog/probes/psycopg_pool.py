@@ -16,9 +16,11 @@ from poolhog.probes.pools import CHECKOUT, PoolHooks
 from poolhog.probes.probe import Probe
 from poolhog.probes.psycopg import in_transaction
 from poolhog.probes.waits import Waits, waiting
-from poolhog.recording.records import PoolRecord
+from poolhog.recording.pools import PoolRecord
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from poolhog.probes.patching import Patches
     from poolhog.recording.recorder import Recorder
     from poolhog.recording.records import OperationRecord
@@ -39,6 +41,7 @@ def watch_pools(recorder: Recorder, patches: Patches) -> None:
     patches.wrap(ConnectionPool, "getconn", waits.wrap)
     patches.wrap(AsyncConnectionPool, "getconn", waits.wrap_async)
     for pool, wrap in ((ConnectionPool, recording), (AsyncConnectionPool, recording_async)):
+        patches.wrap(pool, "__init__", before(recorder, probe.make))
         patches.wrap(pool, "_connect", wrap(recorder, probe.begin_connect))
         patches.wrap(pool, "_check_connection", wrap(recorder, probe.begin_check))
         patches.wrap(pool, "_return_connection", wrap(recorder, probe.begin_return))
@@ -46,7 +49,7 @@ def watch_pools(recorder: Recorder, patches: Patches) -> None:
         patches.wrap(pool, "_close_connection", before(recorder, probe.end))
     for pool in (ConnectionPool, NullConnectionPool):
         # Before another thread has the connection.
-        patches.wrap(pool, "_add_to_pool", before(recorder, probe.end))
+        patches.wrap(pool, "_add_to_pool", before(recorder, probe.add))
     for pool in (AsyncConnectionPool, AsyncNullConnectionPool):
         # It may be cancelled while it waits for a lock. Nothing runs between its end and ours.
         patches.wrap(pool, "_add_to_pool", recording_async(recorder, probe.begin_return))
@@ -55,11 +58,29 @@ def watch_pools(recorder: Recorder, patches: Patches) -> None:
 class PsycopgPoolHooks(PoolHooks):
     """The hooks of one recorder into the four pools."""
 
-    def begin_connect(self, *_: Any, **__: Any) -> OperationRecord | None:
-        """A new connection, if it is opened by the one that waits for it."""
+    def make(self, pool: Any, *_: Any, **__: Any) -> None:
+        """A pool is made, which begins to connect meanwhile."""
+        self.made(pool)
+
+    def learn(self, pool: Any) -> PoolRecord:
+        """The pool is new."""
+        site, _ = pool.__dict__.get(self._origin, (None, None))
+        pool.__dict__[self._origin] = site, _database_of(pool)
+        return super().learn(pool)
+
+    def add(self, pool: Any, connection: Any) -> None:
+        """The pool has a connection, for the first time or again."""
+        if self._number not in connection.__dict__:
+            # Before anybody has it: a process that is forked now inherits it.
+            record = pool.__dict__.get(self._pool) or self.learn(pool)
+            connection.__dict__[self._number] = next(record.connections)
+        self.end(pool, connection)
+
+    def begin_connect(self, pool: Any, *_: Any, **__: Any) -> OperationRecord | _Unasked | None:
+        """A new connection; it belongs to a wait if it is opened by the one that waits for it."""
         checkout = waiting()
         if checkout is None:
-            return None
+            return _Unasked(self, pool)
         return self._recorder.operate(checkout, OperationKind.CONNECT)
 
     def begin_check(self, pool: Any, *_: Any) -> OperationRecord | None:
@@ -82,6 +103,19 @@ class PsycopgPoolHooks(PoolHooks):
     def begin_return(self, pool: Any, connection: Any, *_: Any, **__: Any) -> _Return | None:
         """The return, or the part of it that hands the connection to the pool."""
         return _Return(self, pool, connection) if CHECKOUT in connection.__dict__ else None
+
+
+class _Unasked:
+    """A connection that a pool opens by itself: only a failure is recorded."""
+
+    def __init__(self, probe: PsycopgPoolHooks, pool: Any) -> None:
+        self._probe = probe
+        self._pool = pool
+
+    def end(self, error: BaseException | None = None) -> None:
+        """It is open, or could not be opened."""
+        if isinstance(error, Exception):
+            self._probe.fail_to_connect(self._pool, error)
 
 
 class _Reset:
@@ -108,6 +142,20 @@ class _Return:
         """It is over; if it was cancelled, the pool counts the connection as lent for ever."""
         if error is None:
             self._probe.end(self._pool, self._connection)
+
+
+def _database_of(pool: Any) -> Hashable:
+    """What identifies the database of a pool and its user; ``None`` if that may change."""
+    from psycopg.conninfo import conninfo_to_dict
+
+    if callable(pool.conninfo) or callable(pool.kwargs):
+        return None
+    kwargs = {name: value for name, value in (pool.kwargs or {}).items() if name in _IDENTIFYING}
+    found = conninfo_to_dict(pool.conninfo or "", **kwargs)
+    return "psycopg", *(str(found.get(name)) for name in _IDENTIFYING)
+
+
+_IDENTIFYING = ("host", "hostaddr", "port", "dbname", "user", "service")
 
 
 def _describe(pool: Any) -> PoolRecord:

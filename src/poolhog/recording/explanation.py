@@ -20,7 +20,8 @@ from poolhog.texts import visible
 
 if TYPE_CHECKING:
     from poolhog.recording.journal import Journal
-    from poolhog.recording.records import CheckoutRecord, PoolRecord
+    from poolhog.recording.pools import PoolRecord
+    from poolhog.recording.records import CheckoutRecord
     from poolhog.recording.sites import SiteRecord
 
 MOST_LINES = 20

@@ -26,17 +26,18 @@ from poolhog.recording.records import (
     REQUEST_BYTES,
     CheckoutRecord,
     OperationRecord,
-    PoolRecord,
 )
 from poolhog.recording.sampler import Sampler
 from poolhog.recording.threads import carrier, current_task
 from poolhog.recording.writer import Writer
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
     from pathlib import Path
 
     from poolhog.recording.families import Parent
     from poolhog.recording.lock_watch import LockServer
+    from poolhog.recording.pools import PoolRecord
     from poolhog.recording.requests import RequestRecord
 
 current_request: ContextVar[RequestRecord | None] = ContextVar("poolhog_request", default=None)
@@ -51,6 +52,12 @@ dropped, and counted. They are estimated: see ``records.REQUEST_BYTES``."""
 
 MOST_SHARED = 1_000
 """Long statements that are known, so that one that is sent again takes no room."""
+
+MOST_DATABASES = 10_000
+"""Databases that are told apart: tests may make one each."""
+
+_INHERITED = -2
+"""The room of a checkout that a parent process recorded: the first operation adopts it."""
 
 _ROOM = 32
 """Operations that a checkout gets room for at once."""
@@ -91,6 +98,8 @@ class Recorder:
         self.failed = self.journal.failed
         self._put = self.journal.put
         self._has_pool = False
+        self._pools: weakref.WeakSet[PoolRecord] = weakref.WeakSet()
+        self._databases: dict[Hashable, int] = {}
         self._reset()
         # The hook cannot be taken back: it must not keep a stopped recorder alive.
         os.register_at_fork(after_in_child=functools.partial(_forked, weakref.ref(self)))
@@ -125,13 +134,27 @@ class Recorder:
         _inherited.extend(thread for thread in threads if thread is not None)
         if self._writer is not None:
             self._writer.disown()
+        for checkout in tuple(self._open.values()):
+            checkout.room = _INHERITED
         self.journal.begin()
         self._reset()
+        for pool in tuple(self._pools):
+            pool.inherit()
+            pool.made_at = self.sites.again(pool.made_at)
 
     def pool(self, record: PoolRecord) -> PoolRecord:
         """Announce a pool; it is written before the first checkout that names it."""
         self._has_pool = True
+        # The site may be one that the parent process learned.
+        record.made_at = self.sites.again(record.made_at)
+        self._pools.add(record)
         return record
+
+    def database(self, key: Hashable) -> int:
+        """The number of a database, by what identifies it: only the number is written."""
+        if len(self._databases) >= MOST_DATABASES:
+            return self._databases.get(key, 0)
+        return self._databases.setdefault(key, len(self._databases) + 1)
 
     def request(self, record: RequestRecord) -> RequestRecord:
         """Record a request from now on; before there is a pool, once it asks for a connection."""
@@ -185,8 +208,31 @@ class Recorder:
                 self._explainer.explain(error, checkout)
             except Exception:  # the application gets its exception all the same
                 self.failed()
+        if outcome is Outcome.ERROR and not any(o.error for o in checkout.operations):
+            self._fail(checkout, error)
         checkout.give_up(outcome)
         self._open.pop(checkout.id, None)
+
+    def fail_to_connect(self, pool: PoolRecord, error: BaseException) -> None:
+        """Record that a pool could not open a connection, which it did by itself.
+
+        It belongs to whoever has waited the longest for that pool. If nobody waits (a pool opens
+        its first connections), it is as if the pool had asked, where it was made.
+        """
+        waiting = (c for c in tuple(self._open.values()) if c.pool is pool)
+        checkout = next((c for c in waiting if c.outcome is Outcome.WAITING), None)
+        if checkout is not None:
+            self._fail(checkout, error)
+            return
+        checkout = self.ask(pool)
+        # While an exception is thrown into a coroutine, Python leaves out frames.
+        checkout.site = pool.made_at or checkout.site
+        self.give_up(checkout, Outcome.ERROR, error)
+
+    def _fail(self, checkout: CheckoutRecord, error: BaseException) -> None:
+        operation = self.operate(checkout, OperationKind.CONNECT)
+        if operation is not None:
+            operation.end(error)
 
     def end(self, checkout: CheckoutRecord, outcome: Outcome = Outcome.RETURNED) -> None:
         """Record that the pool has the connection back, or never will."""
@@ -256,10 +302,24 @@ class Recorder:
 
     def _extend(self, checkout: CheckoutRecord) -> bool:
         """Give a checkout room for more operations, if there is any."""
+        if checkout.room == _INHERITED:
+            self._adopt(checkout)
+            return checkout.room > 0
         if checkout.room < 0 or not self.journal.take(_ROOM * OPERATION_BYTES):
             return False
         checkout.room += _ROOM
         return True
+
+    def _adopt(self, checkout: CheckoutRecord) -> None:
+        """Record a checkout of the parent process that goes on in this one, a forked child."""
+        checkout.begin_anew(current_request.get(), self.sites.here(sys._getframe(2)))
+        checkout.thread, checkout.thread_id = self._thread.ids
+        self._open[checkout.id] = checkout
+        if not self._put(checkout, CHECKOUT_BYTES):
+            checkout.room = -1
+            self.journal.dropped_checkouts += not self.journal.closed
+        if self._sampler is not None:
+            self._sampler.watch(checkout)
 
     def _shared(self, statement: str) -> str | None:
         """What is kept of a long statement, in one object for all that send it."""

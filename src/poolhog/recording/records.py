@@ -8,7 +8,6 @@ Operations are parts of a checkout's record: they are written with it.
 
 from __future__ import annotations
 
-import itertools
 import weakref
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from poolhog.layout import (
     CheckoutRow,
     OperationsRow,
-    PoolRow,
     SampleRow,
     pack_list,
     pack_operation,
@@ -30,6 +28,7 @@ from poolhog.recording.lengths import (
     shortened,
 )
 from poolhog.recording.record import Record, ids, since
+from poolhog.recording.refusals import refusal_of
 from poolhog.recording.requests import RequestRecord
 
 if TYPE_CHECKING:
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from poolhog.model import Activity, Cause
+    from poolhog.recording.pools import PoolRecord
     from poolhog.recording.record import Row, Texts
     from poolhog.recording.sites import SiteRecord
 
@@ -60,66 +60,9 @@ FIRST_ROOM = 5
 _ROWS_LEARNT = 5
 """Rows of earlier operations whose statements are looked up together."""
 
-_pool_row = row_maker(PoolRow)
 _checkout_row = row_maker(CheckoutRow)
 _operations_row = row_maker(OperationsRow)
 _sample_row = row_maker(SampleRow)
-
-
-class PoolRecord(Record):
-    """A connection pool of this process.
-
-    ``dialect`` is the name of SQLAlchemy's for what its statements are in; ``None`` if unknown.
-    """
-
-    __slots__ = (
-        *("__weakref__", "connections", "dialect", "file", "kind", "library", "max_overflow"),
-        *("name", "size", "timeout_s"),
-    )
-    table = "pools"
-
-    def __init__(
-        self,
-        *,
-        library: str,
-        kind: str,
-        name: str,
-        size: int | None,
-        max_overflow: int | None,
-        timeout_s: float | None,
-        dialect: str | None = None,
-    ) -> None:
-        self.id = next(ids)
-        self.written = None
-        self.checksum = 0
-        # Not of the row: the trace file that it was written into, with the first checkout that
-        # names it. Nothing keeps a pool that is gone.
-        self.file: object = None
-        self.library = library
-        self.kind = shortened(kind, LONGEST_NAME)
-        self.name = shortened(name, LONGEST_NAME)
-        # As whole numbers, which a trace has: an application may give others.
-        self.size = None if size is None else int(size)
-        self.max_overflow = None if max_overflow is None else int(max_overflow)
-        self.timeout_s = None if timeout_s is None else float(timeout_s)
-        # Not of the row: where literals are in a statement depends on it.
-        self.dialect = dialect
-        self.connections = itertools.count(1)
-
-    @property
-    def done(self) -> bool:
-        return True
-
-    def row(self, texts: Texts) -> Row:
-        return _pool_row(
-            id=self.id,
-            library=self.library,
-            kind=self.kind,
-            name=self.name,
-            size=self.size,
-            max_overflow=self.max_overflow,
-            timeout_s=self.timeout_s,
-        )
 
 
 class CheckoutRecord(Record):
@@ -197,6 +140,19 @@ class CheckoutRecord(Record):
         if not self.done:
             self.outcome = outcome
             self.returned_ns = monotonic_ns()
+
+    def begin_anew(self, request: RequestRecord | None, site: SiteRecord | None) -> None:
+        """A forked child uses a connection that its parent process lent: from now on."""
+        self.written = None
+        self.checksum = 0
+        self.request = request
+        self.site = site
+        self.operations = []
+        self.earlier = self.parting = 0
+        self.room = FIRST_ROOM
+        self.sample = None
+        self.connecting_us = self.pinging_us = self.busy_us = 0
+        self.asked_ns = self.granted_ns = monotonic_ns()
 
     @property
     def done(self) -> bool:
@@ -297,6 +253,8 @@ class OperationRecord:
             return
         if error is not None:
             self.error = type(error).__name__[NAME]
+            if self.kind is OperationKind.CONNECT:
+                self.error += refusal_of(error)
         self.ended_ns = ended = monotonic_ns()
         checkout = self.checkout
         if checkout.operation is self:

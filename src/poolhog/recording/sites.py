@@ -156,6 +156,16 @@ class Sites:
             codes, key, _ = self._places(frame, Rank.LIBRARY)
         return self._stacks.get(tuple(key)) or self._learn(codes, key)
 
+    def again(self, site: SiteRecord | None) -> SiteRecord | None:
+        """The record of a stack, which may be one of a process that this one was forked from."""
+        codes: list[CodeType] = []
+        key: list[int] = []
+        while site is not None:
+            codes.append(site.code)
+            key += id(site.code), site.instruction
+            site = site.caller
+        return self._stacks.get(tuple(key)) or self._learn(codes, key)
+
     def function(self, function: Any) -> SiteRecord | None:
         """Where a function of Python is defined; nothing if it is none."""
         while isinstance(function, functools.partial):

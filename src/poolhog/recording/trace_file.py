@@ -17,7 +17,8 @@ from poolhog.checksum import KEY, MODULUS, row_checksum
 from poolhog.recording.description import description, progress
 from poolhog.recording.descriptors import OF_FILE, TAKEN
 from poolhog.recording.numbers import Dialects, Numbers, encodable
-from poolhog.recording.records import MOST_IN_ROW, CheckoutRecord, PoolRecord, statements_of
+from poolhog.recording.pools import PoolRecord
+from poolhog.recording.records import MOST_IN_ROW, CheckoutRecord, statements_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -32,6 +33,9 @@ end it may wait so long three times: to write what is left, to say so, and to fo
 ROWS_AT_ONCE = (64, 8, 1)
 """Rows of a statement. SQLite lets go of the interpreter for each, and under load the writer waits
 5 ms to have it back: row by row, it could not keep up, and would disturb the application."""
+
+MOST_IN_META = 1_000
+"""Pools of which ``meta`` says where they come from, about: it is added up at every commit."""
 
 _SCHEMA = Path(__file__).parent.parent / "trace" / "schema.sql"
 
@@ -120,6 +124,8 @@ class TraceFile:
                 self._replace(table, some)
             checksum += self.numbers.checksum
             told = {**progress(self._journal), **({"finished": "0"} if changed else {})}
+            for pool in pools if len(self._meta) < MOST_IN_META else ():
+                told |= pool.origin
             meta = self._tell(told, checksum)
             self._database.execute("COMMIT")
         except BaseException:

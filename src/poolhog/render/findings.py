@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from poolhog.analysis.findings import (
     BLOCKS_OTHERS,
@@ -18,12 +17,14 @@ from poolhog.analysis.findings import (
     STARVED_LOOP,
 )
 from poolhog.model import OperationKind
+from poolhog.render.failures import FAILURES
+from poolhog.render.kind_words import Words
 from poolhog.render.words import abbreviated, count, duration, place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from poolhog.analysis.findings import Finding, FindingKind
+    from poolhog.analysis.findings import Finding
     from poolhog.analysis.findings.blocks_others import BlockedOthers
     from poolhog.analysis.findings.connection_churn import Churn
     from poolhog.analysis.findings.entry import Spread
@@ -39,33 +40,7 @@ if TYPE_CHECKING:
 MOST_HOLDERS = 3
 """The holders of a pool's connections that are named when it timed out."""
 
-E = TypeVar("E")
 N = TypeVar("N")
-
-
-@dataclass(frozen=True, slots=True)
-class Words(Generic[E]):
-    """The words of one kind of finding, whose evidence is an ``E``.
-
-    - ``title`` heads its card on the page.
-    - ``verdict`` is the terminal's first sentence about it, with ``{site}``, ``{seconds}`` and
-      ``{checkouts}``.
-    - ``detail`` says the evidence in one or two sentences, ``advice`` what to do.
-    - ``spent`` continues "12 % of connection time", ``happened`` is the page's sentence where the
-      time is not what counts. Both may have ``{what}``, ``{place}`` or ``{call}``, and the latter a
-      number: ``{times}``, ``{connections}``, ``{writes}`` or ``{requests}``. A row has one of them.
-    - ``patch`` makes the advice code: of the finding's line, a change whose lines begin with their
-      sign ("-", "+" or " ").
-    """
-
-    kind: FindingKind[E]
-    title: str
-    verdict: str
-    detail: Callable[[Finding, E], str]
-    advice: Callable[[E], str]
-    spent: str | None = None
-    happened: str | None = None
-    patch: Callable[[str], str] | None = None
 
 
 def detail(finding: Finding) -> str:
@@ -76,6 +51,13 @@ def detail(finding: Finding) -> str:
 def advice(finding: Finding) -> str:
     """What to do about a finding."""
     return WORDS[finding.kind.name].advice(finding.evidence)
+
+
+def answerable(finding: Finding) -> str:
+    """What the verdict says besides of who is to blame: a full stop, and a sentence without one."""
+    said = WORDS[finding.kind.name].answerable
+    told = said(finding.evidence) if said is not None else ""
+    return f". {told}" if told else ""
 
 
 def _parked(finding: Finding, evidence: ParkedGaps) -> str:
@@ -172,6 +154,8 @@ def _nested(finding: Finding, evidence: NestedCheckouts) -> str:
     )
     if evidence.capacity is None:
         return text
+    if evidence.is_stuck:
+        text += ". Some waited for it in vain: until the pool's timeout, or to the end"
     connections = count(evidence.capacity, "connection")
     if evidence.deadlock_from == 1:
         return f"{text}. The pool has {connections}: it blocks itself"
@@ -211,6 +195,14 @@ def _timeout(finding: Finding, evidence: TimedOut) -> str:
     ranked = sorted(weights, key=lambda name: (-weights[name], name))[:MOST_HOLDERS]
     holders = "; ".join(f"{name} ({weights[name] / times:.0%})" for name in ranked)
     return f"{text}. The connections were held by {holders}"
+
+
+def _main_holder(evidence: TimedOut) -> str:
+    weights = _by_text(evidence.holders, _holder)
+    if not weights:
+        return ""
+    main = max(weights, key=lambda name: (weights[name], name))
+    return f"What held the connections most was {main}"
 
 
 def _holder(holder: Holder) -> str:
@@ -353,6 +345,7 @@ _ROWS: tuple[Words[Any], ...] = (
         verdict="{checkouts} timed out waiting for a connection at {site}",
         happened="{requests} got no connection in time ({place})",
         detail=_timeout,
+        answerable=_main_holder,
         advice=lambda _: (
             "Fix the code that held the connections; enlarge the pool only if they were busy."
         ),
@@ -379,6 +372,7 @@ _ROWS: tuple[Words[Any], ...] = (
             "pieces."
         ),
     ),
+    *FAILURES,
 )
 
 WORDS: dict[str, Words[Any]] = {words.kind.name: words for words in _ROWS}

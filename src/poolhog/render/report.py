@@ -9,7 +9,8 @@ from rich.text import Text
 
 from poolhog.analysis.accounting import State
 from poolhog.model import Outcome
-from poolhog.render.findings import WORDS, advice, detail
+from poolhog.render.failures import failures_json, failures_told
+from poolhog.render.findings import WORDS, advice, answerable, detail
 from poolhog.render.losses import end_told, loss_lines, losses_json, missing_json, unseen_lines
 from poolhog.render.output import in_blocks, more_line, next_line, paragraph
 from poolhog.render.palette import PAINTS, TERMINAL_ACCENT, TERMINAL_MUTED
@@ -43,6 +44,7 @@ _HELD = PAINTS[State.PARKED].terminal
 _GUTTER = 6
 _LEAST_SHARE = 0.005
 _LEAST_WAIT_S = 0.001
+_MUCH_ESTIMATED = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ class Layout:
 def report_lines(report: Report, layout: Layout) -> Iterator[Text]:
     """The report; first comes the conclusion, last what to type next."""
     blocks = (
-        (*_unseen(report, layout), *_verdict(report, layout.width)),
+        (*_unseen(report, layout), *_verdict(report, layout.width), *_failures(report, layout)),
         tuple(pool_lines(report, layout.width, layout.routes)),
         *(
             (tuple(blame_lines(report.blame, layout.width, layout.routes)),)
@@ -93,6 +95,8 @@ def verdict(report: Report) -> str:
         return f"No checkout could be written: {remedy}."
     if not report.checkouts:
         return "No connection was asked for yet: let the application work, and ask again."
+    if report.failures:
+        return f"{failures_told(report.failures)}."
     use = sum(route.spent.use for route in report.routes)
     busy = percent(sum(route.spent.busy for route in report.routes), use)
     checkouts = count(sum(route.checkouts for route in report.routes), "checkout")
@@ -106,17 +110,27 @@ def _accusation(finding: Finding) -> str:
         site=path_and_line(finding.site),
         seconds=seconds(finding.seconds),
         checkouts=count(finding.checkouts, "request"),
+        detail=detail(finding),
     )
+    deed += answerable(finding)
     told = f"{deed[0].upper()}{deed[1:]}" if finding.site is None else deed
     if finding.share >= _LEAST_SHARE:
         told += f": {percent(finding.share)} of all use"
     if finding.made_wait >= _LEAST_WAIT_S:
         told += f". {_effect(finding)}"
+    if finding.estimated >= _MUCH_ESTIMATED * finding.seconds > 0:
+        told += f". Of this, {seconds(finding.estimated)} are estimated: no sample fell into them"
     return told + "."
 
 
 def _verdict(report: Report, width: int) -> Iterator[Text]:
     yield from paragraph(verdict(report), width, "bold")
+
+
+def _failures(report: Report, layout: Layout) -> Iterator[Text]:
+    """What failed besides the first finding; without a finding, the verdict says it."""
+    if report.failures and report.findings:
+        yield from paragraph(f"{failures_told(report.failures)}.", layout.width, _HELD)
 
 
 def _unseen(report: Report, layout: Layout) -> Iterator[Text]:
@@ -130,9 +144,11 @@ def _unseen(report: Report, layout: Layout) -> Iterator[Text]:
 
 
 def _findings(report: Report, layout: Layout) -> Iterator[tuple[Text, ...]]:
-    """The first finding with all of its evidence, and the others in short."""
+    """The findings up to the one that costs most with all of their evidence, others in short."""
     shown = report.findings[: layout.findings]
-    in_full = shown if layout.in_full else shown[:1]
+    hog = report.hog
+    whole = 1 + (shown.index(hog) if hog in shown else 0)
+    in_full = shown if layout.in_full else shown[:whole]
     for finding in in_full:
         yield tuple(_finding(finding, layout.width, _beside(finding, layout)))
     rest = [
@@ -221,6 +237,7 @@ def report_json(report: Report, whatif: TopFindingWhatIf | None = None) -> dict[
         "pools": [_pool_json(pool) for pool in report.pools],
         "totals": _totals_json(report),
         "routes": [_route_json(route) for route in report.routes],
+        "failures": failures_json(report.failures),
         "findings": [finding_json(finding, whatif) for finding in report.findings],
         "blame": [_charge_json(charge) for charge in report.blame.charges],
     }
@@ -299,10 +316,12 @@ def finding_json(finding: Finding, whatif: TopFindingWhatIf | None = None) -> di
     example = finding.example
     return {
         "kind": finding.kind.name,
+        "severity": finding.severity.name.lower(),
         "site": site_json(finding.site),
         "routes": list(finding.routes),
         "checkouts": finding.checkouts,
         "seconds": finding.seconds,
+        "estimated_s": finding.estimated,
         "share": finding.share,
         "made_wait_s": float(finding.made_wait),
         "waiters": list(finding.waiters),

@@ -104,8 +104,9 @@ def read_columns(database: sqlite3.Connection) -> Columns:
         lock_waits, fourth = _read(database, _LOCK_WAITS, LockWaits, known)
     fifth = _check_earlier(database, known)
     known.check(checkouts, requests, samples, lock_waits)
-    checksum = first + second + third + fourth + fifth
-    return Columns(checkouts, requests, samples, lock_waits, known.sent(), checksum)
+    total = first + second + third + fourth + fifth
+    sent, failed = known.sent(), known.failed()
+    return Columns(checkouts, requests, samples, lock_waits, sent, failed, total)
 
 
 def has_lock_waits(database: sqlite3.Connection) -> bool:
@@ -159,6 +160,7 @@ class _Known:
         texts = dict(database.execute("SELECT id, text FROM texts"))
         self._texts = _sorted(texts)
         self._sent: list[tuple[Numbers, ...]] = []
+        self._failed: list[Numbers] = []
         self._pools = _sorted(row[0] for row in database.execute("SELECT id FROM pools"))
         self._of = {
             kind: _sorted(number for number, text in texts.items() if text in frozenset(kind))
@@ -193,6 +195,10 @@ class _Known:
             return Sent(*[np.array([], np.int64)] * 3)
         return Sent(*(np.concatenate(column) for column in zip(*self._sent, strict=True)))
 
+    def failed(self) -> Numbers:
+        """The checkouts of the operations that an exception ended, as far as they came by."""
+        return np.concatenate([np.array([], np.int64), *self._failed])
+
     def check_packed(self, table: str, column: str, texts: Sequence[bytes], ids: Numbers) -> None:
         """Check the packed operations or stages of rows with these ids.
 
@@ -203,6 +209,7 @@ class _Known:
             counts, found = unpacked(texts, 7, least=2)
             sent = np.repeat(ids, counts), found[0], found[4]
             self._sent.append(tuple(map(_compact, sent)))
+            self._failed.append(sent[0][found[5] != NULL])
             kinds, causes = self._of[OperationKind], self._of[Cause]
             sets = (kinds, None, None, None, self._texts, self._texts, causes)
         elif column == "stages":

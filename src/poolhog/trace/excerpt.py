@@ -55,6 +55,7 @@ class Excerpt:
             if self._snapshot.has_lock_waits
             else NO_LOCK_WAITS,
             Sent(*[np.array([], np.int64)] * len(Sent._fields)),
+            np.array([], np.int64),
         )
 
     def paths(self) -> dict[int, str]:

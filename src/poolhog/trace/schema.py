@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from poolhog.layout import SCHEMA_VERSION
-from poolhog.trace.damage import MOST_US, DamagedError
+from poolhog.trace.damage import MOST_ID, MOST_US, DamagedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,6 +55,9 @@ def check_meta(meta: Mapping[Any, Any]) -> None:
     for key, (least, most) in _META_NUMBERS.items():
         if key in meta and not (_NUMBER.fullmatch(meta[key]) and least <= int(meta[key]) <= most):
             raise DamagedError(f"meta.{key} is out of range")
+    for key in meta:
+        if key.startswith("pool.") and not _is_origin(meta[key]):
+            raise DamagedError(f"meta.{key} is not what belongs there")
     interval = float(meta["sampling_interval_s"])
     if not (math.isfinite(interval) and interval >= 0):
         raise DamagedError("meta.sampling_interval_s is no time")
@@ -63,6 +66,20 @@ def check_meta(meta: Mapping[Any, Any]) -> None:
         raise DamagedError("meta.argv is no list of texts")
     if not (isinstance(versions, dict) and all(isinstance(v, str) for v in versions.values())):
         raise DamagedError("meta.versions are no texts")
+
+
+def _is_origin(text: str) -> bool:
+    """Whether it says where a pool is from: a few numbers by name."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and all(
+        name in ("made_at", "database", "inherited")
+        and type(number) is int
+        and 0 <= number <= MOST_ID
+        for name, number in found.items()
+    )
 
 
 _NUMBER = re.compile(r"-?\d{1,21}", re.ASCII)

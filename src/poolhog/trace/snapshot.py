@@ -69,8 +69,8 @@ class Snapshot:
         meta = meta_of(database)
         self.has_lock_waits = int(meta["schema_version"]) >= _WITH_LOCK_WAITS
         self.process = process_of(meta, origin_ns, missing)
-        self.pools = pools_of(database, file, self.process)
         self.unpack = Unpacker(database, self.process, name_of(file), sites)
+        self.pools = pools_of(database, file, self.process, meta, self.unpack.sites)
 
     def check(self) -> Columns:
         """Read all of the file, and raise :class:`poolhog.TraceError` if it is damaged."""
@@ -256,15 +256,26 @@ def _missing(
     return Missing(dropped, 0, "buffer full", None) if dropped else None
 
 
-def pools_of(database: sqlite3.Connection, file: Path, process: Process) -> dict[int, Pool]:
-    """The pools of the process, by their numbers in its file."""
+def pools_of(
+    database: sqlite3.Connection,
+    file: Path,
+    process: Process,
+    meta: Mapping[str, str] = {},
+    sites: Mapping[int | None, Site] = {},
+) -> dict[int, Pool]:
+    """The pools of the process, by their numbers in its file; ``meta`` says where they are from."""
     prefix = name_of(file)
-    return {
-        key: Pool(
-            f"{prefix}.{key}", process, visible(library), visible(kind), visible(name), *limits
+    found = {}
+    for key, *names, size, overflow, timeout in database.execute("SELECT * FROM pools ORDER BY id"):
+        library, kind, name = map(visible, names)
+        origin = json.loads(meta.get(f"pool.{key}", "{}"))
+        found[key] = Pool(
+            *(f"{prefix}.{key}", process, library, kind, name, size, overflow, timeout),
+            made_at=sites.get(origin.get("made_at")),
+            database=origin.get("database"),
+            inherited=origin.get("inherited", 0),
         )
-        for key, library, kind, name, *limits in database.execute("SELECT * FROM pools ORDER BY id")
-    }
+    return found
 
 
 def name_of(file: Path) -> str:

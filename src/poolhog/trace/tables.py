@@ -87,13 +87,17 @@ class Sent(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """All large tables of one file, and the sum of their rows' checksums."""
+    """All large tables of one file, and the sum of their rows' checksums.
+
+    ``failed`` are the ids of checkouts with an operation that an exception ended, one for each.
+    """
 
     checkouts: Checkouts
     requests: Requests
     samples: Samples
     lock_waits: LockWaits
     sent: Sent
+    failed: Numbers
     checksum: int = 0
 
 

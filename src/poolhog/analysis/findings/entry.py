@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from poolhog.analysis.blame.blaming import LineKey
     from poolhog.analysis.blame.queue import Queue
     from poolhog.analysis.findings.meaning import NamedLine
     from poolhog.analysis.ledger import Numbers
@@ -247,15 +249,33 @@ class PoolCounts:
         return max(self.opened - (self.pool.size or 0), 0)
 
 
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """Pools of one database in one process that one ``line`` made, and what came of them.
+
+    ``connects`` is how many connections they opened or should have, ``None`` if some are not seen.
+    """
+
+    line: LineKey
+    pools: int
+    checkouts: int
+    connects: int | None
+    failed: int
+    errors: Mapping[str, int]
+
+
 @dataclass(slots=True)
 class Totals:
     """What the entries of a run are measured against.
 
     ``use`` is the seconds in which a connection was lent. ``unseen`` is the seconds parked in gaps
-    without a sample, by where the connection was asked for.
+    without a sample, by where the connection was asked for. ``connects`` is how many connections
+    were opened for what was asked for at a line, or should have been.
     """
 
     thresholds: Thresholds = field(default_factory=Thresholds)
     use: float = 0.0
     unseen: Mapping[Site | None, float] = field(default_factory=dict)
     pools: Sequence[PoolCounts] = ()
+    crowds: list[Crowd] = field(default_factory=list)
+    connects: Counter[LineKey | None] = field(default_factory=Counter)

@@ -11,27 +11,32 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from poolhog.analysis.blame.blaming import Answered
+from poolhog.analysis.blame.blaming import Answered, line_of
 from poolhog.analysis.blocks import blocks_of
+from poolhog.analysis.failures import FailureTally, failed_operations
 from poolhog.analysis.findings.blocks_others import BLOCKS_OTHERS
+from poolhog.analysis.findings.connect_failed import CONNECT_FAILED
 from poolhog.analysis.findings.connection_churn import CONNECTION_CHURN
 from poolhog.analysis.findings.entry import PoolCounts, Totals
 from poolhog.analysis.findings.gaps import Alike, gap_kinds, look
 from poolhog.analysis.findings.held_after_response import AFTER_RESPONSE_S
 from poolhog.analysis.findings.lost_write import LOST_WRITE, may_have_lost_writes
+from poolhog.analysis.findings.many_pools import MANY_POOLS
 from poolhog.analysis.findings.meaning import Lifetime, Nested, departure, is_lost, piece_of
 from poolhog.analysis.findings.nested_checkout import end_or, is_nested, overlaps
 from poolhog.analysis.findings.pool_timeout import POOL_TIMEOUT
+from poolhog.analysis.findings.shared_over_fork import SHARED_OVER_FORK
 from poolhog.analysis.findings.tally import FindingTally
-from poolhog.analysis.ledger import NEVER, OUTCOMES
+from poolhog.analysis.ledger import KINDS, NEVER, OUTCOMES
 from poolhog.analysis.spans import GAPS, PARKED, READY, STATES, UNSAMPLED, Spans
 from poolhog.analysis.thresholds import Thresholds
-from poolhog.model import Outcome
+from poolhog.model import OperationKind, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from poolhog.analysis.blame.queue import Queue
+    from poolhog.analysis.failures import Failure
     from poolhog.analysis.findings.finding import Finding
     from poolhog.analysis.ledger import Flags, Ledger, Numbers
     from poolhog.analysis.spans import Cut, Fractions, Split
@@ -59,6 +64,7 @@ class Finder:
         self._kinds = gap_kinds()
         self._pools: list[PoolCounts] = []
         self._unseen: dict[Site | None, float] = {}
+        self._failures = FailureTally()
 
     def open(self, ledger: Ledger) -> Numbers:
         """Begin a process; the rows that are to be cut and shown to :meth:`see`, besides others."""
@@ -73,6 +79,7 @@ class Finder:
         self._answered: list[tuple[Numbers, ...]] = []
         self._lines: dict[Site | None, int] = {}
         self._count_pools()
+        self._find_failures()
         self._find_timeouts()
         self._find_lost_writes()
         blocks = blocks_of(ledger)
@@ -134,8 +141,12 @@ class Finder:
             entry.charge(queues)
 
     def found(self) -> tuple[Finding, ...]:
-        """The findings, the one that wastes the most connection-seconds first."""
+        """The findings, the worst first: see :class:`Severity`."""
         return self._tally.findings(self._whole())
+
+    def failures(self) -> tuple[Failure, ...]:
+        """What failed besides, the most frequent first."""
+        return self._failures.failures()
 
     def near(self) -> tuple[Finding, ...]:
         """What is below the thresholds, and above half of those that are for what was added up."""
@@ -199,7 +210,9 @@ class Finder:
             inner = known[one.row]
             if is_nested(outer, inner, until):
                 ended = min(end_or(inner, until), end_or(outer, until))
-                yield Nested(inner.asked, ended, departure(inner.site, outer.site), one.depth)
+                line = departure(inner.site, outer.site)
+                is_stuck = inner.outcome in (Outcome.TIMEOUT, Outcome.WAITING)
+                yield Nested(inner.asked, ended, line, one.depth, is_stuck)
 
     def _remarkable(self) -> Flags:
         """The checkouts that did not come back, or not until long after the response was sent."""
@@ -247,11 +260,30 @@ class Finder:
                 occurrence = CONNECTION_CHURN.occurrence(checkout, granted_at, counts)
                 self._tally.add(CONNECTION_CHURN, checkout, occurrence)
 
+    def _find_failures(self) -> None:
+        """Find the operations that failed, and what is behind those of connects."""
+        ledger, tally = self._ledger, self._tally
+        failed = failed_operations(ledger)
+        self._failures.add(ledger, failed)
+        connected = ledger.site[ledger.rows_that_sent((OperationKind.CONNECT,), None)]
+        counts = np.bincount(connected, minlength=len(ledger.sites)).tolist()
+        for site, count in zip(ledger.sites, counts, strict=True):
+            self._totals.connects[line_of(site)] += count
+        self._is_refused = np.zeros(len(ledger), bool)
+        self._is_refused[failed.row[failed.kind == KINDS.index(OperationKind.CONNECT)]] = True
+        for checkout, occurrence in CONNECT_FAILED.occurrences(ledger, failed):
+            tally.add(CONNECT_FAILED, checkout, occurrence)
+        for checkout, occurrence in MANY_POOLS.occurrences(ledger, failed, self._totals):
+            tally.add(MANY_POOLS, checkout, occurrence)
+        for checkout, occurrence in SHARED_OVER_FORK.occurrences(ledger):
+            tally.add(SHARED_OVER_FORK, checkout, occurrence)
+
     def _find_timeouts(self) -> None:
         ledger = self._ledger
         for number in range(len(ledger.pools)):
             of_pool = np.flatnonzero(ledger.pool == number)
-            rows = of_pool[ledger.outcome[of_pool] == _TIMEOUT]
+            is_late = (ledger.outcome[of_pool] == _TIMEOUT) & ~self._is_refused[of_pool]
+            rows = of_pool[is_late]
             lent = of_pool[ledger.is_granted[of_pool]]
             end = np.where(ledger.is_closed[lent], ledger.over[lent], NEVER)
             known: dict[int, Checkout] = {}
@@ -264,6 +296,11 @@ class Finder:
                     known |= zip(new.tolist(), ledger.checkouts(new), strict=True)
                 holders = [known[row] for row in holding.tolist()]
                 gave_up = ledger.seconds(at)
+                if place < MOST_EXPLAINED and not holders and self._is_refused[of_pool].any():
+                    # The pool had no connection to lend, and could not open one.
+                    in_vain = CONNECT_FAILED.in_vain(checkout, gave_up)
+                    self._tally.add(CONNECT_FAILED, checkout, in_vain)
+                    continue
                 occurrence = POOL_TIMEOUT.occurrence(checkout, gave_up, holders)
                 self._tally.add(POOL_TIMEOUT, checkout, occurrence)
 

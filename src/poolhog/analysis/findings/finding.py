@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from poolhog.analysis.findings.entry import Example, Occurrence, Occurrences
@@ -23,6 +24,19 @@ LEAST_SHARE = Threshold("least_share", 0.01)
 """Of hogs: the part of all use seconds of the run that is wasted at one line."""
 
 
+class Severity(IntEnum):
+    """How bad it is, whatever it costs: findings are reported in this order, the worst first.
+
+    ``TIME`` is for what only costs time: the seconds that others waited, then those wasted.
+    """
+
+    FAILURE = 0
+    DEADLOCK = 1
+    LOST_WRITE = 2
+    TIMEOUT = 3
+    TIME = 4
+
+
 class FindingKind(ABC, Generic[E_co]):
     """A kind of finding, whose evidence is an ``E_co``: one file, and one entry of ``KINDS``.
 
@@ -30,6 +44,7 @@ class FindingKind(ABC, Generic[E_co]):
     of ``render/findings.py``.
 
     - ``thresholds`` are its own; a user sets them by their names.
+    - ``severity``: how bad it is; ``severity_of`` looks at the evidence, where it depends on that.
     - ``is_hog``: it matters by the time it wastes. One occurrence of any other kind is enough.
     - ``is_of_waits``: the seconds that it wastes are part of waits, not of use.
     - ``is_placeless``: its line does not identify it, so runs are compared without.
@@ -38,6 +53,7 @@ class FindingKind(ABC, Generic[E_co]):
 
     name: ClassVar[str]
     thresholds: ClassVar[tuple[Threshold, ...]] = ()
+    severity: ClassVar[Severity] = Severity.TIME
     is_hog: ClassVar[bool] = False
     is_of_waits: ClassVar[bool] = False
     is_placeless: ClassVar[bool] = False
@@ -57,6 +73,11 @@ class FindingKind(ABC, Generic[E_co]):
     @abstractmethod
     def evidence(self, entry: Entry, totals: Totals) -> E_co:
         """The numbers and sites that an entry's words are made from."""
+
+    # The evidence is this kind's own, whoever asks.
+    def severity_of(self, evidence: Any) -> Severity:
+        """How bad a finding with this evidence is."""
+        return self.severity
 
 
 AnyKind = FindingKind[Any]
@@ -138,7 +159,7 @@ class Finding:
     ``blame``), as far as it was seen; ``waiters`` are the routes that waited, the one that waited
     most first. ``evidence`` is what the kind has to say besides. ``awaiting`` is what was called
     from ``site``, down to the library, the innermost last. ``occurrences`` are what it was
-    concluded from: ``seconds`` may contain an estimate besides.
+    concluded from: ``seconds`` contains ``estimated`` seconds besides, of gaps without a sample.
     """
 
     kind: AnyKind
@@ -153,3 +174,9 @@ class Finding:
     awaiting: tuple[Site, ...]
     example: Example
     occurrences: Occurrences = field(default_factory=Occurrences, compare=False, repr=False)
+    estimated: float = 0.0
+
+    @property
+    def severity(self) -> Severity:
+        """How bad it is."""
+        return self.kind.severity_of(self.evidence)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from poolhog.analysis.findings.entry import Occurrence
-from poolhog.analysis.findings.finding import FindingKind
+from poolhog.analysis.findings.finding import FindingKind, Severity
 from poolhog.analysis.findings.meaning import NamedLine
 from poolhog.model import OperationKind
 
@@ -41,6 +41,7 @@ class LostWrite(FindingKind[LostWrites]):
     """The line is that of the write. One occurrence is enough."""
 
     name = "lost-write"
+    severity = Severity.LOST_WRITE
 
     def occurrences(self, checkout: Checkout) -> Iterator[Occurrence]:
         """The writes of a checkout that were lost."""

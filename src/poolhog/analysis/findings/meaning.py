@@ -169,12 +169,16 @@ _MAIN_THREAD = "MainThread"
 
 @dataclass(frozen=True, slots=True)
 class Nested:
-    """When an owner asked for and had another connection; it then had ``depth`` in all."""
+    """When an owner asked for and had another connection; it then had ``depth`` in all.
+
+    It ``is_stuck`` if it waited until the pool's timeout, or waits at the end of the trace.
+    """
 
     started: float
     ended: float
     line: NamedLine
     depth: int
+    is_stuck: bool = False
 
 
 def is_lost(checkout: Checkout) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 
 from poolhog.analysis.accounting import State
 from poolhog.analysis.findings.entry import Occurrence
-from poolhog.analysis.findings.finding import GapKind
+from poolhog.analysis.findings.finding import GapKind, Severity
 from poolhog.analysis.findings.meaning import NamedLine
 from poolhog.analysis.ledger import NEVER
 from poolhog.analysis.spans import running_maximum
@@ -30,9 +30,10 @@ if TYPE_CHECKING:
 
 
 class Depth(NamedTuple):
-    """How many connections an owner had at once."""
+    """How many connections an owner had at once; ``is_stuck``: it never got the last of them."""
 
     connections: int
+    is_stuck: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +41,13 @@ class NestedCheckouts:
     """The most connections that an owner had at once, and how many the pool has if it is limited.
 
     ``deadlock_from`` is the least number of concurrent requests that can block each other,
-    ``None`` without a limit.
+    ``None`` without a limit. ``is_stuck`` tells that some waited for their second one in vain.
     """
 
     depth: int
     capacity: int | None
     deadlock_from: int | None
+    is_stuck: bool = False
 
 
 class NestedCheckout(GapKind[NestedCheckouts]):
@@ -80,7 +82,7 @@ class NestedCheckout(GapKind[NestedCheckouts]):
                 for piece in seen
                 if lifetime.nested_at(piece.started) is one
             ]
-            notes = (Depth(one.depth),)
+            notes = (Depth(one.depth, one.is_stuck),)
             if spans:
                 yield Occurrence(one.line, spans, notes)
             else:
@@ -88,10 +90,15 @@ class NestedCheckout(GapKind[NestedCheckouts]):
 
     def evidence(self, entry: Entry, totals: Totals) -> NestedCheckouts:
         """How deep, in a pool of which size."""
-        depth = max(depth.connections for depth in entry.noted(Depth))
+        depths = entry.noted(Depth)
+        depth = max(depth.connections for depth in depths)
         capacity = entry.pool.capacity
         stuck = deadlock_from(capacity, depth) if capacity is not None else None
-        return NestedCheckouts(depth, capacity, stuck)
+        return NestedCheckouts(depth, capacity, stuck, any(depth.is_stuck for depth in depths))
+
+    def severity_of(self, evidence: NestedCheckouts) -> Severity:
+        """A deadlock if some waited in vain, and otherwise a matter of time."""
+        return Severity.DEADLOCK if evidence.is_stuck else self.severity
 
 
 NESTED_CHECKOUT = NestedCheckout()

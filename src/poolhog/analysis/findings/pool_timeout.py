@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from poolhog.analysis.findings.entry import Occurrence
-from poolhog.analysis.findings.finding import FindingKind
+from poolhog.analysis.findings.finding import FindingKind, Severity
 from poolhog.analysis.findings.meaning import NamedLine, departure
 from poolhog.analysis.findings.parked_checkout import Asked
 from poolhog.analysis.owners import route_of
@@ -53,6 +53,7 @@ class PoolTimeout(FindingKind[TimedOut]):
     """The line is where the request waited that got no connection. One occurrence is enough."""
 
     name = "pool-timeout"
+    severity = Severity.TIMEOUT
 
     def occurrence(
         self, checkout: Checkout, gave_up: float, holding: Iterable[Checkout]

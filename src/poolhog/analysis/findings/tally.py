@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from poolhog.analysis import findings
 from poolhog.analysis.findings.entry import Entry, Occurrence
-from poolhog.analysis.findings.finding import Finding, GapKind
+from poolhog.analysis.findings.finding import Finding, GapKind, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -50,7 +50,7 @@ class FindingTally:
         return entry
 
     def findings(self, totals: Totals) -> tuple[Finding, ...]:
-        """The findings, the one that wastes the most connection-seconds first."""
+        """The findings, the worst first: see :class:`Severity`."""
         self._estimate(totals)
         return _ordered(
             _finding(kind, entry, totals)
@@ -96,12 +96,18 @@ def _ordered(found: Iterable[Finding]) -> tuple[Finding, ...]:
     return tuple(sorted(found, key=_rank))
 
 
-def _rank(finding: Finding) -> tuple[float, float, int, int, Place]:
-    """The costliest first; findings that cost the same are ordered by kind and line."""
-    cost = -finding.seconds, -finding.made_wait, -finding.checkouts
+def _rank(finding: Finding) -> tuple[int, int, float, float, int, int, Place]:
+    """The worst first, by its severity; then what made others wait longest, then what wasted most.
+
+    What is no matter of time is ordered by kind before that, so that a cause comes before its
+    effect. Waiting that hardly anybody would notice does not count.
+    """
     known = findings.KINDS
     kind = known.index(finding.kind) if finding.kind in known else len(known)
-    return *cost, kind, _place(finding.site, None)
+    severity = finding.severity
+    cost = -round(finding.made_wait, 1), -finding.seconds, -finding.checkouts
+    first = kind if severity < Severity.TIME else 0
+    return severity, first, *cost, kind, _place(finding.site, None)
 
 
 def _finding(kind: AnyKind, entry: Entry, totals: Totals) -> Finding:
@@ -119,6 +125,7 @@ def _finding(kind: AnyKind, entry: Entry, totals: Totals) -> Finding:
         awaiting=entry.line.awaiting,
         example=entry.example,
         occurrences=entry.occurrences,
+        estimated=entry.estimated,
     )
 
 

@@ -141,15 +141,13 @@ class TopFindingWhatIf:
 def top_finding_whatif(
     report: Report, readers: Sequence[ProcessReader], *, with_curve: bool = False
 ) -> TopFindingWhatIf | None:
-    """The what-if of the report's top finding; ``None`` if there is none that can be released.
+    """The what-if of the report's first finding that costs time; ``None`` if none can be released.
 
     A curve over pool sizes takes several times as long. Raises :class:`poolhog.TraceError` if a
     process cannot be read.
     """
-    if not report.findings:
-        return None
-    finding = report.findings[0]
-    if not finding.kind.is_released or finding.site is None:
+    finding = report.hog
+    if finding is None or not finding.kind.is_released or finding.site is None:
         return None
     part = _part(report, finding, operation_count(readers))
     workload = read_workload(readers) if part is None else read_part(readers, *part)

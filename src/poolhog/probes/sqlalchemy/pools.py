@@ -18,10 +18,10 @@ from poolhog.probes.guard import before, recording
 from poolhog.probes.pools import CHECKOUT, PoolHooks
 from poolhog.probes.sqlalchemy.operations import RETURNING, watch_operations
 from poolhog.probes.waits import Waits, waiting
-from poolhog.recording.records import PoolRecord
+from poolhog.recording.pools import PoolRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
 
     from poolhog.probes.patching import Patches
     from poolhog.recording.recorder import Recorder
@@ -40,6 +40,7 @@ There is one at a time, but a ``StaticPool`` lends its only connection several t
 def watch_pools(recorder: Recorder, patches: Patches) -> None:
     """Record pools, checkouts and operations."""
     from sqlalchemy.engine.default import DefaultDialect
+    from sqlalchemy.engine.interfaces import Dialect
     from sqlalchemy.exc import TimeoutError as PoolTimeout
     from sqlalchemy.pool import Pool, base
 
@@ -55,6 +56,8 @@ def watch_pools(recorder: Recorder, patches: Patches) -> None:
     patches.wrap(base, "_finalize_fairy", recording(recorder, probe.begin_return))
     patches.wrap(base._ConnectionFairy, "detach", before(recorder, probe.detach))
     patches.wrap(Pool, "_return_conn", before(recorder, probe.return_connection))
+    # A pool that takes the place of one that was disposed of was made by no engine.
+    patches.wrap(Dialect, "engine_created", before(recorder, probe.create))
 
 
 class SQLAlchemyHooks(PoolHooks):
@@ -89,6 +92,10 @@ class SQLAlchemyHooks(PoolHooks):
             lent = record.__dict__[LENT] = {}
         lent[checkout] = weakref.ref(fairy, _gone)
         self._recorder.grant(checkout, self.number(checkout, record), record)
+
+    def create(self, _: Any, engine: Any) -> None:
+        """``Dialect.engine_created``, which ``create_engine`` calls at last."""
+        self.made(engine.pool, _database_of(engine))
 
     def in_wait(self, kind: OperationKind) -> Callable[..., OperationRecord | None]:
         """Begins a connect or ping for the checkout that this context waits for."""
@@ -176,6 +183,23 @@ class _Return:
 
 def _gone(_: weakref.ref[Any]) -> None:
     """Nothing to do: a reference that has a callback is dead before any callback runs."""
+
+
+def _database_of(engine: Any) -> Hashable:
+    """What identifies the database of an engine and its user; ``None`` if that is not known."""
+    url, creator = engine.url, engine.pool._creator
+    # Whatever connects in place of it may be told of another database each time.
+    if getattr(creator, "__module__", None) != "sqlalchemy.engine.create":
+        return None
+    query = {name: str(url.query[name]) for name in _IDENTIFYING if name in url.query}
+    if url.get_backend_name() == "sqlite" and ("mode" in query or url.database in _IN_MEMORY):
+        return None
+    names = url.drivername, url.username, url.host, url.port, url.database
+    return *names, *query.items()
+
+
+_IDENTIFYING = ("host", "port", "service", "dsn", "odbc_connect", "unix_socket", "mode")
+_IN_MEMORY = (None, "", ":memory:")
 
 
 def _describe(pool: Any) -> PoolRecord:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from poolhog.analysis.findings import POOL_TIMEOUT
+from poolhog.analysis.findings import POOL_TIMEOUT, Severity
 from poolhog.model import Outcome
 from poolhog.render.comparison import conclusion
-from poolhog.render.findings import WORDS
+from poolhog.render.failures import failures_told
+from poolhog.render.findings import WORDS, answerable, detail
 from poolhog.render.page.run import left_out_words
 from poolhog.render.page.source import call_of
 from poolhog.render.words import UNSEEN, command_of, count, percent, place, seconds
@@ -42,7 +43,12 @@ def verdict(report: Report) -> tuple[str, ...]:
         asked = "No connection was asked for while this was recorded."
         needed_none = f"{asked} {count(report.requests, 'request')} needed none."
         return (needed_none if report.requests else asked,)
-    return (pool_sentence(report), cause_sentence(report))
+    sentences = (pool_sentence(report), cause_sentence(report))
+    if report.findings and report.findings[0].severity < Severity.TIMEOUT:
+        sentences = sentences[::-1]
+    if report.failures and report.findings:
+        return (*sentences, f"{failures_told(report.failures)}.")
+    return sentences
 
 
 def pool_sentence(report: Report) -> str:
@@ -71,6 +77,8 @@ def pool_sentence(report: Report) -> str:
 
 def cause_sentence(report: Report) -> str:
     """Return what the connection time went into, by the worst finding, if there is one."""
+    if not report.findings and report.failures:
+        return f"{failures_told(report.failures)}."
     if not report.findings:
         busy = percent(report.spent.busy, report.spent.use)
         return (
@@ -87,9 +95,11 @@ def cause_sentence(report: Report) -> str:
         "connections": count(number, "connection"),
         "writes": "1 write was" if number == 1 else f"{number:,} writes were",
         "requests": count(number, "request"),
+        "detail": detail(finding) if "{detail}" in (words.happened or "") else "",
     }
     if words.happened is not None and (words.spent is None or finding.share < _MUCH):
-        return f"{words.happened.format(**values)}."
+        told = words.happened.format(**values)
+        return f"{told[:1].upper()}{told[1:]}{answerable(finding)}."
     has_share = finding.share >= _MUCH
     much = percent(finding.share) if has_share else seconds(finding.seconds)
     return f"{much} of connection time {(words.spent or '').format(**values)}."

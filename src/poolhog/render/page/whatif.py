@@ -49,7 +49,7 @@ class WhatIfSection:
 
 def whatif_section(report: Report, found: TopFindingWhatIf | None) -> WhatIfSection | None:
     """Return the section of a run, ``None`` if nothing can be released."""
-    if found is None or not report.findings or found.finding is not report.findings[0]:
+    if found is None or found.finding is not report.hog:
         return None
     site = found.finding.site
     if site is None:
