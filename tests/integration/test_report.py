@@ -118,7 +118,7 @@ def test_the_line_that_holds_the_connections_is_named_first(recorded: Recorded) 
     assert text[1] == "At its end: 2 connections not returned, 3 requests waiting for one."
     assert f"recorded_app.py:{LINE} held connections for" in text[2]
     assert f"This made {SLEEPING} wait " in text[2]
-    assert any("all 2 lent" in line and "3 waiting now" in line for line in text)
+    assert any("all 2 out" in line and "3 waiting now" in line for line in text)
     assert any(line.strip().endswith("await asyncio.sleep(seconds)") for line in text)
     (row,) = (line for line in text if line.startswith(SLEEPING))
     assert row.split()[2:4] == ["7", "7"]

@@ -122,18 +122,24 @@ def test_routes_pools_and_totals_are_the_sums_of_the_same_checkouts(some: list[C
 def test_peaks_and_saturation_are_those_of_every_instant(some: list[Checkout]) -> None:
     for use in report(some).pools:
         of_pool = [checkout for checkout in some if checkout.pool is use.pool]
-        lent = [(c.granted, end_of(c, UNTIL)) for c in of_pool if c.granted is not None]
+        out = [(out_from(c), end_of(c, UNTIL)) for c in of_pool]
         waited = [(c.asked, end_of_wait(c, UNTIL)) for c in of_pool]
-        assert use.peak_lent == max((number for _, number in steps(lent)), default=0)
+        assert use.peak_lent == max((number for _, number in steps(out)), default=0)
         assert use.peak_waiting == max((number for _, number in steps(waited)), default=0)
         assert use.awaited == pytest.approx(lasting(waited, 1), abs=1e-9)
         if use.pool.capacity is None:
             assert use.saturated is None
         else:
-            assert use.saturated == pytest.approx(lasting(lent, use.pool.capacity), abs=1e-9)
+            assert use.saturated == pytest.approx(lasting(out, use.pool.capacity), abs=1e-9)
         if of_pool:
-            ended = max(end for _, end in (*lent, *waited))
+            ended = max(end for _, end in (*out, *waited))
             assert use.observed == pytest.approx(ended - min(c.asked for c in of_pool))
+
+
+def out_from(checkout: Checkout) -> float:
+    """When a connection was taken out of the pool, to be opened or pinged, or to be lent."""
+    (spent,) = (one.spent for one in with_spans(checkout))
+    return end_of_wait(checkout, UNTIL) - spent.connecting - spent.pinging
 
 
 def steps(spans: Sequence[tuple[float, float]]) -> list[tuple[float, int]]:

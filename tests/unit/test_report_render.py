@@ -163,9 +163,10 @@ def test_all_evidence_is_shown_on_demand() -> None:
     assert not any(line.endswith("…") for line in full)
 
 
-def test_a_pool_says_how_long_all_of_it_was_lent() -> None:
+def test_a_pool_says_how_long_it_was_exhausted() -> None:
     (pool,) = (line for line in lines(burst(), width=200) if line.startswith("pool "))
-    assert re.fullmatch(r"pool main  ━{20}  all 5 lent 99 % of 10.1 s, up to 5 waiting", pool)
+    told = r"exhausted 99 % of 10.1 s: all 5 out, up to 5 waiting"
+    assert re.fullmatch(r"pool main  ━{20}  " + told, pool)
 
 
 def test_a_pool_that_was_never_exhausted_says_how_far_it_came() -> None:
@@ -174,8 +175,8 @@ def test_a_pool_that_was_never_exhausted_says_how_far_it_came() -> None:
         for name, size in (("plenty", 5), ("endless", None))
     ]
     found = "\n".join(lines(report_of(trace_of(some)), width=200))
-    assert "─  at most 1 of 5 lent in 200 ms" in found
-    assert "pool endless  at most 1 lent in 200 ms" in found
+    assert "─  at most 1 of 5 out in 200 ms" in found
+    assert "pool endless  at most 1 out in 200 ms" in found
 
 
 def test_what_was_not_seen_stands_at_the_top() -> None:
@@ -234,7 +235,7 @@ def test_what_is_open_is_told_and_where_to_look() -> None:
     ]
     found = lines(report_of(trace_of(some, process=replace(PROCESS, finished=False))), width=200)
     assert found[1] == "At its end: 1 connection not returned, 1 request waiting for one."
-    assert any("its one lent 100 % of 59.0 s, 1 waiting now" in line for line in found)
+    assert any("exhausted 100 % of 59.0 s: its one out, 1 waiting now" in line for line in found)
     assert found[-1].startswith("Next: poolhog dump ")
 
 

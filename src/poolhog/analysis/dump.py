@@ -71,8 +71,9 @@ class PoolDump:
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether the pool lends all that it may."""
-        return self.pool.capacity is not None and len(self.held) >= self.pool.capacity
+        """Whether all connections are out: lent, or being opened or pinged for somebody."""
+        out = len(self.held) + sum(one.operation is not None for one in self.waiting)
+        return self.pool.capacity is not None and out >= self.pool.capacity
 
 
 @dataclass(frozen=True, slots=True)

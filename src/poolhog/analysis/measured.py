@@ -141,6 +141,18 @@ def percentile(values: Sequence[float] | NDArray[np.generic], share: float) -> f
     return float(values[max(math.ceil(share * len(values)) - 1, 0)])
 
 
+def out_of_pool(found: Measured, rows: Numbers) -> Numbers:
+    """When each of some checkouts took a connection out of its pool, to have it opened or pinged.
+
+    One that never did is over then.
+    """
+    ledger, split = found.ledger, found.split
+    waited = ledger.left[rows] - ledger.asked[rows]
+    preparing = np.minimum(split.connecting[rows] + split.pinging[rows], waited)
+    began: Numbers = ledger.left[rows] - preparing
+    return began
+
+
 def peak_of(starts: Numbers, ends: Numbers) -> int:
     """The most half-open intervals that cover one instant; both are sorted."""
     over = np.searchsorted(ends, starts, side="right")

@@ -23,6 +23,7 @@ from poolhog.analysis.measured import (
     Sums,
     Viewer,
     measured,
+    out_of_pool,
     peak_of,
     sums_of,
     time_of,
@@ -54,9 +55,10 @@ class PoolUse:
     """One pool, and what was done with it.
 
     ``observed`` is the seconds from the first time that it was asked to the last return, or to
-    the end of the trace if something is open. ``saturated`` is how many of these all of its
-    connections were lent, ``None`` for a pool without a limit; ``awaited`` in how many somebody
-    waited. The peaks are how many were lent, and how many waited, at one instant.
+    the end of the trace if something is open. ``saturated`` is how many of these it was exhausted:
+    all of its connections were out, lent or being opened or pinged for somebody; ``None`` for a
+    pool without a limit. ``awaited`` is in how many somebody waited. The peaks are how many were
+    out, and how many waited, at one instant.
     """
 
     pool: Pool
@@ -72,7 +74,7 @@ class PoolUse:
 
     @property
     def saturation(self) -> float | None:
-        """The share of the observed time in which all connections were lent."""
+        """The share of the observed time in which the pool was exhausted."""
         return None if self.saturated is None else _share(self.saturated, self.observed)
 
     @property
@@ -287,9 +289,10 @@ def _most_parked(use: PoolUse | RouteUse) -> tuple[float, float, int, str]:
 
 def _pool_use(pool: Pool, found: Measured, rows: Numbers) -> PoolUse:
     ledger = found.ledger
-    lent = rows[ledger.is_granted[rows]]
     asked, left = np.sort(ledger.asked[rows]), np.sort(ledger.left[rows])
-    granted, over = np.sort(ledger.left[lent]), np.sort(ledger.over[lent])
+    out = out_of_pool(found, rows)
+    is_out = out < ledger.over[rows]
+    began, over = np.sort(out[is_out]), np.sort(ledger.over[rows][is_out])
     whole = sums_of(found, rows)
     ended = int(ledger.over[rows].max(initial=0))
     capacity = pool.capacity
@@ -300,9 +303,9 @@ def _pool_use(pool: Pool, found: Measured, rows: Numbers) -> PoolUse:
         waits=waits_of(whole.waits),
         outcomes=whole.outcomes,
         observed=(ended - int(asked[0])) / 1e6 if len(rows) else 0.0,
-        saturated=time_of(capacity, granted, over) / 1e6 if capacity else None,
+        saturated=time_of(capacity, began, over) / 1e6 if capacity else None,
         awaited=time_of(1, asked, left) / 1e6,
-        peak_lent=peak_of(granted, over),
+        peak_lent=peak_of(began, over),
         peak_waiting=peak_of(asked, left),
     )
 

@@ -86,10 +86,11 @@ def _lent(use: PoolUse) -> str:
     capacity = use.pool.capacity
     if capacity is None or use.peak_lent < capacity:
         limit = "" if capacity is None else f" of {capacity}"
-        told = f"at most {use.peak_lent}{limit} lent in {seconds(use.observed)}"
+        told = f"at most {use.peak_lent}{limit} out in {seconds(use.observed)}"
     else:
         all_of = "its one" if capacity == 1 else f"all {capacity}"
-        told = f"{all_of} lent {percent(use.saturation or 0.0)} of {seconds(use.observed)}"
+        exhausted = f"exhausted {percent(use.saturation or 0.0)} of {seconds(use.observed)}"
+        told = f"{exhausted}: {all_of} out"
         if use.peak_waiting > 1:
             told += f", up to {use.peak_waiting:,} waiting"
     timeouts = use.outcomes.get(Outcome.TIMEOUT, 0)

@@ -165,6 +165,8 @@ def _round_trip(operations: Sequence[Operation]) -> Operation | None:
 
 _PASSES_ON = re.compile(r"\bawait (?:self\.)?_?send\(")
 _MAIN_THREAD = "MainThread"
+_LOOKS = 10
+"""Looks that the sampler may miss, on a machine that is busy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,8 +205,18 @@ def is_lost(checkout: Checkout) -> bool:
         return is_over and (seen is None or not _is_at_work(seen, checkout.site))
     # A process that exits normally has come to the end of its main thread. Another owner that was
     # seen at last may have gone on until then.
-    is_over = checkout.pool.process.finished
-    return is_over and (seen is None or checkout.owner == _MAIN_THREAD)
+    if not checkout.pool.process.finished:
+        return False
+    if checkout.owner == _MAIN_THREAD:
+        return True
+    return seen is None and not _used_at_last(checkout, last)
+
+
+def _used_at_last(checkout: Checkout, last: Operation | None) -> bool:
+    """Whether it was used so shortly before the process ended that nobody looked in between."""
+    process = checkout.pool.process
+    used = last.ended if last is not None and last.ended is not None else checkout.granted
+    return used is not None and process.written - used < _LOOKS * process.sampling_interval
 
 
 def _is_gone(seen: Sample) -> bool:

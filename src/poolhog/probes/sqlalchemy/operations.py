@@ -113,6 +113,10 @@ class OperationProbe:
         checkout = checkout_of(connection) if connection is not None else None
         if checkout is None:
             return None
+        enclosing = checkout.operation
+        if enclosing is not None and enclosing.kind is OperationKind.BEGIN:
+            # Sent by a listener to the engine's "begin", in place of what SQLAlchemy does there.
+            enclosing.end()
         return self._recorder.operate(checkout, OperationKind.STATEMENT, statement)
 
     def begin_first_fetch(self, context: Any) -> OperationRecord | None:

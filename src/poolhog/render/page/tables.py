@@ -229,7 +229,10 @@ def _statement(use: StatementUse) -> Sequence[PageCell]:
 _POOL_COLUMNS = (
     *(PageColumn("pool", is_number=False), PageColumn("process"), PageColumn("connections")),
     *(PageColumn("checkouts"), PageColumn("most lent"), PageColumn("most waiting")),
-    PageColumn("exhausted", meaning="The part of the time in which all connections were lent"),
+    PageColumn(
+        "exhausted",
+        meaning="The part of the time in which all connections were lent or in the making",
+    ),
     PageColumn("contended", meaning="The part of the time in which somebody waited"),
     *(*_WAIT_COLUMNS, _USE, *_STATE_COLUMNS, PageColumn("timeouts")),
 )
