@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import poolhog
 from poolhog import layout
 from poolhog.checksum import WEIGHTS
+from poolhog.recording.lock_watch import LockWaitRecord
 from poolhog.recording.records import CheckoutRecord, PoolRecord, SampleRecord
 from poolhog.recording.requests import RequestRecord
 from poolhog.recording.sites import SiteRecord
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 SCHEMA = Path(poolhog.__file__).parent / "trace" / "schema.sql"
 ROWS = (
     *(layout.PoolRow, layout.TextRow, layout.SiteRow, layout.RequestRow, layout.CheckoutRow),
-    *(layout.OperationsRow, layout.SampleRow),
+    *(layout.OperationsRow, layout.SampleRow, layout.LockWaitRow),
 )
 
 numbers = st.integers(0, 2**53)
@@ -68,7 +69,7 @@ def test_rows_are_made_by_the_names_of_their_columns(row: Any) -> None:
 def test_every_record_has_a_table_and_every_table_rows() -> None:
     assert list(layout.TABLES.values()) == [row._fields for row in ROWS]
     records: tuple[type[Record], ...] = (
-        *(PoolRecord, SiteRecord, RequestRecord, CheckoutRecord, SampleRecord),
+        *(PoolRecord, SiteRecord, RequestRecord, CheckoutRecord, SampleRecord, LockWaitRecord),
     )
     assert {record.table for record in records} < layout.TABLES.keys()
 

@@ -90,7 +90,19 @@ def beside_told(beside: TopFindingWhatIf) -> str:
     """The changes if a finding's line released its connection, and the error of the replay."""
     change = change_told(beside.prediction.before, beside.prediction.after)
     of_part = ", of a part of the run" if beside.part is not None else ""
-    return f"{change} (replay error {_error(beside.replayed.error)}{of_part})"
+    error = f"replay error {_error(beside.replayed.error)}{of_part}"
+    return f"{change} ({error}{_locks_told(beside.replayed)})"
+
+
+def _locks_told(replayed: Replay) -> str:
+    """What of a replay is not known about locks."""
+    guessed = replayed.guessed_locks
+    if not guessed:
+        return ""
+    return (
+        f"; {seconds(guessed)} of waiting for locks are inferred or cannot be replayed: treat this "
+        "prediction with caution"
+    )
 
 
 def release_words(site: Site, target: Sequence[str] = ()) -> list[str]:
@@ -148,6 +160,8 @@ def error_told(replayed: Replay) -> str:
         f"{_error(replayed.throughput_error)} (requests/s), {_error(replayed.wait_error)} "
         f"(p95 wait) and {_error(replayed.response_error)} (p95 response)"
     )
+    if replayed.guessed_locks:
+        return f"{told}{_locks_told(replayed)}."
     return f"{told}: treat this prediction with caution." if replayed.is_doubtful else f"{told}."
 
 
@@ -340,6 +354,7 @@ def replay_json(replayed: Replay) -> dict[str, Any]:
             "response_p95": replayed.response_error,
             "makespan": replayed.makespan_error,
         },
+        "guessed_locks_s": replayed.guessed_locks,
         "is_doubtful": replayed.is_doubtful,
     }
 

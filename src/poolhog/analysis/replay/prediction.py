@@ -85,6 +85,9 @@ def _charges(started: Instants, ended: Instants) -> Instants:
 DOUBTFUL = 0.1
 """The error of a replay from which on its predictions are doubtful."""
 
+_MUCH = 0.05
+"""The share of all use from which on waiting for locks that is only inferred matters."""
+
 _LEAST_WAIT_S = 0.001
 _LEAST_WAIT = 0.01
 """Waits below this, or below this part of the responses, are none: no error is seen in them."""
@@ -142,9 +145,15 @@ class Replay:
         )
 
     @property
+    def guessed_locks(self) -> float:
+        """The seconds of waiting for locks that it does not know for certain; 0 if they are few."""
+        unsure = self.workload.unsure
+        return unsure if unsure > _MUCH * self.workload.recorded.lent else 0.0
+
+    @property
     def is_doubtful(self) -> bool:
         """Whether predictions that are based on it are doubtful."""
-        return self.error > DOUBTFUL
+        return self.error > DOUBTFUL or bool(self.guessed_locks)
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,7 @@ class StepKind(IntEnum):
     sent. ``SPAWN``: the chain ``what`` begins beside this one; ``JOIN``: this one goes on when that
     has ended. ``LIMIT``: the next asking gives up after ``seconds``, though the pool would wait
     longer. ``NEST``: it is for a connection beside those that are held, at the place ``what``.
+    ``LOCK``: the database's lock ``what`` is taken, or waited for; ``UNLOCK``: given back.
     """
 
     END = 0
@@ -66,6 +67,8 @@ class StepKind(IntEnum):
     JOIN = 10
     LIMIT = 11
     NEST = 12
+    LOCK = 17
+    UNLOCK = 18
 
 
 class Step(NamedTuple):

@@ -128,7 +128,8 @@ class Workload:
     ``pools`` are those of a process: each of the ``processes`` has them all. ``places`` are the
     lines that steps mean. ``began`` is when the first request came, ``until`` the last instant that
     is known. ``recorded`` is what really came of it. ``unfinished`` chains were not recorded to
-    their end, and go on as others of their route.
+    their end, and go on as others of their route. ``unsure`` is the seconds of waiting for locks of
+    the database that are inferred, or last as long as they did.
     """
 
     pools: tuple[PoolTerms, ...]
@@ -140,6 +141,7 @@ class Workload:
     began: float
     until: float
     unfinished: int
+    unsure: float = 0.0
 
 
 class PoolFacts:
