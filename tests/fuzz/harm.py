@@ -126,6 +126,7 @@ COLUMNS = {
         *("granted", "gave_up", "returned", "connecting", "pinging", "busy", "operations"),
     ),
     "packed_samples": ("id", "checkout_id", "activity", "site_id", "started", "ended"),
+    "packed_lock_waits": ("id", "checkout_id", "blocker_id", "session", "started", "ended"),
 }
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT"
 

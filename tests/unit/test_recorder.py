@@ -634,7 +634,7 @@ def test_the_process_describes_itself(recorder: Recorder) -> None:
     recorder.ask(recorder.pool(pool_record()))
     recorder.stop()
     found = meta(the_file(recorder.directory))
-    assert found["schema_version"] == "2"
+    assert found["schema_version"] == "3"
     assert float(found["sampling_interval_s"]) == recorder.journal.options.sampling_interval_s
     assert json.loads(found["argv"]) == [sys.executable, *kept_arguments(sys.argv)]
     assert "python" in json.loads(found["versions"])

@@ -107,6 +107,7 @@ def _told(ledger: Ledger) -> tuple[_Parts, frozenset[int]]:
             if end > begin:
                 own.append(_Part(row, blocker, begin, end, True, session))
                 texts.add(int(operations.statement[at]))
+                break  # one statement waits, not what came after it
     return parts, frozenset(texts)
 
 

@@ -102,8 +102,17 @@ def beside_told(beside: TopFindingWhatIf) -> str:
     where = ", of a part of the run" if of_part else ""
     return (
         f"If this line released its connection (estimate): {change} "
-        f"(replay error {share_told(beside.replayed.error)}{where})"
+        f"(replay error {share_told(beside.replayed.error)}{where}{_locks_told(beside.replayed)})"
     )
+
+
+def _locks_told(replayed: Replay) -> str:
+    """What of a replay is not known about locks."""
+    guessed = replayed.guessed_locks
+    if not guessed:
+        return ""
+    waited = f"{seconds(guessed)} of waiting for locks are inferred"
+    return f"; {waited}: treat this prediction with caution"
 
 
 def release_words(site: Site, target: Sequence[str] = ()) -> list[str]:
@@ -156,11 +165,12 @@ def terms_told(terms: WhatIf, released: Sequence[str]) -> str:
 
 def error_told(replayed: Replay) -> str:
     """How far the replay is from what was recorded."""
-    return (
+    told = (
         "The replay of the run as it was differs from what was recorded by "
         f"{share_told(replayed.throughput_error)} (requests/s), {share_told(replayed.wait_error)} "
-        f"(p95 wait) and {share_told(replayed.response_error)} (p95 response)."
+        f"(p95 wait) and {share_told(replayed.response_error)} (p95 response)"
     )
+    return f"{told}{_locks_told(replayed)}."
 
 
 def _warnings(study: Study, width: int) -> Iterator[Text]:

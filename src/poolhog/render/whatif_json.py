@@ -52,6 +52,7 @@ def replay_json(replayed: Replay) -> dict[str, Any]:
             "response_p95": replayed.response_error,
             "makespan": replayed.makespan_error,
         },
+        "guessed_locks_s": replayed.guessed_locks,
         "is_doubtful": replayed.is_doubtful,
     }
 

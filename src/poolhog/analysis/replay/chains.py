@@ -14,6 +14,7 @@ from poolhog.analysis.ledger import NEVER, OUTCOMES, Ledger
 from poolhog.analysis.memory import ledgers_of
 from poolhog.analysis.replay.completing import GAVE_UP, TIMED_OUT, Completing
 from poolhog.analysis.replay.limits import Limits, hanging, waiting_threads
+from poolhog.analysis.replay.locks import ReplayedLocks
 from poolhog.analysis.replay.overlapping import Compiler, Lane, Mark, lanes
 from poolhog.analysis.replay.recorded import Recorded
 from poolhog.analysis.replay.steps import (
@@ -26,7 +27,7 @@ from poolhog.analysis.replay.steps import (
     Steps,
     steps_of,
 )
-from poolhog.analysis.replay.stretches import running_at_sites, stretches_of
+from poolhog.analysis.replay.stretches import is_looked_at, running_at_sites, stretches_of
 from poolhog.analysis.replay.workload import (
     ChainColumns,
     Chains,
@@ -39,16 +40,13 @@ from poolhog.model import Outcome
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from poolhog.analysis.ledger import Flags, Numbers
+    from poolhog.analysis.ledger import Numbers
     from poolhog.analysis.replay.workload import Groups
     from poolhog.model import Checkout, Process, Site, Trace
     from poolhog.trace.reader import ProcessReader
 
 _AT_ONCE = 50_000
 """Chains that are written at once."""
-
-_FEW_OPERATIONS = 200
-"""Operations of a checkout that are one stretch in the middle of its use; more are replayed."""
 
 _REFUSED = [OUTCOMES.index(outcome) for outcome in (Outcome.CANCELLED, Outcome.ERROR)]
 
@@ -114,6 +112,8 @@ class WorkloadBuilder:
         self._lines: dict[tuple[str, int] | None, int] = {}
         self._hanging = 0.0
         self._threads = 0
+        self.blocked = 0.0
+        self.guessed = 0.0
 
     def add(self, ledger: Ledger, rows: Numbers | None = None) -> None:
         """Take in a process, or of it only the checkouts of some rows, which are in order."""
@@ -148,7 +148,14 @@ class WorkloadBuilder:
             began=min(chains.arrived, default=0.0),
             until=max((process.written for process in self._processes), default=0.0),
             unfinished=completing.unfinished,
-            limits=Limits(self._hanging, self._threads, completing.unknown, ready),
+            limits=Limits(
+                hanging=self._hanging,
+                threads=self._threads,
+                unknown=completing.unknown,
+                ready=ready,
+                blocked=self.blocked,
+                guessed=self.guessed,
+            ),
         )
 
     def place(self, site: Site | None) -> int:
@@ -194,7 +201,7 @@ class _ProcessChains:
         self._groups = groups
         self._pools = np.array([facts.number for facts in pools], np.int64)
         numbers = {p.id: facts.number for p, facts in zip(ledger.pools, pools, strict=True)}
-        looked = np.sort(groups.rows[_is_looked_at(ledger)[groups.rows]])
+        looked = np.sort(groups.rows[is_looked_at(ledger)[groups.rows]])
         running = running_at_sites(ledger, looked)
         at_sites = dict(zip(ledger.sites, running.tolist(), strict=True))
         compiler = Compiler(
@@ -203,7 +210,12 @@ class _ProcessChains:
         self._compiler = compiler
         single = groups.rows[groups.is_single[groups.number]]
         self._looked = looked[np.isin(looked, single)]
-        self._stretches = stretches_of(ledger, self._looked, running, compiler, builder.place)
+        locks = ReplayedLocks(ledger, self._looked)
+        builder.blocked += locks.unplayed
+        builder.guessed += locks.guessed
+        self._stretches = stretches_of(
+            *(ledger, self._looked, running, compiler, builder.place), locks
+        )
 
     def write(self) -> None:
         """Write all of its chains: those of one lane at once, the others one by one."""
@@ -294,7 +306,9 @@ class _ProcessChains:
         source = np.repeat(begins[is_looked], inner) + within
         _, instants, kinds, whats = (column[source] for column in self._stretches)
         where = np.repeat(at[is_looked] + 1, inner) + within
-        atoms.put(where, instants, state=kinds, state_what=whats)
+        is_mark = kinds >= StepKind.LOCK
+        mark, state = np.where(is_mark, kinds, NO_STEP), np.where(is_mark, NO_STEP, kinds)
+        atoms.put(where, instants, mark=mark, mark_what=whats, state=state, state_what=whats)
         is_back = ledger.is_granted[rows] & ledger.is_returned[rows]
         mark = np.where(is_back, StepKind.RETURN, NO_STEP)
         atoms.put(at + sizes - 1, over, mark=mark, mark_what=pool, state=OUTSIDE)
@@ -369,18 +383,6 @@ def _ready(steps: Steps) -> float:
 
 
 _SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")
-
-
-def _is_looked_at(ledger: Ledger) -> Flags:
-    """Which checkouts have more to them than when they were lent, and how long they were busy."""
-    looked: Flags = ledger.outcome != OUTCOMES.index(Outcome.RETURNED)
-    looked |= ~(ledger.is_granted & ledger.is_returned) | (ledger.connecting > 0)
-    looked |= ledger.busy > ledger.over - ledger.left
-    looked[ledger.samples.row] = True
-    looked[ledger.rows_with_more_operations(_FEW_OPERATIONS)] = True
-    of_request = ledger.request >= 0
-    looked[of_request] |= ledger.requests.ended[ledger.request[of_request]] == NEVER
-    return looked
 
 
 def _is_settled(checkout: Checkout) -> bool:

@@ -85,6 +85,9 @@ def _charges(started: Instants, ended: Instants) -> Instants:
 DOUBTFUL = 0.1
 """The error of a replay from which on its predictions are doubtful."""
 
+_MUCH = 0.05
+"""The share of all use from which on waiting for locks that is only inferred matters."""
+
 _LEAST_WAIT_S = 0.001
 _LEAST_WAIT = 0.01
 """Waits below this, or below this part of the responses, are none: no error is seen in them."""
@@ -140,6 +143,12 @@ class Replay:
             *(self.throughput_error, self.wait_error),
             *(self.response_error, self.makespan_error),
         )
+
+    @property
+    def guessed_locks(self) -> float:
+        """The seconds of waiting for locks that it does not know for certain; 0 if they are few."""
+        guessed = self.workload.limits.guessed
+        return guessed if guessed > _MUCH * self.workload.recorded.lent else 0.0
 
     @property
     def is_doubtful(self) -> bool:

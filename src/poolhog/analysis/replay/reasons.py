@@ -80,6 +80,8 @@ def _seen(replayed: Replay) -> Iterator[Reason]:
         yield Reason(ReasonKind.UNKNOWN_USE, limits.unknown)
     if limits.ready > MUCH * replayed.workload.recorded.lent:
         yield Reason(ReasonKind.BLOCKED_LOOP, limits.ready)
+    if limits.blocked > MUCH * replayed.workload.recorded.lent:
+        yield Reason(ReasonKind.LOCK_WAITS, limits.blocked)
     if limits.threads:
         yield Reason(ReasonKind.THREAD_LIMIT, limits.threads)
     if replayed.is_doubtful:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from poolhog.analysis.garbage import without_garbage_collection
+from poolhog.analysis.replay.locks import SimulatedLocks
 from poolhog.analysis.replay.simulated import SimulatedPool, Task
 from poolhog.analysis.replay.steps import StepKind
 from poolhog.analysis.replay.whatif import AS_IT_WAS, WhatIf, program
@@ -66,6 +67,7 @@ class Simulation:
         self._pools_each = len(pools)
         self._pools = [SimulatedPool(p) for _ in range(self.workers) for p in pools]
         self._free = [0.0] * self.workers
+        self._locks = SimulatedLocks(lambda task, now: self._push(now, _GO, task))
         self._events: list[tuple[float, int, int, Any]] = []
         self._number = 0
         self._came = 0
@@ -205,6 +207,12 @@ class Simulation:
                     task.is_timed = kind == 14
                 elif kind == 15:
                     task.otherwise = index + whats[index]
+                elif kind == 17:
+                    task.at = at
+                    if not self._locks.take(task, whats[index]):
+                        return now
+                elif kind == 18:
+                    self._locks.give_back(task, whats[index], now)
                 elif kind != 12:
                     task.at = at
                     if self._divides(task, kind, whats[index], now):
@@ -277,6 +285,7 @@ class Simulation:
         task.balance += now
         if not task.open:
             self._settle(task)
+            self._locks.give_all_back(task, now)
         waiting = pool.waiting
         while waiting:
             first, asking = waiting.popleft()

@@ -60,6 +60,8 @@ class StepKind(IntEnum):
     that are complete have none, but ``TIMEOUT``: the next asking times out after ``seconds``,
     though the pool would wait longer. ``ELSE``: if it is given up, its chain goes on ``what`` steps
     after this one. ``STOP``: the end of what follows an asking that got its connection.
+
+    ``LOCK``: the database's lock ``what`` is taken, or waited for; ``UNLOCK``: given back.
     """
 
     END = 0
@@ -79,6 +81,8 @@ class StepKind(IntEnum):
     TIMEOUT = 14
     ELSE = 15
     STOP = 16
+    LOCK = 17
+    UNLOCK = 18
 
 
 class Step(NamedTuple):

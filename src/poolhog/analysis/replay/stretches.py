@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from poolhog.analysis import spans
+from poolhog.analysis.blocks import blocks_of
 from poolhog.analysis.findings.meaning import departure
 from poolhog.analysis.ledger import KINDS, NEVER, OUTCOMES
 from poolhog.analysis.replay.steps import ENDINGS, READY, StepKind
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from poolhog.analysis.ledger import Flags, Ledger, Numbers
+    from poolhog.analysis.replay.locks import ReplayedLocks
     from poolhog.analysis.replay.overlapping import Compiler
     from poolhog.analysis.spans import Cut
     from poolhog.model import Site
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 100_000
 """Checkouts that are cut at once."""
+
+_FEW_OPERATIONS = 200
+"""Operations of a checkout that are one stretch in the middle of its use; more are replayed."""
 
 _NEAR = 10
 """Operations before a gap of which one tells where the owner was: as in findings."""
@@ -42,13 +47,28 @@ _KIND_OF_STATE[
 class Stretches(NamedTuple):
     """Stretches of uses, in the order of their rows and of their start, without holes.
 
-    ``at`` is microseconds since the process began, ``kind`` and ``what`` are a step's.
+    ``at`` is microseconds since the process began, ``kind`` and ``what`` are a step's. ``LOCK`` and
+    ``UNLOCK`` are marks: they last no time, but for a wait, which lasts as long as it is made to.
     """
 
     row: Numbers
     at: Instants
     kind: Numbers
     what: Numbers
+
+
+def is_looked_at(ledger: Ledger) -> Flags:
+    """Which checkouts have more to them than when they were lent, and how long they were busy."""
+    looked: Flags = ledger.outcome != OUTCOMES.index(Outcome.RETURNED)
+    looked |= ~(ledger.is_granted & ledger.is_returned) | (ledger.connecting > 0)
+    looked |= ledger.busy > ledger.over - ledger.left
+    looked[ledger.samples.row] = True
+    blocks = blocks_of(ledger)
+    looked[blocks.row] = looked[blocks.blocker[blocks.blocker >= 0]] = True
+    looked[ledger.rows_with_more_operations(_FEW_OPERATIONS)] = True
+    of_request = ledger.request >= 0
+    looked[of_request] |= ledger.requests.ended[ledger.request[of_request]] == NEVER
+    return looked
 
 
 def running_at_sites(ledger: Ledger, rows: Numbers) -> Instants:
@@ -66,10 +86,11 @@ def stretches_of(
     running: Instants,
     compiler: Compiler,
     place: Callable[[Site | None], int],
+    locks: ReplayedLocks,
 ) -> Stretches:
     """The stretches of some rows, which are in order, and closed."""
     parts = [
-        _stretches(ledger, rows[first : first + _AT_ONCE], running, compiler, place)
+        _stretches(ledger, rows[first : first + _AT_ONCE], running, compiler, place, locks)
         for first in range(0, max(len(rows), 1), _AT_ONCE)
     ]
     return _joined(parts)
@@ -81,6 +102,7 @@ def _stretches(
     running: Instants,
     compiler: Compiler,
     place: Callable[[Site | None], int],
+    locks: ReplayedLocks,
 ) -> Stretches:
     found = spans.cut(ledger, rows)
     singly = _is_changing(ledger, rows, found)
@@ -101,12 +123,25 @@ def _stretches(
         np.full(len(untold), StepKind.REST.value),
         np.zeros(len(untold), np.int64),
     )
+    blocked = np.flatnonzero(used.state == spans.BLOCKED)
+    lock = locks.of(used.row[blocked], used.started[blocked])
+    blocked, lock = blocked[lock >= 0], lock[lock >= 0]
+    kind[blocked], what[blocked] = StepKind.LOCK, lock
     known = Stretches(used.row, used.started.astype(float), kind, what)
-    parts = [known, rest, _singly(ledger, rows[singly[rows]], compiler)]
+    parts = [_lock_marks(known, locks), known, rest, _singly(ledger, rows[singly[rows]], compiler)]
     joined = _joined(parts)
     order = np.lexsort((joined.at, joined.row))
     row, at, kind, what = joined
     return Stretches(row[order], at[order], kind[order], what[order])
+
+
+def _lock_marks(known: Stretches, locks: ReplayedLocks) -> Stretches:
+    """Where locks are taken and given back, as far as a stretch begins there."""
+    marks = locks.marks
+    begun = set(zip(known.row.tolist(), known.at.tolist(), strict=True))
+    pairs = zip(marks.row.tolist(), marks.at.tolist(), strict=True)
+    some = np.array([pair in begun for pair in pairs], bool)
+    return Stretches(marks.row[some], marks.at[some] * 1.0, marks.kind[some], marks.lock[some])
 
 
 def _joined(parts: Sequence[Stretches]) -> Stretches:
