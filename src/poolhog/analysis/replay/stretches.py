@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 _AT_ONCE = 100_000
 """Checkouts that are cut at once."""
 
+_FEW_OPERATIONS = 200
+"""Operations of a checkout that are one stretch in the middle of its use; more are replayed."""
+
 _NEAR = 10
 """Operations before a gap of which one tells where the owner was: as in findings."""
 
@@ -46,6 +49,18 @@ class Stretches(NamedTuple):
     at: Instants
     kind: Numbers
     what: Numbers
+
+
+def is_looked_at(ledger: Ledger) -> Flags:
+    """Which checkouts have more to them than when they were lent, and how long they were busy."""
+    looked: Flags = ledger.outcome != OUTCOMES.index(Outcome.RETURNED)
+    looked |= ~(ledger.is_granted & ledger.is_returned) | (ledger.connecting > 0)
+    looked |= ledger.busy > ledger.over - ledger.left
+    looked[ledger.samples.row] = True
+    looked[ledger.rows_with_more_operations(_FEW_OPERATIONS)] = True
+    of_request = ledger.request >= 0
+    looked[of_request] |= ledger.requests.ended[ledger.request[of_request]] == NEVER
+    return looked
 
 
 def running_at_sites(ledger: Ledger, rows: Numbers) -> Instants:
