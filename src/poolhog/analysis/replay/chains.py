@@ -15,6 +15,7 @@ from poolhog.analysis.memory import ledgers_of
 from poolhog.analysis.replay.completing import GAVE_UP, TIMED_OUT, Completing
 from poolhog.analysis.replay.limits import Limits, hanging, waiting_threads
 from poolhog.analysis.replay.locks import ReplayedLocks
+from poolhog.analysis.replay.loops import loops_of
 from poolhog.analysis.replay.overlapping import Compiler, Lane, Mark, lanes
 from poolhog.analysis.replay.recorded import Recorded
 from poolhog.analysis.replay.steps import (
@@ -31,6 +32,7 @@ from poolhog.analysis.replay.stretches import is_looked_at, running_at_sites, st
 from poolhog.analysis.replay.workload import (
     ChainColumns,
     Chains,
+    Loop,
     PoolFacts,
     Workload,
     grouped,
@@ -38,7 +40,7 @@ from poolhog.analysis.replay.workload import (
 from poolhog.model import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from poolhog.analysis.ledger import Numbers
     from poolhog.analysis.replay.workload import Groups
@@ -109,6 +111,7 @@ class WorkloadBuilder:
         self._routes: dict[str, int] = {}
         self._processes: list[Process] = []
         self._askings = array("i")
+        self._loops: list[Loop] = []
         self._lines: dict[tuple[str, int] | None, int] = {}
         self._hanging = 0.0
         self._threads = 0
@@ -136,8 +139,7 @@ class WorkloadBuilder:
         completing = Completing(chains, self.steps, self._askings, pools)
         completing.complete()
         if not any(chains.is_request):  # then owners are what there is of them
-            chains.is_request = bytearray(arrived < math.inf for arrived in chains.arrived)
-            recorded.answered, recorded.responses = self.recorded.others
+            self.recorded.take_others(chains, self._loops)
         return Workload(
             pools=pools,
             chains=chains,
@@ -145,7 +147,10 @@ class WorkloadBuilder:
             places=tuple(self._places),
             processes=len(self._processes),
             recorded=recorded,
-            began=min(chains.arrived, default=0.0),
+            began=min(
+                (at for at, own in zip(chains.arrived, chains.is_request, strict=True) if own),
+                default=min(chains.arrived, default=0.0),
+            ),
             until=max((process.written for process in self._processes), default=0.0),
             unfinished=completing.unfinished,
             limits=Limits(
@@ -156,6 +161,7 @@ class WorkloadBuilder:
                 blocked=self.blocked,
                 guessed=self.guessed,
             ),
+            loops=tuple(self._loops),
         )
 
     def place(self, site: Site | None) -> int:
@@ -176,6 +182,13 @@ class WorkloadBuilder:
     def _line_number(self, site: Site | None) -> int:
         key = None if site is None else (site.file, site.line)
         return self._lines.setdefault(key, len(self._lines))
+
+    def add_loops(self, loops: Iterable[Loop]) -> None:
+        """Add loops of the chains that are added next."""
+        before = len(self.chains)
+        for members, queue, pauses in loops:
+            own, queued = (tuple(before + number for number in some) for some in (members, queue))
+            self._loops.append(Loop(own, queued, pauses))
 
     def add_chains(self, chains: ChainColumns) -> None:
         """Add the chains of the process that was begun last."""
@@ -238,10 +251,13 @@ class _ProcessChains:
                 chains.first[number[chosen]] = self._write_single(chosen)
         for group, found in lanes_of.items():
             self._write_lanes(group, found, int(number[group]), chains)
+        before = len(self._builder.chains)
+        self._builder.add_loops(loops_of(ledger, groups, number))
         self._builder.add_chains(chains)
         for group in np.flatnonzero(groups.is_single & ~groups.is_request).tolist():
-            ends = int(groups.started[group]), int(groups.ended[group])
-            self._builder.recorded.end_of_owner(*map(ledger.seconds, ends))
+            ends = int(groups.started[group]), int(groups.over[group])
+            chain = before + int(number[group])
+            self._builder.recorded.end_of_owner(chain, *map(ledger.seconds, ends))
 
     def _write_single(self, chosen: Numbers) -> Numbers:
         """Write groups whose checkouts follow one another; where the steps of each begin."""
@@ -331,8 +347,12 @@ class _ProcessChains:
         if not groups.is_request[group]:
             for place, lane in enumerate(found, number - len(found) + 1):
                 started, ended = lane.items[0].asked, lane.end(until)
-                self._builder.recorded.end_of_owner(started, ended)
-                chains.put(place, self._lane(lane, started, ended, [], is_owner=True), started)
+                chain = len(self._builder.chains) + place
+                self._builder.recorded.end_of_owner(chain, started, ended)
+                answer = Mark(ended, Step(StepKind.ANSWER))
+                if lane is found[0]:
+                    ended = max(ended, seconds(int(groups.ended[group])))
+                chains.put(place, self._lane(lane, started, ended, [answer]), started)
             return
         started = seconds(int(groups.started[group]))
         is_ended = groups.ended[group] < NEVER
@@ -359,7 +379,6 @@ class _ProcessChains:
         ended: float,
         marks: Sequence[Mark],
         *,
-        is_owner: bool = False,
         is_open: bool = False,
     ) -> int:
         """Write the steps of a lane; where they begin."""
@@ -367,8 +386,6 @@ class _ProcessChains:
         first = len(steps)
         steps.extend(self._compiler.steps(lane, started=started, ended=ended, marks=marks))
         self._builder.ask_at([checkout.site for checkout in lane.items])
-        if is_owner:
-            steps.add(StepKind.ANSWER)
         if is_open:
             steps.extend(self._compiler.returns(lane))
         steps.add(StepKind.END)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from poolhog.analysis.garbage import without_garbage_collection
+from poolhog.analysis.replay.loops import follows
 from poolhog.analysis.replay.performance import Performance, ReplayWindow, performance_of
 from poolhog.analysis.replay.simulation import Simulation, simulate
 from poolhog.analysis.replay.steps import Steps
@@ -89,7 +90,7 @@ _MUCH = 0.05
 """The share of all use from which on waiting for locks that is only inferred matters."""
 
 _LEAST_WAIT_S = 0.001
-_LEAST_WAIT = 0.01
+_LEAST_WAIT = 0.1
 """Waits below this, or below this part of the responses, are none: no error is seen in them."""
 
 _SETTLING = 0.25
@@ -106,7 +107,7 @@ class Replay:
     """A run, and its replay as it was, in the same window.
 
     ``users`` is how many sent one request after the other, as far as the arrivals tell; ``None`` if
-    they came by themselves.
+    they came by themselves. ``pauses`` are how long they took from an answer to the next request.
     """
 
     workload: Workload
@@ -114,6 +115,7 @@ class Replay:
     window: ReplayWindow
     recorded: Performance
     replayed: Performance
+    pauses: tuple[float, ...] = ()
 
     @property
     def throughput_error(self) -> float:
@@ -171,20 +173,41 @@ def replay(
     """The workload as it was. A closed loop is recognized, unless it ``is_open`` by decree.
 
     Answers and waits are counted in the ``window``, by default the whole run, and of a closed loop
-    the part from when it has settled.
+    the part from when it has settled. Whether those who wait are overtaken in a pool depends on
+    instants that no trace has: it is as in that of both replays which is nearer to the run.
     """
     workload = shared(workload)
     users = None if is_open else closed_loop(workload)
     where = window or _window(workload, users)
+    fair = _replayed(_fairly(workload), users, where)
+    if fair.error <= _NEAR or all(pool.is_fair for pool in workload.pools):
+        return fair
+    return min(fair, _replayed(workload, users, where), key=lambda one: one.error)
+
+
+_NEAR = 0.02
+"""A replay with this error is near enough."""
+
+
+def _fairly(workload: Workload) -> Workload:
+    """The workload with pools in which nobody is overtaken."""
+    return replace(workload, pools=tuple(replace(p, is_fair=True) for p in workload.pools))
+
+
+def _replayed(workload: Workload, users: int | None, window: ReplayWindow) -> Replay:
     capacity, workers = capacity_of(workload, AS_IT_WAS), workload.processes
     until = workload.until if workload.unfinished or users else math.inf
-    observed = simulate(workload, replace(AS_IT_WAS, users=users), until=min(until, where.ended))
+    pauses = _pauses(workload) if users is not None else None
+    known = () if pauses is None else tuple(pauses.tolist())
+    terms = replace(AS_IT_WAS, users=users, pauses=known)
+    observed = simulate(workload, terms, until=min(until, window.ended))
     return Replay(
         workload=workload,
         users=users,
-        window=where,
-        recorded=performance_of(workload.recorded, where, workload.began, capacity, workers),
-        replayed=performance_of(observed, where, workload.began, capacity, workers),
+        window=window,
+        recorded=performance_of(workload.recorded, window, workload.began, capacity, workers),
+        replayed=performance_of(observed, window, workload.began, capacity, workers),
+        pauses=known,
     )
 
 
@@ -198,7 +221,8 @@ def predict(replayed: Replay, terms: WhatIf) -> Prediction:
     users = terms.users or replayed.users
     if terms.rate != 1.0 and users is not None and terms.users is None:
         users = max(round(users * terms.rate), 1)
-    terms = replace(terms, users=users)
+    pauses = replayed.pauses if terms.users is None else ()
+    terms = replace(terms, users=users, pauses=pauses)
     capacity = capacity_of(workload, terms)
     window = replayed.window
     if users is None:
@@ -228,8 +252,10 @@ def closed_loop(workload: Workload) -> int | None:
     Then nearly as many requests as ever are under way during all of the second half.
     """
     arrivals = requests_of(workload)
-    if not len(arrivals):
+    if not len(arrivals) or _has_loops(workload):
         return None
+    if _pauses(workload) is not None:
+        return int(under_way_of(workload)[1].max())
     half, last = float(arrivals[0] + arrivals[-1]) / 2, float(arrivals[-1])
     instants, under_way = under_way_of(workload)
     until = np.clip(np.append(instants, last), half, last)
@@ -239,6 +265,23 @@ def closed_loop(workload: Workload) -> int | None:
     if most < 2 or late < _LEAST_ARRIVALS or area < _NEARLY_ALL * most * (last - half):
         return None
     return most
+
+
+def _has_loops(workload: Workload) -> bool:
+    """Whether requests are in loops of workers, so that no users send them."""
+    is_request = workload.chains.is_request
+    return any(is_request[loop.members[0]] for loop in workload.loops)
+
+
+def _pauses(workload: Workload) -> Instants | None:
+    """From answers to the requests that came just after them, if users sent these in turns."""
+    answered, took = (
+        np.array(c) for c in (workload.recorded.answered, workload.recorded.responses)
+    )
+    came = np.rint((answered - took) * 1e6).astype(np.int64)
+    order = np.argsort(came, kind="stable")
+    found = follows(came[order], np.rint(answered[order] * 1e6).astype(np.int64))
+    return None if found is None else found[1] / 1e6
 
 
 def requests_of(workload: Workload) -> Instants:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -16,15 +17,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from poolhog.analysis.ledger import Ledger, Numbers
-    from poolhog.analysis.replay.workload import Groups
+    from poolhog.analysis.replay.workload import Chains, Groups, Loop
 
 
 class Recorded:
-    """What came of a run: of ``others`` than requests it is kept apart."""
+    """What came of a run. ``others`` are chains without a request: when they came and were over."""
 
     def __init__(self) -> None:
         self.observed = Observed()
-        self.others = array("d"), array("d")
+        self.others: list[tuple[int, float, float]] = []
         self.pools: dict[tuple[str, str, str, int], PoolFacts] = {}
 
     def know_pools(self, ledger: Ledger) -> list[PoolFacts]:
@@ -60,6 +61,7 @@ class Recorded:
             # Who got none has none.
             seen = ledger.connection[own[ledger.is_granted[own]]]
             facts.connections += len(np.unique(seen[seen >= 0]))
+            facts.delays += _delays(ledger, own)
 
     def time(self, ledger: Ledger, groups: Groups) -> None:
         """When requests were answered, and how long that took."""
@@ -72,7 +74,49 @@ class Recorded:
         took = (groups.answered - groups.started)[told]
         recorded.responses.frombytes((took / 1e6).tobytes())
 
-    def end_of_owner(self, started: float, ended: float) -> None:
+    def end_of_owner(self, chain: int, started: float, ended: float) -> None:
         """The work of an owner without a request counts as an answer if there is no request."""
-        self.others[0].append(ended)
-        self.others[1].append(ended - started)
+        self.others.append((chain, started, ended))
+
+    def take_others(self, chains: Chains, loops: Sequence[Loop]) -> None:
+        """Count owners as requests; where workers work in loops, only what these do."""
+        of_loops = {number for loop in loops for number in loop.members}
+        chains.is_request = bytearray(
+            arrived < math.inf and (not of_loops or number in of_loops)
+            for number, arrived in enumerate(chains.arrived)
+        )
+        taken = [(ended, ended - start) for n, start, ended in self.others if chains.is_request[n]]
+        self.observed.answered = array("d", [ended for ended, _ in taken])
+        self.observed.responses = array("d", [took for _, took in taken])
+
+
+_MOST_DELAYS = 1_000
+"""Delays of a process's pool that are kept: the first ones."""
+
+_LONGEST_DELAY_US = 20_000
+"""Nobody who is woken takes longer than this to run, or the event loop is blocked."""
+
+_LONGER = 2
+"""So many times as long as the faster one took is what the overtaken one would have taken."""
+
+
+def _delays(ledger: Ledger, own: Numbers) -> list[float]:
+    """How long each who was woken took to get the connection that came back, in order.
+
+    Where another one who had not waited was faster, it would have taken longer than that one.
+    """
+    lent = own[ledger.is_granted[own]]
+    order = np.lexsort((ledger.left[lent], ledger.connection[lent]))
+    before, after = lent[order][:-1], lent[order][1:]
+    back = ledger.over[before]
+    asked, left = np.sort(ledger.asked[own]), np.sort(ledger.left[own])
+    waiting = np.searchsorted(asked, back, "left") - np.searchsorted(left, back, "right")
+    chosen = (ledger.connection[before] == ledger.connection[after]) & (waiting > 0)
+    after, back = after[chosen], back[chosen]
+    costs = ledger.pinging[after] + ledger.connecting[after]
+    delays = np.maximum(ledger.left[after] - back - costs, 0)
+    delays[ledger.asked[after] >= back] *= _LONGER
+    delays = np.minimum(delays, _LONGEST_DELAY_US)
+    found = delays[np.argsort(back, kind="stable")][:_MOST_DELAYS] / 1e6
+    kept: list[float] = found.tolist()
+    return kept

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 class SimulatedPool:
     """A pool of a process while it is simulated."""
 
-    __slots__ = ("connecting", "idle", "is_armed", "limit", "opened", "size", "timeout", "waiting")
+    __slots__ = (
+        *("connecting", "idle", "is_armed", "is_fair", "limit", "opened", "size", "timeout"),
+        *("delays", "lent", "waiting"),
+    )
 
     def __init__(self, pool: PoolTerms) -> None:
         self.size = math.inf if pool.size is None else pool.size
@@ -25,6 +28,16 @@ class SimulatedPool:
         # Who waits, each with the number of its asking: it may have given up since.
         self.waiting: deque[tuple[Task, int]] = deque()
         self.is_armed = False
+        self.is_fair = pool.is_fair
+        self.delays = pool.delays
+        self.lent = 0
+
+    def delay(self) -> float:
+        """How long the next one who is woken takes to run: as the others did, in turn."""
+        if not self.delays:
+            return 0.0
+        self.lent += 1
+        return self.delays[(self.lent - 1) % len(self.delays)]
 
 
 class Task:

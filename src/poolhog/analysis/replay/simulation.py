@@ -1,7 +1,8 @@
 """Plays a workload through its pools: a discrete-event simulation.
 
-A pool lends what it has, opens more up to its limit, and lets the others queue, first come, first
-served, as SQLAlchemy's, asyncpg's and psycopg's do. Who waits for too long gives up, and is over.
+A pool lends what it has, opens more up to its limit, and lets the others queue. psycopg's hands a
+connection that comes back to the first of these. SQLAlchemy's and asyncpg's wake the first, and
+whoever asks before that one runs takes the connection. Who waits for too long gives up.
 Each process executes Python for one of its owners at a time, in the order in which they could.
 Nothing is random: the same workload under the same terms has the same outcome.
 """
@@ -14,9 +15,8 @@ from collections import Counter
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from poolhog.analysis.garbage import without_garbage_collection
+from poolhog.analysis.replay.arrivals import Arrivals
 from poolhog.analysis.replay.locks import SimulatedLocks
 from poolhog.analysis.replay.simulated import SimulatedPool, Task
 from poolhog.analysis.replay.steps import StepKind
@@ -24,8 +24,6 @@ from poolhog.analysis.replay.whatif import AS_IT_WAS, WhatIf, program
 from poolhog.analysis.replay.workload import Observed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from poolhog.analysis.replay.workload import Workload
 
 
@@ -40,8 +38,9 @@ def simulate(workload: Workload, terms: WhatIf = AS_IT_WAS, *, until: float = ma
         return Simulation(workload, terms, until).run()
 
 
-_GO, _TIMER, _LIMIT, _COME = range(4)
-"""What an event is: a task goes on, a pool looks who gives up, a task gives up, a user comes."""
+_GO, _TIMER, _LIMIT, _COME, _WAKE, _NEXT = range(6)
+"""What an event is: a task goes on, a pool looks who gives up, a task gives up, a user comes, one
+who waits was woken, a loop begins its next chain."""
 
 
 class Simulation:
@@ -75,12 +74,14 @@ class Simulation:
         self._balance = 0.0
         self._ran = 0.0
         self._next = math.inf
-        self._sent: Sequence[int] = ()
+        self._arrivals = Arrivals(workload, terms)
         self.observed = Observed()
 
     def run(self) -> Observed:
         """Let everything come and go."""
-        arrivals = iter(self._arrivals())
+        for came in self._arrivals.of_users():
+            self._push(came, _COME, None)
+        arrivals = iter(self._arrivals.by_themselves())
         self._next, chain = next(arrivals, (math.inf, 0))
         events, until, now = self._events, self._until, 0.0
         while True:
@@ -88,10 +89,7 @@ class Simulation:
                 at, _, kind, what = heappop(events)
                 if at > until:
                     break
-                if kind == _GO:
-                    now = self.go(what, at)
-                else:
-                    self._happen(kind, what, at)
+                now = self.go(what, at) if kind == _GO else self._happen(kind, what, at, now)
             elif self._next <= until and self._next < math.inf:
                 came, coming = self._next, chain
                 self._next, chain = next(arrivals, (math.inf, 0))
@@ -104,33 +102,21 @@ class Simulation:
         observed.lent = self._balance + self._lent * observed.until
         return observed
 
-    def _arrivals(self) -> list[tuple[float, int]]:
-        """The chains that come by themselves, in order; users are told to come."""
-        chains, terms, began = self._workload.chains, self._terms, self._workload.began
-        arrived = np.array(chains.arrived)
-        order = np.argsort(arrived, kind="stable")
-        order = order[arrived[order] < math.inf]
-        found = list(zip(arrived[order].tolist(), order.tolist(), strict=True))
-        if terms.users is not None:
-            self._sent = [number for _, number in found if chains.is_request[number]]
-            for user in range(terms.users if self._sent else 0):
-                came = chains.arrived[self._sent[user % len(self._sent)]]
-                self._push(came, _COME, None)
-            found = [(at, number) for at, number in found if not chains.is_request[number]]
-        if terms.rate != 1.0:
-            found = [(began + (at - began) / terms.rate, number) for at, number in found]
-        return found
-
     def _push(self, at: float, kind: int, what: Any) -> None:
         self._number += 1
         heappush(self._events, (at, self._number, kind, what))
 
-    def _happen(self, kind: int, what: Any, now: float) -> None:
+    def _happen(self, kind: int, what: Any, now: float, latest: float) -> float:
+        """Let an event happen; the instant up to which something was done, of late."""
         if kind == _COME:
-            chain = self._sent[self._came % len(self._sent)]
-            self._begin(chain, now, is_user=True)
-        elif kind == _TIMER:
+            return self._begin(self._arrivals.sent(self._came), now, is_user=True)
+        if kind == _TIMER:
             self._look(what, now)
+        elif kind == _NEXT:
+            return self._begin(what, now, is_user=False)
+        elif kind == _WAKE:
+            pool, task, asking = what
+            self._wake(pool, task, asking, now)
         else:
             task, asking = what
             if task.asking == asking:
@@ -138,6 +124,7 @@ class Simulation:
                     self._time_out(task, now)
                 else:
                     self._give_up(task, now, is_told=False)
+        return latest
 
     def _begin(self, chain: int, now: float, *, is_user: bool) -> float:
         """A chain comes, and goes on up to the instant that is returned."""
@@ -269,6 +256,10 @@ class Simulation:
         self.observed.waits.append(granted - task.asked)
         return granted
 
+    def _pool_of(self, task: Task) -> SimulatedPool:
+        """The pool that a task waits for."""
+        return self._pools[task.worker * self._pools_each + self.program.whats[task.at - 1]]
+
     def _settle(self, task: Task) -> None:
         """All of a task's checkouts are back."""
         observed = self.observed
@@ -278,7 +269,7 @@ class Simulation:
         task.checkouts = 0
 
     def _return(self, task: Task, pool: SimulatedPool, now: float) -> None:
-        """A connection comes back, and goes to the first who waits."""
+        """A connection comes back, and goes to the first who waits, or wakes that one up."""
         self._lent -= 1
         self._balance += now
         task.open -= 1
@@ -287,7 +278,7 @@ class Simulation:
             self._settle(task)
             self._locks.give_all_back(task, now)
         waiting = pool.waiting
-        while waiting:
+        while waiting and pool.is_fair:
             first, asking = waiting.popleft()
             if first.asking == asking:
                 # Not at once: whoever returns goes on before.
@@ -296,8 +287,38 @@ class Simulation:
                 return
         if pool.idle < pool.size:
             pool.idle += 1
+            self._rouse(pool, now)
         else:
+            # It is closed: another one can be opened, but nobody who waits is told.
             pool.opened -= 1
+
+    def _rouse(self, pool: SimulatedPool, now: float) -> None:
+        """Wake the first who waits: there is a connection, if nobody is faster."""
+        waiting = pool.waiting
+        while waiting:
+            first, asking = waiting.popleft()
+            if first.asking == asking:
+                self._push(now + pool.delay(), _WAKE, (pool, first, asking))
+                return
+
+    def _wake(self, pool: SimulatedPool, task: Task, asking: int, now: float) -> None:
+        """Who was woken takes a connection as soon as it can run, or waits again, as the last."""
+        free = self._free[task.worker]
+        if task.asking != asking:
+            if pool.idle:
+                self._rouse(pool, now)
+        elif free > now:
+            self._push(free, _WAKE, (pool, task, asking))
+        elif pool.idle:
+            pool.idle -= 1
+            granted = self._lend(task, now, self.program.seconds[task.at - 1])
+            self._push(granted, _GO, task)
+        else:
+            pool.waiting.append((task, asking))
+            if pool.timeout < math.inf and task.patience >= pool.timeout:
+                # The pool's timer looks at the first only, which is not the one that asked first.
+                task.is_timed = True
+                self._push(task.asked + pool.timeout, _LIMIT, (task, asking))
 
     def _look(self, pool: SimulatedPool, now: float) -> None:
         """The pool's timer: whoever has waited for its timeout gives up."""
@@ -315,6 +336,13 @@ class Simulation:
         pool.is_armed = False
 
     def _time_out(self, task: Task, now: float) -> None:
+        pool = self._pool_of(task)
+        if pool.opened < pool.limit:
+            # It looks once more, and sees that one can be opened.
+            pool.opened += 1
+            cost = self.program.seconds[task.at - 1] + pool.connecting
+            self._push(self._lend(task, now, cost), _GO, task)
+            return
         self.observed.timeouts += 1
         self.observed.granted.append(now)
         self.observed.waits.append(now - task.asked)
@@ -359,7 +387,7 @@ class Simulation:
             self.observed.answered.append(now)
             self.observed.responses.append(now - task.came)
         if task.is_user:
-            self._push(now + self._terms.think, _COME, None)
+            self._push(now + self._arrivals.pause(), _COME, None)
 
     def _end(self, task: Task, now: float) -> None:
         task.is_over = True
@@ -367,3 +395,8 @@ class Simulation:
         if parent is not None and parent.asking == -1 - task.chain:
             parent.asking = 0
             self._push(now, _GO, parent)
+        if parent is None and (following := self._arrivals.after(task.chain)) is not None:
+            # Before all others at that instant: whoever ends does not wait for them.
+            self._number += 1
+            chain, pause = following
+            heappush(self._events, (now + pause, -self._number, _NEXT, chain))

@@ -223,7 +223,8 @@ class WhatIf:
     ``workers`` the processes. ``rate`` is how many times as many requests come per second,
     ``external_latency`` how many times as long everything takes that is neither the database nor
     Python. ``users`` send one request after the other (a closed loop), with ``think`` seconds
-    between an answer and the next; without, requests come when they came.
+    between an answer and the next; without, requests come when they came. ``pauses`` are what users
+    took at least, one after the other, as it was recorded.
     """
 
     release: frozenset[int] = frozenset()
@@ -235,6 +236,7 @@ class WhatIf:
     external_latency: float = 1.0
     users: int | None = None
     think: float = 0.0
+    pauses: tuple[float, ...] = ()
 
     def of(self, pool: PoolTerms) -> PoolTerms:
         """The pool under these terms; one without a size keeps none."""

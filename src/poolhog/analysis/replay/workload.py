@@ -27,7 +27,9 @@ class PoolTerms:
 
     ``size`` and ``max_overflow`` are as in the model (``None``, -1: no limit), ``timeout`` the
     seconds after which a wait is given up, ``connecting`` those that opening a connection takes.
-    ``warm`` connections were open before the first was asked for.
+    ``warm`` connections were open before the first was asked for. If the pool ``is_fair``, it hands
+    a connection that comes back to the first who waits. Others wake that one up, who takes it after
+    one of the ``delays``, and whoever asks meanwhile is faster.
     """
 
     name: str
@@ -36,6 +38,8 @@ class PoolTerms:
     timeout: float | None
     connecting: float = 0.0
     warm: int = 0
+    is_fair: bool = True
+    delays: tuple[float, ...] = ()
 
     @property
     def is_unpooled(self) -> bool:
@@ -121,6 +125,18 @@ class Observed:
     until: float = 0.0
 
 
+class Loop(NamedTuple):
+    """Chains that begin in this order, each some seconds after one of the loop has ended.
+
+    ``members`` are all chains of the loop, ``queue`` those of them that do not begin by themselves;
+    ``pauses`` are the seconds of these.
+    """
+
+    members: tuple[int, ...]
+    queue: tuple[int, ...]
+    pauses: tuple[float, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Workload:
     """All that a simulation needs to know of a run.
@@ -129,6 +145,7 @@ class Workload:
     lines that steps mean. ``began`` is when the first request came, ``until`` the last instant that
     is known. ``recorded`` is what really came of it. ``unfinished`` chains were not recorded to
     their end, and go on as others of their route did. ``limits`` are what the replay does not know.
+    Chains of ``loops`` begin when others have ended.
     """
 
     pools: tuple[PoolTerms, ...]
@@ -141,6 +158,7 @@ class Workload:
     until: float
     unfinished: int
     limits: Limits = field(default_factory=Limits)
+    loops: tuple[Loop, ...] = ()
 
 
 class PoolFacts:
@@ -152,6 +170,7 @@ class PoolFacts:
         self.opened = 0
         self.connecting = 0.0
         self.connections = 0
+        self.delays: list[float] = []
 
     def terms(self, processes: int) -> PoolTerms:
         """What the pool offers, and what that costs."""
@@ -163,7 +182,17 @@ class PoolFacts:
             size, overflow = None, None
         warm = max(self.connections - self.opened, 0) / max(processes, 1)
         mean = self.connecting / self.opened if self.opened else 0.0
-        return PoolTerms(pool.name, size, overflow, pool.timeout, mean, math.ceil(warm))
+        is_fair = pool.library == "psycopg_pool"
+        return PoolTerms(
+            pool.name,
+            size,
+            overflow,
+            pool.timeout,
+            mean,
+            math.ceil(warm),
+            is_fair,
+            tuple(self.delays),
+        )
 
 
 MOST_OF_OWNER = 1_000
@@ -213,6 +242,7 @@ def grouped(ledger: Ledger, rows: Numbers) -> Groups:
     place = np.arange(len(rows))
     place -= np.maximum.accumulate(np.where(is_first, place, 0))
     is_first |= (asker >= len(requests.number)) & (place % MOST_OF_OWNER == 0)
+    is_first |= _is_next_turn(ledger, rows, asker, is_first)
     rank = np.empty(int(is_first.sum()), np.int64)
     goes_on = _goes_on(ledger, rows, np.flatnonzero(is_first), asker[is_first])
     rank[np.lexsort((rows[is_first], goes_on))] = np.arange(len(rank))
@@ -226,6 +256,7 @@ def grouped(ledger: Ledger, rows: Numbers) -> Groups:
     is_request = asker < len(requests.number)
     of_request = asker[is_request]
     started, answered, ended = asked.copy(), over.copy(), over.copy()
+    ended[~is_request] = _until_next_turn(asker, asked, over)[~is_request]
     started[is_request] = np.minimum(requests.started[of_request], asked[is_request])
     ended[is_request] = requests.ended[of_request]
     responded = requests.responded[of_request]
@@ -239,6 +270,30 @@ def grouped(ledger: Ledger, rows: Numbers) -> Groups:
     return Groups(
         rows, number, first, is_request, is_whole, is_single, started, answered, ended, over
     )
+
+
+def _is_next_turn(ledger: Ledger, rows: Numbers, asker: Numbers, is_first: Flags) -> Flags:
+    """Which rows are where an owner without a request began its work once more.
+
+    It asks again from the line that it first asked from, and holds nothing.
+    """
+    turn = np.cumsum(is_first) - 1
+    first_site = ledger.site[rows[is_first]][turn]
+    before = np.append([0], running_maximum(turn, ledger.over[rows])[:-1])
+    is_owner = asker >= len(ledger.requests.number)
+    is_again = (ledger.site[rows] == first_site) & (ledger.asked[rows] >= before)
+    found: Flags = is_owner & is_again & ~is_first
+    return found
+
+
+def _until_next_turn(asker: Numbers, asked: Numbers, over: Numbers) -> Numbers:
+    """When each group was over, and what follows until its owner's next one is over as well."""
+    order = np.lexsort((asked, asker))
+    following = np.append(asked[order[1:]], over[order[-1:]])
+    is_same = np.append(asker[order[1:]] == asker[order[:-1]], [False])
+    ended = over.copy()
+    ended[order[is_same]] = np.maximum(over[order], following)[is_same]
+    return ended
 
 
 def _goes_on(ledger: Ledger, rows: Numbers, first: Numbers, asker: Numbers) -> Flags:
