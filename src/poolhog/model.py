@@ -48,6 +48,13 @@ class Activity(StrEnum):
     BUSY = "busy"
 
 
+class SharingKind(StrEnum):
+    """What a row of samples says that is of no gap: the two sites of a :class:`Sharing`."""
+
+    SHARED = "shared"
+    GATHERED = "gathered"
+
+
 class Outcome(StrEnum):
     """How a checkout stands, or ended; ``collected``: the garbage collector gave it back."""
 
@@ -236,6 +243,19 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class Sharing:
+    """Another task or thread wanted the connection while one was using it, or getting it.
+
+    ``site`` is where it did, ``gathered`` where one task waits for both, in application frames
+    only; ``None`` if that is not known.
+    """
+
+    at: float
+    site: Site | None
+    gathered: Site | None
+
+
+@dataclass(frozen=True, slots=True)
 class Checkout:
     """One connection lent to one request.
 
@@ -246,7 +266,8 @@ class Checkout:
     seconds of the wait that went into these, ``busy`` the seconds of use in which an operation was
     in flight; operations that are not over are not in them. Operations and samples are in order of
     their start; operations before ``granted`` (connect, ping) are part of the wait. ``request`` is
-    ``None`` for work that belongs to no request that was seen (`other`).
+    ``None`` for work that belongs to no request that was seen (`other`). ``sharings`` are the first
+    times that others wanted the connection while it was in use.
     """
 
     id: str
@@ -265,6 +286,7 @@ class Checkout:
     connecting: float = 0.0
     pinging: float = 0.0
     busy: float = 0.0
+    sharings: Sequence[Sharing] = ()
 
 
 @dataclass(frozen=True, slots=True)

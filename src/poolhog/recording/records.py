@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Iterable
 
-    from poolhog.model import Activity, Cause
+    from poolhog.model import Activity, Cause, SharingKind
     from poolhog.recording.record import Row, Texts
     from poolhog.recording.sites import SiteRecord
 
@@ -133,7 +133,7 @@ class CheckoutRecord(Record):
         *("asked_ns", "busy_us", "connecting_us", "connection", "earlier", "gave_up_ns"),
         *("granted_ns", "handled", "in_thread", "in_transaction", "looks", "operation"),
         *("operations", "outcome", "owner", "parent", "parting", "pinging_us", "pool", "request"),
-        *("returned_ns", "room", "sample", "site", "task", "thread", "thread_id"),
+        *("returned_ns", "room", "sample", "shared", "site", "task", "thread", "thread_id", "user"),
     )
     table = "packed_checkouts"
 
@@ -165,6 +165,10 @@ class CheckoutRecord(Record):
         self.parent: weakref.ref[asyncio.Task[Any]] | None = None
         self.thread = 0
         self.thread_id = 0
+        # Not of the row: who asked for the last operation, and the sites at which others wanted
+        # something while it was in flight.
+        self.user = 0
+        self.shared: tuple[int, ...] = ()
         # The sampler's: what it saw last, and how many operations had begun then.
         self.sample: SampleRecord | None = None
         self.looks: Any = None
@@ -334,7 +338,11 @@ class SampleRecord(Record):
     table = "packed_samples"
 
     def __init__(
-        self, checkout: CheckoutRecord, activity: Activity, site: SiteRecord | None, now_ns: int
+        self,
+        checkout: CheckoutRecord,
+        activity: Activity | SharingKind,
+        site: SiteRecord | None,
+        now_ns: int,
     ) -> None:
         self.id = next(ids)
         self.written = None

@@ -18,6 +18,7 @@ from poolhog.analysis.findings.nested_checkout import NESTED_CHECKOUT
 from poolhog.analysis.findings.never_returned import NEVER_RETURNED
 from poolhog.analysis.findings.parked_checkout import PARKED_CHECKOUT
 from poolhog.analysis.findings.pool_timeout import POOL_TIMEOUT
+from poolhog.analysis.findings.shared_session import SHARED_SESSION
 from poolhog.analysis.findings.starved_loop import STARVED_LOOP
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ __all__ = [
     "NEVER_RETURNED",
     "PARKED_CHECKOUT",
     "POOL_TIMEOUT",
+    "SHARED_SESSION",
     "STARVED_LOOP",
     "AnyKind",
     "Example",
@@ -53,6 +55,7 @@ KINDS: tuple[AnyKind, ...] = (
     CONNECTION_CHURN,
     POOL_TIMEOUT,
     LOST_WRITE,
+    SHARED_SESSION,
 )
 """All kinds. An instant of a gap counts for the first of them that claims it."""
 

@@ -20,6 +20,7 @@ from poolhog.analysis.findings.lost_write import LOST_WRITE, may_have_lost_write
 from poolhog.analysis.findings.meaning import Lifetime, Nested, departure, is_lost, piece_of
 from poolhog.analysis.findings.nested_checkout import end_or, is_nested, overlaps
 from poolhog.analysis.findings.pool_timeout import POOL_TIMEOUT
+from poolhog.analysis.findings.shared_session import SHARED_SESSION
 from poolhog.analysis.findings.tally import FindingTally
 from poolhog.analysis.ledger import NEVER, OUTCOMES
 from poolhog.analysis.spans import GAPS, PARKED, READY, STATES, UNSAMPLED, Spans
@@ -73,6 +74,7 @@ class Finder:
         self._count_pools()
         self._find_timeouts()
         self._find_lost_writes()
+        self._find_shared_sessions()
         return np.flatnonzero(self._is_remarkable | (ledger.is_granted & self._is_outer))
 
     def see(self, rows: Numbers, found: Cut, split: Split) -> None:
@@ -260,3 +262,8 @@ class Finder:
         for checkout in self._ledger.checkouts(may_have_lost_writes(self._ledger)):
             for occurrence in LOST_WRITE.occurrences(checkout):
                 self._tally.add(LOST_WRITE, checkout, occurrence)
+
+    def _find_shared_sessions(self) -> None:
+        for checkout in self._ledger.checkouts(self._ledger.shared):
+            for occurrence in SHARED_SESSION.occurrences(checkout):
+                self._tally.add(SHARED_SESSION, checkout, occurrence)

@@ -31,7 +31,7 @@ SESSION = "_poolhog_session"
 
 def watch_sessions(recorder: Recorder, patches: Patches) -> None:
     """Record how long a request has a session, which is not how long it has a connection."""
-    from sqlalchemy.orm.session import Session, SessionTransaction
+    from sqlalchemy.orm.session import Session, SessionTransaction, SessionTransactionState
 
     opened = guard(recorder, _open_session)
     closed = guard(recorder, _close_session)
@@ -52,7 +52,16 @@ def watch_sessions(recorder: Recorder, patches: Patches) -> None:
 
         return session_close
 
+    def wrap_raise(raise_for: Method) -> Method:
+        def raise_for_state(self: Any, operation_name: str, state: Any) -> Any:
+            if state is SessionTransactionState.PROVISIONING_CONNECTION:
+                recorder.share()
+            return raise_for(self, operation_name, state)
+
+        return raise_for_state
+
     patches.wrap(Session, "__init__", wrap_init)
+    patches.wrap(SessionTransaction, "_raise_for_prerequisite_state", wrap_raise)
     patches.wrap(Session, "close", wrap_close)
     patches.wrap(Session, "rollback", noting(always_asked))
     patches.wrap(SessionTransaction, "rollback", noting(asked(recorder)))
