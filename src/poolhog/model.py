@@ -48,6 +48,13 @@ class Activity(StrEnum):
     BUSY = "busy"
 
 
+class SharingKind(StrEnum):
+    """What a row of samples says that is of no gap: the two sites of a :class:`Sharing`."""
+
+    SHARED = "shared"
+    GATHERED = "gathered"
+
+
 class Outcome(StrEnum):
     """How a checkout stands, or ended; ``collected``: the garbage collector gave it back."""
 
@@ -263,6 +270,19 @@ class LockWait:
 
 
 @dataclass(frozen=True, slots=True)
+class Sharing:
+    """Another task or thread wanted the connection while one was using it, or getting it.
+
+    ``site`` is where it did, ``gathered`` where one task waits for both, in application frames
+    only; ``None`` if that is not known.
+    """
+
+    at: float
+    site: Site | None
+    gathered: Site | None
+
+
+@dataclass(frozen=True, slots=True)
 class Checkout:
     """One connection lent to one request.
 
@@ -275,6 +295,7 @@ class Checkout:
     samples are in order of their start; operations before ``granted`` (connect, ping) are part of
     the wait. ``lock_waits`` are those that the server told of, in order of their start.
     ``request`` is ``None`` for work that belongs to no request that was seen (`other`).
+    ``sharings`` are the first times that others wanted the connection while it was in use.
     """
 
     id: str
@@ -294,6 +315,7 @@ class Checkout:
     pinging: float = 0.0
     busy: float = 0.0
     lock_waits: Sequence[LockWait] = ()
+    sharings: Sequence[Sharing] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 # Annotations are evaluated here: FastAPI reads them while the application is built.
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,7 +23,7 @@ from poolhog.model import Checkout, OperationKind, Trace
 SLEEP = "SELECT pg_sleep(0.05)"
 LONG_S = 0.4
 
-Work = Callable[[asyncpg.Pool], Awaitable[object]]
+Work = Callable[[asyncpg.Pool], Coroutine[Any, Any, object]]
 
 
 async def gathering(pool: asyncpg.Pool) -> None:

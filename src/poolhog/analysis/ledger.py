@@ -149,7 +149,8 @@ class Ledger:
     Rows of one ``asker`` are of one request, or of one owner without a request. ``left`` is when
     the wait ended, with a connection if it ``is_granted``, ``over`` when the checkout was: both are
     the last instant that is known if that has not come. ``connecting``, ``pinging`` and ``busy``
-    are durations as the recorder added them up: not of those that are open.
+    are durations as the recorder added them up: not of those that are open. ``shared`` are the rows
+    of connections that others wanted while they were in use.
     """
 
     def __init__(self, facts: Facts) -> None:
@@ -213,12 +214,14 @@ class Ledger:
 
     def _samples(self, samples: Samples) -> RowSamples:
         row = self.rows_of(samples.checkout_id)
+        activity = text_codes(self.facts.texts, ACTIVITIES).of(samples.activity)
+        self.shared = np.unique(row[(activity < 0) & (row >= 0)])
         order = np.lexsort((samples.id, samples.started, row))
-        order = order[row[order] >= 0]
+        order = order[(row[order] >= 0) & (activity[order] >= 0)]
         started, ended = samples.started[order].astype(np.int64), samples.ended[order]
         return RowSamples(
             row[order],
-            text_codes(self.facts.texts, ACTIVITIES).of(samples.activity[order]),
+            activity[order],
             self._sites.of(samples.site_id[order]),
             started,
             np.where(ended >= 0, started + ended, NEVER),

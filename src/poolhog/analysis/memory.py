@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from poolhog.analysis.ledger import Ledger
+from poolhog.model import SharingKind
 from poolhog.texts import visible
 from poolhog.trace.packed import NULL
 from poolhog.trace.tables import (
@@ -147,6 +148,10 @@ class MemoryFacts:
                 activity, site = self._text(sample.activity), self._site(sample.site)
                 ended = self._since(sample.started, sample.ended)
                 yield number, place, activity, site, self._at(sample.started), ended
+                number += 1
+            for sharing in checkout.sharings:
+                kind, site = self._text(SharingKind.SHARED), self._site(sharing.site)
+                yield number, place, kind, site, self._at(sharing.at), 0
                 number += 1
 
     def _lock_wait_rows(self) -> Iterator[Row]:

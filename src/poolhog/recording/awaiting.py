@@ -139,11 +139,12 @@ def waits_for_own_event(task: Task) -> bool:
 
     A driver waits for its socket in this way: a callback of the loop's sets the event.
     """
-    *callers, (awaitable, frame) = [*_links(task.get_coro())] or [(None, None)]
-    if frame is None or frame.f_code.co_qualname != "Event.wait":
+    links = list(_links(task.get_coro()))
+    if not links or links[-1][1].f_code.co_qualname != "Event.wait":
         return False
+    awaitable, _ = links.pop()
     events = [held for held in gc.get_referents(awaitable) if isinstance(held, asyncio.Event)]
-    for caller, its_frame in reversed(callers):
+    for caller, its_frame in reversed(links):
         if package_of(its_frame.f_code.co_filename) == "":
             break
         own = gc.get_referents(caller)

@@ -28,12 +28,14 @@ from poolhog.recording.records import (
     OperationRecord,
 )
 from poolhog.recording.sampler import Sampler
+from poolhog.recording.sharing import Sharings, current_user
 from poolhog.recording.threads import carrier, current_task
 from poolhog.recording.writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
     from pathlib import Path
+    from types import FrameType
 
     from poolhog.recording.families import Parent
     from poolhog.recording.lock_watch import LockServer
@@ -64,6 +66,9 @@ _ROOM = 32
 
 _SITED = (OperationKind.STATEMENT, OperationKind.FETCH, OperationKind.COMMIT)
 """Operations whose site is taken: those that the application asks for in so many words."""
+
+_WORK = (OperationKind.STATEMENT, OperationKind.FETCH)
+"""Operations that no end of a session or connection asks for, which may be in another task."""
 
 _ASKED = Cause.ASKED
 
@@ -116,6 +121,7 @@ class Recorder:
         self._lock_watch: LockWatch | None = None
         self._explainer = Explainer(self.journal)
         self._parents = Parents(self.sites, self.libraries)
+        self._sharings = Sharings(self.journal, self._parents)
 
     @property
     def directory(self) -> Path:
@@ -253,7 +259,10 @@ class Recorder:
         ``None`` if it is inside another, of which it is a part, if the checkout is over (what was
         detached from its pool goes on), or if there is no room for it.
         """
+        user = current_user()
         if checkout.operation is not None or checkout.returned_ns is not None:
+            if user != checkout.user and kind in _WORK and checkout.operation is not None:
+                self._share(checkout, sys._getframe(1))
             return None
         if len(checkout.operations) >= checkout.room and not self._extend(checkout):
             return None
@@ -266,9 +275,23 @@ class Recorder:
         if site is None and sited and (parent := self._parent(checkout.request)) is not None:
             site = parent.site
         record = OperationRecord(checkout, kind, statement, site, cause)
+        checkout.user = user
         checkout.operation = record
         checkout.operations.append(record)
         return record
+
+    def share(self) -> None:
+        """Record that the running task wants a session which another one gets a connection for."""
+        try:
+            self._sharings.note_asking(current_request.get(), sys._getframe(1))
+        except Exception:  # the application must go on
+            self.failed()
+
+    def _share(self, checkout: CheckoutRecord, frame: FrameType) -> None:
+        try:
+            self._sharings.note(checkout, frame)
+        except Exception:  # the application must go on
+            self.failed()
 
     def _parent(self, request: RequestRecord | None) -> Parent | None:
         """Who waits for the running task, which is in no code of the application's."""

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Iterable
 
-    from poolhog.model import Activity, Cause
+    from poolhog.model import Activity, Cause, SharingKind
     from poolhog.recording.pools import PoolRecord
     from poolhog.recording.record import Row, Texts
     from poolhog.recording.sites import SiteRecord
@@ -76,7 +76,7 @@ class CheckoutRecord(Record):
         *("asked_ns", "backend", "busy_us", "connecting_us", "connection", "earlier", "gave_up_ns"),
         *("granted_ns", "handled", "in_thread", "in_transaction", "looks", "operation"),
         *("operations", "outcome", "owner", "parent", "parting", "pinging_us", "pool", "request"),
-        *("returned_ns", "room", "sample", "site", "task", "thread", "thread_id"),
+        *("returned_ns", "room", "sample", "shared", "site", "task", "thread", "thread_id", "user"),
     )
     table = "packed_checkouts"
 
@@ -109,6 +109,10 @@ class CheckoutRecord(Record):
         self.thread = 0
         self.thread_id = 0
         self.backend: int | None = None  # the server's number of the connection's process
+        # Not of the row: who asked for the last operation, and the sites at which others wanted
+        # something while it was in flight.
+        self.user = 0
+        self.shared: tuple[int, ...] = ()
         # The sampler's: what it saw last, and how many operations had begun then.
         self.sample: SampleRecord | None = None
         self.looks: Any = None
@@ -293,7 +297,11 @@ class SampleRecord(Record):
     table = "packed_samples"
 
     def __init__(
-        self, checkout: CheckoutRecord, activity: Activity, site: SiteRecord | None, now_ns: int
+        self,
+        checkout: CheckoutRecord,
+        activity: Activity | SharingKind,
+        site: SiteRecord | None,
+        now_ns: int,
     ) -> None:
         self.id = next(ids)
         self.written = None

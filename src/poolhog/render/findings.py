@@ -14,6 +14,7 @@ from poolhog.analysis.findings import (
     NEVER_RETURNED,
     PARKED_CHECKOUT,
     POOL_TIMEOUT,
+    SHARED_SESSION,
     STARVED_LOOP,
 )
 from poolhog.model import OperationKind
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from poolhog.analysis.findings.never_returned import Fate, NotReturned
     from poolhog.analysis.findings.parked_checkout import Asked, Between, ParkedGaps
     from poolhog.analysis.findings.pool_timeout import Holder, TimedOut
+    from poolhog.analysis.findings.shared_session import Clash, Clashes
     from poolhog.analysis.findings.starved_loop import InOneGo
 
 MOST_HOLDERS = 3
@@ -182,6 +184,17 @@ def _lost_write(finding: Finding, evidence: LostWrites) -> str:
         f"{finding.checkouts:,} {were} silently rolled back (`{statement}`): no commit, no "
         "rollback call, no exception"
     )
+
+
+def _shared(finding: Finding, evidence: Clashes) -> str:
+    times = count(finding.checkouts, "time")
+    return f"two tasks used one connection at once, {times}: {_heaviest(evidence.lines, _clash)}"
+
+
+def _clash(clash: Clash) -> str:
+    if clash.using == clash.wanting:
+        return f"both at {place(clash.using)}"
+    return f"{place(clash.wanting)} while {place(clash.using)} was not done"
 
 
 def _timeout(finding: Finding, evidence: TimedOut) -> str:
@@ -337,6 +350,18 @@ _ROWS: tuple[Words[Any], ...] = (
         detail=_lost_write,
         advice=lambda _: (
             "Commit: a block of `session.begin()` around it, or `commit()` at its end."
+        ),
+    ),
+    Words(
+        kind=SHARED_SESSION,
+        title="Two tasks use one session at the same time",
+        verdict="{site} lets two tasks use one session at the same time",
+        happened="{times} two tasks used one session at the same time ({place})",
+        detail=_shared,
+        advice=lambda _: (
+            "Give each task a session of its own (`async with async_session() as session:` inside "
+            "of the task), or await one call after the other: a session, and a connection, does "
+            "one thing at a time."
         ),
     ),
     Words(

@@ -20,7 +20,7 @@ from zlib import crc32
 import numpy as np
 
 from poolhog.checksum import PRIME, WEIGHTS
-from poolhog.model import Activity, Cause, OperationKind, Outcome
+from poolhog.model import Activity, Cause, OperationKind, Outcome, SharingKind
 from poolhog.trace.damage import LONGEST, MOST_ID, MOST_US, DamagedError
 from poolhog.trace.packed import NEWLINE, NULL, Numbers, numbers_of, unpacked
 from poolhog.trace.tables import (
@@ -164,8 +164,10 @@ class _Known:
         self._pools = _sorted(row[0] for row in database.execute("SELECT id FROM pools"))
         self._of = {
             kind: _sorted(number for number, text in texts.items() if text in frozenset(kind))
-            for kind in (Outcome, Activity, OperationKind, Cause)
+            for kind in (Outcome, OperationKind, Cause)
         }
+        seen = (*Activity, *SharingKind)
+        self._seen = _sorted(number for number, text in texts.items() if text in seen)
 
     def check(
         self, checkouts: Checkouts, requests: Requests, samples: Samples, lock_waits: LockWaits
@@ -178,7 +180,7 @@ class _Known:
             ("packed_requests", "method", requests.method, self._texts),
             ("packed_requests", "route", requests.route, self._texts),
             ("packed_requests", "error", requests.error, self._texts),
-            ("packed_samples", "activity", samples.activity, self._of[Activity]),
+            ("packed_samples", "activity", samples.activity, self._seen),
             ("packed_lock_waits", "session", lock_waits.session, self._texts),
         ):
             if not _names(numbers, known):

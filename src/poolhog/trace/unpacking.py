@@ -21,6 +21,8 @@ from poolhog.model import (
     Outcome,
     Request,
     Sample,
+    Sharing,
+    SharingKind,
     Site,
     Stage,
 )
@@ -82,6 +84,7 @@ _new_sample = _constructor(Sample)
 _new_lock_wait = _constructor(LockWait)
 _OUTCOMES = frozenset(Outcome)
 _KINDS = frozenset(OperationKind)
+_SHARING_KINDS = frozenset(SharingKind)
 
 
 class Unpacker:
@@ -148,6 +151,7 @@ class Unpacker:
         key, _, _, owner, connection, site, outcome, asked = row[:8]
         granted, gave_up, returned, connecting, pinging, busy, operations = row[8:]
         began = self.began
+        seen, sharings = self._seen(samples) if samples else ((), ())
         packed = (*(part[2] for part in earlier), operations) if earlier else (operations or "[]",)
         return _new_checkout(
             f"{self.prefix}.{key}",
@@ -161,12 +165,13 @@ class Unpacker:
             None if returned is None else began + (asked + returned) / 1e6,
             self.outcomes[outcome],
             _Unpacked(packed, asked, self._operations),
-            tuple(map(self._sample, samples)) if samples else (),
+            seen,
             self.sites.get(site),
             (connecting or 0) / 1e6,
             (pinging or 0) / 1e6,
             (busy or 0) / 1e6,
             tuple(map(self._lock_wait, lock_waits)) if lock_waits else (),
+            sharings,
         )
 
     def _stages(self, packed: str, request_started: int) -> Iterator[Stage]:
@@ -205,6 +210,21 @@ class Unpacker:
             None if blocker is None else f"{self.prefix}.{blocker}",
             self.texts.get(session),
         )
+
+    def _seen(
+        self, rows: Sequence[Sequence[Any]]
+    ) -> tuple[tuple[Sample, ...], tuple[Sharing, ...]]:
+        """The samples among rows, and the sharings: two rows of one instant may be of one."""
+        of_sharing = [row for row in rows if self.texts[row[2]] in _SHARING_KINDS]
+        if not of_sharing:
+            return tuple(map(self._sample, rows)), ()
+        at = {(self.texts[row[2]], row[4]): self.sites.get(row[3]) for row in of_sharing}
+        sharings = tuple(
+            Sharing(self.began + since / 1e6, site, at.get((SharingKind.GATHERED, since)))
+            for (kind, since), site in at.items()
+            if kind == SharingKind.SHARED
+        )
+        return tuple(self._sample(row) for row in rows if row not in of_sharing), sharings
 
     def _sample(self, row: Sequence[Any]) -> Sample:
         _, _, activity, site, since, duration = row

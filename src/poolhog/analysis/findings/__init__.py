@@ -29,6 +29,7 @@ from poolhog.analysis.findings.never_returned import NEVER_RETURNED
 from poolhog.analysis.findings.parked_checkout import PARKED_CHECKOUT
 from poolhog.analysis.findings.pool_timeout import POOL_TIMEOUT
 from poolhog.analysis.findings.shared_over_fork import SHARED_OVER_FORK
+from poolhog.analysis.findings.shared_session import SHARED_SESSION
 from poolhog.analysis.findings.starved_loop import STARVED_LOOP
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ __all__ = [
     "PARKED_CHECKOUT",
     "POOL_TIMEOUT",
     "SHARED_OVER_FORK",
+    "SHARED_SESSION",
     "STARVED_LOOP",
     "AnyKind",
     "Example",
@@ -70,6 +72,7 @@ KINDS: tuple[AnyKind, ...] = (
     CONNECTION_CHURN,
     POOL_TIMEOUT,
     LOST_WRITE,
+    SHARED_SESSION,
     SHARED_OVER_FORK,
     MANY_POOLS,
     CONNECT_FAILED,

@@ -26,6 +26,7 @@ from poolhog.analysis.findings.meaning import Lifetime, Nested, departure, is_lo
 from poolhog.analysis.findings.nested_checkout import end_or, is_nested, overlaps
 from poolhog.analysis.findings.pool_timeout import POOL_TIMEOUT
 from poolhog.analysis.findings.shared_over_fork import SHARED_OVER_FORK
+from poolhog.analysis.findings.shared_session import SHARED_SESSION
 from poolhog.analysis.findings.tally import FindingTally
 from poolhog.analysis.ledger import KINDS, NEVER, OUTCOMES
 from poolhog.analysis.spans import GAPS, PARKED, READY, STATES, UNSAMPLED, Spans
@@ -82,6 +83,7 @@ class Finder:
         self._find_failures()
         self._find_timeouts()
         self._find_lost_writes()
+        self._find_shared_sessions()
         blocks = blocks_of(ledger)
         # All that these did answers for somebody's waiting.
         self._is_of_block = np.zeros(len(ledger), bool)
@@ -308,3 +310,8 @@ class Finder:
         for checkout in self._ledger.checkouts(may_have_lost_writes(self._ledger)):
             for occurrence in LOST_WRITE.occurrences(checkout):
                 self._tally.add(LOST_WRITE, checkout, occurrence)
+
+    def _find_shared_sessions(self) -> None:
+        for checkout in self._ledger.checkouts(self._ledger.shared):
+            for occurrence in SHARED_SESSION.occurrences(checkout):
+                self._tally.add(SHARED_SESSION, checkout, occurrence)

@@ -13,7 +13,7 @@ from poolhog.probes.causes import (
     noting_async,
     noting_in_task,
 )
-from poolhog.probes.guard import recording
+from poolhog.probes.guard import before, recording
 from poolhog.recording.recorder import current_request
 
 if TYPE_CHECKING:
@@ -27,10 +27,15 @@ SESSION = "_poolhog_session"
 
 def watch_sessions(recorder: Recorder, patches: Patches) -> None:
     """Record how long a request has a session, which is not how long it has a connection."""
-    from sqlalchemy.orm.session import Session, SessionTransaction
+    from sqlalchemy.orm.session import Session, SessionTransaction, SessionTransactionState
+
+    def share(_: Any, __: str, state: Any) -> None:
+        if state is SessionTransactionState.PROVISIONING_CONNECTION:
+            recorder.share()
 
     patches.wrap(Session, "__init__", recording(recorder, _Opening))
     patches.wrap(Session, "close", recording(recorder, _Closing))
+    patches.wrap(SessionTransaction, "_raise_for_prerequisite_state", before(recorder, share))
     patches.wrap(Session, "rollback", noting(recorder, always_asked))
     patches.wrap(SessionTransaction, "rollback", noting(recorder, asked(recorder)))
 

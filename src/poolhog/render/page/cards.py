@@ -16,6 +16,7 @@ from poolhog.analysis.findings import (
     NEVER_RETURNED,
     PARKED_CHECKOUT,
     POOL_TIMEOUT,
+    SHARED_SESSION,
     STARVED_LOOP,
 )
 from poolhog.analysis.owners import key_of
@@ -100,6 +101,11 @@ def _timeout(source: str) -> str:
     return f" {source}  # only waits here: change what held the connections"
 
 
+def _shared(source: str) -> str:
+    block = f"{_with('await f()')} make_session() as session:"
+    return f" {source}\n …\n+{block}  # in each of the tasks\n     …  # what the task does"
+
+
 def _churn(source: str) -> str:
     return (
         "-engine = create_async_engine(url, poolclass=NullPool)\n"
@@ -122,6 +128,7 @@ _PATCHES: Mapping[str, Callable[[str], str]] = {
     LOST_WRITE.name: _lost_write,
     POOL_TIMEOUT.name: _timeout,
     CONNECTION_CHURN.name: _churn,
+    SHARED_SESSION.name: _shared,
     STARVED_LOOP.name: _starved,
 }
 
