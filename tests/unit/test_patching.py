@@ -141,6 +141,69 @@ def test_a_module_that_fails_is_not_acted_on(tmp_path: Path, module: str) -> Non
     patches.restore()
 
 
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A package that imports a module of its own before it has all that it will have."""
+    folder = tmp_path / MODULE
+    (folder / "inner").mkdir(parents=True)
+    (folder / "__init__.py").write_text(
+        f"import sys\nfrom {MODULE}.inner import deep\nnow = []\nlater = 1\n"
+    )
+    (folder / "inner" / "__init__.py").write_text("from . import deep\nafter = 1\n")
+    (folder / "inner" / "deep.py").write_text("value = 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield MODULE
+    for name in [name for name in sys.modules if name.partition(".")[0] == MODULE]:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize("first", ["", ".inner", ".inner.deep"])
+def test_a_module_is_acted_on_when_its_packages_are_there(package: str, first: str) -> None:
+    found: list[Any] = []
+    before = list(sys.meta_path)
+    patches = Patches()
+
+    def act() -> None:
+        outer = importlib.import_module(package)
+        found.append((outer.later, outer.inner.after, outer.inner.deep.value))
+
+    patches.when_imported(f"{package}.inner.deep", act)
+    importlib.import_module(package + first)
+    assert found == [(1, 1, 1)]
+    assert sys.meta_path == before
+
+
+def test_a_package_that_fails_is_acted_on_when_it_comes_at_last(
+    package: str, tmp_path: Path
+) -> None:
+    found: list[str] = []
+    patches = Patches()
+    patches.when_imported(f"{package}.inner.deep", lambda: found.append("there"))
+    init = tmp_path / MODULE / "__init__.py"
+    text = init.read_text()
+    init.write_text(text + "raise RuntimeError('broken')\n")
+    with pytest.raises(RuntimeError, match="broken"):
+        importlib.import_module(package)
+    assert found == []
+    init.write_text(text + "# It was mended.\n")
+    importlib.invalidate_caches()
+    importlib.import_module(package)
+    assert found == ["there"]
+    patches.restore()
+
+
+def test_what_is_restored_meanwhile_is_not_acted_on(package: str, tmp_path: Path) -> None:
+    found: list[str] = []
+    patches = Patches()
+    patches.when_imported(f"{package}.inner.deep", lambda: found.append("there"))
+    sys.modules["poolhog_test_restore"] = patches  # type: ignore[assignment] # for the package
+    init = tmp_path / MODULE / "__init__.py"
+    init.write_text(init.read_text() + "sys.modules['poolhog_test_restore'].restore()\n")
+    importlib.import_module(package)
+    del sys.modules["poolhog_test_restore"]
+    assert found == []
+
+
 def test_what_returns_a_coroutine_is_still_told_from_what_does_not() -> None:
     class Connection:
         async def send(self) -> str:

@@ -50,14 +50,17 @@ class Patches:
         self._undo.append(undo)
 
     def when_imported(self, module: str, act: Callable[[], None]) -> None:
-        """Call ``act`` now if the module is loaded, or else as soon as it is."""
-        loaded = sys.modules.get(module)
-        if loaded is not None and not _initializing(loaded):
+        """Call ``act`` now if the module is loaded, or else as soon as it is.
+
+        The packages that it is in are as well then.
+        """
+        names = _with_packages(module)
+        if module in sys.modules and not any(map(_is_initializing, names)):
             act()
             return
         finder = _ImportHook(module, act)
         sys.meta_path.insert(0, finder)
-        self.on_restore(finder.remove)
+        self.on_restore(finder.forget)
 
     def put_hooks_first(self) -> None:
         """Have the hooks of ``when_imported`` asked before those that others installed later."""
@@ -73,12 +76,17 @@ class Patches:
 
 
 class _ImportHook(MetaPathFinder):
-    """Lets a module be found as usual, and acts once it was executed."""
+    """Lets a module be found as usual, and acts once it and the packages that it is in are there.
+
+    A package may import the module while it is imported itself, and lack what comes after it.
+    """
 
     def __init__(self, module: str, act: Callable[[], None]) -> None:
         self._module = module
         self._act = act
         self._searching = False
+        self._followed: set[str] = set()
+        self._names = _with_packages(module)
 
     def find_spec(
         self,
@@ -86,7 +94,7 @@ class _ImportHook(MetaPathFinder):
         path: Sequence[str] | None,
         target: ModuleType | None = None,
     ) -> ModuleSpec | None:
-        if fullname != self._module or self._searching:
+        if fullname not in self._names or self._searching:
             return None
         self._searching = True
         try:
@@ -94,23 +102,38 @@ class _ImportHook(MetaPathFinder):
         finally:
             self._searching = False
         if spec is not None and spec.loader is not None:
-            self._follow(spec.loader)
+            self._follow(spec.loader, fullname)
         return spec
 
-    def _follow(self, loader: Any) -> None:
+    def _follow(self, loader: Any, name: str) -> None:
         execute = loader.exec_module
 
         def exec_module(module: ModuleType) -> None:
             # Some loaders load many modules.
-            if module.__name__ != self._module:
+            if module.__name__ != name:
                 execute(module)
                 return
             loader.exec_module = execute
-            execute(module)
-            self.remove()
-            self._act()
+            self._followed.add(name)
+            try:
+                execute(module)
+            finally:
+                self._followed.discard(name)
+            self._executed()
 
         loader.exec_module = exec_module
+
+    def _executed(self) -> None:
+        """The module was executed, or a package that it is in: if none goes on, it is time."""
+        if self._module in sys.modules and not self._followed and self._act is not _nothing:
+            act, self._act = self._act, _nothing
+            self.remove()
+            act()
+
+    def forget(self) -> None:
+        """Do nothing any more, also if the module is being executed."""
+        self._act = _nothing
+        self.remove()
 
     def remove(self) -> None:
         """Stop looking out for the module."""
@@ -127,5 +150,16 @@ def _like(
     return wrapper
 
 
-def _initializing(module: ModuleType) -> bool:
+def _nothing() -> None:
+    """What is done a second time."""
+
+
+def _with_packages(module: str) -> tuple[str, ...]:
+    """The names of the packages that a module is in, from the outermost on, and its own."""
+    parts = module.split(".")
+    return tuple(".".join(parts[:number]) for number in range(1, len(parts) + 1))
+
+
+def _is_initializing(name: str) -> bool:
+    module = sys.modules.get(name)
     return bool(getattr(getattr(module, "__spec__", None), "_initializing", False))
