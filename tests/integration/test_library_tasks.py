@@ -2,7 +2,9 @@
 
 # Annotations are evaluated here: FastAPI reads them while the application is built.
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +15,7 @@ import sqlalchemy as sa
 from fastapi import Depends, FastAPI
 from recorded_app import Recording, ask, async_engine
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.orm import scoped_session, sessionmaker
 
 import poolhog
 from poolhog.analysis.findings import NEVER_RETURNED, PARKED_CHECKOUT, Finding
@@ -195,4 +198,26 @@ def test_what_a_task_does_not_give_back_is_its_own_fault(
     assert finding.kind is NEVER_RETURNED
     assert finding.site is not None
     assert (finding.site.file, finding.site.line) == (__file__, line_of("lost"))
+    assert finding.seconds > LONG_S * 0.9
+
+
+def test_a_job_that_leaves_its_connection_in_a_thread_of_a_pool(
+    recording: Recording, postgresql_url: str
+) -> None:
+    """As jobs of a scheduler do with a ``scoped_session`` that only requests remove."""
+    engine = sa.create_engine(sa.make_url(postgresql_url).set(drivername="postgresql+psycopg"))
+    database = scoped_session(sessionmaker(engine))
+
+    def job() -> None:
+        database.execute(sa.text("SELECT 1"))  # job
+
+    with ThreadPoolExecutor(2) as executor:
+        executor.submit(job).result()
+        time.sleep(LONG_S)
+        (finding,) = report_of(recording.read()).findings
+        assert executor.submit(database.remove)
+    engine.dispose()
+    assert finding.kind is NEVER_RETURNED
+    assert finding.site is not None
+    assert (finding.site.file, finding.site.line) == (__file__, line_of("job"))
     assert finding.seconds > LONG_S * 0.9

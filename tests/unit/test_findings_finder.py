@@ -460,6 +460,17 @@ class TestNeverReturned:
         idle = make_site(81, file="/lib/concurrent/thread.py", is_application=False)
         assert NEVER_RETURNED in self.kinds(self.open(ended=2.0, seen=idle))
 
+    @pytest.mark.parametrize("finished", [False, True])
+    def test_a_job_of_no_request_that_left_its_connection_in_a_thread(
+        self, *, finished: bool
+    ) -> None:
+        """As those of schedulers do, whose threads wait for the next job."""
+        idle = make_site(81, file="/lib/concurrent/thread.py", is_application=False)
+        open_ = self.open(finished=finished, seen=idle)
+        job = replace(open_, request=None, owner="ThreadPoolExecutor-0_0", site=ASKED)
+        finding = only(found(job), NEVER_RETURNED)
+        assert finding.site is ASKED
+
     def test_open_and_its_owner_is_gone(self) -> None:
         finding = only(found(self.open(seen=None)), NEVER_RETURNED)
         assert finding.seconds == pytest.approx(60.0 - 1.01)

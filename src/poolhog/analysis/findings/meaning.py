@@ -200,6 +200,8 @@ def is_lost(checkout: Checkout) -> bool:
     seen = next((s for s in checkout.samples[-1:] if s.started >= began), None)
     if seen is not None and _is_gone(seen):
         return True
+    if checkout.request is None and seen is not None and _is_at_rest(seen, checkout.site):
+        return True
     if checkout.request is not None:
         is_over = checkout.request.ended is not None
         return is_over and (seen is None or not _is_at_work(seen, checkout.site))
@@ -221,6 +223,13 @@ def _used_at_last(checkout: Checkout, last: Operation | None) -> bool:
 
 def _is_gone(seen: Sample) -> bool:
     return seen.activity is Activity.PARKED and seen.site is None
+
+
+def _is_at_rest(seen: Sample, asked_at: Site | None) -> bool:
+    """Whether a thread of a pool, or of a scheduler, has left the function that asked."""
+    if seen.activity is not Activity.PARKED or seen.site is None or asked_at is None:
+        return False
+    return not any(frame.is_application for frame in seen.site.stack)
 
 
 def _is_at_work(seen: Sample, asked_at: Site | None) -> bool:
@@ -376,9 +385,10 @@ def is_elsewhere(seen: Site, asked_at: Site | None) -> bool:
     if asked_at is None:
         return False
     outermost = asked_at.stack[-1]
-    own = [frame for frame in seen.stack if frame.is_application]
-    return bool(own) and all(
-        (frame.function, frame.file) != (outermost.function, outermost.file) for frame in own
+    return not any(
+        (frame.function, frame.file) == (outermost.function, outermost.file)
+        for frame in seen.stack
+        if frame.is_application
     )
 
 
