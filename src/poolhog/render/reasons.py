@@ -37,6 +37,10 @@ WORDS: dict[ReasonKind, Callable[[float], str]] = {
         f"each worker would execute Python for more than {percent(amount)} of the time, and where "
         "its processor becomes the limit is unknown"
     ),
+    ReasonKind.TOO_SHORT: lambda amount: (
+        f"all requests would be answered in {seconds(amount)}, of which the unrecorded work of the "
+        "server and its clients is a large part"
+    ),
     ReasonKind.REPLAY_ERROR: lambda amount: (
         f"the replay of the run as it was differs from the recording by {share_told(amount)}"
     ),

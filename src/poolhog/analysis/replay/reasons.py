@@ -25,7 +25,8 @@ class ReasonKind(StrEnum):
     which nobody knows what they would have done. ``BLOCKED_LOOP``: the seconds for which owners of
     connections could go on and did not. ``THREAD_LIMIT``: the threads that waited at once.
     ``LOCK_WAITS``: the seconds for which statements waited for locks. ``PROCESSOR``: the share of a
-    worker's time in which the prediction executes Python.
+    worker's time in which the prediction executes Python. ``TOO_SHORT``: the seconds that requests
+    which come by themselves would take in all.
     """
 
     REPLAY_ERROR = "replay-error"
@@ -35,6 +36,7 @@ class ReasonKind(StrEnum):
     THREAD_LIMIT = "thread-limit"
     LOCK_WAITS = "lock-waits"
     PROCESSOR = "processor"
+    TOO_SHORT = "too-short"
 
 
 class Reason(NamedTuple):
@@ -56,6 +58,9 @@ MUCH = 0.05
 
 MUCH_PYTHON = 0.3
 """If Python takes at least this share of a process's time, its processor may be the limit."""
+
+LEAST_MAKESPAN_S = 0.1
+"""In less than this, what servers and clients take is no small part of what requests take."""
 
 _MORE = 1.2
 """A process that executes less than so many times as much as it did is no busier."""
@@ -91,9 +96,12 @@ def _seen(replayed: Replay) -> Iterator[Reason]:
 def reasons_of(prediction: Prediction) -> tuple[Reason, ...]:
     """The reasons that lie in the outcome: what is computed outside of checkouts is not known."""
     before, after = prediction.before.running or 0.0, prediction.after.running or 0.0
-    if after < MUCH_PYTHON or after < _MORE * before:
-        return ()
-    return (Reason(ReasonKind.PROCESSOR, after),)
+    if after >= MUCH_PYTHON and after >= _MORE * before:
+        return (Reason(ReasonKind.PROCESSOR, after),)
+    is_open = prediction.terms.users is None
+    if is_open and prediction.after.makespan < LEAST_MAKESPAN_S < prediction.before.makespan:
+        return (Reason(ReasonKind.TOO_SHORT, prediction.after.makespan),)
+    return ()
 
 
 def _found(findings: Iterable[Finding]) -> Iterator[Reason]:
