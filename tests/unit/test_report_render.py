@@ -268,6 +268,7 @@ def test_every_key_of_the_json_is_documented() -> None:
         "totals",
         "routes",
         "failures",
+        "kept",
         "findings",
         "blame",
     ]

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from poolhog.analysis.blame.blaming import Charge, Observer
     from poolhog.analysis.failures import Failure
     from poolhog.analysis.findings.finding import Finding
+    from poolhog.analysis.kept import KeptConnections
     from poolhog.analysis.ledger import Facts, Numbers
     from poolhog.analysis.measured import WaitTimes
     from poolhog.model import Outcome, Pool, Process, Trace, Unreadable
@@ -112,6 +113,7 @@ class Report:
     the start of the first process to the end of the trace. ``unreadable`` are the files of the run
     that it is without. ``near`` are nearly findings: another run of the same code may have them as
     findings. ``failures`` are operations that failed, but for connects: these are findings.
+    ``kept`` are connections that are kept on purpose: no finding is about them.
     """
 
     processes: tuple[Process, ...]
@@ -124,6 +126,7 @@ class Report:
     near: tuple[Finding, ...] = ()
     blame: Blame = NO_BLAME
     failures: tuple[Failure, ...] = ()
+    kept: tuple[KeptConnections, ...] = ()
 
     @property
     def checkouts(self) -> int:
@@ -267,6 +270,7 @@ class Books:
             observed=ended - began,
             near=self._finder.near(),
             failures=self._finder.failures(),
+            kept=self._finder.kept(),
         )
 
     def _route_uses(self, made_wait: Mapping[str, float]) -> Iterator[RouteUse]:

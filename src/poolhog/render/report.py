@@ -11,6 +11,7 @@ from poolhog.analysis.accounting import State
 from poolhog.model import Outcome
 from poolhog.render.failures import failures_json, failures_told
 from poolhog.render.findings import WORDS, advice, answerable, detail
+from poolhog.render.kept import kept_json, kept_told
 from poolhog.render.losses import end_told, loss_lines, losses_json, missing_json, unseen_lines
 from poolhog.render.output import in_blocks, more_line, next_line, paragraph
 from poolhog.render.palette import PAINTS, TERMINAL_ACCENT, TERMINAL_MUTED
@@ -70,7 +71,10 @@ class Layout:
 def report_lines(report: Report, layout: Layout) -> Iterator[Text]:
     """The report; first comes the conclusion, last what to type next."""
     blocks = (
-        (*_unseen(report, layout), *_verdict(report, layout.width), *_failures(report, layout)),
+        (
+            *(*_unseen(report, layout), *_verdict(report, layout.width)),
+            *(*_failures(report, layout), *_kept(report, layout)),
+        ),
         tuple(pool_lines(report, layout.width, layout.routes)),
         *(
             (tuple(blame_lines(report.blame, layout.width, layout.routes)),)
@@ -97,7 +101,8 @@ def verdict(report: Report) -> str:
         return "No connection was asked for yet: let the application work, and ask again."
     if report.failures:
         return f"{failures_told(report.failures)}."
-    use = sum(route.spent.use for route in report.routes)
+    kept = sum(one.seconds for one in report.kept)
+    use = sum(route.spent.use for route in report.routes) - kept
     busy = percent(sum(route.spent.busy for route in report.routes), use)
     checkouts = count(sum(route.checkouts for route in report.routes), "checkout")
     told = f"{checkouts}, {seconds(use)} of use, {busy} of it busy"
@@ -131,6 +136,11 @@ def _failures(report: Report, layout: Layout) -> Iterator[Text]:
     """What failed besides the first finding; without a finding, the verdict says it."""
     if report.failures and report.findings:
         yield from paragraph(f"{failures_told(report.failures)}.", layout.width, _HELD)
+
+
+def _kept(report: Report, layout: Layout) -> Iterator[Text]:
+    for kept in report.kept:
+        yield from paragraph(kept_told(kept), layout.width, TERMINAL_MUTED)
 
 
 def _unseen(report: Report, layout: Layout) -> Iterator[Text]:
@@ -238,6 +248,7 @@ def report_json(report: Report, whatif: TopFindingWhatIf | None = None) -> dict[
         "totals": _totals_json(report),
         "routes": [_route_json(route) for route in report.routes],
         "failures": failures_json(report.failures),
+        "kept": [kept_json(kept) for kept in report.kept],
         "findings": [finding_json(finding, whatif) for finding in report.findings],
         "blame": [_charge_json(charge) for charge in report.blame.charges],
     }

@@ -28,6 +28,7 @@ from poolhog.analysis.findings.pool_timeout import POOL_TIMEOUT
 from poolhog.analysis.findings.shared_over_fork import SHARED_OVER_FORK
 from poolhog.analysis.findings.shared_session import SHARED_SESSION
 from poolhog.analysis.findings.tally import FindingTally
+from poolhog.analysis.kept import KeptTally, kept_rows
 from poolhog.analysis.ledger import KINDS, NEVER, OUTCOMES
 from poolhog.analysis.spans import GAPS, PARKED, READY, STATES, UNSAMPLED, Spans
 from poolhog.analysis.thresholds import Thresholds
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from poolhog.analysis.blame.queue import Queue
     from poolhog.analysis.failures import Failure
     from poolhog.analysis.findings.finding import Finding
+    from poolhog.analysis.kept import KeptConnections
     from poolhog.analysis.ledger import Flags, Ledger, Numbers
     from poolhog.analysis.spans import Cut, Fractions, Split
     from poolhog.model import Checkout, Site
@@ -66,11 +68,16 @@ class Finder:
         self._pools: list[PoolCounts] = []
         self._unseen: dict[Site | None, float] = {}
         self._failures = FailureTally()
+        self._kept = KeptTally()
 
     def open(self, ledger: Ledger) -> Numbers:
         """Begin a process; the rows that are to be cut and shown to :meth:`see`, besides others."""
         self._ledger = ledger
-        self._beside = overlaps(ledger)
+        kept = kept_rows(ledger)
+        self._kept.add(ledger, kept)
+        self._is_kept = np.zeros(len(ledger), bool)
+        self._is_kept[list(kept)] = True
+        self._beside = {row: inner for row, inner in overlaps(ledger).items() if row not in kept}
         self._is_seen = np.zeros(len(ledger), bool)
         self._is_looked = np.zeros(len(ledger), bool)
         self._is_outer = np.zeros(len(ledger), bool)
@@ -97,11 +104,13 @@ class Finder:
         ledger = self._ledger
         in_gaps = (split.parked + split.ready + split.unsampled)[rows]
         is_slow = np.isin(rows, ledger.samples.row) & (in_gaps >= _LEAST_US)
+        # Who is kept on purpose is a hog only if others wait for a lock of its.
+        is_hog = ledger.is_granted[rows] & (~self._is_kept[rows] | self._is_of_block[rows])
         is_worth = self._is_remarkable[rows] | self._is_of_block[rows] | is_slow
-        is_seen = ledger.is_granted[rows] & is_worth
+        is_seen = is_hog & is_worth
         self._is_seen[rows[is_seen]] = True
         looked = np.zeros(len(ledger), bool)
-        looked[rows] = is_seen | (self._is_outer[rows] & ledger.is_granted[rows])
+        looked[rows] = is_seen | (self._is_outer[rows] & is_hog)
         self._is_looked |= looked
         spans = found.spans
         together = looked & self._is_plain
@@ -120,8 +129,10 @@ class Finder:
     def close(self, split: Split, shares: Fractions) -> tuple[Flags, Answered]:
         """All rows of the process that matter were seen: which, and what answers for their gaps."""
         ledger = self._ledger
-        self._totals.use += float((ledger.over - ledger.left)[ledger.is_granted].sum()) / 1e6
-        quick = ledger.is_granted & ~self._is_looked
+        # Use that is meant to last for ever would hide all waste behind it.
+        is_hog = ledger.is_granted & ~self._is_kept
+        self._totals.use += float((ledger.over - ledger.left)[is_hog].sum()) / 1e6
+        quick = is_hog & ~self._is_looked
         sites = ledger.site[quick]
         missed = self._unsampled + np.bincount(sites, split.unsampled[quick], len(ledger.sites))
         parked = missed * shares[:, GAPS.index(PARKED)]
@@ -149,6 +160,10 @@ class Finder:
     def failures(self) -> tuple[Failure, ...]:
         """What failed besides, the most frequent first."""
         return self._failures.failures()
+
+    def kept(self) -> tuple[KeptConnections, ...]:
+        """Connections that are kept on purpose, which no finding is about."""
+        return tuple(self._kept)
 
     def near(self) -> tuple[Finding, ...]:
         """What is below the thresholds, and above half of those that are for what was added up."""

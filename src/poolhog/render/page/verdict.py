@@ -9,6 +9,7 @@ from poolhog.model import Outcome
 from poolhog.render.comparison import conclusion
 from poolhog.render.failures import failures_told
 from poolhog.render.findings import WORDS, answerable, detail
+from poolhog.render.kept import kept_told
 from poolhog.render.page.run import left_out_words
 from poolhog.render.page.source import call_of
 from poolhog.render.words import UNSEEN, command_of, count, percent, place, seconds
@@ -43,12 +44,12 @@ def verdict(report: Report) -> tuple[str, ...]:
         asked = "No connection was asked for while this was recorded."
         needed_none = f"{asked} {count(report.requests, 'request')} needed none."
         return (needed_none if report.requests else asked,)
-    sentences = (pool_sentence(report), cause_sentence(report))
+    sentences = [pool_sentence(report), cause_sentence(report)]
     if report.findings and report.findings[0].severity < Severity.TIMEOUT:
-        sentences = sentences[::-1]
+        sentences.reverse()
     if report.failures and report.findings:
-        return (*sentences, f"{failures_told(report.failures)}.")
-    return sentences
+        sentences.append(f"{failures_told(report.failures)}.")
+    return (*sentences, *map(kept_told, report.kept))
 
 
 def pool_sentence(report: Report) -> str:
@@ -80,7 +81,8 @@ def cause_sentence(report: Report) -> str:
     if not report.findings and report.failures:
         return f"{failures_told(report.failures)}."
     if not report.findings:
-        busy = percent(report.spent.busy, report.spent.use)
+        kept = sum(one.seconds for one in report.kept)
+        busy = percent(report.spent.busy, report.spent.use - kept)
         return (
             "Nothing held a connection without need: the database was at work in "
             f"{busy} of the connection time."
