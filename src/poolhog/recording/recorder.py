@@ -268,6 +268,7 @@ class Recorder:
             sampler = Sampler(self.journal, interval_s)
             sampler.start()
             self._sampler = sampler
+            writer.before_end = sampler.settle
 
 
 class _ThreadIds(threading.local):

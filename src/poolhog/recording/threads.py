@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextvars import ContextVar
+from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,25 +18,28 @@ carrier: ContextVar[asyncio.Task[Any] | None] = ContextVar("poolhog_carrier", de
 class Worker:
     """The thread that works for a task, by its Python and native ids.
 
-    ``ident`` is ``None`` until it begins. It ``is_done`` once the result is on its way to the loop.
+    ``ident`` is ``None`` until it begins, at ``began_ns``. It ends at ``ended_ns``, when the result
+    is on its way to the loop.
     """
 
-    __slots__ = ("ident", "is_done", "native_id")
+    __slots__ = ("began_ns", "ended_ns", "ident", "native_id")
 
     def __init__(self) -> None:
         self.ident: int | None = None
         self.native_id = 0
-        self.is_done = False
+        self.began_ns = 0
+        self.ended_ns: int | None = None
 
     def run(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call the function in this thread."""
-        # The last one tells another thread that both are known.
+        self.began_ns = monotonic_ns()
+        # The last one tells another thread that all are known.
         self.native_id = threading.get_native_id()
         self.ident = threading.get_ident()
         try:
             return function(*args, **kwargs)
         finally:
-            self.is_done = True
+            self.ended_ns = monotonic_ns()
 
 
 workers: dict[int, Worker] = {}

@@ -21,10 +21,10 @@ from poolhog.analysis.findings.meaning import Lifetime, Nested, departure, is_lo
 from poolhog.analysis.findings.nested_checkout import end_or, is_nested, overlaps
 from poolhog.analysis.findings.pool_timeout import POOL_TIMEOUT
 from poolhog.analysis.findings.tally import FindingTally
-from poolhog.analysis.ledger import NEVER, OUTCOMES
+from poolhog.analysis.ledger import ACTIVITIES, NEVER, OUTCOMES
 from poolhog.analysis.spans import GAPS, PARKED, READY, STATES, UNSAMPLED, Spans
 from poolhog.analysis.thresholds import Thresholds
-from poolhog.model import Outcome
+from poolhog.model import Activity, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -41,6 +41,7 @@ MOST_EXPLAINED = 2_000
 _LEAST_US = 1_000
 """Gaps of a checkout that add up to less are not looked at."""
 
+_BLOCKING = ACTIVITIES.index(Activity.BLOCKING)
 _RETURNED, _TIMEOUT, _OPEN, _COLLECTED = (
     OUTCOMES.index(outcome)
     for outcome in (Outcome.RETURNED, Outcome.TIMEOUT, Outcome.OPEN, Outcome.COLLECTED)
@@ -80,6 +81,7 @@ class Finder:
         ledger = self._ledger
         in_gaps = (split.parked + split.ready + split.unsampled)[rows]
         is_slow = np.isin(rows, ledger.samples.row) & (in_gaps >= _LEAST_US)
+        is_slow |= np.isin(rows, found.samples.row[found.samples.activity == _BLOCKING])
         is_seen = ledger.is_granted[rows] & (self._is_remarkable[rows] | is_slow)
         self._is_seen[rows[is_seen]] = True
         looked = np.zeros(len(ledger), bool)
