@@ -39,13 +39,22 @@ class Cause(StrEnum):
 class Activity(StrEnum):
     """What the owner of a checkout was doing when it was looked at in a gap.
 
-    ``busy``: the library that it called waited for the database, in no operation of its own.
+    - ``busy``: the library that it called waited for the database, in no operation of its own.
+    - ``blocking``: it kept its event loop from going on, by a call that computes or waits. Also of
+      a checkout that waits: it did so until it had a connection.
+    - ``computing``: a thread that it awaited computed, and did not use the connection.
+    - ``queued``: it waited for a thread, as all were in use.
+    - ``idle``: its thread was at rest, as the job was over in which it asked for the connection.
     """
 
     PARKED = "parked"
     RUNNING = "running"
     READY = "ready"
     BUSY = "busy"
+    BLOCKING = "blocking"
+    COMPUTING = "computing"
+    QUEUED = "queued"
+    IDLE = "idle"
 
 
 class SharingKind(StrEnum):

@@ -174,13 +174,13 @@ def outer_in_thread(name: str, url: str) -> None:
 
 PARKED = (
     *(sleeping, asking_by_httpx, asking_by_aiohttp, locked_out, queueing, leaving_it_to_a_thread),
-    *(gathering, waiting_for_a_task, waiting_with_a_timeout, iterating, blocking),
+    *(gathering, waiting_for_a_task, waiting_with_a_timeout, iterating),
 )
 PARKED_IN_THREADS = (sleeping_in_a_thread, asking_by_requests, waiting_for_an_event)
 
 WAITS: dict[str, Callable[[str], Awaitable[None]]] = {
     wait.__name__: wait
-    for wait in (*PARKED, burning, starved_of_the_loop, starved_by_a_blocked_loop)
+    for wait in (*PARKED, blocking, burning, starved_of_the_loop, starved_by_a_blocked_loop)
 }
 WAITS_IN_THREADS: dict[str, Callable[[str], None]] = {
     wait.__name__: wait
@@ -401,6 +401,11 @@ def test_an_await_is_parked_at_its_line(asking: Asking, wait: Callable[..., Any]
         # The generator is a function of its own, between the line and its caller.
         expected.insert(1, line_of(iterating, "async for"))
     assert_is(State.PARKED, trace, expected)
+
+
+def test_a_call_that_waits_on_the_loop_is_running_as_nobody_else_goes_on(asking: Asking) -> None:
+    trace = asking.get("/endpoint/blocking")
+    assert_is(State.RUNNING, trace, stack(blocking, endpoint))
 
 
 @pytest.mark.parametrize("wait", PARKED_IN_THREADS, ids=lambda wait: wait.__name__)

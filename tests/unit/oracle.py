@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 WAITING, BUSY, BLOCKED = "waiting", "busy", "blocked"
 PARKED, RUNNING, READY = "parked", "running", "ready"
 STATES = WAITING, BUSY, BLOCKED, PARKED, RUNNING, READY
+SEEN = {"blocking": RUNNING, "computing": PARKED, "queued": PARKED, "idle": PARKED}
+"""The states of what was seen; of all else they have the same name."""
 UNSAMPLED = "unsampled"
 """The state of a gap that no sample fell into."""
 
@@ -139,7 +141,7 @@ def stretches(checkout: Checkout) -> list[Stretch]:
     reached = end_of_wait(checkout)
     for gap in gaps(checkout):
         found.append(Stretch(BUSY, reached, gap[0]))
-        parts = [Stretch(s.activity.value, a, b) for s, a, b in sampled(checkout, gap)]
+        parts = [Stretch(state_of(s), a, b) for s, a, b in sampled(checkout, gap)]
         found += parts or [Stretch(UNSAMPLED, *gap)]
         reached = gap[1]
     found.append(Stretch(BUSY, reached, end_of(checkout)))
@@ -190,6 +192,10 @@ def in_wait(checkout: Checkout, kind: OperationKind) -> int:
     )
 
 
+def state_of(sample: Sample) -> str:
+    return SEEN.get(sample.activity.value, sample.activity.value)
+
+
 def shares(checkouts: Iterable[Checkout]) -> Mapping[Site | None, Share]:
     """By where they asked, how gaps without a sample are split; elsewhere they are running."""
     short: dict[Site | None, Counter[str]] = {}
@@ -202,7 +208,7 @@ def shares(checkouts: Iterable[Checkout]) -> Mapping[Site | None, Share]:
                     continue
                 for table in (short, every) if gap[1] - gap[0] <= limit else (every,):
                     counts = table.setdefault(checkout.site, Counter())
-                    counts[sample.activity.value] += ended - started
+                    counts[state_of(sample)] += ended - started
     found = {}
     for site in every:
         counts = short.get(site) or every[site]

@@ -43,7 +43,7 @@ def chain_of(main: Main) -> list[str]:
         task = asyncio.create_task(main(event))
         for _ in range(20):  # far enough to be suspended for good
             await asyncio.sleep(0)
-        places, _, _ = await_chain(task, LIBRARIES)
+        places = await_chain(task, LIBRARIES).places
         event.set()
         await task
         return [code.co_name for code, _ in places]
@@ -240,10 +240,10 @@ def test_the_worker_thread_that_is_waited_for(run: Run, patched: None) -> None:
             await asyncio.sleep(0.005)
         chain = await_chain(task, LIBRARIES)
         assert chain.worker is not None
-        before = chain.worker.is_done
+        before = chain.worker.ended_ns is not None
         ending.set()
         time.sleep(0.1)  # the loop cannot be told meanwhile
-        after = chain.worker.is_done
+        after = chain.worker.ended_ns is not None
         await task
         assert await_chain(task, LIBRARIES).worker is None
         return chain, before, after

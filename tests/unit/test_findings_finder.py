@@ -43,6 +43,7 @@ from poolhog.analysis.findings import (
     known_thresholds,
 )
 from poolhog.analysis.findings.nested_checkout import MOST_INNER, deadlock_from
+from poolhog.analysis.findings.starved_loop import InOneGo
 from poolhog.analysis.report import report_of
 from poolhog.analysis.thresholds import Thresholds
 from poolhog.model import Activity, Cause, OperationKind, Outcome, Stage, Trace
@@ -587,13 +588,44 @@ class TestStarved:
         ]
         return replace(parked_checkout("c1", 1.0, 1.0), samples=samples)
 
-    def test_the_function_that_ran_and_its_longest_line(self) -> None:
-        finding = only(
-            found(self.starved((1.01, 1.2, 70), (1.21, 1.8, 71), (1.81, 2.0, 70))),
-            STARVED_LOOP,
-        )
+    def one_call(self, *looks: tuple[float, float, int]) -> Checkout:
+        """A call that was seen at these lines of a function that it calls."""
+        call = make_site(12, function="handle")
+        samples = [
+            sample(READY, started, ended, make_site(line, function="export", caller=call))
+            for started, ended, line in looks
+        ]
+        return replace(parked_checkout("c1", 1.0, 1.0), samples=samples)
+
+    def test_one_call_is_one_finding_at_the_line_that_stayed_the_same(self) -> None:
+        checkout = self.one_call((1.01, 1.3, 70), (1.3, 1.7, 71), (1.7, 2.0, 72))
+        finding = only(found(checkout), STARVED_LOOP)
         assert finding.site is not None
-        assert (finding.site.function, finding.site.line) == ("export", 71)
+        assert (finding.site.function, finding.site.line) == ("handle", 12)
+        assert finding.seconds == pytest.approx(1.0)
+
+    def test_what_came_before_the_call_does_not_hide_its_line(self) -> None:
+        checkout = self.one_call((1.01, 1.02, 69), (1.02, 2.0, 70))
+        finding = only(found(checkout), STARVED_LOOP)
+        assert finding.site is not None
+        assert (finding.site.function, finding.site.line) == ("export", 70)
+        assert finding.seconds == pytest.approx(1.0)
+
+    def test_calls_that_follow_one_another_are_several(self) -> None:
+        checkout = self.one_call((1.01, 1.29, 70), (1.3, 2.0, 70))
+        finding = only(found(checkout), STARVED_LOOP)
+        assert finding.checkouts == 1
+        assert finding.seconds == pytest.approx(1.0)
+        assert isinstance(finding.evidence, InOneGo)
+        assert finding.evidence.longest < 0.75
+
+    def test_the_owner_that_keeps_the_loop_itself(self) -> None:
+        call = make_site(12, function="handle")
+        blocking = sample(Activity.BLOCKING, 1.01, 2.0, call)
+        finding = only(
+            found(replace(parked_checkout("c1", 1.0, 1.0), samples=[blocking])), STARVED_LOOP
+        )
+        assert finding.site is call
         assert finding.seconds == pytest.approx(1.0)
 
     def test_many_short_runs_are_a_loop_that_works(self) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from poolhog.model import OperationKind
+from poolhog.model import Activity, OperationKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,6 +30,18 @@ class State(StrEnum):
     READY = "ready"
     NOT_HOLDING = "not holding"
 
+
+STATE_OF = {
+    Activity.PARKED: State.PARKED,
+    Activity.RUNNING: State.RUNNING,
+    Activity.READY: State.READY,
+    Activity.BUSY: State.BUSY,
+    Activity.BLOCKING: State.RUNNING,
+    Activity.COMPUTING: State.PARKED,
+    Activity.QUEUED: State.PARKED,
+    Activity.IDLE: State.PARKED,
+}
+"""The state of a checkout whose owner was seen doing something."""
 
 GAPS = (State.PARKED, State.RUNNING, State.READY)
 """The states of a checkout's gaps: lent, and no operation is in flight."""

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from poolhog.analysis.accounting import State
+from poolhog.analysis.accounting import STATE_OF, State
 from poolhog.analysis.blocks import blocks_of
 from poolhog.analysis.ledger import ACTIVITIES, KINDS, NEVER
-from poolhog.model import Activity, OperationKind
+from poolhog.model import OperationKind
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,17 +40,7 @@ WAITING, BUSY, BLOCKED, PARKED, RUNNING, READY, UNSAMPLED = range(len(STATES) + 
 GAPS = (PARKED, RUNNING, READY)
 """The states of gaps: lent, and no operation is in flight."""
 
-_STATE_OF = np.array(
-    [
-        {
-            Activity.PARKED: PARKED,
-            Activity.RUNNING: RUNNING,
-            Activity.READY: READY,
-            Activity.BUSY: BUSY,
-        }[activity]
-        for activity in ACTIVITIES
-    ]
-)
+_STATE_OF = np.array([STATES.index(STATE_OF[activity]) for activity in ACTIVITIES])
 _OF_WAIT = np.isin(np.array(KINDS), (OperationKind.CONNECT, OperationKind.PING))
 
 

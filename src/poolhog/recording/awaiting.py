@@ -62,12 +62,13 @@ class Chain(NamedTuple):
 
     ``places`` are its frames, the innermost first, as code and instruction. ``worker`` is the
     thread that it waits for, if any, begun or not. ``tasks`` are those that it awaits, as far as
-    they are known to be all that it waits for.
+    they are known to be all that it waits for. ``innermost`` is the frame that awaits something.
     """
 
     places: Places
     worker: Worker | None
     tasks: tuple[Task, ...]
+    innermost: FrameType | None = None
 
 
 def await_chain(task: Task, libraries: Libraries) -> Chain:
@@ -82,8 +83,9 @@ def await_chain(task: Task, libraries: Libraries) -> Chain:
     places.reverse()
     worker = workers.get(id(task))
     if worker is not None:
-        return Chain(places, worker, ())
-    return Chain(places, None, _tasks(getattr(task, "_fut_waiter", None), innermost, libraries))
+        return Chain(places, worker, (), innermost)
+    tasks = _tasks(getattr(task, "_fut_waiter", None), innermost, libraries)
+    return Chain(places, None, tasks, innermost)
 
 
 def iterated(task: Task, is_application: Callable[[CodeType], bool]) -> Places:

@@ -44,6 +44,13 @@ _IN_FLIGHT = {
     OperationKind.RESET: "resetting the connection",
 }
 
+_DOING = {
+    Activity.BLOCKING: "blocking the event loop",
+    Activity.COMPUTING: "waiting for a thread that computes",
+    Activity.QUEUED: "waiting for a thread",
+    Activity.IDLE: "idle: its job is over",
+}
+
 
 class Explainer:
     """Writes the notes of one process."""
@@ -108,10 +115,10 @@ class Explainer:
         if operation is not None:
             doing = _IN_FLIGHT.get(operation.kind, "in the statement")
             return f"now {doing}{_at(operation.site)}"
-        activity, site = self._owners.look(checkout)
+        activity, site, *_ = self._owners.look(checkout)
         if site is None and activity is Activity.PARKED:
             return "now parked: its owner is gone"
-        return f"now {activity}{_at(site)}"
+        return f"now {_DOING.get(activity, activity)}{_at(site)}"
 
 
 def _name(checkout: CheckoutRecord) -> str:

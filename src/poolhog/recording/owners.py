@@ -9,7 +9,7 @@ is busy. An owner that awaits other tasks does what these do.
 from __future__ import annotations
 
 import asyncio
-import threading
+import time
 import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,6 +24,7 @@ from poolhog.recording.awaiting import (
     waits_for_own_event,
 )
 from poolhog.recording.families import Children
+from poolhog.recording.loops import Loops, Round, due_ns, is_over
 from poolhog.recording.processor import Processors
 from poolhog.recording.records import id_of
 
@@ -34,9 +35,9 @@ if TYPE_CHECKING:
     from poolhog.recording.journal import Journal
     from poolhog.recording.records import CheckoutRecord
     from poolhog.recording.sites import SiteRecord
+    from poolhog.recording.threads import Worker
 
     Task = asyncio.Task[Any]
-    Seen = tuple[Activity, SiteRecord | None]
 
 MOST_REMEMBERED = 10_000
 
@@ -46,8 +47,30 @@ MOST_TASKS = 50
 DEEPEST = 5
 """Tasks behind tasks that are looked at."""
 
-_URGENCY = (Activity.READY, Activity.RUNNING, Activity.BUSY, Activity.PARKED)
+_URGENCY = (
+    *(Activity.READY, Activity.RUNNING, Activity.BLOCKING, Activity.BUSY, Activity.COMPUTING),
+    *(Activity.QUEUED, Activity.PARKED, Activity.IDLE),
+)
 """Who awaits several tasks goes on when the last one is done: the later of these counts."""
+
+_GOES_ON = (Activity.READY, Activity.RUNNING, Activity.BLOCKING)
+
+
+class Seen(NamedTuple):
+    """What an owner does, and where.
+
+    ``since_ns`` is since when, if that is known, and ``call_ns`` since when the code at the site
+    has had the event loop, as far as looks tell. A ``doubt`` is about one that is parked: something
+    has waited for its event loop since then, which is kept by the code at this site. It may be what
+    the owner waits for. ``worker`` is the thread that the owner awaits.
+    """
+
+    activity: Activity
+    site: SiteRecord | None
+    since_ns: int | None = None
+    call_ns: int | None = None
+    doubt: tuple[int, SiteRecord | None] | None = None
+    worker: Worker | None = None
 
 
 class _Suspended(NamedTuple):
@@ -59,6 +82,7 @@ class _Suspended(NamedTuple):
     is_in_database: bool
     behind: tuple[weakref.ref[Task], ...]
     helpers: tuple[weakref.ref[Task], ...]
+    due_ns: int | None
 
 
 class _Sender(NamedTuple):
@@ -68,14 +92,6 @@ class _Sender(NamedTuple):
     site: SiteRecord | None
 
 
-class _Ran(NamedTuple):
-    """What a loop did in a round of looks, and whether it did that in the round before."""
-
-    round: int
-    task: Callable[[], Any]
-    is_same: bool
-
-
 class Owners:
     """Says what the owner of a checkout is doing; also asked when a pool times out."""
 
@@ -83,60 +99,87 @@ class Owners:
         self._journal = journal
         self._processors = Processors()
         self._suspended: dict[int, _Suspended] = {}
-        self._loop_threads: dict[int, tuple[int, int]] = {}
-        self._ran: dict[int, _Ran] = {}
         self._senders: dict[int, _Sender] = {}
         self._children = Children(journal.libraries)
+        self._loops = Loops(journal.sites)
         self._engaged: set[tuple[int, int]] | None = None
-        self._round = 0
+        self._round = Round(0, 0)
 
-    def begin(self) -> None:
-        """A round of looks: processor times are read once in it."""
-        self._round += 1
+    def begin(self, hole_ns: int | None = None) -> None:
+        """A round of looks: processor times are read once in it.
+
+        ``hole_ns`` is when it should have been, if somebody kept the interpreter until now.
+        """
         self._engaged = None
         self._processors.begin()
+        number, now_ns = self._round.number + 1, time.monotonic_ns()
+        self._round = Round(number, now_ns, hole_ns, self._processors.used_ns)
+        self._loops.begin(self._round)
         self._children.forget()
-        for known in (self._suspended, self._loop_threads, self._ran, self._senders):
+        for known in (self._suspended, self._senders):
             if len(known) > MOST_REMEMBERED:
                 known.clear()
 
     def look(self, checkout: CheckoutRecord) -> Seen:
         """What the owner is doing now, and where."""
         if checkout.task is None:
-            return self._thread(checkout, checkout.thread, checkout.thread_id, [])
+            return self._own_thread(checkout)
         task = _owner(checkout)
         if task is None:
-            return Activity.PARKED, None
+            return Seen(Activity.PARKED, None)
         if not checkout.in_thread and checkout.task() is task:
-            self._loop_threads[id(task.get_loop())] = checkout.thread, checkout.thread_id
+            self._loops.learn(task, checkout.thread, checkout.thread_id)
         return self._task(checkout, task, 0)
 
     def _task(self, checkout: CheckoutRecord, task: Task, depth: int) -> Seen:
         """What a task does: the owner, or one that the owner awaits."""
         if asyncio.current_task(task.get_loop()) is task:
-            thread = self._loop_thread(task)
-            return self._thread(checkout, *thread, []) if thread else (Activity.RUNNING, None)
+            return self._current(checkout, task)
         waiter = getattr(task, "_fut_waiter", None)
         if waiter is None or waiter.done():
-            return Activity.READY, self._instead(task)
+            return self._instead(task)
         known = self._suspended.get(id(task))
         if known is None or known.waiter() is not waiter:
             chain = await_chain(task, self._journal.libraries)
-            worker = chain.worker
-            if worker is not None and worker.ident is not None:
-                if worker.is_done:
-                    # The loop has not told the task yet.
-                    return Activity.READY, self._instead(task)
-                # It goes on in a thread, which does one thing after the other.
-                return self._thread(checkout, worker.ident, worker.native_id, chain.places)
+            if chain.worker is not None and chain.worker.ident is not None:
+                return self._worker(checkout, task, chain, chain.worker)
             known = self._learn(checkout, task, waiter, chain, depth)
         if known.behind:
             return self._behind(checkout, task, known, depth)
         if known.helpers and (seen := self._helping(checkout, task, known, depth)) is not None:
             return seen
-        if known.is_in_database and not self._is_engaged(checkout, task):
-            return Activity.BUSY, known.site
-        return Activity.PARKED, known.site
+        if is_over(known.due_ns):
+            return self._instead(task, known.due_ns)
+        in_database = known.is_in_database and not self._is_engaged(checkout, task)
+        activity = Activity.BUSY if in_database else Activity.PARKED
+        loop = self._loops.of(task)
+        if known.due_ns is not None or loop.pending_ns is None:
+            return Seen(activity, known.site)
+        return Seen(activity, known.site, doubt=(loop.pending_ns, loop.site))
+
+    def _current(self, checkout: CheckoutRecord, task: Task) -> Seen:
+        """What a task does that has the event loop: nobody else of it goes on meanwhile."""
+        loop = self._loops.of(task)
+        if loop.thread is None:
+            return Seen(Activity.RUNNING, None)
+        seen = self._thread(checkout, *loop.thread, [])
+        since_ns = loop.kept_ns if loop.is_kept else None
+        if seen.activity is not Activity.PARKED:
+            is_kept = loop.is_kept and seen.activity is not Activity.BUSY
+            return Seen(Activity.BLOCKING, loop.site, since_ns, since_ns) if is_kept else seen
+        # If it waits for another connection, that is what matters.
+        places = self._journal.sites.places(loop.thread[0])
+        if is_in_database(places, self._journal.libraries):
+            return seen
+        return Seen(Activity.BLOCKING, seen.site, since_ns, since_ns)
+
+    def _worker(self, checkout: CheckoutRecord, task: Task, chain: Chain, worker: Worker) -> Seen:
+        """What a task does that goes on in a thread, which does one thing after the other."""
+        assert worker.ident is not None  # asked before  # noqa: S101
+        if worker.ended_ns is not None:
+            # The loop has not told the task yet.
+            return self._instead(task, worker.ended_ns)
+        return self._thread(checkout, worker.ident, worker.native_id, chain.places)
 
     def _learn(
         self, checkout: CheckoutRecord, task: Task, waiter: Any, chain: Chain, depth: int
@@ -164,6 +207,7 @@ class Owners:
             and (not waits_for_lock(chain.places) or waits_for_own_event(task)),
             tuple(map(weakref.ref, chain.tasks)) if is_followed else (),
             tuple(helpers),
+            due_ns(task, chain.innermost),
         )
         # Who queues for a thread awaits the same future when it gets one, and a group of tasks may
         # get others meanwhile.
@@ -193,13 +237,13 @@ class Owners:
             other = reference()
             if other is None or other.done():
                 continue
-            activity, site = seen = self._task(checkout, other, depth + 1)
-            if activity is not Activity.READY and self._is_own(site):
-                self._senders[id(task)] = _Sender(reference, site)
+            seen = self._task(checkout, other, depth + 1)
+            if seen.activity is not Activity.READY and self._is_own(seen.site):
+                self._senders[id(task)] = _Sender(reference, seen.site)
                 return seen
             if last is not None and reference is last.task:
                 # It is sending the last that was yielded, or could run.
-                return seen if activity is Activity.READY else (activity, last.site)
+                return seen if seen.activity is Activity.READY else seen._replace(site=last.site)
         return None
 
     def _is_own(self, site: SiteRecord | None) -> bool:
@@ -218,31 +262,43 @@ class Owners:
             if other is None or other.done():
                 continue
             seen = self._task(checkout, other, depth + 1)
-            if found is None or _URGENCY.index(seen[0]) > _URGENCY.index(found[0]):
+            if found is None or _URGENCY.index(seen.activity) > _URGENCY.index(found.activity):
                 found = seen
-            if seen[0] is Activity.PARKED:
+            if seen.activity is Activity.PARKED and seen.doubt is None:
                 break
         if found is None:
             # The last one is done, which the loop has not told yet.
-            return Activity.READY, self._instead(task)
-        return found if found[0] in (Activity.READY, Activity.RUNNING) else (found[0], known.site)
+            return self._instead(task)
+        return found if found.activity in _GOES_ON else found._replace(site=known.site)
+
+    def _own_thread(self, checkout: CheckoutRecord) -> Seen:
+        """What the thread does that asked for the connection."""
+        return self._thread(checkout, checkout.thread, checkout.thread_id, [])
 
     def _thread(self, checkout: CheckoutRecord, thread: int, thread_id: int, outer: Places) -> Seen:
         """What a thread does, and where; ``outer`` is the stack of the task that waits for it."""
         places = self._journal.sites.places(thread)
         if not places:
-            return Activity.PARKED, None
+            return Seen(Activity.PARKED, None)
         libraries = self._journal.libraries
         activity = self._processors.activity(thread_id, places[0])
+        since_ns = None
+        hole_ns = self._round.hole_ns
+        if hole_ns is not None and activity in (Activity.READY, Activity.RUNNING):
+            # Most of the time in which nobody could look is somebody's: its own, or another's.
+            since_ns = hole_ns
+            is_own = self._round.is_taken(self._processors.used_lately_ns(thread_id))
+            activity = Activity.RUNNING if is_own else Activity.READY
         if activity is Activity.READY:
             # The interpreter or the processor is somebody else's: it cannot be told whose.
-            return activity, None
+            return Seen(activity, None, since_ns)
         in_database = activity is Activity.PARKED and is_in_database(places, libraries)
         if in_database and not self._is_engaged(checkout):
             waits = waits_for_lock(places) or self._processors.waits_for_lock(thread_id)
             activity = Activity.PARKED if waits else Activity.BUSY
         moving = activity is Activity.RUNNING
-        return activity, self._journal.sites.chain([*places, *outer], moving=moving)
+        site = self._journal.sites.chain([*places, *outer], moving=moving)
+        return Seen(activity, site, since_ns)
 
     def _is_engaged(self, checkout: CheckoutRecord, task: Task | None = None) -> bool:
         """Whether the database is waited for because of another checkout of the owner's.
@@ -255,40 +311,12 @@ class Owners:
         engaged = self._engaged
         return checkout.owner_id in engaged or (task is not None and id_of(task) in engaged)
 
-    def _instead(self, task: Task) -> SiteRecord | None:
-        """What occupies the event loop of a task that could run."""
-        thread = self._loop_thread(task)
-        if thread is None or not self._is_blocked(task.get_loop()):
-            return None
-        return self._journal.sites.chain(self._journal.sites.places(thread[0]), moving=True)
-
-    def _is_blocked(self, loop: asyncio.AbstractEventLoop) -> bool:
-        """Whether one task keeps the loop, as far as the last round of looks tells.
-
-        If it was another then, the loop has many things to do, and none is to blame.
-        """
-        running = asyncio.current_task(loop)
-        last = self._ran.get(id(loop))
-        if last is None or last.round != self._round:
-            is_same = last is None or last.round != self._round - 1 or last.task() is running
-            task = weakref.ref(running) if running is not None else _nothing
-            last = self._ran[id(loop)] = _Ran(self._round, task, is_same)
-        return last.is_same
-
-    def _loop_thread(self, task: Task) -> tuple[int, int] | None:
-        """The Python and native ids of the thread that the task's loop runs in.
-
-        uvloop does not tell: it is known once a connection was asked for in that thread.
-        """
-        loop = task.get_loop()
-        known = self._loop_threads.get(id(loop))
-        if known is None:
-            ident = getattr(loop, "_thread_id", None)
-            native_ids = {thread.ident: thread.native_id for thread in threading.enumerate()}
-            native_id = native_ids.get(ident)
-            if ident is not None and native_id is not None:
-                known = self._loop_threads[id(loop)] = ident, native_id
-        return known
+    def _instead(self, task: Task, since_ns: int | None = None) -> Seen:
+        """What occupies the event loop of a task that could run, since then if that is known."""
+        loop = self._loops.of(task)
+        if since_ns is None and loop.has_hole:
+            since_ns = loop.kept_ns
+        return Seen(Activity.READY, loop.site, since_ns, loop.kept_ns if loop.is_kept else None)
 
 
 def _owner(checkout: CheckoutRecord) -> Task | None:

@@ -19,6 +19,13 @@ else:
     # wait for it again, and longest where it matters, while others compute.
     _C = (ctypes.PyDLL(None), ctypes.create_string_buffer) if os.name == "posix" else None
 
+try:
+    import resource
+except ImportError:  # not on every system
+    _OWN = None
+else:
+    _OWN = getattr(resource, "RUSAGE_THREAD", None)
+
 if TYPE_CHECKING:
     from types import CodeType
 
@@ -46,23 +53,30 @@ class Processors:
 
     Whoever looks has the interpreter at that moment, so a thread is never seen running. It ran if
     it used the processor since the last look (the part of a tick is carried over); if not, it is
-    blocked in a call, or waits for its turn.
+    blocked in a call, or waits for its turn. ``used_ns`` is how long the process had processors
+    between the last two rounds.
     """
 
     def __init__(self) -> None:
         self._threads: dict[int, _Thread] = {}
         self._began_ns = 0
         self._used_ns = 0
+        self.used_ns = 0
         self._round = _Round(0, is_contended=False)
 
     def begin(self) -> None:
         """A round of looks: each thread's clock is read once in it."""
         used_ns, now_ns = time.process_time_ns(), time.monotonic_ns()
         used, passed = used_ns - self._used_ns, now_ns - self._began_ns
-        self._used_ns, self._began_ns = used_ns, now_ns
+        self._used_ns, self._began_ns, self.used_ns = used_ns, now_ns, used
         self._round = _Round(self._round.number + 1, is_contended=used > CONTENDED_SHARE * passed)
         if len(self._threads) > MOST_THREADS:
             self._threads.clear()
+
+    def used_lately_ns(self, thread_id: int) -> int:
+        """How long a thread had a processor between the last two looks at it."""
+        thread = self._threads.get(thread_id)
+        return thread.used_lately_ns if thread is not None else 0
 
     def activity(self, thread_id: int, place: tuple[CodeType, int]) -> Activity:
         """What a thread does, whose innermost frame is at this place."""
@@ -100,13 +114,11 @@ class _Thread:
 
     def __init__(self, thread_id: int, offset: float) -> None:
         self._thread_id = thread_id
-        # Linux's clock of a thread, as pthread_getcpuclockid(3) makes it, but without a pointer
-        # to a thread that may be gone.
-        self._clock = (~thread_id << 3) | 6
         self._offset = offset
         self._round = -1
         self._used_ns = 0
         self._at_ns = 0
+        self.used_lately_ns = 0
         self._turn_ns = 0
         self._credit = offset
         self._place: tuple[CodeType, int] | None = None
@@ -120,9 +132,10 @@ class _Thread:
         return self._activity
 
     def _next(self, round_: _Round, place: tuple[CodeType, int]) -> Activity:
-        used_ns, at_ns = self._read(), time.monotonic_ns()
-        used, passed = used_ns - self._used_ns, at_ns - self._at_ns
-        self._used_ns, self._at_ns = used_ns, at_ns
+        total_ns, at_ns = used_ns(self._thread_id), time.monotonic_ns()
+        used, passed = total_ns - self._used_ns, at_ns - self._at_ns
+        self._used_ns, self._at_ns = total_ns, at_ns
+        self.used_lately_ns = used
         is_new = passed > (_LONG_NS if round_.is_contended else RECENTLY_NS)
         if is_new:
             # What it used in such a long time says nothing about now.
@@ -149,11 +162,23 @@ class _Thread:
         gets_turns = wakes_up or (round_.is_contended and at_ns - self._turn_ns < RECENTLY_NS)
         return Activity.READY if gets_turns else Activity.PARKED
 
-    def _read(self) -> int:
-        try:
-            return time.clock_gettime_ns(self._clock)
-        except (AttributeError, OSError):
-            return 0
+
+def used_ns(thread_id: int) -> int:
+    """How long a thread has had a processor, 0 if that cannot be told."""
+    try:
+        # Linux's clock of a thread, as pthread_getcpuclockid(3) makes it, but without a pointer
+        # to a thread that may be gone.
+        return time.clock_gettime_ns((~thread_id << 3) | 6)
+    except (AttributeError, OSError):
+        return 0
+
+
+def waits() -> int:
+    """How often the running thread has waited for something, 0 if that cannot be told.
+
+    A thread that wants the interpreter looks again every 5 ms whether it can have it.
+    """
+    return resource.getrusage(_OWN).ru_nvcsw if _OWN is not None else 0
 
 
 def _offset(number: int) -> float:

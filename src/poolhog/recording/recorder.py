@@ -384,6 +384,7 @@ class Recorder:
             sampler = Sampler(self.journal, interval_s)
             sampler.start()
             self._sampler = sampler
+            writer.before_end = sampler.settle
         if self._locks is not None:
             watch = LockWatch(self.journal, self._locks)
             watch.start()

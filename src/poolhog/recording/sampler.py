@@ -9,15 +9,16 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from poolhog.model import Activity
 from poolhog.recording.owners import Owners
-from poolhog.recording.processor import interpreter_addresses
+from poolhog.recording.processor import interpreter_addresses, waits
 from poolhog.recording.records import OPERATIONS_PER_ROW, SAMPLE_BYTES, SampleRecord
 
 if TYPE_CHECKING:
-    from poolhog.model import Activity
     from poolhog.recording.journal import Journal
+    from poolhog.recording.owners import Seen
     from poolhog.recording.records import CheckoutRecord
     from poolhog.recording.sites import SiteRecord
 
@@ -31,7 +32,52 @@ It would be taken from it after 5 ms, and that may be in the middle of a look: a
 go on, and leave what it let go of to be destroyed by the sampler, in the wrong thread.
 """
 
+LATE_NS = 20_000_000
+"""If a look is later than that, somebody kept the interpreter, or the processors were busy."""
+
+_LEAST_WAITS = 3
+"""Waits of the sampler's thread, with its sleep: if the processors were busy, there is but one."""
+
 _PAUSE_S = 0.0001
+_LAST_LOOKS = 2  # one may be under way
+_LAST_LOOK_S = 0.1
+
+
+class _Look:
+    """What was last seen of a checkout's owner.
+
+    ``doubts`` are stretches of time in which the owner seemed to be parked, and its event loop was
+    kept by the code at a site: the first and the last instant. What it waits for may have been due.
+    """
+
+    __slots__ = ("doubts", "gap", "seen")
+
+    def __init__(self, gap: int, seen: Seen) -> None:
+        self.gap = gap
+        self.seen = seen
+        self.doubts: list[_Doubt] = []
+
+    def is_same(self, gap: int, seen: Seen) -> bool:
+        return self.gap == gap and self.seen[:2] == seen[:2]
+
+    def doubt(self, seen: Seen, now_ns: int) -> None:
+        """Remember a doubt, or that there was none."""
+        if seen.doubt is None:
+            # It has not gone on although the loop could: it was parked.
+            self.doubts.clear()
+        else:
+            since_ns, site = seen.doubt
+            if self.doubts and self.doubts[-1].site is site:
+                self.doubts[-1] = self.doubts[-1]._replace(until_ns=now_ns)
+            else:
+                since_ns = self.doubts[-1].until_ns if self.doubts else since_ns
+                self.doubts.append(_Doubt(site, since_ns, now_ns))
+
+
+class _Doubt(NamedTuple):
+    site: SiteRecord | None
+    since_ns: int
+    until_ns: int
 
 
 class Sampler(threading.Thread):
@@ -46,12 +92,20 @@ class Sampler(threading.Thread):
         self._asleep = True
         self._stopping = False
         self._owners = Owners(journal)
+        self._looked = threading.Event()
 
     def watch(self, checkout: CheckoutRecord) -> None:
         """Look at this checkout from now on, until it is done."""
         self._granted.append(checkout)
         if self._asleep:
             self._wake.set()
+
+    def settle(self) -> None:
+        """Wait until what is over by now was looked at for the last time (not for long)."""
+        if self.is_alive() and not (self._asleep and not self._granted):
+            for _ in range(_LAST_LOOKS):
+                self._looked.clear()
+                self._looked.wait(_LAST_LOOK_S)
 
     def stop(self) -> None:
         """Look no more, and wait until the last look is over (a second at the most)."""
@@ -73,27 +127,34 @@ class Sampler(threading.Thread):
                     self._wake.wait()
                 self._asleep = False
                 self._wake.clear()
+            due_ns, waited = time.monotonic_ns() + round(interval_s * 1e9), waits()
             time.sleep(interval_s)
+            is_late = time.monotonic_ns() - due_ns > LATE_NS
+            is_kept = is_late and (not waited or waits() - waited >= _LEAST_WAITS)
             began = time.thread_time()
             try:
                 while self._granted:
                     watched.append(self._granted.popleft())
                 watched = [checkout for checkout in watched if not self._is_over(checkout)]
-                self._look(watched)
+                self._look(watched, due_ns if is_kept else None)
             except Exception:  # the application must go on, and so must the next look
                 self._journal.failed()
+            self._looked.set()
             interval_s = max(self._interval_s, (time.thread_time() - began) / MOST_SHARE)
         for checkout in watched:
-            _close(checkout)
+            look = checkout.looks
+            if not checkout.done and look is not None and look.gap == _operations_begun(checkout):
+                look.doubts.clear()  # it is not known what these come to
+            self._close(checkout)
 
     def _is_over(self, checkout: CheckoutRecord) -> bool:
         if checkout.done:
-            _close(checkout)
+            self._close(checkout)
         # One that was dropped has nothing that a sample could belong to.
         return checkout.done or checkout.room < 0
 
-    def _look(self, watched: list[CheckoutRecord]) -> None:
-        self._owners.begin()
+    def _look(self, watched: list[CheckoutRecord], hole_ns: int | None) -> None:
+        self._owners.begin(hole_ns)
         turn_ns = time.monotonic_ns()
         for checkout in watched:
             if time.monotonic_ns() - turn_ns > LONGEST_TURN_NS:
@@ -109,39 +170,90 @@ class Sampler(threading.Thread):
         now_ns = time.monotonic_ns()
         gap = _operations_begun(checkout)
         if checkout.operation is not None:
-            _close(checkout)
+            self._close(checkout)
             return
         unseen = self._journal.sites.unseen
         seen = self._owners.look(checkout)
         is_unseen = self._journal.sites.unseen > unseen
         # An operation may have begun meanwhile: then it is not known what was seen.
         if gap == _operations_begun(checkout) and not checkout.done:
-            is_new = self._note(checkout, (gap, *seen), now_ns)
-            if is_new and is_unseen and seen[1] is None:
+            is_new = self._note(checkout, gap, seen, now_ns)
+            if is_new and is_unseen and seen.site is None:
                 self._journal.lose_site()
 
-    def _note(
-        self, checkout: CheckoutRecord, seen: tuple[int, Activity, SiteRecord | None], now_ns: int
-    ) -> bool:
+    def _note(self, checkout: CheckoutRecord, gap: int, seen: Seen, now_ns: int) -> bool:
         """Record what was seen; whether that is something new."""
-        sample = checkout.sample
-        if sample is not None and checkout.looks == seen:
+        sample, look = checkout.sample, checkout.looks
+        if sample is None or look is None or look.gap != gap:
+            self._close(checkout)
+            self._begin(checkout, gap, seen, _since(checkout, seen, now_ns), now_ns)
+        elif look.is_same(gap, seen):
             sample.seen_ns = now_ns
+            look.doubt(seen, now_ns)
             return False
-        _close(checkout)
-        _, activity, site = seen
-        checkout.looks = seen
-        checkout.sample = SampleRecord(checkout, activity, site, now_ns)
-        self._journal.put(checkout.sample, SAMPLE_BYTES)
+        else:
+            since_ns = _since(checkout, seen, now_ns)
+            if seen.activity is look.seen.activity and seen.call_ns is not None:
+                if look.seen.site is None:
+                    # It was not known then that the loop was kept.
+                    since_ns = _in_gap(checkout, seen.call_ns, now_ns)
+                elif look.seen.call_ns == seen.call_ns:
+                    # One call that is somewhere else now: its samples touch each other.
+                    sample.seen_ns = since_ns = now_ns
+            if seen.activity is Activity.READY and look.doubts:
+                # It could go on since it was first in doubt, at the latest.
+                since_ns = min(since_ns, look.doubts[0].since_ns)
+                look.doubts.clear()
+            if sample.started_ns >= since_ns:
+                # It did so all the time that is recorded as something else.
+                sample.activity, sample.site, sample.seen_ns = seen.activity, seen.site, now_ns
+                checkout.looks = _Look(gap, seen)
+                return True
+            sample.seen_ns = min(sample.seen_ns, since_ns)
+            self._close(checkout)
+            self._begin(checkout, gap, seen, since_ns, now_ns)
         return True
+
+    def _begin(
+        self, checkout: CheckoutRecord, gap: int, seen: Seen, since_ns: int, now_ns: int
+    ) -> None:
+        look = _Look(gap, seen)
+        look.doubt(seen, now_ns)
+        checkout.looks = look
+        checkout.sample = sample = SampleRecord(checkout, seen.activity, seen.site, since_ns)
+        sample.seen_ns = now_ns
+        self._journal.put(sample, SAMPLE_BYTES)
+
+    def _close(self, checkout: CheckoutRecord) -> None:
+        """The owner does something else, or an operation has begun."""
+        sample, look = checkout.sample, checkout.looks
+        if sample is None:
+            return
+        doubts = look.doubts if look is not None else ()
+        if doubts:
+            # It went on as soon as the loop could: what it waited for was due while it could not.
+            sample.seen_ns = max(min(sample.seen_ns, doubts[0].since_ns), sample.started_ns)
+        sample.end()
+        for site, since_ns, until_ns in doubts:
+            ready = SampleRecord(checkout, Activity.READY, site, since_ns)
+            ready.seen_ns = until_ns
+            ready.end()
+            self._journal.put(ready, SAMPLE_BYTES)
+        checkout.sample = checkout.looks = None
+
+
+def _since(checkout: CheckoutRecord, seen: Seen, now_ns: int) -> int:
+    """Since when in its gap the owner has done what was seen."""
+    return now_ns if seen.since_ns is None else _in_gap(checkout, seen.since_ns, now_ns)
+
+
+def _in_gap(checkout: CheckoutRecord, since_ns: int, now_ns: int) -> int:
+    """The instant, or the start of the checkout's gap if that is later."""
+    last = checkout.operations[-1].ended_ns if checkout.operations else None
+    began_ns = last or checkout.granted_ns or now_ns
+    return min(max(since_ns, began_ns), now_ns)
 
 
 def _operations_begun(checkout: CheckoutRecord) -> int:
     """Grows with every operation, but for the moment in which the writer takes some away."""
     return len(checkout.operations) + checkout.earlier * OPERATIONS_PER_ROW
-
-
-def _close(checkout: CheckoutRecord) -> None:
-    if checkout.sample is not None:
-        checkout.sample.end()
-        checkout.sample = checkout.looks = None

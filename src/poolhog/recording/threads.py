@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextvars import ContextVar
+from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
 from poolhog.recording.unseen import hide, unseen
@@ -19,20 +20,23 @@ carrier: ContextVar[asyncio.Task[Any] | None] = ContextVar("poolhog_carrier", de
 class Worker:
     """The thread that works for a task, by its Python and native ids.
 
-    ``ident`` is ``None`` until it begins. It ``is_done`` once the result is on its way to the loop.
+    ``ident`` is ``None`` until it begins, at ``began_ns``. It ends at ``ended_ns``, when the result
+    is on its way to the loop.
     """
 
-    __slots__ = ("ident", "is_done", "native_id")
+    __slots__ = ("began_ns", "ended_ns", "ident", "native_id")
 
     def __init__(self) -> None:
         self.ident: int | None = None
         self.native_id = 0
-        self.is_done = False
+        self.began_ns = 0
+        self.ended_ns: int | None = None
 
     @unseen
     def run(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call the function in this thread."""
-        # The last one tells another thread that both are known.
+        self.began_ns = monotonic_ns()
+        # The last one tells another thread that all are known.
         self.native_id = threading.get_native_id()
         self.ident = threading.get_ident()
         try:
@@ -41,7 +45,7 @@ class Worker:
             hide(error)
             raise
         finally:
-            self.is_done = True
+            self.ended_ns = monotonic_ns()
 
 
 workers: dict[int, Worker] = {}

@@ -21,6 +21,7 @@ from poolhog.recording.records import bytes_of
 from poolhog.recording.trace_file import TraceFile
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from poolhog.recording.journal import Journal
@@ -63,6 +64,8 @@ class Writer(threading.Thread):
         self._committed_ns = 0
         self._failed = False
         self._reason = ""
+        # Called before the last facts are written: it may add some.
+        self.before_end: Callable[[], None] = _nothing
 
     def start(self) -> None:
         """Start writing, until the process ends."""
@@ -101,6 +104,7 @@ class Writer(threading.Thread):
     def stop(self) -> None:
         """Write what is left, and wait until it is on disk (5 seconds at the most)."""
         atexit.unregister(self.stop)
+        self.before_end()
         self._stopping = True
         self._wake.set()
         self.join(timeout=5)
@@ -112,6 +116,7 @@ class Writer(threading.Thread):
 
     def settle(self) -> None:
         """Have everything on disk, and the file say so (within a second at the most)."""
+        self.before_end()
         settled = self._settling = threading.Event()
         self._wake.set()
         settled.wait(timeout=1)
@@ -240,3 +245,7 @@ class Writer(threading.Thread):
         if queue:
             self._queue_tally.forget()
         self._pending.extend(queue.popleft() for _ in range(len(queue)))
+
+
+def _nothing() -> None:
+    """There is nothing to wait for."""

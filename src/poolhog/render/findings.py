@@ -247,8 +247,8 @@ def _churn(finding: Finding, evidence: Churn) -> str:
 
 def _starved(finding: Finding, evidence: InOneGo) -> str:
     return (
-        f"ran for up to {duration(evidence.longest)} in one go while others held a connection and "
-        f"were ready to go on: {duration(finding.seconds)} in "
+        f"kept the event loop for up to {duration(evidence.longest)} in one go, so that nothing "
+        f"else could go on: connections were held for {duration(finding.seconds)} meanwhile, in "
         f"{count(finding.checkouts, 'checkout')}"
     )
 

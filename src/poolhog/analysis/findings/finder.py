@@ -29,10 +29,10 @@ from poolhog.analysis.findings.shared_over_fork import SHARED_OVER_FORK
 from poolhog.analysis.findings.shared_session import SHARED_SESSION
 from poolhog.analysis.findings.tally import FindingTally
 from poolhog.analysis.kept import KeptTally, kept_rows
-from poolhog.analysis.ledger import KINDS, NEVER, OUTCOMES
+from poolhog.analysis.ledger import ACTIVITIES, KINDS, NEVER, OUTCOMES
 from poolhog.analysis.spans import GAPS, PARKED, READY, STATES, UNSAMPLED, Spans
 from poolhog.analysis.thresholds import Thresholds
-from poolhog.model import OperationKind, Outcome
+from poolhog.model import Activity, OperationKind, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -51,6 +51,7 @@ MOST_EXPLAINED = 2_000
 _LEAST_US = 1_000
 """Gaps of a checkout that add up to less are not looked at."""
 
+_BLOCKING = ACTIVITIES.index(Activity.BLOCKING)
 _RETURNED, _TIMEOUT, _OPEN, _COLLECTED = (
     OUTCOMES.index(outcome)
     for outcome in (Outcome.RETURNED, Outcome.TIMEOUT, Outcome.OPEN, Outcome.COLLECTED)
@@ -104,6 +105,7 @@ class Finder:
         ledger = self._ledger
         in_gaps = (split.parked + split.ready + split.unsampled)[rows]
         is_slow = np.isin(rows, ledger.samples.row) & (in_gaps >= _LEAST_US)
+        is_slow |= np.isin(rows, found.samples.row[found.samples.activity == _BLOCKING])
         # Who is kept on purpose is a hog only if others wait for a lock of its.
         is_hog = ledger.is_granted[rows] & (~self._is_kept[rows] | self._is_of_block[rows])
         is_worth = self._is_remarkable[rows] | self._is_of_block[rows] | is_slow

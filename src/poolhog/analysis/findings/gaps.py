@@ -1,6 +1,6 @@
 """Gaps of checkouts as findings: each instant counts for one kind; those alike are judged once.
 
-Two parts of gaps are alike if the owner was in the same state at the same line, between the same
+Two parts of gaps are alike if the owner was seen doing the same at the same line, between the same
 operations, of checkouts that were asked for at the same line and whose gaps keep their meaning.
 """
 
@@ -131,7 +131,8 @@ class Alike:
         spans, samples, operations = self._found.spans, self._found.samples, self._found.operations
         around = surroundings(self._found)
         row, gap, sample = (column[self.span] for column in (spans.row, spans.gap, spans.sample))
-        keys = [self._ledger.site[row], spans.state[self.span], samples.site[sample]]
+        keys = [self._ledger.site[row], spans.state[self.span]]
+        keys += [samples.activity[sample], samples.site[sample]]
         for column in around:
             at = column[gap]
             keys += [

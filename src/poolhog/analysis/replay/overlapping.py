@@ -12,7 +12,7 @@ from itertools import pairwise
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
-from poolhog.analysis.accounting import State, end_of, end_of_wait
+from poolhog.analysis.accounting import STATE_OF, State, end_of, end_of_wait
 from poolhog.analysis.findings.gaps import gap_kinds, meaning_of
 from poolhog.analysis.findings.meaning import Gap, Lifetime, Nested, Piece, departure, is_lost
 from poolhog.analysis.findings.nested_checkout import is_nested
@@ -25,19 +25,12 @@ from poolhog.analysis.replay.steps import (
     Step,
     StepKind,
 )
-from poolhog.model import Activity, Outcome
+from poolhog.model import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from poolhog.model import Checkout, Pool, Sample, Site
-
-_STATES = {
-    Activity.PARKED: State.PARKED,
-    Activity.RUNNING: State.RUNNING,
-    Activity.READY: State.READY,
-    Activity.BUSY: State.BUSY,
-}
 
 
 class Stretch(NamedTuple):
@@ -50,7 +43,7 @@ class Stretch(NamedTuple):
     @property
     def state(self) -> State:
         """What the sample says about it."""
-        return _STATES[self.sample.activity]
+        return STATE_OF[self.sample.activity]
 
 
 class SampledGap(NamedTuple):
