@@ -10,12 +10,15 @@ PGBOUNCER := /usr/sbin/pgbouncer
 .PHONY: help venv dev lab test test-unit coverage lint check-readme test-browser test-fuzz fuzz chromium pgbouncer requirements clean
 .DEFAULT_GOAL := help
 
+# Tests start hundreds of processes, each of which would compile poolhog anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 help:
 	@echo "make venv          set up .venv, with poolhog and all that the lab needs"
 	@echo "make dev           the same, and the tools and libraries that linters and tests need"
 	@echo "make lab           run the lab on an embedded PostgreSQL and leave a report (about 3 minutes)"
 	@echo "make test          run every check that CI runs"
-	@echo "make test-unit     the tests that need no database, no browser and no other process"
+	@echo "make test-unit     the tests that need no database and no browser, on fewer drawn examples"
 	@echo "make coverage      how much of the code unit and integration tests run"
 	@echo "make lint          ruff, mypy and the import law"
 	@echo "make fuzz          read damaged and crafted traces for HOURS (1 by default)"
@@ -62,7 +65,8 @@ coverage: $(VENV)/dev.stamp chromium pgbouncer
 	    --cov --cov-report=term
 
 test-unit: $(VENV)/dev.stamp
-	$(BIN)/pytest tests/unit --numprocesses auto
+	$(BIN)/python -m pytest tests/unit --numprocesses auto \
+	    -p tests.unit.quick --hypothesis-profile=quick
 
 test-browser: $(VENV)/dev.stamp chromium
 	$(BIN)/pytest tests/browser

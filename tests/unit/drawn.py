@@ -45,9 +45,10 @@ ENDS = (
 # Hypothesis takes longer to make a strategy than to draw from it: those that do not depend on what
 # was drawn are made once.
 BOOLEANS = st.booleans()
-POOL, SITE, OWNER, END = map(st.sampled_from, (POOLS, SITES, OWNERS, ENDS))
+POOL, SITE, OWNER = st.sampled_from(POOLS), st.sampled_from(SITES), st.sampled_from(OWNERS)
 FIRST_KIND = st.sampled_from((OperationKind.CONNECT, OperationKind.PING))
-USE_KIND, STATEMENT, ACTIVITY = map(st.sampled_from, (USE_KINDS, STATEMENTS, tuple(Activity)))
+USE_KIND, END = st.sampled_from(USE_KINDS), st.sampled_from(ENDS)
+STATEMENT, ACTIVITY = st.sampled_from(STATEMENTS), st.sampled_from(Activity)
 ERROR = st.sampled_from((None, None, "DataError"))
 METHOD, ROUTE = st.sampled_from(("GET", "POST")), st.sampled_from((None, "/notes/{note_id}"))
 STATUS = st.sampled_from((None, 200, 500))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # Typer makes all commands anew for each call, which takes as long as a small report.
-typer_main.get_command = cache(typer_main.get_command)  # type: ignore[assignment]
+typer_main.get_command = cache(typer_main.get_command)
 
 
 def poolhog(*arguments: str | Path, code: int = 0) -> None:
