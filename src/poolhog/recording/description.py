@@ -42,6 +42,7 @@ def progress(journal: Journal) -> dict[str, str]:
         "dropped": str(journal.dropped),
         "dropped_checkouts": str(journal.dropped_checkouts),
         "errors": str(journal.errors),
+        "unrecorded": json.dumps(journal.unrecorded),
     }
 
 
