@@ -95,7 +95,8 @@ class Process:
     ``missing_facts`` how many other facts are not; 0 if all are. ``missing_reason`` says why, such
     as ``disk full``, and is ``None`` if nothing is missing. With a reason and two zeros, writing
     failed at last, and how much is missing is not known. What came of checkouts that are open or
-    waiting may be among what is missing, unless the process is ``finished``.
+    waiting may be among what is missing, unless the process is ``finished``. ``unrecorded`` names
+    pools of libraries that poolhog does not record, such as ``aiopg's pool``.
     """
 
     pid: int
@@ -114,6 +115,7 @@ class Process:
     missing_checkouts: int = 0
     missing_facts: int = 0
     missing_reason: str | None = None
+    unrecorded: tuple[str, ...] = ()
 
     @property
     def is_cut_off(self) -> bool:

@@ -248,7 +248,27 @@ def test_a_clean_run_is_called_clean() -> None:
 def test_a_run_without_a_connection_says_what_to_do() -> None:
     told = "No connection was asked for yet: let the application work, and ask again."
     assert lines(EMPTY) == [told]
-    assert lines(report_of(trace_of([], pools=[make_pool()]))) == [told]
+    over = replace(PROCESS, finished=True)
+    assert lines(report_of(trace_of([], pools=[make_pool()], process=over))) == [
+        "No connection was asked for, and the recording is over."
+    ]
+    goes_on = replace(PROCESS, finished=False)
+    assert lines(report_of(trace_of([], pools=[make_pool()], process=goes_on)))[-1] == told
+
+
+@pytest.mark.parametrize(
+    ("pools", "expected"),
+    [
+        (("aiopg's pool",), "aiopg's pool is not recorded: "),
+        (("Django's connections",), "Django's connections are not recorded: "),
+        (("a's pool", "b's pool"), "a's pool and b's pool are not recorded: "),
+    ],
+)
+def test_pools_that_are_not_recorded_are_named_first(pools: tuple[str, ...], expected: str) -> None:
+    process = replace(PROCESS, unrecorded=pools)
+    found = lines(report_of(trace_of([], pools=[make_pool()], process=process)), width=200)
+    assert found[0].startswith(expected)
+    assert found[1] == "No pool that poolhog records was asked for a connection."
 
 
 def test_small_shares_are_not_called_nothing() -> None:

@@ -11,7 +11,7 @@ import typer
 from poolhog.analysis.dump import written_wall
 from poolhog.errors import PoolhogError, TraceError
 from poolhog.recording.attach.directory import TRACES
-from poolhog.render.losses import missing_json, missing_told
+from poolhog.render.losses import missing_json, missing_told, unrecorded_told
 from poolhog.render.output import note
 from poolhog.texts import visible
 from poolhog.trace.files import UnreadableError
@@ -215,8 +215,9 @@ def processes(directory: Path, pid: int | None = None) -> Readers:
 
 
 def lacking(readers: Iterable[ProcessReader]) -> str | None:
-    """A sentence on what the processes could not write; ``None`` if that is nothing."""
-    return missing_told(missing_json(reader.process for reader in readers))
+    """A sentence on what the processes could not write or record; ``None`` if that is nothing."""
+    processes = [reader.process for reader in readers]
+    return missing_told(missing_json(processes)) or unrecorded_told(processes)
 
 
 def _sound(readers: Readers, *, is_urgent: bool) -> tuple[Readers, tuple[Unreadable, ...]]:

@@ -22,6 +22,7 @@ from poolhog.probes import (
     sqlalchemy,
     starlette,
     threads,
+    unrecorded,
     uvicorn,
 )
 from poolhog.probes.patching import Patches
@@ -46,6 +47,7 @@ PROBES: tuple[Probe, ...] = (
     celery.PROBE,
     pytest.PROBE,
     clients.PROBE,
+    unrecorded.PROBE,
 )
 """All probes. Who imports the library of one is recorded by it; the order is that of attaching."""
 

@@ -43,6 +43,7 @@ def progress(journal: Journal) -> dict[str, str]:
         "dropped_checkouts": str(journal.dropped_checkouts),
         "errors": str(journal.errors),
         **({"lock_watch": journal.lock_watch} if journal.lock_watch else {}),
+        "unrecorded": json.dumps(journal.unrecorded),
     }
 
 

@@ -73,6 +73,8 @@ class Journal:
         self.dropped = 0
         self.dropped_checkouts = 0
         self.errors = 0
+        # Pools that no probe records; of those before this process, a child has its own.
+        self.unrecorded: tuple[str, ...] = ()
         self.descriptors = Descriptors()
 
     def put(self, record: Record, size: int) -> bool:
@@ -114,6 +116,13 @@ class Journal:
         # An application's handler of what is logged may raise.
         with contextlib.suppress(Exception):
             logger.warning(reason)
+
+    def tell_unrecorded(self, pool: str) -> None:
+        """There is a pool that no probe records: say so, also if nothing else is to be told."""
+        if pool not in self.unrecorded and not self.closed:
+            self.unrecorded = (*self.unrecorded, pool)
+            if not self.written:
+                self._start_writer()
 
     def lose_site(self) -> None:
         """Count a fact that has no site because there are too many of them."""

@@ -62,6 +62,7 @@ class Writer(threading.Thread):
         self._file: TraceFile | None = None
         self._marker: Marker | None = None
         self._committed_ns = 0
+        self._unrecorded: tuple[str, ...] = ()
         self._failed = False
         self._reason = ""
         # Called before the last facts are written: it may add some.
@@ -140,12 +141,14 @@ class Writer(threading.Thread):
         taken = self._journal.taken
         self._journal.descriptors.hold()
         self._drain()
-        if not self._pending and not self._silent_too_long():
+        unrecorded = self._journal.unrecorded
+        if not self._pending and not self._silent_too_long() and unrecorded == self._unrecorded:
             return
         try:
             self._write(self._writable())
             self._journal.free(taken, bytes_of(self._pending))
             self._committed_ns = time.monotonic_ns()
+            self._unrecorded = unrecorded
             self._failed = False
         except Exception as error:  # a full disk or a lost folder must not end the thread
             self._failed = True

@@ -58,8 +58,9 @@ def loss_lines(
     They are in lines of ``width`` columns. ``kept`` is as for ``missing_told``.
     """
     sentences = [f"Not in this: {short_path(one.file)} {one.reason}." for one in unreadable]
-    missing = missing_told(missing_json(processes), kept)
-    for sentence in (*sentences, *([missing] if missing is not None else [])):
+    every = tuple(processes)
+    told = (missing_told(missing_json(every), kept), unrecorded_told(every))
+    for sentence in (*sentences, *(one for one in told if one is not None)):
         yield from paragraph(sentence, width, TERMINAL_WARNING)
 
 
@@ -82,6 +83,16 @@ def missing_told(missing: Sequence[Json], kept: int | None = None) -> str | None
     if facts:
         return f"{count(facts, 'fact')} could not be written ({why}): the end may be missing."
     return f"The last attempt to write failed ({why}): the end may be missing."
+
+
+def unrecorded_told(processes: Iterable[Process]) -> str | None:
+    """A sentence on pools that were used and that poolhog does not record."""
+    pools = list(dict.fromkeys(pool for process in processes for pool in process.unrecorded))
+    if not pools:
+        return None
+    names = " and ".join([", ".join(pools[:-1]), pools[-1]] if len(pools) > 1 else pools)
+    be = "is" if names.endswith("pool") and len(pools) == 1 else "are"
+    return f"{names} {be} not recorded: nothing of what used them is in this."
 
 
 def dropped_told(process: Process) -> str | None:

@@ -98,7 +98,7 @@ def verdict(report: Report) -> str:
         remedy = remedy_for(lacking[0]["reason"])
         return f"No checkout could be written: {remedy}."
     if not report.checkouts:
-        return "No connection was asked for yet: let the application work, and ask again."
+        return _nothing_recorded(report)
     if report.failures:
         return f"{failures_told(report.failures)}."
     kept = sum(one.seconds for one in report.kept)
@@ -108,6 +108,15 @@ def verdict(report: Report) -> str:
     told = f"{checkouts}, {seconds(use)} of use, {busy} of it busy"
     subject = "Nothing that could be written" if lacking else "Nothing"
     return f"{subject} held a connection without need: {told}."
+
+
+def _nothing_recorded(report: Report) -> str:
+    """Why there is no checkout: nobody asked, or the pools are none that poolhog knows."""
+    if any(process.unrecorded for process in report.processes):
+        return "No pool that poolhog records was asked for a connection."
+    if report.processes and all(process.finished for process in report.processes):
+        return "No connection was asked for, and the recording is over."
+    return "No connection was asked for yet: let the application work, and ask again."
 
 
 def _accusation(finding: Finding) -> str:
@@ -268,6 +277,7 @@ def _process_json(process: Process) -> dict[str, Any]:
         "sampling_interval_s": process.sampling_interval,
         "poolhog_version": process.poolhog_version,
         "versions": dict(process.versions),
+        "unrecorded": list(process.unrecorded),
     }
 
 

@@ -66,6 +66,9 @@ def check_meta(meta: Mapping[Any, Any]) -> None:
         raise DamagedError("meta.argv is no list of texts")
     if not (isinstance(versions, dict) and all(isinstance(v, str) for v in versions.values())):
         raise DamagedError("meta.versions are no texts")
+    unrecorded = json.loads(meta.get("unrecorded", "[]"))
+    if not (isinstance(unrecorded, list) and all(isinstance(pool, str) for pool in unrecorded)):
+        raise DamagedError("meta.unrecorded is no list of texts")
 
 
 def _is_origin(text: str) -> bool:

@@ -241,6 +241,7 @@ def process_of(meta: dict[str, str], origin_ns: int, missing: Missing | None) ->
         missing_checkouts=lost.checkouts if lost is not None else 0,
         missing_facts=lost.facts if lost is not None else 0,
         missing_reason=lost.reason if lost is not None else None,
+        unrecorded=tuple(map(visible, json.loads(meta.get("unrecorded", "[]")))),
     )
 
 

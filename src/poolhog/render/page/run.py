@@ -15,7 +15,13 @@ from poolhog.analysis.occupancy import LENT
 from poolhog.analysis.owners import grouped
 from poolhog.analysis.shown import by_line
 from poolhog.model import Outcome
-from poolhog.render.losses import dropped_told, end_told, missing_json, missing_told
+from poolhog.render.losses import (
+    dropped_told,
+    end_told,
+    missing_json,
+    missing_told,
+    unrecorded_told,
+)
 from poolhog.render.page.texts import NONE
 from poolhog.render.words import count, file_name, seconds, short_name, short_path
 
@@ -292,6 +298,9 @@ def unseen(report: Report, left_out: LeftOut) -> Iterator[Unseen]:
     lacking = missing_told(missing_json(report.processes), report.checkouts)
     if lacking is not None:
         yield Unseen(lacking, is_grave=True)
+    unrecorded = unrecorded_told(report.processes)
+    if unrecorded is not None:
+        yield Unseen(unrecorded, is_grave=True)
     yield from _lost(report)
     yield from _unfinished(report)
     told = left_out_words(report, left_out)
