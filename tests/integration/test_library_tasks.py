@@ -215,7 +215,7 @@ def test_a_job_that_leaves_its_connection_in_a_thread_of_a_pool(
         executor.submit(job).result()
         time.sleep(LONG_S)
         (finding,) = report_of(recording.read()).findings
-        assert executor.submit(database.remove)
+        executor.submit(database.remove).result()
     engine.dispose()
     assert finding.kind is NEVER_RETURNED
     assert finding.site is not None

@@ -41,6 +41,7 @@ from poolhog.analysis.findings.never_returned import Fate, NotReturned
 from poolhog.analysis.findings.parked_checkout import Asked, Between, ParkedGaps
 from poolhog.analysis.findings.pool_timeout import Holder, TimedOut
 from poolhog.analysis.findings.shared_over_fork import SharedConnections
+from poolhog.analysis.findings.shared_session import Clash, Clashes
 from poolhog.analysis.findings.starved_loop import InOneGo
 from poolhog.analysis.report import EMPTY, Report, report_of
 from poolhog.model import OperationKind
@@ -66,6 +67,7 @@ EVIDENCE: dict[str, object] = {
     "nested-checkout": NestedCheckouts(2, 5, 5),
     "never-returned": NotReturned({Fate(is_collected=True): 50.1}),
     "lost-write": LostWrites({UPDATE: 10}),
+    "shared-session": Clashes({Clash(make_site(45), make_site(46), None): 10}),
     "pool-timeout": TimedOut(30.0, {Holder("GET /notes", busy_with=UPDATED): 10}),
     "connection-churn": Churn("NullPool", 10, 10),
     "starved-loop": InOneGo(5.02),

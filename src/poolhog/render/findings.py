@@ -18,6 +18,7 @@ from poolhog.analysis.findings import (
     STARVED_LOOP,
 )
 from poolhog.model import OperationKind
+from poolhog.render.advice import parked_advice, streaming_advice
 from poolhog.render.failures import FAILURES
 from poolhog.render.kind_words import Words
 from poolhog.render.words import abbreviated, count, duration, place
@@ -285,11 +286,7 @@ _ROWS: tuple[Words[Any], ...] = (
         verdict="{site} held connections for {seconds} without using them",
         spent="was spent waiting {what}, not for the database",
         detail=_parked,
-        advice=lambda _: (
-            "End the transaction before this line and begin another after it (a block of "
-            "`session.begin()`, `engine.begin()` or the pool's own around each part), or move "
-            "this call before the transaction."
-        ),
+        advice=lambda evidence: parked_advice(evidence.circumstances),
     ),
     Words(
         kind=BLOCKS_OTHERS,
@@ -313,10 +310,7 @@ _ROWS: tuple[Words[Any], ...] = (
         verdict="{site} held connections for {seconds} while it streamed",
         spent="was spent while a response was being sent ({place})",
         detail=_streaming,
-        advice=lambda _: (
-            "Read what is needed and end the transaction before the first byte is sent: a block of "
-            "`session.begin()`, or a session of its own for each message."
-        ),
+        advice=lambda evidence: streaming_advice(evidence.asked_at),
     ),
     Words(
         kind=NESTED_CHECKOUT,

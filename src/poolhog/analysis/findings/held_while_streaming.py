@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from poolhog.analysis.accounting import State
+from poolhog.analysis.findings.circumstances import Circumstances, circumstances
 from poolhog.analysis.findings.finding import Claimed, GapKind
 from poolhog.analysis.thresholds import Threshold
+from poolhog.model import OperationKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -20,13 +22,19 @@ if TYPE_CHECKING:
 STREAMING_S = Threshold("streaming_s", 0.05)
 """Parked while the response is sent, in one checkout."""
 
+_WORK = (OperationKind.STATEMENT, OperationKind.FETCH)
 _WEBSOCKET_CALLS = ("receive", "send", "iter_")
 
 
 class AskedAt(NamedTuple):
-    """Where the connection was asked for."""
+    """Where the connection was asked for, and how the code held it; ``None``: that is not known.
+
+    ``uses_it`` says whether something was asked for on it while the response was sent.
+    """
 
     site: Site | None
+    circumstances: Circumstances | None = None
+    uses_it: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +92,15 @@ class HeldWhileStreaming(GapKind[WhileStreaming]):
         yield from super().occurrences(merged, lifetime, thresholds)
 
     def note(self, piece: Piece, lifetime: Lifetime) -> AskedAt:
-        """Where the connection was asked for."""
-        return AskedAt(lifetime.checkout.site)
+        """Where the connection was asked for, and how it was held."""
+        checkout = lifetime.checkout
+        request = checkout.request
+        began = request.responding if request is not None else None
+        uses_it = began is not None and any(
+            o.started > began and o.kind in _WORK for o in checkout.operations
+        )
+        found = circumstances(piece, lifetime, self.line(piece, lifetime))
+        return AskedAt(checkout.site, found, uses_it)
 
     def evidence(self, entry: Entry, totals: Totals) -> WhileStreaming:
         """How long, and asked for where."""

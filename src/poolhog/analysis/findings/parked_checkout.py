@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from poolhog.analysis.accounting import State
+from poolhog.analysis.findings.circumstances import Circumstances, circumstances
 from poolhog.analysis.findings.finding import GapKind
 from poolhog.analysis.thresholds import Threshold
 
@@ -40,12 +41,23 @@ class Between(NamedTuple):
     after: Asked | None
 
 
+class ParkedGap(NamedTuple):
+    """A parked gap: what it lies between, what was awaited in it, and how the code held on."""
+
+    between: Between
+    circumstances: Circumstances
+
+
 @dataclass(frozen=True, slots=True)
 class ParkedGaps:
-    """How long it was parked in one checkout, and how many seconds between which operations."""
+    """How long it was parked in one checkout, and how many seconds between which operations.
+
+    ``circumstances`` are the seconds by what was awaited, and how the connection was held.
+    """
 
     spread: Spread
     between: Mapping[Between, float]
+    circumstances: Mapping[Circumstances, float] = field(default_factory=dict)
 
 
 class ParkedCheckout(GapKind[ParkedGaps]):
@@ -61,13 +73,14 @@ class ParkedCheckout(GapKind[ParkedGaps]):
         """Whether the owner was parked, whenever that was."""
         return piece.state is not State.RUNNING
 
-    def note(self, piece: Piece, lifetime: Lifetime) -> Between:
-        """The operations around the gap."""
+    def note(self, piece: Piece, lifetime: Lifetime) -> ParkedGap:
+        """The operations around the gap, and what was awaited."""
         _, before, after = lifetime.around(piece)
-        return Between(
+        between = Between(
             Asked.of(before) if before is not None else None,
             Asked.of(after) if after is not None else None,
         )
+        return ParkedGap(between, circumstances(piece, lifetime, self.line(piece, lifetime)))
 
     def matters(self, entry: Entry, totals: Totals, easing: float = 1.0) -> bool:
         """Whether its longest stretch and its share reach the thresholds."""
@@ -75,8 +88,13 @@ class ParkedCheckout(GapKind[ParkedGaps]):
         return is_long and super().matters(entry, totals, easing)
 
     def evidence(self, entry: Entry, totals: Totals) -> ParkedGaps:
-        """How long, and between which operations."""
-        return ParkedGaps(entry.spread, entry.noted(Between))
+        """How long, between which operations, and what was awaited."""
+        between: dict[Between, float] = {}
+        found: dict[Circumstances, float] = {}
+        for gap, seconds in entry.noted(ParkedGap).items():
+            between[gap.between] = between.get(gap.between, 0.0) + seconds
+            found[gap.circumstances] = found.get(gap.circumstances, 0.0) + seconds
+        return ParkedGaps(entry.spread, between, found)
 
 
 PARKED_CHECKOUT = ParkedCheckout()
