@@ -206,6 +206,23 @@ def test_a_deadlock_ends_with_the_timeout_of_a_call() -> None:
     assert_lent_is_used(larger, 4, larger.checkouts / larger.checkouts_per_s)
 
 
+def test_of_a_released_nest_all_that_is_lent_comes_back() -> None:
+    """Owners without a request: the inner connection returns at its own end, not at the outer's."""
+    pool = replace(make_pool(size=2), timeout=None)
+    checkouts = [*nested_with_both(pool, 0, -5.0)]
+    for number in range(1, 7):
+        checkouts += nested(pool, number, 0.0, (number - 1) // 2 * 1.15, 1.0)
+    owned = [replace(c, request=None, owner=f"Task-{c.id[1:]}") for c in checkouts]
+    replayed = replay(workload_from(owned))
+    assert replayed.recorded.timeouts == 6
+    assert replayed.replayed.timeouts >= 5  # two that wait for each other end at one instant
+    released = predict(replayed, WhatIf(release=frozenset(range(9)))).after
+    assert (released.timeouts, released.checkouts) == (0, 14)
+    assert_lent_is_used(released, 2, released.checkouts / released.checkouts_per_s)
+    # 0.1 s of the outer connection, and 0.2 s of the inner one.
+    assert released.mean_use == pytest.approx(0.15, abs=0.02)
+
+
 def test_a_call_that_timed_out_and_was_tried_again_happens_once_if_it_need_not() -> None:
     pool = replace(make_pool(size=1), timeout=1.0)
     holder = served(pool, 1, 0.0, 0.0, 1.5)

@@ -10,6 +10,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
+from poolhog.analysis.replay.prediction import DOUBTFUL
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
@@ -49,6 +51,7 @@ class Reason(NamedTuple):
 OF_FINDINGS = {
     "starved-loop": ReasonKind.BLOCKED_LOOP,
     "thread-starved": ReasonKind.THREAD_LIMIT,
+    "blocks-others": ReasonKind.LOCK_WAITS,
 }
 """Kinds of findings that tell of what no replay knows."""
 
@@ -89,7 +92,7 @@ def _seen(replayed: Replay) -> Iterator[Reason]:
         yield Reason(ReasonKind.LOCK_WAITS, limits.blocked)
     if limits.threads:
         yield Reason(ReasonKind.THREAD_LIMIT, limits.threads)
-    if replayed.is_doubtful:
+    if replayed.error > DOUBTFUL:
         yield Reason(ReasonKind.REPLAY_ERROR, replayed.error)
 
 

@@ -69,7 +69,10 @@ def _mean_ending(steps: Steps) -> float:
 
 
 class _Rewriting:
-    """One chain; ``held`` are the askings for what it has, ``given`` those it gave back early."""
+    """One chain; ``held`` are the askings for what it has, ``given`` those it gave back early.
+
+    ``asked`` are those of which the return has not come, in order.
+    """
 
     def __init__(self, steps: Sequence[Step], places: Collection[int], ending: float) -> None:
         self._old = steps
@@ -78,7 +81,8 @@ class _Rewriting:
         self._held: list[Step] = []
         self._given: list[Step] = []
         self._beside: list[int] = []
-        self._otherwise: dict[int, tuple[list[Step], list[Step], list[int]]] = {}
+        self._asked: list[Step] = []
+        self._otherwise: dict[int, tuple[list[Step], list[Step], list[int], list[Step]]] = {}
 
     def steps(self) -> Iterator[Step]:
         """The new steps."""
@@ -90,7 +94,8 @@ class _Rewriting:
                 yield from self._missed(index)
             if step.kind is StepKind.ELSE:
                 target = index + step.what
-                self._otherwise[target] = self._held[:], self._given[:], self._beside[:]
+                state = self._held[:], self._given[:], self._beside[:], self._asked[:]
+                self._otherwise[target] = state
                 yield Step(StepKind.ELSE, 0.0, target)
                 index += 1
                 continue
@@ -113,10 +118,10 @@ class _Rewriting:
     def _step(self, step: Step, index: int) -> Iterator[Step]:
         if step.kind is StepKind.ASK:
             self._held.append(step)
+            self._asked.append(step)
         elif step.kind is StepKind.RETURN:
-            if self._forget(self._given, step.what):
+            if self._returned(step.what):
                 return
-            self._forget(self._held, step.what)
             yield step
             if self._beside and len(self._held) == self._beside[-1] + 1:
                 del self._held[self._beside.pop()]
@@ -128,7 +133,7 @@ class _Rewriting:
 
     def _missed(self, index: int) -> Iterator[Step]:
         """Go on from where a connection was asked for that is not there."""
-        self._held, self._given, self._beside = self._otherwise.pop(index)
+        self._held, self._given, self._beside, self._asked = self._otherwise.pop(index)
         if self._beside and len(self._held) == self._beside[-1] + 1:
             del self._held[self._beside.pop()]
             yield from self._ask_again(index)
@@ -187,12 +192,15 @@ class _Rewriting:
     def _has_operation(self, pool: int, after: int) -> bool:
         return any(step.kind is StepKind.BUSY for step in self._until_return(pool, after))
 
-    def _forget(self, askings: list[Step], pool: int) -> bool:
-        for index in reversed(range(len(askings))):
-            if askings[index].kind is StepKind.ASK and askings[index].what == pool:
-                del askings[index]
-                return True
-        return False
+    def _returned(self, pool: int) -> bool:
+        """Forget what was asked for last, which is returned first; whether it was given back."""
+        own = [asked for asked in self._asked if asked.what == pool]
+        if not own:
+            return False
+        is_given = any(asked is own[-1] for asked in self._given)
+        for askings in (self._asked, self._given, self._held):
+            askings[:] = [asked for asked in askings if asked is not own[-1]]
+        return is_given
 
 
 def _with_offsets(steps: Iterable[Step]) -> list[Step]:
