@@ -10,11 +10,27 @@ from poolhog.analysis.blocks import blocks_of
 from poolhog.analysis.spans import BUSY
 
 if TYPE_CHECKING:
-    from poolhog.analysis.blame.blaming import Answered
+    from collections.abc import Sequence
+
     from poolhog.analysis.ledger import Flags, Ledger, Numbers
+    from poolhog.model import Site
 
 ASKED = -1
 """The ``line`` of a blocker that was busy: where it asked for its connection."""
+
+
+class Answered(NamedTuple):
+    """Parts of gaps, and the lines that answer for them, as columns: an index of ``sites``.
+
+    ``state`` is ``UNSAMPLED`` of a gap that no sample fell into.
+    """
+
+    row: Numbers
+    state: Numbers
+    started: Numbers
+    ended: Numbers
+    line: Numbers
+    sites: Sequence[Site | None]
 
 
 class Behind(NamedTuple):
@@ -34,7 +50,8 @@ class Behind(NamedTuple):
 
     def where(self, chosen: Flags | Numbers) -> Behind:
         """Some of them."""
-        return Behind(*(column[chosen] for column in self))
+        row, blocker, state, line, started, ended = (column[chosen] for column in self[:6])
+        return Behind(row, blocker, state, line, started, ended, self.is_known[chosen])
 
 
 def behind(ledger: Ledger, answered: Answered) -> Behind:
@@ -48,9 +65,8 @@ def behind(ledger: Ledger, answered: Answered) -> Behind:
     first = np.searchsorted(rows, blocks.blocker).tolist()
     last = np.searchsorted(rows, blocks.blocker, side="right").tolist()
     found: list[tuple[int, ...]] = []
-    for place, (row, blocker, started, ended, is_known) in enumerate(
-        zip(*(column.tolist() for column in blocks[:5]), strict=True)
-    ):
+    for place, values in enumerate(zip(*(column.tolist() for column in blocks[:5]), strict=True)):
+        row, blocker, started, ended, is_known = values
         at = started
         for part in range(first[place], last[place]):
             begin, end = max(int(starts[part]), at), min(int(ends[part]), ended)
@@ -63,5 +79,5 @@ def behind(ledger: Ledger, answered: Answered) -> Behind:
             at = end
         if ended > at:
             found.append((row, blocker, BUSY, ASKED, at, ended, is_known))
-    *numbers, known = np.array(found, np.int64).reshape(-1, len(Behind._fields)).T
-    return Behind(*numbers, known.astype(bool))
+    made = np.array(found, np.int64).reshape(-1, len(Behind._fields)).T
+    return Behind(*made[:6], is_known=made[6].astype(bool))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from poolhog.analysis.blame.blaming import Answered
+from poolhog.analysis.blame.blockers import Answered
 from poolhog.analysis.blocks import blocks_of
 from poolhog.analysis.findings.blocks_others import BLOCKS_OTHERS
 from poolhog.analysis.findings.connection_churn import CONNECTION_CHURN
