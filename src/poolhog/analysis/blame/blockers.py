@@ -12,6 +12,7 @@ from poolhog.analysis.spans import BUSY
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from poolhog.analysis.blocks import Blocks
     from poolhog.analysis.ledger import Flags, Ledger, Numbers
     from poolhog.model import Site
 
@@ -58,6 +59,12 @@ def behind(ledger: Ledger, answered: Answered) -> Behind:
     """The blocks by recorded checkouts, cut where what their blocker does changes."""
     blocks = blocks_of(ledger)
     blocks = blocks.where(blocks.blocker >= 0)
+    columns = np.array(_cut(blocks, answered), np.int64).reshape(-1, len(Behind._fields)).T
+    row, blocker, state, line, started, ended, is_known = columns
+    return Behind(row, blocker, state, line, started, ended, is_known.astype(bool))
+
+
+def _cut(blocks: Blocks, answered: Answered) -> list[tuple[int, ...]]:
     order = np.lexsort((answered.started, answered.row))
     chosen = order[np.isin(answered.row[order], blocks.blocker)]
     columns = (answered.row, answered.started, answered.ended, answered.state, answered.line)
@@ -79,5 +86,4 @@ def behind(ledger: Ledger, answered: Answered) -> Behind:
             at = end
         if ended > at:
             found.append((row, blocker, BUSY, ASKED, at, ended, is_known))
-    made = np.array(found, np.int64).reshape(-1, len(Behind._fields)).T
-    return Behind(*made[:6], is_known=made[6].astype(bool))
+    return found
