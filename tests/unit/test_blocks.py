@@ -131,6 +131,13 @@ def test_two_times_are_no_evidence() -> None:
     assert len(blocks_of(ledger_of(in_a_row(3))).row) == 0
 
 
+def test_a_statement_that_only_takes_a_lock_waits_if_it_lasts() -> None:
+    blocks = blocks_of(ledger_of(in_a_row(2, statement="SELECT pg_advisory_xact_lock($1)")))
+    assert (blocks.row.tolist(), blocks.blocker.tolist()) == ([1], [0])
+    alone = holder("c0", 1.0, 1.5, statement="SELECT pg_advisory_xact_lock($1)")
+    assert len(blocks_of(ledger_of([alone])).row) == 0
+
+
 def test_other_tables_are_no_evidence() -> None:
     some = in_a_row(6)
     others = [

@@ -88,7 +88,7 @@ def test_running_and_ready_seconds_are_where_the_connection_was_asked_for(trace:
     for node in tree.nodes():
         path = list(node.up)
         if len(path) > 1:
-            found[path[-2].name, line_of(node.site)] += np.array(node.own[2:])
+            found[path[-2].name, line_of(node.site)] += np.array(node.own[3:])
     for place in {*found, *expected}:
         assert found[place] == pytest.approx(expected[place], abs=1e-9)
 
@@ -124,7 +124,7 @@ def test_parked_seconds_are_where_the_owner_was_seen(trace: Trace) -> None:
     for node in tree.nodes():
         path = list(node.up)
         if len(path) > 1:
-            found[path[-2].name, line_of(node.site)] += node.own[1]
+            found[path[-2].name, line_of(node.site)] += node.own[2]
     for place in {*found, *expected}:
         assert found[place] == pytest.approx(expected[place], abs=1e-9)
 

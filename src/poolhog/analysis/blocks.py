@@ -44,11 +44,13 @@ class Blocks(NamedTuple):
 
     def where(self, chosen: Flags | Numbers) -> Blocks:
         """Some of them."""
-        return Blocks(*(column[chosen] for column in self))
+        row, blocker, started, ended = (column[chosen] for column in self[:4])
+        is_known, session = self.is_known[chosen], self.session[chosen]
+        return Blocks(row, blocker, started, ended, is_known, session)
 
 
 _NOTHING = np.array([], np.int64)
-NO_BLOCKS = Blocks(*[_NOTHING] * 4, _NOTHING.astype(bool), _NOTHING)
+NO_BLOCKS = Blocks(_NOTHING, _NOTHING, _NOTHING, _NOTHING, _NOTHING.astype(bool), _NOTHING)
 
 
 _known: weakref.WeakKeyDictionary[Ledger, Blocks] = weakref.WeakKeyDictionary()
@@ -161,6 +163,6 @@ def _columns(parts: Mapping[int, Sequence[_Part]]) -> Blocks:
     every = [part for row in sorted(parts) for part in parts[row]]
     if not every:
         return NO_BLOCKS
-    row, blocker, started, ended, is_known, session = zip(*every, strict=True)
-    numbers = (np.array(column, np.int64) for column in (row, blocker, started, ended))
-    return Blocks(*numbers, np.array(is_known, bool), np.array(session, np.int64))
+    columns = [np.array(column, np.int64) for column in zip(*every, strict=True)]
+    row, blocker, started, ended, is_known, session = columns
+    return Blocks(row, blocker, started, ended, is_known.astype(bool), session)

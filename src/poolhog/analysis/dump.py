@@ -38,7 +38,8 @@ class Held:
     taken. ``site`` is where the owner is: of a busy one where it asked for the operation, of one
     that is ready what runs instead. ``last`` is the operation in flight, or else the last one,
     which was over ``idle_seconds`` ago; ``statement`` is the latest SQL. ``in_transaction`` says
-    that one was begun and is not over.
+    that one was begun and is not over. ``blocker`` holds the lock that a blocked one waits for, if
+    the server was asked: a checkout's id, or a description of a session that was not recorded.
     """
 
     checkout: Checkout
@@ -50,6 +51,7 @@ class Held:
     idle_seconds: float
     statement: str | None
     in_transaction: bool
+    blocker: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,10 @@ def _held(checkout: Checkout, granted: float, until: float) -> Held:
     begun = transactions(checkout, until)
     gap_began = granted if last is None else last.ended
     state, since, site = _doing(checkout, last, granted)
+    blocker = None
+    wait = checkout.lock_waits[-1] if checkout.lock_waits else None
+    if state is State.BUSY and wait is not None and wait.ended is None:
+        state, since, blocker = State.BLOCKED, wait.started, wait.blocker or wait.session
     return Held(
         checkout=checkout,
         seconds=max(until - granted, 0.0),
@@ -150,6 +156,7 @@ def _held(checkout: Checkout, granted: float, until: float) -> Held:
         idle_seconds=0.0 if gap_began is None else max(until - gap_began, 0.0),
         statement=next((o.statement for o in reversed(used) if o.statement is not None), None),
         in_transaction=bool(begun) and begun[-1].ended_with is None,
+        blocker=blocker,
     )
 
 

@@ -3,7 +3,8 @@
 Two rules. A file of SQLite's has one writer at a time, so whoever wants to write while another's
 transaction does waits for it. Anywhere else, a statement is taken to have waited for a lock if it
 ended with the transaction of another checkout that locked the same table, and if statements with
-its text did so more often than chance and a common pause explain.
+its text did so more often than chance and a common pause explain. One that does nothing but take a
+lock needs no such evidence.
 """
 
 from __future__ import annotations
@@ -266,10 +267,11 @@ def _of_locks(waiters: Sequence[Waiter], holds: Sequence[Hold]) -> Iterator[Edge
         match = _matched(waiter, ordered[first : last + 1])
         by_text.setdefault(waiter.text, []).append(match)
     for matches in by_text.values():
-        if not _is_beyond_chance(matches):
+        is_pure = matches[0].waiter.lock.pure
+        if not is_pure and not _is_beyond_chance(matches):
             continue
         for waiter, matched, _ in matches:
-            hold = matched or _late(waiter, ordered, ends)
+            hold = matched or _late(waiter, ordered, ends, is_pure=is_pure)
             if hold is not None:
                 end = min(waiter.ended, max(hold.released, waiter.started))
                 yield Edge(waiter.row, hold.row, waiter.started, end, waiter.text)
@@ -300,9 +302,13 @@ def _matched(waiter: Waiter, holds: Sequence[Hold]) -> _Match:
     return _Match(waiter, found, min(chance, 1.0))
 
 
-def _late(waiter: Waiter, ordered: Sequence[Hold], ends: Numbers) -> Hold | None:
-    """What a statement waited for that ended later, on a busy loop: the last in its way."""
-    first, last = np.searchsorted(ends, (max(waiter.ended - LATE_US, waiter.started), waiter.ended))
+def _late(waiter: Waiter, ordered: Sequence[Hold], ends: Numbers, *, is_pure: bool) -> Hold | None:
+    """What a statement waited for that ended later, on a busy loop: the last in its way.
+
+    One that does nothing but wait ends whenever that is.
+    """
+    earliest = waiter.started if is_pure else max(waiter.ended - LATE_US, waiter.started)
+    first, last = np.searchsorted(ends, (earliest, waiter.ended))
     return next(
         (
             hold

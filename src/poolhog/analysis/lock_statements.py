@@ -24,12 +24,14 @@ class Reach(Enum):
 class Lock(NamedTuple):
     """What a statement locks: ``tables`` in lower case; ``waits`` is ``False`` if it never waits.
 
-    An advisory lock of the ``SESSION`` outlives its transaction.
+    An advisory lock of the ``SESSION`` outlives its transaction. A statement that is ``pure`` does
+    nothing but take a lock: if it lasts, it waits.
     """
 
     reach: Reach
     tables: frozenset[str] = frozenset()
     waits: bool = True
+    pure: bool = False
 
     def can_wait_for(self, held: Lock) -> bool:
         """Whether a statement that takes this lock may wait for one that another holds."""
@@ -63,6 +65,7 @@ _TABLE = re.compile(
     r"|create\s+(?:unique\s+)?index\s+(?!concurrently)[^(]*?\bon\s+(?:only\s+)?)" + _NAME,
     _FLAGS,
 )
+_LOCK_TABLE = re.compile(r"^\s*lock\s", _FLAGS)
 _FOR = re.compile(r"\bfor\s+(?:no\s+key\s+update|update|key\s+share|share)\b", _FLAGS)
 _NEVER = re.compile(r"\b(?:skip\s+locked|nowait)\b", _FLAGS)
 _FROM = re.compile(r"\b(?:from|join|using)\s+(?:only\s+|lateral\s+)?" + _NAME, _FLAGS)
@@ -77,11 +80,12 @@ def lock_of(statement: str) -> Lock | None:
     if advisory is not None:
         tried, in_transaction = advisory.groups()
         reach = Reach.ADVISORY if in_transaction else Reach.SESSION
-        return Lock(reach, waits=not tried)
+        return Lock(reach, waits=not tried, pure=_FROM.search(statement) is None)
     waits = _NEVER.search(statement) is None
     table = _TABLE.search(statement)
     if table is not None:
-        return Lock(Reach.TABLES, _names(table.groups()), waits)
+        is_pure = _LOCK_TABLE.match(statement) is not None
+        return Lock(Reach.TABLES, _names(table.groups()), waits, is_pure)
     written = [name for found in _WRITE.finditer(statement) for name in found.groups()]
     if written:
         return Lock(Reach.ROWS, _names(written), waits)

@@ -28,8 +28,11 @@ logger = logging.getLogger("poolhog")
 INTERVAL_S = 0.05
 """The time between two questions to the server, while a statement lasts for longer."""
 
-MOST_SHARE = 0.05
-"""The part of the time that the questions take at the most: a slow server is asked less often."""
+MOST_SHARE = 0.1
+"""The part of the time that the questions take: a slow server is asked less often."""
+
+LONGEST_INTERVAL_S = 0.25
+"""However slow it is, it is asked this often."""
 
 WAITS_BEFORE_RETRY_S = 5.0
 """How long to wait before a connection that was lost is opened again."""
@@ -40,6 +43,9 @@ LOCK_WAIT_BYTES = 300
 ON = "on"
 
 _MOST_STATEMENTS = 1_000
+_LEAST_NS = round(INTERVAL_S / 2 * 1e9)
+"""A statement in flight for less is not asked about."""
+
 _MOST_WORK_NS = round(INTERVAL_S * 1e9)
 
 _row = row_maker(LockWaitRow)
@@ -171,11 +177,18 @@ class LockWatch(threading.Thread):
             in_flight = self._in_flight()
             began = time.monotonic()
             # Nobody who has just begun can be told of: what is shorter is not seen anyway.
-            self._note(self._session.blocked() if in_flight else ())
-            self._pause_s = max(INTERVAL_S, (time.monotonic() - began) / MOST_SHARE)
+            asked_ns = time.monotonic_ns()
+            if in_flight:
+                self._note(self._session.blocked())
+            else:
+                self._end({})
+                asked_ns -= _LEAST_NS
+            self._asked_ns = asked_ns
+            pause_s = (time.monotonic() - began) / MOST_SHARE
+            self._pause_s = min(max(INTERVAL_S, pause_s), LONGEST_INTERVAL_S)
 
     def _in_flight(self) -> bool:
-        least_ns = time.monotonic_ns() - round(INTERVAL_S / 2 * 1e9)
+        least_ns = time.monotonic_ns() - _LEAST_NS
         for checkout in self._journal.open.copy().values():
             operation = checkout.operation
             if operation is not None and operation.started_ns < least_ns:
@@ -184,10 +197,6 @@ class LockWatch(threading.Thread):
 
     def _note(self, blocked: Sequence[Blocked]) -> None:
         now_ns = time.monotonic_ns()
-        if not blocked:
-            self._end({})
-            self._asked_ns = now_ns
-            return
         known = {c.backend: c for c in self._journal.open.copy().values() if c.backend is not None}
         first: dict[int, Blocked] = {}
         for one in blocked:
@@ -203,7 +212,6 @@ class LockWatch(threading.Thread):
             record.seen_ns = now_ns
             found[checkout.id] = record
         self._end(found)
-        self._asked_ns = now_ns
 
     def _record(
         self,

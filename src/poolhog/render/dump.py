@@ -63,9 +63,7 @@ def _known(dumps: Sequence[ProcessDump]) -> Iterator[str]:
             f"The last commit{of} is {seconds(oldest.age or 0.0)} old: {why}. "
             f"What follows is {what}."
         )
-    dead = [
-        dump for dump in dumps if dump.liveness is Liveness.DEAD and not dump.process.is_cut_off
-    ]
+    dead = [d for d in dumps if d.liveness is Liveness.DEAD and not d.process.is_cut_off]
     if dead:
         at = f", {_time(dead[0].process, milliseconds=True)}" if len(dead) == 1 else ""
         yield (
@@ -98,7 +96,7 @@ def _verdict(dumps: Sequence[ProcessDump]) -> str:
         return "At the last commit, no connection was lent, and nobody waited for one."
     if not held and not waiting:
         return "No connection is lent, and nobody waits for one."
-    unused = [h for h in held if h.state is not State.BUSY]
+    unused = [h for h in held if h.state not in (State.BUSY, State.BLOCKED)]
     then = "At the last commit: " if is_minimum else ""
     lent = f"{then}{count(len(held), 'connection')} lent"
     found = f"{lent}, {len(unused)} of them without an operation"
@@ -231,10 +229,11 @@ def _last(held: Held, last: Operation, width: int) -> Text:
 def _doing(held: Held) -> Text:
     """The state, and what the frames below it are."""
     lasted = f" for {seconds(held.state_seconds)}"
-    if held.in_transaction and held.state is not State.BUSY:
+    if held.in_transaction and held.state not in (State.BUSY, State.BLOCKED):
         lasted += " in a transaction"
     if held.state is None:
         return Text(f"    not in use{lasted}; there is no sample")
+    lasted += f" by {held.blocker}" if held.blocker is not None else ""
     state = (f"    {held.state.value}", f"bold {PAINTS[held.state].terminal}")
     return Text.assemble(state, lasted, _frames(held, held.state))
 
@@ -249,9 +248,8 @@ def _frames(held: Held, state: State) -> str:
 
 
 _FRAMES = {
-    State.BUSY: ", asked for at",
-    State.PARKED: " at",
-    State.RUNNING: " at",
+    **dict.fromkeys((State.BUSY, State.BLOCKED), ", asked for at"),
+    **dict.fromkeys((State.PARKED, State.RUNNING), " at"),
     State.READY: ": it could go on, but this runs instead",
 }
 _UNSEEN = "; its owner cannot be seen, or is gone"
@@ -359,6 +357,7 @@ def _held_json(held: Held) -> dict[str, Any]:
         "held_s": held.seconds,
         "state": held.state.value if held.state is not None else None,
         "state_s": held.state_seconds,
+        "blocker": held.blocker,
         "in_transaction": held.in_transaction,
         "last_operation": last.kind.value if last is not None else None,
         "last_statement": held.statement,

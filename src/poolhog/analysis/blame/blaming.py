@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 
 from poolhog.analysis.accounting import State
-from poolhog.analysis.blame.blockers import behind
+from poolhog.analysis.blame.blockers import Answered, behind
 from poolhog.analysis.blame.queue import Queue, Turns
 from poolhog.analysis.blocks import blocks_of
 from poolhog.analysis.spans import BLOCKED, BUSY, STATES, UNSAMPLED
@@ -117,20 +117,6 @@ _CONNECTING = UNSAMPLED + 1
 """The state, as a number, of a connection that is being opened or pinged for its checkout."""
 
 _SPLIT = (BUSY, *range(BUSY + 1, UNSAMPLED + 1))
-
-
-class Answered(NamedTuple):
-    """Parts of gaps, and the lines that answer for them, as columns: an index of ``sites``.
-
-    ``state`` is ``UNSAMPLED`` of a gap that no sample fell into.
-    """
-
-    row: Numbers
-    state: Numbers
-    started: Numbers
-    ended: Numbers
-    line: Numbers
-    sites: Sequence[Site | None]
 
 
 class Observer(Protocol):

@@ -10,11 +10,28 @@ from poolhog.analysis.blocks import blocks_of
 from poolhog.analysis.spans import BUSY
 
 if TYPE_CHECKING:
-    from poolhog.analysis.blame.blaming import Answered
+    from collections.abc import Sequence
+
+    from poolhog.analysis.blocks import Blocks
     from poolhog.analysis.ledger import Flags, Ledger, Numbers
+    from poolhog.model import Site
 
 ASKED = -1
 """The ``line`` of a blocker that was busy: where it asked for its connection."""
+
+
+class Answered(NamedTuple):
+    """Parts of gaps, and the lines that answer for them, as columns: an index of ``sites``.
+
+    ``state`` is ``UNSAMPLED`` of a gap that no sample fell into.
+    """
+
+    row: Numbers
+    state: Numbers
+    started: Numbers
+    ended: Numbers
+    line: Numbers
+    sites: Sequence[Site | None]
 
 
 class Behind(NamedTuple):
@@ -34,13 +51,20 @@ class Behind(NamedTuple):
 
     def where(self, chosen: Flags | Numbers) -> Behind:
         """Some of them."""
-        return Behind(*(column[chosen] for column in self))
+        row, blocker, state, line, started, ended = (column[chosen] for column in self[:6])
+        return Behind(row, blocker, state, line, started, ended, self.is_known[chosen])
 
 
 def behind(ledger: Ledger, answered: Answered) -> Behind:
     """The blocks by recorded checkouts, cut where what their blocker does changes."""
     blocks = blocks_of(ledger)
     blocks = blocks.where(blocks.blocker >= 0)
+    columns = np.array(_cut(blocks, answered), np.int64).reshape(-1, len(Behind._fields)).T
+    row, blocker, state, line, started, ended, is_known = columns
+    return Behind(row, blocker, state, line, started, ended, is_known.astype(bool))
+
+
+def _cut(blocks: Blocks, answered: Answered) -> list[tuple[int, ...]]:
     order = np.lexsort((answered.started, answered.row))
     chosen = order[np.isin(answered.row[order], blocks.blocker)]
     columns = (answered.row, answered.started, answered.ended, answered.state, answered.line)
@@ -48,9 +72,8 @@ def behind(ledger: Ledger, answered: Answered) -> Behind:
     first = np.searchsorted(rows, blocks.blocker).tolist()
     last = np.searchsorted(rows, blocks.blocker, side="right").tolist()
     found: list[tuple[int, ...]] = []
-    for place, (row, blocker, started, ended, is_known) in enumerate(
-        zip(*(column.tolist() for column in blocks[:5]), strict=True)
-    ):
+    for place, values in enumerate(zip(*(column.tolist() for column in blocks[:5]), strict=True)):
+        row, blocker, started, ended, is_known = values
         at = started
         for part in range(first[place], last[place]):
             begin, end = max(int(starts[part]), at), min(int(ends[part]), ended)
@@ -63,5 +86,4 @@ def behind(ledger: Ledger, answered: Answered) -> Behind:
             at = end
         if ended > at:
             found.append((row, blocker, BUSY, ASKED, at, ended, is_known))
-    *numbers, known = np.array(found, np.int64).reshape(-1, len(Behind._fields)).T
-    return Behind(*numbers, known.astype(bool))
+    return found

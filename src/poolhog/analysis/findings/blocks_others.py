@@ -16,10 +16,9 @@ from poolhog.analysis.spans import PARKED, RUNNING
 from poolhog.analysis.thresholds import Threshold
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Hashable, Iterator, Mapping
 
-    from poolhog.analysis.blame.blaming import Answered
-    from poolhog.analysis.blame.blockers import Behind
+    from poolhog.analysis.blame.blockers import Answered, Behind
     from poolhog.analysis.findings.entry import Entry, Totals
     from poolhog.analysis.ledger import Ledger, Numbers
     from poolhog.model import Checkout
@@ -103,7 +102,7 @@ class BlocksOthers(FindingKind[BlockedOthers]):
         blockers = np.unique(parts.blocker)
         known = dict(zip(blockers.tolist(), ledger.checkouts(blockers), strict=True))
         for first, last in zip(starts, [*starts[1:], len(parts.row)], strict=True):
-            notes: dict[BlockedStatement, float] = {}
+            notes: dict[Hashable, float] = {}
             spans = []
             for at in range(first, last):
                 started, ended = map(ledger.seconds, (parts.started[at], parts.ended[at]))

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from poolhog.analysis.blame.blaming import Answered, line_of
+from poolhog.analysis.blame.blaming import line_of
+from poolhog.analysis.blame.blockers import Answered
 from poolhog.analysis.blocks import blocks_of
 from poolhog.analysis.failures import FailureTally, failed_operations
 from poolhog.analysis.findings.blocks_others import BLOCKS_OTHERS

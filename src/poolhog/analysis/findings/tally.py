@@ -93,7 +93,20 @@ def _place(site: Site | None, key: str | None) -> Place:
 
 
 def _ordered(found: Iterable[Finding]) -> tuple[Finding, ...]:
-    return tuple(sorted(found, key=_rank))
+    """The costliest first; but what is a reason comes before what follows from it at its line."""
+    ordered = sorted(found, key=_rank)
+    reasons = [f for f in ordered if f.kind is findings.NESTED_CHECKOUT]
+    for reason in reasons:
+        follows = (
+            place
+            for place, one in enumerate(ordered)
+            if one.kind is findings.BLOCKS_OTHERS
+            and _place(one.site, None) == _place(reason.site, None)
+        )
+        first, at = next(follows, len(ordered)), ordered.index(reason)
+        if first < at:
+            ordered.insert(first, ordered.pop(at))
+    return tuple(ordered)
 
 
 def _rank(finding: Finding) -> tuple[int, int, float, float, int, int, Place]:

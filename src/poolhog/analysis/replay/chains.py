@@ -323,8 +323,13 @@ class _ProcessChains:
         _, instants, kinds, whats = (column[source] for column in self._stretches)
         where = np.repeat(at[is_looked] + 1, inner) + within
         is_mark = kinds >= StepKind.LOCK
-        mark, state = np.where(is_mark, kinds, NO_STEP), np.where(is_mark, NO_STEP, kinds)
-        atoms.put(where, instants, mark=mark, mark_what=whats, state=state, state_what=whats)
+        atoms.put(
+            *(where, instants),
+            mark=np.where(is_mark, kinds, NO_STEP),
+            mark_what=whats,
+            state=np.where(is_mark, NO_STEP, kinds),
+            state_what=whats,
+        )
         is_back = ledger.is_granted[rows] & ledger.is_returned[rows]
         mark = np.where(is_back, StepKind.RETURN, NO_STEP)
         atoms.put(at + sizes - 1, over, mark=mark, mark_what=pool, state=OUTSIDE)

@@ -8,7 +8,7 @@ with the end of the transaction. So a transaction that is made shorter lets othe
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from poolhog.analysis.blocks import Blocks
     from poolhog.analysis.ledger import Flags, Ledger, Numbers
-    from poolhog.analysis.replay.simulation import Task
+
+T = TypeVar("T")
 
 _ENDS = [KINDS.index(kind) for kind in ENDINGS]
 
@@ -104,15 +105,15 @@ def _groups(blocks: Blocks) -> dict[int, int]:
     return {row: top(row) for row in list(above)}
 
 
-class SimulatedLocks:
+class SimulatedLocks(Generic[T]):
     """Who has which lock while it is simulated, and who waits for it, first come, first served."""
 
-    def __init__(self, go_on: Callable[[Task, float], None]) -> None:
+    def __init__(self, go_on: Callable[[T, float], None]) -> None:
         self._go_on = go_on
-        self._holders: dict[int, Task] = {}
-        self._waiting: dict[int, deque[Task]] = {}
+        self._holders: dict[int, T] = {}
+        self._waiting: dict[int, deque[T]] = {}
 
-    def take(self, task: Task, lock: int) -> bool:
+    def take(self, task: T, lock: int) -> bool:
         """Whether the task has the lock now; if not, it goes on when it has."""
         holder = self._holders.setdefault(lock, task)
         if holder is task:
@@ -120,7 +121,7 @@ class SimulatedLocks:
         self._waiting.setdefault(lock, deque()).append(task)
         return False
 
-    def give_back(self, task: Task, lock: int, now: float) -> None:
+    def give_back(self, task: T, lock: int, now: float) -> None:
         """Hand the lock on to the first that waits, if this one has it."""
         if self._holders.get(lock) is not task:
             return
@@ -132,7 +133,7 @@ class SimulatedLocks:
         else:
             del self._holders[lock]
 
-    def give_all_back(self, task: Task, now: float) -> None:
+    def give_all_back(self, task: T, now: float) -> None:
         """Its connection is back, or gone."""
         for lock in [lock for lock, holder in self._holders.items() if holder is task]:
             self.give_back(task, lock, now)

@@ -66,7 +66,7 @@ class Simulation:
         self._pools_each = len(pools)
         self._pools = [SimulatedPool(p) for _ in range(self.workers) for p in pools]
         self._free = [0.0] * self.workers
-        self._locks = SimulatedLocks(lambda task, now: self._push(now, _GO, task))
+        self._locks = SimulatedLocks[Task](lambda task, now: self._push(now, _GO, task))
         self._events: list[tuple[float, int, int, Any]] = []
         self._number = 0
         self._came = 0
