@@ -93,10 +93,10 @@ def _place(site: Site | None, key: str | None) -> Place:
 
 
 def _ordered(found: Iterable[Finding]) -> tuple[Finding, ...]:
-    return tuple(sorted(found, key=_rank))
+    return tuple(sorted(found, key=rank_of))
 
 
-def _rank(finding: Finding) -> tuple[int, int, float, float, int, int, Place]:
+def rank_of(finding: Finding) -> tuple[int, int, float, float, int, int, Place]:
     """The worst first, by its severity; then what made others wait longest, then what wasted most.
 
     What is no matter of time is ordered by kind before that, so that a cause comes before its
