@@ -397,7 +397,7 @@ def test_pool_timeout(findings: Findings) -> None:
         )
         assert [type(a) for a in answers if isinstance(a, Exception)] == [PoolTimeout]
 
-    parked, timeout = findings.about(ask_twice)
+    timeout, parked = findings.about(ask_twice)
     assert parked.kind is PARKED_CHECKOUT
     assert parked.waiters == ("GET /small",)
     assert 0 < parked.made_wait < parked.seconds

@@ -237,7 +237,9 @@ def test_a_connect_that_fails(recording: Recording, tmp_path: Path) -> None:
     asyncio.run(work())
     (checkout,) = recording.read_checkouts()
     assert checkout.outcome is Outcome.ERROR
-    assert [(o.kind, o.error) for o in checkout.operations] == [("connect", "FileNotFoundError")]
+    assert [(o.kind, o.error) for o in checkout.operations] == [
+        ("connect", "FileNotFoundError: no server at the socket")
+    ]
 
 
 def test_statements_that_fail_time_out_or_are_cancelled(

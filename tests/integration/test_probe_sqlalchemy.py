@@ -226,7 +226,9 @@ def test_a_connect_that_fails_is_an_error(recording: Recording, tmp_path: Path) 
     run(work())
     (checkout,) = recording.read_checkouts()
     assert (checkout.outcome, checkout.granted) == (Outcome.ERROR, None)
-    assert [(o.kind, o.error) for o in checkout.operations] == [("connect", "FileNotFoundError")]
+    assert [(o.kind, o.error) for o in checkout.operations] == [
+        ("connect", "FileNotFoundError: no server at the socket")
+    ]
     assert spent_by(checkout).connecting > 0
 
 

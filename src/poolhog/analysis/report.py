@@ -149,6 +149,13 @@ class Report:
         costly = (f for f in self.findings if f.severity is Severity.TIME or f.kind.is_released)
         return next(costly, None)
 
+    @property
+    def accused(self) -> tuple[Finding, ...]:
+        """The worst finding; of a timeout, also the line that held most: others only waited."""
+        worst, hog = self.findings[:1], self.hog
+        has_cause = hog is not None and any(f.severity is Severity.TIMEOUT for f in worst)
+        return (*worst, hog) if has_cause and hog is not None else worst
+
     def about(self, text: str) -> Report:
         """Only routes whose names contain the text, with findings and blame; pools stay whole."""
         wanted = text.casefold()

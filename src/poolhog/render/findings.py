@@ -56,13 +56,6 @@ def advice(finding: Finding) -> str:
     return WORDS[finding.kind.name].advice(finding.evidence)
 
 
-def answerable(finding: Finding) -> str:
-    """What the verdict says besides of who is to blame: a full stop, and a sentence without one."""
-    said = WORDS[finding.kind.name].answerable
-    told = said(finding.evidence) if said is not None else ""
-    return f". {told}" if told else ""
-
-
 def _parked(finding: Finding, evidence: ParkedGaps) -> str:
     where = _heaviest(evidence.between, _between)
     spread = _in_checkouts(finding, evidence.spread)
@@ -211,14 +204,6 @@ def _timeout(finding: Finding, evidence: TimedOut) -> str:
     return f"{text}. The connections were held by {holders}"
 
 
-def _main_holder(evidence: TimedOut) -> str:
-    weights = _by_text(evidence.holders, _holder)
-    if not weights:
-        return ""
-    main = max(weights, key=lambda name: (weights[name], name))
-    return f"What held the connections most was {main}"
-
-
 def _holder(holder: Holder) -> str:
     return f"{holder.route}, {_doing(holder)}"
 
@@ -364,7 +349,6 @@ _ROWS: tuple[Words[Any], ...] = (
         verdict="{checkouts} timed out waiting for a connection at {site}",
         happened="{requests} got no connection in time ({place})",
         detail=_timeout,
-        answerable=_main_holder,
         advice=lambda _: (
             "Fix the code that held the connections; enlarge the pool only if they were busy."
         ),

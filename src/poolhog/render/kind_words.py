@@ -20,8 +20,6 @@ class Words(Generic[E]):
     - ``title`` heads its card on the page.
     - ``verdict`` is the terminal's first sentence about it, with ``{site}``, ``{seconds}``,
       ``{checkouts}`` or ``{detail}``.
-    - ``answerable`` is a second sentence of the verdict, without a full stop, where the line is not
-      what is to blame; or "".
     - ``detail`` says the evidence in one or two sentences, ``advice`` what to do.
     - ``spent`` continues "12 % of connection time", ``happened`` is the page's sentence where the
       time is not what counts. Both may have ``{what}``, ``{place}`` or ``{call}``, and the latter a
@@ -39,4 +37,3 @@ class Words(Generic[E]):
     spent: str | None = None
     happened: str | None = None
     patch: Callable[[str], str] | None = None
-    answerable: Callable[[E], str] | None = None

@@ -10,7 +10,7 @@ from rich.text import Text
 from poolhog.analysis.accounting import State
 from poolhog.model import Outcome
 from poolhog.render.failures import failures_json, failures_told
-from poolhog.render.findings import WORDS, advice, answerable, detail
+from poolhog.render.findings import WORDS, advice, detail
 from poolhog.render.kept import kept_json, kept_told
 from poolhog.render.losses import end_told, loss_lines, losses_json, missing_json, unseen_lines
 from poolhog.render.output import in_blocks, more_line, next_line, paragraph
@@ -92,7 +92,7 @@ def report_lines(report: Report, layout: Layout) -> Iterator[Text]:
 def verdict(report: Report) -> str:
     """The conclusion in a sentence or two."""
     if report.findings:
-        return _accusation(report.findings[0])
+        return " ".join(map(_accusation, report.accused))
     lacking = missing_json(report.processes)
     if not report.checkouts and lacking:
         remedy = remedy_for(lacking[0]["reason"])
@@ -126,7 +126,6 @@ def _accusation(finding: Finding) -> str:
         checkouts=count(finding.checkouts, "request"),
         detail=detail(finding),
     )
-    deed += answerable(finding)
     told = f"{deed[0].upper()}{deed[1:]}" if finding.site is None else deed
     if finding.share >= _LEAST_SHARE:
         told += f": {percent(finding.share)} of all use"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from poolhog.analysis.compare.matching import pairs
 from poolhog.analysis.compare.measures import (
@@ -20,6 +20,7 @@ from poolhog.analysis.compare.measures import (
     rank_probability,
     tendency,
 )
+from poolhog.analysis.findings.tally import rank_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -215,7 +216,7 @@ def compare(before: Run, after: Run, text: str | None = None) -> Comparison:
         after,
         _judged_route(total, judge),
         sorted((_judged_route(route, judge) for route in drafts), key=_newsworthy),
-        sorted((_judged_finding(finding, judge) for finding in findings), key=_weighty),
+        sorted((_judged_finding(finding, judge) for finding in findings), key=_worst_first),
     )
 
 
@@ -323,9 +324,8 @@ def _newsworthy(route: RouteChange) -> tuple[int, float, str]:
     return _ROUTE_ORDER.index(route.verdict), -sum(moved), route.name
 
 
-def _weighty(finding: FindingChange) -> tuple[int, float, int]:
-    found = finding.finding
-    return _ORDER.index(finding.verdict), -found.seconds, -found.checkouts
+def _worst_first(change: FindingChange) -> tuple[int, tuple[Any, ...]]:
+    return _ORDER.index(change.verdict), rank_of(change.finding)
 
 
 @dataclass(frozen=True, slots=True)

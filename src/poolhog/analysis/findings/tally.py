@@ -94,7 +94,7 @@ def _place(site: Site | None, key: str | None) -> Place:
 
 def _ordered(found: Iterable[Finding]) -> tuple[Finding, ...]:
     """The costliest first; but what is a reason comes before what follows from it at its line."""
-    ordered = sorted(found, key=_rank)
+    ordered = sorted(found, key=rank_of)
     reasons = [f for f in ordered if f.kind is findings.NESTED_CHECKOUT]
     for reason in reasons:
         follows = (
@@ -109,7 +109,7 @@ def _ordered(found: Iterable[Finding]) -> tuple[Finding, ...]:
     return tuple(ordered)
 
 
-def _rank(finding: Finding) -> tuple[int, int, float, float, int, int, Place]:
+def rank_of(finding: Finding) -> tuple[int, int, float, float, int, int, Place]:
     """The worst first, by its severity; then what made others wait longest, then what wasted most.
 
     What is no matter of time is ordered by kind before that, so that a cause comes before its

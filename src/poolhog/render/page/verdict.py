@@ -8,7 +8,7 @@ from poolhog.analysis.findings import POOL_TIMEOUT, Severity
 from poolhog.model import Outcome
 from poolhog.render.comparison import conclusion
 from poolhog.render.failures import failures_told
-from poolhog.render.findings import WORDS, answerable, detail
+from poolhog.render.findings import WORDS, detail
 from poolhog.render.kept import kept_told
 from poolhog.render.page.run import left_out_words
 from poolhog.render.page.source import call_of
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from poolhog.analysis.compare.comparison import Comparison
+    from poolhog.analysis.findings import Finding
     from poolhog.analysis.report import Report
     from poolhog.model import Site
     from poolhog.render.page.data import PageData
@@ -87,7 +88,10 @@ def cause_sentence(report: Report) -> str:
             "Nothing held a connection without need: the database was at work in "
             f"{busy} of the connection time."
         )
-    finding = report.findings[0]
+    return " ".join(map(_finding_sentence, report.accused))
+
+
+def _finding_sentence(finding: Finding) -> str:
     words, number = WORDS[finding.kind.name], finding.checkouts
     values = {
         "call": called(finding.site),
@@ -101,7 +105,7 @@ def cause_sentence(report: Report) -> str:
     }
     if words.happened is not None and (words.spent is None or finding.share < _MUCH):
         told = words.happened.format(**values)
-        return f"{told[:1].upper()}{told[1:]}{answerable(finding)}."
+        return f"{told[:1].upper()}{told[1:]}."
     has_share = finding.share >= _MUCH
     much = percent(finding.share) if has_share else seconds(finding.seconds)
     return f"{much} of connection time {(words.spent or '').format(**values)}."
