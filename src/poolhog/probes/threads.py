@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from poolhog.probes.guard import reset
 from poolhog.probes.probe import Probe
 from poolhog.probes.wrapping import around
-from poolhog.recording.threads import Worker, carrier, current_task, workers
+from poolhog.recording.threads import Worker, carrier, current_task, jobs, workers
 
 if TYPE_CHECKING:
     import asyncio
@@ -44,6 +44,29 @@ def watch_asyncio(recorder: Recorder, patches: Patches) -> None:
     # It is imported from the one, and pickled by the other.
     patches.wrap(asyncio.threads, "to_thread", wrap)
     patches.replace(asyncio, "to_thread", asyncio.threads.to_thread)
+
+
+def watch_executors(recorder: Recorder, patches: Patches) -> None:
+    """Tell which thread works on which job of a thread pool, whoever awaits it."""
+    from concurrent.futures.thread import _WorkItem
+
+    patches.wrap(_WorkItem, "run", around(recorder.failed, _Job))
+
+
+class _Job:
+    """A thread works on a job, whose exceptions the job keeps."""
+
+    __slots__ = ("_key", "_worker")
+
+    def __init__(self, job: Any) -> None:
+        self._worker, self._key = Worker(), id(job.future)
+        self._worker.begin()
+        jobs[self._key] = self._worker
+
+    def end(self, _: BaseException | None = None) -> None:
+        """The job is done."""
+        self._worker.end()
+        jobs.pop(self._key, None)
 
 
 def _carry(
@@ -83,7 +106,11 @@ class _Carried:
 
 
 PROBE = Probe(
-    watches=(("anyio._backends._asyncio", watch_anyio), ("asyncio", watch_asyncio)),
+    watches=(
+        ("anyio._backends._asyncio", watch_anyio),
+        ("asyncio", watch_asyncio),
+        ("concurrent.futures.thread", watch_executors),
+    ),
     infrastructure=("anyio",),
     groups={("anyio", "TaskGroup.__aexit__"): "self"},
 )

@@ -35,21 +35,32 @@ class Worker:
     @unseen
     def run(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call the function in this thread."""
-        self.began_ns = monotonic_ns()
-        # The last one tells another thread that all are known.
-        self.native_id = threading.get_native_id()
-        self.ident = threading.get_ident()
+        self.begin()
         try:
             return function(*args, **kwargs)
         except BaseException as error:
             hide(error)
             raise
         finally:
-            self.ended_ns = monotonic_ns()
+            self.end()
+
+    def begin(self) -> None:
+        """The running thread begins to work."""
+        self.began_ns = monotonic_ns()
+        # The last one tells another thread that all are known.
+        self.native_id = threading.get_native_id()
+        self.ident = threading.get_ident()
+
+    def end(self) -> None:
+        """It has done its work."""
+        self.ended_ns = monotonic_ns()
 
 
 workers: dict[int, Worker] = {}
 """The workers of tasks that wait for one, by the id of the task, as long as it waits."""
+
+jobs: dict[int, Worker] = {}
+"""The workers of executors' jobs, by the id of the job's future, as long as it runs."""
 
 
 def current_task() -> asyncio.Task[Any] | None:
