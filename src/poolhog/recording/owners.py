@@ -263,11 +263,7 @@ class Owners:
 
     def _is_own(self, site: SiteRecord | None) -> bool:
         """Whether a stack has a frame of the application's."""
-        while site is not None:
-            if self._journal.sites.is_application(site.code):
-                return True
-            site = site.caller
-        return False
+        return any(self._journal.sites.is_application(frame.code) for frame in _frames(site))
 
     def _behind(self, checkout: CheckoutRecord, task: Task, known: _Suspended, depth: int) -> Seen:
         """What a task does that awaits others."""
