@@ -8,6 +8,7 @@ import pytest
 from factories import SELECT, UPDATE, make_checkout, make_request, make_site, op, sample
 
 from poolhog.analysis.findings import (
+    BLOCKS_OTHERS,
     HELD_AFTER_RESPONSE,
     HELD_WHILE_STREAMING,
     NESTED_CHECKOUT,
@@ -18,6 +19,7 @@ from poolhog.analysis.findings import (
     Example,
     Finding,
 )
+from poolhog.analysis.findings.blocks_others import BlockedOthers, BlockedStatement
 from poolhog.analysis.findings.entry import Spread
 from poolhog.analysis.findings.held_after_response import AfterResponse, Kept
 from poolhog.analysis.findings.held_while_streaming import AskedAt, WhileStreaming
@@ -169,3 +171,22 @@ def test_what_was_not_returned() -> None:
     )
     out = NotReturned({Fate(is_collected=False): 1.0})
     assert detail(finding(NEVER_RETURNED, out, seconds=0.0)) == "2 connections did not come back"
+
+
+@pytest.mark.parametrize(
+    ("known", "said", "is_advised"),
+    [
+        (0.0, "this is inferred", True),
+        (1.5, "the database said so of 1.5 s, the rest is inferred", False),
+        (2.0, "the database said so", False),
+    ],
+)
+def test_a_lock_that_others_waited_for_is_known_or_inferred(
+    known: float, said: str, *, is_advised: bool
+) -> None:
+    statement = BlockedStatement("GET /notes", "UPDATE notes SET n = ?", is_known=bool(known))
+    evidence = BlockedOthers({statement: 2.0}, known, ("notes",), is_advisory=False)
+    found = finding(BLOCKS_OTHERS, evidence)
+    assert said in detail(found)
+    assert "a lock on notes" in detail(found)
+    assert ("--watch-locks" in advice(found)) == is_advised

@@ -27,7 +27,7 @@ from recorders import pool_record, request_record
 from views import with_spans
 
 import poolhog
-from poolhog.analysis.accounting import Account, end_of, end_of_wait
+from poolhog.analysis.accounting import NOTHING, Account, end_of, end_of_wait
 from poolhog.analysis.owners import OTHER
 from poolhog.analysis.report import NO_CONNECTION, Report, read_report, report_of
 from poolhog.analysis.shown import shown_of
@@ -95,7 +95,9 @@ def checkouts(draw: st.DrawFn) -> Checkout:
 
 def total(accounts: Iterable[Account]) -> Account:
     rows = list(accounts)
-    return Account(*(math.fsum(row[column] for row in rows) for column in range(7)))
+    return Account(
+        *(math.fsum(row[column] for row in rows) for column in range(len(Account._fields)))
+    )
 
 
 @given(st.lists(checkouts(), max_size=12))
@@ -208,7 +210,7 @@ def test_pools_that_lent_nothing_are_told() -> None:
         (0, 0.0, 0.0),
         (0, 0.0, None),
     ]
-    assert found.spent == Account(*[0.0] * 7)
+    assert found.spent == NOTHING
 
 
 def test_some_routes_can_be_picked_and_pools_stay_whole() -> None:

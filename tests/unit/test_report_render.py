@@ -30,6 +30,7 @@ from poolhog.analysis.findings import (
     Example,
     Finding,
 )
+from poolhog.analysis.findings.blocks_others import BlockedOthers, BlockedStatement
 from poolhog.analysis.findings.connect_failed import FailedConnects
 from poolhog.analysis.findings.connection_churn import Churn
 from poolhog.analysis.findings.entry import Spread
@@ -62,6 +63,11 @@ SPREAD = Spread(5.01, 5.02)
 SELECTED = Asked(OperationKind.STATEMENT, SELECT, make_site(45))
 UPDATED = Asked(OperationKind.STATEMENT, UPDATE, make_site(55))
 EVIDENCE: dict[str, object] = {
+    "blocks-others": BlockedOthers(
+        {BlockedStatement("GET /notes", "UPDATE notes SET n = ?", is_known=False): 2.0},
+        *(0.0, ("notes",)),
+        is_advisory=False,
+    ),
     "parked-checkout": ParkedGaps(SPREAD, {Between(SELECTED, UPDATED): 50.1}),
     "held-after-response": AfterResponse(SPREAD, {Kept("get_db", True, make_site(45)): 50.1}, None),
     "held-while-streaming": WhileStreaming(SPREAD, {AskedAt(make_site(45)): 50.1}),
