@@ -2,6 +2,7 @@
 
 # Annotations are evaluated here: FastAPI reads them while the application is built.
 import asyncio
+import importlib
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -11,7 +12,7 @@ from typing import Annotated, Any
 import httpx
 import pytest
 import sqlalchemy as sa
-from fastapi import Depends, FastAPI
+from fastapi import Depends, FastAPI, Response
 from fastapi.responses import StreamingResponse
 from fastapi.sse import EventSourceResponse
 from litestar import Litestar, get
@@ -62,7 +63,7 @@ def rows() -> Iterator[str]:
 
 
 async def dump() -> AsyncIterator[bytes]:
-    for _ in range(STEPS):
+    for _ in range(3 * STEPS):
         yield TOO_MUCH  # part
 
 
@@ -121,6 +122,62 @@ def make_litestar(engine: AsyncEngine) -> Litestar:
         return Stream(content())
 
     return Litestar([chunks], on_shutdown=[engine.dispose])
+
+
+LIBRARY = """
+import anyio
+from starlette.responses import Response
+
+class Events(Response):
+    def __init__(self, content):
+        self.content, self.status_code, self.background = content, 200, None
+        self.init_headers(None)
+
+    async def __call__(self, scope, receive, send):
+        async with anyio.create_task_group() as group:
+            async def until_done(work):
+                await work()
+                group.cancel_scope.cancel()
+
+            async def stream():
+                await send({"type": "http.response.start", "status": 200, "headers": []})
+                async for part in self.content:
+                    await send({"type": "http.response.body", "body": part, "more_body": True})
+                await send({"type": "http.response.body", "body": b""})
+
+            async def ping():
+                while True:
+                    await anyio.sleep(0.03)
+
+            async def listen():
+                while (await receive())["type"] != "http.disconnect":
+                    pass
+
+            for work in (ping, stream, listen):
+                group.start_soon(until_done, work)
+"""
+
+
+def make_app_of_library(engine: AsyncEngine) -> FastAPI:
+    """Of a library for event streams that does everything in tasks, and waits for all of them."""
+    app = FastAPI()
+
+    @app.get("/news")
+    async def news() -> Response:
+        session = AsyncSession(engine)
+        await session.execute(SELECT)
+
+        async def content() -> AsyncIterator[bytes]:
+            for _ in range(STEPS):
+                await asyncio.sleep(STEP_S)  # news
+                yield b"news"
+            await session.close()
+            await engine.dispose()
+
+        response: Response = importlib.import_module("some_sse").Events(content())
+        return response
+
+    return app
 
 
 async def read(url: str, path: str, pause_s: float = 0.0) -> None:
@@ -188,3 +245,13 @@ def test_the_generators_line_is_named(
 
 def test_the_generators_line_is_named_under_litestar(record: Record) -> None:
     assert_streamed(record(make_litestar, "/chunks"), "chunk", "GET /chunks")
+
+
+def test_the_generators_line_is_named_if_a_library_awaits_its_tasks(
+    record: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packages = tmp_path / "site-packages"
+    packages.mkdir()
+    (packages / "some_sse.py").write_text(LIBRARY)
+    monkeypatch.syspath_prepend(packages)
+    assert_streamed(record(make_app_of_library, "/news"), "news", "GET /news")

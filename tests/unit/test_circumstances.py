@@ -14,8 +14,9 @@ from poolhog.analysis.findings.circumstances import (
     awaited_in,
     style_of,
 )
+from poolhog.analysis.findings.never_returned import Fate
 from poolhog.model import OperationKind, Site, Stage
-from poolhog.render.advice import parked_advice
+from poolhog.render.advice import never_returned_advice, parked_advice
 
 LIB = "/usr/lib/python3.11"
 SITE = f"{LIB}/site-packages"
@@ -161,3 +162,16 @@ def test_the_heaviest_circumstances_count() -> None:
     call = Circumstances(Awaited.CALL, "httpx", Style.SESSION, SELECT)
     sleep = Circumstances(Awaited.SLEEP, None, Style.SESSION, SELECT)
     assert parked_advice({call: 2.0, sleep: 1.0}) == parked_advice({call: 1.0})
+
+
+def test_advice_about_what_is_not_given_back_says_why_it_was_not() -> None:
+    fates = (
+        Fate(is_collected=True),
+        Fate(is_collected=False, is_shared=True),
+        Fate(is_collected=False, is_in_thread=True),
+        Fate(is_collected=False, style=Style.ACQUIRE),
+    )
+    said = [never_returned_advice({fate: 1.0}) for fate in fates]
+    assert len(set(said)) == len(fates)
+    assert "session of its own" in said[1]
+    assert "`scoped_session`" in said[2]

@@ -339,6 +339,15 @@ def test_a_chain_has_the_libraries_too_and_says_which_they_are(sites: Known) -> 
     assert only.is_application
 
 
+def test_a_library_that_calls_the_application_later_is_none_of_it_then(sites: Known) -> None:
+    library = compile("def stream(): ...", f"{SITE_PACKAGES}/acme/events.py", "exec")
+    application = compile("def content(): ...", "/app/service.py", "exec")
+    alone = sites.chain([(library, 0)])
+    assert [frame.is_application for frame in stack(alone)] == [True]
+    site = sites.chain([(application, 0), (library, 0)])
+    assert [frame.is_application for frame in stack(site)] == [True, False]
+
+
 def test_the_frames_of_a_thread_from_outside(sites: Known) -> None:
     started, ending = threading.Event(), threading.Event()
 

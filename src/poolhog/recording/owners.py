@@ -145,10 +145,10 @@ class Owners:
             if chain.worker is not None:
                 return self._worker(checkout, task, chain, chain.worker)
             known = self._learn(checkout, task, waiter, chain, depth)
-        if known.behind:
-            return self._behind(checkout, task, known, depth)
         if known.helpers and (seen := self._helping(checkout, task, known, depth)) is not None:
             return seen
+        if known.behind:
+            return self._behind(checkout, task, known, depth)
         if is_over(known.due_ns):
             return self._instead(task, known.due_ns)
         in_database = known.is_in_database and not self._is_engaged(checkout, task)
@@ -210,12 +210,13 @@ class Owners:
             reference = _nothing
         places = chain.places
         helpers: Sequence[weakref.ref[Task]] = ()
-        if not chain.tasks and self._is_for_library(checkout, places):
+        if self._is_for_library(checkout, places):
             # What a library sends for the application may be made in a task of its own, while
-            # this one waits for the client to leave.
+            # this one waits for the client to leave, or for that task.
             places = iterated(task, sites.is_application) or places
             if depth == 0:
-                helpers = self._children.of(task)[:MOST_TASKS]
+                awaited = [weakref.ref(other) for other in chain.tasks]
+                helpers = (awaited or self._children.of(task))[:MOST_TASKS]
         known = _Suspended(
             reference,
             sites.chain(places),

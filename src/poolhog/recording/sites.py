@@ -142,7 +142,7 @@ class Sites:
         self._lose = lose
         self._ranks = _Ranks(options, libraries)
         self._stacks: dict[tuple[int, ...], SiteRecord] = {}
-        self._nodes: dict[tuple[int, int, int], SiteRecord] = {}
+        self._nodes: dict[tuple[int, int, int, bool], SiteRecord] = {}
 
     def here(self, frame: FrameType | None) -> SiteRecord | None:
         """The application's stack at a running frame, across the greenlet that it may be in.
@@ -293,10 +293,12 @@ class Sites:
         for code, rank, instruction in zip(
             reversed(codes), reversed(ranks), reversed(key[1::2]), strict=True
         ):
-            node = id(code), instruction, site.id if site is not None else 0
+            # A library counts as the application in stacks that have nothing of that.
+            is_own = rank <= own
+            node = id(code), instruction, site.id if site is not None else 0, is_own
             known = self._nodes.get(node)
             if known is None:
-                known = SiteRecord(code, instruction, site, is_application=rank <= own)
+                known = SiteRecord(code, instruction, site, is_application=is_own)
                 self._nodes[node] = known
                 self._announce(known)
             site = known

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from poolhog.analysis.findings.held_while_streaming import AskedAt
+    from poolhog.analysis.findings.never_returned import Fate
 
 _OUT_OF_IT = "before the transaction begins or after it has ended"
 
@@ -133,6 +134,36 @@ def streaming_advice(asked_at: Mapping[AskedAt, float]) -> str:
     if asked.uses_it:
         return _FOR_EACH_CONNECTION if found.style is Style.ACQUIRE else _FOR_EACH_SESSION
     return _said(_STREAM_BY[found.style], found)
+
+
+def never_returned_advice(fates: Mapping[Fate, float]) -> str:
+    """What to do about connections that nobody gave back."""
+    fate = max(fates, key=lambda one: fates[one], default=None)
+    if fate is None:
+        return _CLOSE
+    if fate.is_shared:
+        return (
+            "Two tasks used its session at the same time, and then it cannot be closed: give each "
+            "task a session of its own."
+        )
+    if fate.is_in_thread:
+        return (
+            "The job is over, and its thread keeps the connection: close the session at the end of "
+            "each job, whatever happens (`with Session() as session:`; of a `scoped_session`, "
+            "`remove()` in a `finally`)."
+        )
+    if fate.style is Style.ACQUIRE:
+        return (
+            "Give it back whatever happens: `async with` or `with` around what gets the "
+            "connection, or its release in a `finally`."
+        )
+    return _CLOSE
+
+
+_CLOSE = (
+    "Close it whatever happens: `async with` or `with` around the session or connection, or "
+    "`try`/`finally`."
+)
 
 
 def _released(one: Circumstances) -> str:

@@ -18,7 +18,7 @@ from poolhog.analysis.findings import (
     STARVED_LOOP,
 )
 from poolhog.model import OperationKind
-from poolhog.render.advice import parked_advice, streaming_advice
+from poolhog.render.advice import never_returned_advice, parked_advice, streaming_advice
 from poolhog.render.failures import FAILURES
 from poolhog.render.kind_words import Words
 from poolhog.render.words import abbreviated, count, duration, place
@@ -316,10 +316,7 @@ _ROWS: tuple[Words[Any], ...] = (
         spent="was spent on connections that nobody gave back ({place})",
         happened="{connections} did not come back ({place})",
         detail=_never_returned,
-        advice=lambda _: (
-            "Close it whatever happens: `async with` or `with` around the session or connection, "
-            "or `try`/`finally`."
-        ),
+        advice=lambda evidence: never_returned_advice(evidence.fates),
     ),
     Words(
         kind=LOST_WRITE,

@@ -200,7 +200,7 @@ def is_lost(checkout: Checkout) -> bool:
     seen = next((s for s in checkout.samples[-1:] if s.started >= began), None)
     if seen is not None and _is_gone(seen):
         return True
-    if checkout.request is None and seen is not None and _is_at_rest(seen, checkout.site):
+    if checkout.request is None and seen is not None and is_at_rest(seen, checkout.site):
         return True
     if checkout.request is not None:
         is_over = checkout.request.ended is not None
@@ -225,7 +225,7 @@ def _is_gone(seen: Sample) -> bool:
     return seen.activity is Activity.PARKED and seen.site is None
 
 
-def _is_at_rest(seen: Sample, asked_at: Site | None) -> bool:
+def is_at_rest(seen: Sample, asked_at: Site | None) -> bool:
     """Whether a thread of a pool, or of a scheduler, has left the function that asked."""
     if seen.activity is not Activity.PARKED or seen.site is None or asked_at is None:
         return False

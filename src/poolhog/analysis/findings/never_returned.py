@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from poolhog.analysis.findings.circumstances import Style, style_of
 from poolhog.analysis.findings.entry import Occurrence
 from poolhog.analysis.findings.finding import GapKind
-from poolhog.analysis.findings.meaning import NamedLine, is_elsewhere
+from poolhog.analysis.findings.meaning import NamedLine, is_at_rest, is_elsewhere
 from poolhog.model import Outcome
 
 if TYPE_CHECKING:
@@ -20,9 +21,16 @@ if TYPE_CHECKING:
 
 
 class Fate(NamedTuple):
-    """What became of a connection: the garbage collector found it, or it is still out."""
+    """What became of a connection: the garbage collector found it, or it is still out.
+
+    It ``is_shared`` if two tasks used it at once, which makes closing it fail, and ``is_in_thread``
+    if its job left it in a thread that waits for the next one. ``style`` is how it was taken.
+    """
 
     is_collected: bool
+    is_shared: bool = False
+    is_in_thread: bool = False
+    style: Style | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,4 +81,12 @@ NEVER_RETURNED = NeverReturned()
 
 
 def _fate(lifetime: Lifetime) -> Fate:
-    return Fate(lifetime.checkout.outcome is Outcome.COLLECTED)
+    checkout = lifetime.checkout
+    seen = checkout.samples[-1] if checkout.samples else None
+    style, _ = style_of(checkout, None, lifetime.end)
+    return Fate(
+        checkout.outcome is Outcome.COLLECTED,
+        bool(checkout.sharings),
+        checkout.request is None and seen is not None and is_at_rest(seen, checkout.site),
+        style,
+    )
