@@ -234,10 +234,10 @@ def test_the_worker_thread_that_is_waited_for(run: Run, patched: None) -> None:
             await asyncio.sleep(0.005)
         chain = await_chain(task, LIBRARIES)
         assert chain.worker is not None
-        before = chain.(worker.ended_ns is not None)
+        before = chain.worker.ended_ns is not None
         ending.set()
         time.sleep(0.1)  # the loop cannot be told meanwhile
-        after = chain.(worker.ended_ns is not None)
+        after = chain.worker.ended_ns is not None
         await task
         assert await_chain(task, LIBRARIES).worker is None
         return chain, before, after

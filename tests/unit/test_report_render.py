@@ -39,6 +39,7 @@ from poolhog.analysis.findings.never_returned import Fate, NotReturned
 from poolhog.analysis.findings.parked_checkout import Asked, Between, ParkedGaps
 from poolhog.analysis.findings.pool_timeout import Holder, TimedOut
 from poolhog.analysis.findings.starved_loop import InOneGo
+from poolhog.analysis.findings.thread_starved import NoThread
 from poolhog.analysis.report import EMPTY, Report, report_of
 from poolhog.model import OperationKind
 from poolhog.render.output import WIDE
@@ -66,6 +67,7 @@ EVIDENCE: dict[str, object] = {
     "pool-timeout": TimedOut(30.0, {Holder("GET /notes", busy_with=UPDATED): 10}),
     "connection-churn": Churn("NullPool", 10, 10),
     "starved-loop": InOneGo(5.02),
+    "thread-starved": NoThread(SPREAD, 8),
 }
 
 

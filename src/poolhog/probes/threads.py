@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from poolhog.probes.guard import reset
 from poolhog.probes.probe import Probe
-from poolhog.recording.threads import Worker, carrier, current_task, workers
+from poolhog.recording.threads import Worker, carrier, current_task, jobs, workers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -37,6 +37,27 @@ def watch_asyncio(_: Recorder, patches: Patches) -> None:
     patches.wrap(asyncio, "to_thread", _wrap)
 
 
+def watch_executors(_: Recorder, patches: Patches) -> None:
+    """Tell which thread works on which job of a thread pool, whoever awaits it."""
+    from concurrent.futures.thread import _WorkItem
+
+    patches.wrap(_WorkItem, "run", _wrap_job)
+
+
+def _wrap_job(run: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap the method that runs a job: it keeps exceptions, so none comes by here."""
+
+    def carried(job: Any, *args: Any, **kwargs: Any) -> Any:
+        worker, key = Worker(), id(job.future)
+        jobs[key] = worker
+        try:
+            return worker.run(run, job, *args, **kwargs)
+        finally:
+            jobs.pop(key, None)
+
+    return carried
+
+
 def _wrap(run: Run) -> Run:
     """Wrap a coroutine function that runs a function in a thread, and takes it first."""
 
@@ -57,7 +78,11 @@ def _wrap(run: Run) -> Run:
 
 
 PROBE = Probe(
-    watches=(("anyio._backends._asyncio", watch_anyio), ("asyncio", watch_asyncio)),
+    watches=(
+        ("anyio._backends._asyncio", watch_anyio),
+        ("asyncio", watch_asyncio),
+        ("concurrent.futures.thread", watch_executors),
+    ),
     infrastructure=("anyio",),
     groups={("anyio", "TaskGroup.__aexit__"): "self"},
 )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from poolhog.recording.libraries import package_of
 from poolhog.recording.sites import DEEPEST
-from poolhog.recording.threads import Worker, workers
+from poolhog.recording.threads import Worker, jobs, workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -40,6 +40,9 @@ _WAITING_FOR = {
 
 _SHIELD = "shield.<locals>._outer_done_callback"
 """The function that a future of ``asyncio.shield`` calls; its variable ``inner`` is the task."""
+
+_CHAINED = "_chain_future.<locals>._call_check_cancel"
+"""The function that a future of ``run_in_executor`` calls; its variable ``source`` is the job's."""
 
 _CYTHON = ".pyx"
 _ASYNCIO = os.path.dirname(asyncio.__file__) + os.sep  # noqa: PTH120 - compared with files
@@ -77,10 +80,11 @@ def await_chain(task: Task, libraries: Libraries) -> Chain:
         innermost = frame
         awaitable = after
     places.reverse()
-    worker = workers.get(id(task))
+    waiter = getattr(task, "_fut_waiter", None)
+    worker = workers.get(id(task)) or _job_of(waiter)
     if worker is not None:
         return Chain(places, worker, (), innermost)
-    tasks = _tasks(getattr(task, "_fut_waiter", None), innermost, libraries)
+    tasks = _tasks(waiter, innermost, libraries)
     return Chain(places, None, tasks, innermost)
 
 
@@ -142,15 +146,31 @@ def _waited_for(frame: FrameType, name: str) -> tuple[Any, ...]:
     return tuple(found) if isinstance(found, set | frozenset | list | tuple) else ()
 
 
+def _job_of(waiter: Any) -> Worker | None:
+    """The worker of the executor's job that a future waits for, begun or not."""
+    for future in (waiter, *_shielded(waiter)):
+        for job in _called_with(future, _CHAINED, "source"):
+            if getattr(job, "_state", None) == "PENDING":
+                return Worker()
+            if id(job) in jobs:
+                return jobs.get(id(job))
+    return None
+
+
 def _shielded(waiter: Any) -> tuple[Any, ...]:
     """What is behind a future of ``asyncio.shield``."""
+    return _called_with(waiter, _SHIELD, "inner")
+
+
+def _called_with(waiter: Any, function: str, variable: str) -> tuple[Any, ...]:
+    """What a function of asyncio's that a future calls has in its variable of this name."""
     for callback, *_ in getattr(waiter, "_callbacks", None) or ():
-        if type(callback) is FunctionType and callback.__qualname__ == _SHIELD:
+        if type(callback) is FunctionType and callback.__qualname__ == function:
             names = callback.__code__.co_freevars
             return tuple(
                 cell.cell_contents
                 for name, cell in zip(names, callback.__closure__ or (), strict=True)
-                if name == "inner"
+                if name == variable
             )
     return ()
 

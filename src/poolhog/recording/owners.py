@@ -18,9 +18,10 @@ from poolhog.recording.awaiting import await_chain, is_in_database, waits_for_gr
 from poolhog.recording.loops import Loops, Round, due_ns, is_over
 from poolhog.recording.processor import Processors
 from poolhog.recording.records import id_of
+from poolhog.recording.sites import Rank
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from poolhog.recording.awaiting import Chain, Places
     from poolhog.recording.journal import Journal
@@ -120,7 +121,7 @@ class Owners:
         known = self._suspended.get(id(task))
         if known is None or known.waiter() is not waiter:
             chain = await_chain(task, self._journal.libraries)
-            if chain.worker is not None and chain.worker.ident is not None:
+            if chain.worker is not None:
                 return self._worker(checkout, task, chain, chain.worker)
             known = self._learn(task, waiter, chain, depth)
         if known.behind:
@@ -152,11 +153,26 @@ class Owners:
 
     def _worker(self, checkout: CheckoutRecord, task: Task, chain: Chain, worker: Worker) -> Seen:
         """What a task does that goes on in a thread, which does one thing after the other."""
-        assert worker.ident is not None  # asked before  # noqa: S101
+        sites = self._journal.sites
+        if worker.ident is None:
+            return Seen(Activity.QUEUED, sites.chain(chain.places))
         if worker.ended_ns is not None:
             # The loop has not told the task yet.
             return self._instead(task, worker.ended_ns)
-        return self._thread(checkout, worker.ident, worker.native_id, chain.places)
+        seen = self._thread(checkout, worker.ident, worker.native_id, chain.places)
+        computes = seen.activity in (Activity.READY, Activity.RUNNING)
+        if not computes or _is_used_by(worker, checkout) or not self._is_called(chain.places):
+            return seen
+        # What it computes does not matter to who holds a connection meanwhile.
+        return Seen(Activity.COMPUTING, sites.chain(chain.places), worker=worker)
+
+    def _is_called(self, places: Places) -> bool:
+        """Whether the application awaits the thread, not the framework that calls it in one."""
+        for code, _ in places:
+            rank = self._journal.sites.rank(code.co_filename)
+            if rank in (Rank.APPLICATION, Rank.ROOT):
+                return rank is Rank.APPLICATION
+        return False
 
     def _learn(self, task: Task, waiter: Any, chain: Chain, depth: int) -> _Suspended:
         """Remember where a task is suspended."""
@@ -174,9 +190,8 @@ class Owners:
             tuple(map(weakref.ref, chain.tasks)) if is_followed else (),
             due_ns(task, chain.innermost),
         )
-        # Who queues for a thread awaits the same future when it gets one, and a group of tasks may
-        # get others meanwhile.
-        if chain.worker is None and not waits_for_group(chain.places, libraries):
+        # A group of tasks may get others meanwhile.
+        if not waits_for_group(chain.places, libraries):
             self._suspended[id(task)] = known
         return known
 
@@ -199,7 +214,21 @@ class Owners:
 
     def _own_thread(self, checkout: CheckoutRecord) -> Seen:
         """What the thread does that asked for the connection."""
-        return self._thread(checkout, checkout.thread, checkout.thread_id, [])
+        seen = self._thread(checkout, checkout.thread, checkout.thread_id, [])
+        if seen.activity is Activity.PARKED and self._is_at_rest(checkout, seen.site):
+            return Seen(Activity.IDLE, None)
+        return seen
+
+    def _is_at_rest(self, checkout: CheckoutRecord, site: SiteRecord | None) -> bool:
+        """Whether a thread has come to the end of what asked for the connection, and waits."""
+        asked = [frame.code for frame in _frames(checkout.site)]
+        if site is None or not asked:
+            return False
+        rank = self._journal.sites.rank
+        return not any(
+            frame.code is asked[-1] or rank(frame.code.co_filename) is Rank.APPLICATION
+            for frame in _frames(site)
+        )
 
     def _thread(self, checkout: CheckoutRecord, thread: int, thread_id: int, outer: Places) -> Seen:
         """What a thread does, and where; ``outer`` is the stack of the task that waits for it."""
@@ -242,6 +271,19 @@ class Owners:
         if since_ns is None and loop.has_hole:
             since_ns = loop.kept_ns
         return Seen(Activity.READY, loop.site, since_ns, loop.kept_ns if loop.is_kept else None)
+
+
+def _is_used_by(worker: Worker, checkout: CheckoutRecord) -> bool:
+    """Whether the connection was used in the thread since that began to work for the task."""
+    operations = checkout.operations
+    used_ns = operations[-1].started_ns if operations else checkout.asked_ns
+    return used_ns >= worker.began_ns
+
+
+def _frames(site: SiteRecord | None) -> Iterator[SiteRecord]:
+    while site is not None:
+        yield site
+        site = site.caller
 
 
 def _nothing() -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from poolhog.recording.owners import Seen
     from poolhog.recording.records import CheckoutRecord
     from poolhog.recording.sites import SiteRecord
+    from poolhog.recording.threads import Worker
 
 MOST_SHARE = 0.02
 """The sampler's share of a core at the most: it then looks less often."""
@@ -233,6 +234,10 @@ class Sampler(threading.Thread):
         if doubts:
             # It went on as soon as the loop could: what it waited for was due while it could not.
             sample.seen_ns = max(min(sample.seen_ns, doubts[0].since_ns), sample.started_ns)
+        worker = look.seen.worker if look is not None else None
+        if worker is not None and _is_used_later(checkout, sample, worker):
+            # The thread computed for what it then used the connection for.
+            sample.activity = Activity.RUNNING
         sample.end()
         for site, since_ns, until_ns in doubts:
             ready = SampleRecord(checkout, Activity.READY, site, since_ns)
@@ -240,6 +245,12 @@ class Sampler(threading.Thread):
             ready.end()
             self._journal.put(ready, SAMPLE_BYTES)
         checkout.sample = checkout.looks = None
+
+
+def _is_used_later(checkout: CheckoutRecord, sample: SampleRecord, worker: Worker) -> bool:
+    """Whether the connection was used next in the thread that was seen computing."""
+    later = [o.started_ns for o in [*checkout.operations] if o.started_ns > sample.started_ns]
+    return bool(later) and (worker.ended_ns is None or later[0] <= worker.ended_ns)
 
 
 def _since(checkout: CheckoutRecord, seen: Seen, now_ns: int) -> int:

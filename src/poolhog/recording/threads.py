@@ -45,6 +45,9 @@ class Worker:
 workers: dict[int, Worker] = {}
 """The workers of tasks that wait for one, by the id of the task, as long as it waits."""
 
+jobs: dict[int, Worker] = {}
+"""The workers of executors' jobs, by the id of the job's future, as long as it runs."""
+
 
 def current_task() -> asyncio.Task[Any] | None:
     """The running asyncio task, or ``None`` in a thread without one."""

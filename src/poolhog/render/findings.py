@@ -15,8 +15,9 @@ from poolhog.analysis.findings import (
     PARKED_CHECKOUT,
     POOL_TIMEOUT,
     STARVED_LOOP,
+    THREAD_STARVED,
 )
-from poolhog.model import OperationKind
+from poolhog.model import Activity, OperationKind
 from poolhog.render.words import abbreviated, count, duration, place
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from poolhog.analysis.findings.parked_checkout import Asked, Between, ParkedGaps
     from poolhog.analysis.findings.pool_timeout import Holder, TimedOut
     from poolhog.analysis.findings.starved_loop import InOneGo
+    from poolhog.analysis.findings.thread_starved import NoThread
 
 MOST_HOLDERS = 3
 """The holders of a pool's connections that are named when it timed out."""
@@ -85,7 +87,8 @@ def _parked(finding: Finding, evidence: ParkedGaps) -> str:
 def _between(gap: Between) -> str:
     before = _operation(gap.before) if gap.before is not None else "its checkout"
     after = _operation(gap.after) if gap.after is not None else "its return"
-    return f"between {before} and {after}"
+    computing = ", while it computed in a thread" if gap.is_computing else ""
+    return f"between {before} and {after}{computing}"
 
 
 def _operation(asked: Asked) -> str:
@@ -155,6 +158,8 @@ def _never_returned(finding: Finding, evidence: NotReturned) -> str:
 
 
 def _fate(fate: Fate) -> str:
+    if fate.job is not None:
+        return f"stayed open: `{fate.job}` returned without closing its session"
     return "came back by the garbage collector only" if fate.is_collected else "did not come back"
 
 
@@ -189,14 +194,23 @@ def _doing(holder: Holder) -> str:
     if busy_with is not None:
         is_statement = busy_with.kind is OperationKind.STATEMENT and busy_with.statement
         return f"busy with {_operation(busy_with) if is_statement else busy_with.kind.upper()}"
-    if holder.at is not None:
-        return f"{holder.activity} at {place(holder.at)}"
     asked_for = f"asked for at {place(holder.asked_at)}"
+    if holder.is_gone:
+        return f"left behind, {asked_for}"
+    doing = _SEEN.get(holder.activity, holder.activity) if holder.activity is not None else None
+    if holder.at is not None:
+        return f"{doing} at {place(holder.at)}"
     if holder.is_outside:
-        return asked_for
-    if holder.activity is None:
-        return f"between two operations, {asked_for}"
-    return f"{'left behind' if holder.is_gone else holder.activity}, {asked_for}"
+        return f"{doing}, {asked_for}" if doing != holder.activity else asked_for
+    return f"{doing or 'between two operations'}, {asked_for}"
+
+
+_SEEN = {
+    Activity.BLOCKING: "blocking the event loop",
+    Activity.COMPUTING: "computing in a thread",
+    Activity.QUEUED: "waiting for a thread",
+}
+"""What a holder was seen doing, where the name of that does not say it."""
 
 
 def _churn(finding: Finding, evidence: Churn) -> str:
@@ -213,6 +227,14 @@ def _starved(finding: Finding, evidence: InOneGo) -> str:
         f"else could go on: connections were held for {duration(finding.seconds)} meanwhile, in "
         f"{count(finding.checkouts, 'checkout')}"
     )
+
+
+def _no_thread(finding: Finding, evidence: NoThread) -> str:
+    held = f"held {duration(finding.seconds)} in {_in_checkouts(finding, evidence.spread)}"
+    text = f"{held} while waiting for a thread: all of them were in use"
+    if not evidence.waiting:
+        return text
+    return f"{text}, {evidence.waiting} by work that waited for a connection of this pool"
 
 
 def _in_checkouts(finding: Finding, spread: Spread) -> str:
@@ -325,6 +347,18 @@ _ROWS: tuple[Words[Any], ...] = (
         advice=lambda _: (
             "Keep connections: a pool instead of NullPool, a pool_size as large as is usually lent "
             "(connections of the overflow are closed when they come back), a longer recycle time."
+        ),
+    ),
+    Words(
+        kind=THREAD_STARVED,
+        title="Connections are held while their owners wait for a thread",
+        verdict="{site} held connections for {seconds} while it waited for a thread",
+        spent="was spent waiting for a thread ({place})",
+        detail=_no_thread,
+        advice=lambda _: (
+            "Have no more threads than connections (anyio: `current_default_thread_limiter()."
+            "total_tokens`), or give the connection back in the thread that used it: close the "
+            "session or end its transaction in the endpoint."
         ),
     ),
     Words(

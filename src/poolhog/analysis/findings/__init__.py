@@ -19,6 +19,7 @@ from poolhog.analysis.findings.never_returned import NEVER_RETURNED
 from poolhog.analysis.findings.parked_checkout import PARKED_CHECKOUT
 from poolhog.analysis.findings.pool_timeout import POOL_TIMEOUT
 from poolhog.analysis.findings.starved_loop import STARVED_LOOP
+from poolhog.analysis.findings.thread_starved import THREAD_STARVED
 
 if TYPE_CHECKING:
     from poolhog.analysis.thresholds import Threshold
@@ -35,6 +36,7 @@ __all__ = [
     "PARKED_CHECKOUT",
     "POOL_TIMEOUT",
     "STARVED_LOOP",
+    "THREAD_STARVED",
     "AnyKind",
     "Example",
     "Finding",
@@ -45,6 +47,7 @@ __all__ = [
 
 KINDS: tuple[AnyKind, ...] = (
     STARVED_LOOP,
+    THREAD_STARVED,
     NEVER_RETURNED,
     HELD_AFTER_RESPONSE,
     NESTED_CHECKOUT,

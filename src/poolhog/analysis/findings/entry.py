@@ -246,10 +246,19 @@ class Totals:
     """What the entries of a run are measured against.
 
     ``use`` is the seconds in which a connection was lent. ``unseen`` is the seconds parked in gaps
-    without a sample, by where the connection was asked for.
+    without a sample, by where the connection was asked for. ``waits`` are, by pool, when waits for
+    it began and ended, if somebody waited for a thread meanwhile.
     """
 
     thresholds: Thresholds = field(default_factory=Thresholds)
     use: float = 0.0
     unseen: Mapping[Site | None, float] = field(default_factory=dict)
     pools: Sequence[PoolCounts] = ()
+    waits: dict[str, tuple[Floats, Floats]] = field(default_factory=dict)
+
+    def waiting_at(self, pool: str, instant: float) -> int:
+        """How many waited for a pool's connections at an instant."""
+        if pool not in self.waits:
+            return 0
+        asked, left = self.waits[pool]
+        return int(((asked <= instant) & (instant < left)).sum())

@@ -41,6 +41,7 @@ MOST_EXPLAINED = 2_000
 _LEAST_US = 1_000
 """Gaps of a checkout that add up to less are not looked at."""
 
+_QUEUED = ACTIVITIES.index(Activity.QUEUED)
 _BLOCKING = ACTIVITIES.index(Activity.BLOCKING)
 _RETURNED, _TIMEOUT, _OPEN, _COLLECTED = (
     OUTCOMES.index(outcome)
@@ -72,6 +73,7 @@ class Finder:
         self._answered: list[tuple[Numbers, ...]] = []
         self._lines: dict[Site | None, int] = {}
         self._count_pools()
+        self._remember_waits()
         self._find_timeouts()
         self._find_lost_writes()
         return np.flatnonzero(self._is_remarkable | (ledger.is_granted & self._is_outer))
@@ -237,6 +239,16 @@ class Finder:
                 granted_at = checkout.granted if checkout.granted is not None else checkout.asked
                 occurrence = CONNECTION_CHURN.occurrence(checkout, granted_at, counts)
                 self._tally.add(CONNECTION_CHURN, checkout, occurrence)
+
+    def _remember_waits(self) -> None:
+        """Keep when others waited for the pools of those that waited for a thread."""
+        ledger = self._ledger
+        queued = ledger.samples.row[ledger.samples.activity == _QUEUED]
+        for number in np.unique(ledger.pool[queued]).tolist():
+            of_pool = ledger.pool == number
+            began = ledger.process.began
+            asked, left = (began + column[of_pool] / 1e6 for column in (ledger.asked, ledger.left))
+            self._totals.waits[ledger.pools[number].id] = asked, left
 
     def _find_timeouts(self) -> None:
         ledger = self._ledger

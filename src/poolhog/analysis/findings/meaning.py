@@ -57,6 +57,11 @@ class Piece(NamedTuple):
         """Where the owner was, if it was seen; when it was ready, what ran instead."""
         return self.sample.site if self.sample is not None else None
 
+    @property
+    def activity(self) -> Activity | None:
+        """What the owner was seen doing."""
+        return self.sample.activity if self.sample is not None else None
+
     def cut(self, started: float, ended: float) -> Piece:
         """A piece of the piece."""
         return self._replace(started=started, ended=ended)
@@ -204,7 +209,8 @@ def is_lost(checkout: Checkout) -> bool:
 
 
 def _is_gone(seen: Sample) -> bool:
-    return seen.activity is Activity.PARKED and seen.site is None
+    is_gone = seen.activity is Activity.PARKED and seen.site is None
+    return is_gone or seen.activity is Activity.IDLE
 
 
 def _is_at_work(seen: Sample) -> bool:
@@ -349,6 +355,12 @@ def departure(seen: Site | None, before: Site | None) -> NamedLine:
 def same_line(one: Site, other: Site) -> bool:
     """Whether both are the same line of the same function, whoever called it."""
     return (one.line, one.function, one.file) == (other.line, other.function, other.file)
+
+
+def outermost_line(site: Site | None) -> Site | None:
+    """The outermost line of the application; if there is none, the outermost line."""
+    stack = site.stack[::-1] if site is not None else ()
+    return next((frame for frame in stack if frame.is_application), next(iter(stack), None))
 
 
 def innermost_line(site: Site | None) -> Site | None:

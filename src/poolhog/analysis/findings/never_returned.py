@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from poolhog.analysis.findings.entry import Occurrence
 from poolhog.analysis.findings.finding import GapKind
-from poolhog.analysis.findings.meaning import NamedLine
-from poolhog.model import Outcome
+from poolhog.analysis.findings.meaning import NamedLine, outermost_line
+from poolhog.model import Activity, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -20,9 +20,13 @@ if TYPE_CHECKING:
 
 
 class Fate(NamedTuple):
-    """What became of a connection: the garbage collector found it, or it is still out."""
+    """What became of a connection: the garbage collector found it, or it is still out.
+
+    ``job`` is the function that asked for it and returned, if its thread was seen at rest.
+    """
 
     is_collected: bool
+    job: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,10 @@ class NotReturned:
     """What became of the connections, and for how many seconds each fate wasted them."""
 
     fates: Mapping[Fate, float]
+
+
+_LEAST_S = 0.05
+"""For so long at least a thread is at rest if it keeps a connection that comes back later."""
 
 
 class NeverReturned(GapKind[NotReturned]):
@@ -40,6 +48,8 @@ class NeverReturned(GapKind[NotReturned]):
 
     def claims(self, piece: Piece, lifetime: Lifetime) -> bool:
         """Whether it was after the last use, and the owner had answered or was not there."""
+        if piece.activity is Activity.IDLE and piece.seconds >= _LEAST_S:
+            return True
         if lifetime.lost_from is None or piece.started < lifetime.lost_from:
             return False
         return lifetime.has_responded(piece.started) or piece.seen is None
@@ -50,6 +60,9 @@ class NeverReturned(GapKind[NotReturned]):
 
     def note(self, piece: Piece, lifetime: Lifetime) -> Fate:
         """What became of the connection."""
+        asked = outermost_line(lifetime.checkout.site)
+        if piece.activity is Activity.IDLE and asked is not None:
+            return _fate(lifetime)._replace(job=asked.name)
         return _fate(lifetime)
 
     def occurrences(

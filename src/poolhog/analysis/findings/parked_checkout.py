@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from poolhog.analysis.accounting import State
 from poolhog.analysis.findings.finding import GapKind
 from poolhog.analysis.thresholds import Threshold
+from poolhog.model import Activity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,10 +35,14 @@ class Asked(NamedTuple):
 
 
 class Between(NamedTuple):
-    """The operations around a gap; ``None``: the checkout began, or ended, with the gap."""
+    """The operations around a gap; ``None``: the checkout began, or ended, with the gap.
+
+    If it ``is_computing``, a thread that the owner awaited computed.
+    """
 
     before: Asked | None
     after: Asked | None
+    is_computing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,7 @@ class ParkedCheckout(GapKind[ParkedGaps]):
         return Between(
             Asked.of(before) if before is not None else None,
             Asked.of(after) if after is not None else None,
+            piece.activity is Activity.COMPUTING,
         )
 
     def matters(self, entry: Entry, totals: Totals, easing: float = 1.0) -> bool:

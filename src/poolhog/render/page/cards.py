@@ -16,6 +16,7 @@ from poolhog.analysis.findings import (
     PARKED_CHECKOUT,
     POOL_TIMEOUT,
     STARVED_LOOP,
+    THREAD_STARVED,
 )
 from poolhog.analysis.owners import key_of
 from poolhog.analysis.shown import Span
@@ -111,6 +112,10 @@ def _starved(source: str) -> str:
     return f"-{source}\n+await asyncio.to_thread(work)  # where work() does: {source}"
 
 
+def _thread_starved(source: str) -> str:
+    return f" {source}\n+session.close()  # here, not in another thread"
+
+
 _PATCHES: Mapping[str, Callable[[str], str]] = {
     PARKED_CHECKOUT.name: _parked,
     HELD_AFTER_RESPONSE.name: _after_response,
@@ -121,6 +126,7 @@ _PATCHES: Mapping[str, Callable[[str], str]] = {
     POOL_TIMEOUT.name: _timeout,
     CONNECTION_CHURN.name: _churn,
     STARVED_LOOP.name: _starved,
+    THREAD_STARVED.name: _thread_starved,
 }
 
 
