@@ -252,6 +252,29 @@ async def without_a_thread(engine: AsyncEngine) -> float:
     return took
 
 
+async def waiting_on_the_loop(engine: AsyncEngine) -> float:
+    """A synchronous pool is waited for by a task, and who has its connection needs the loop."""
+    sync = create_engine(engine, pool_size=1, max_overflow=0, pool_timeout=BLOCKED_S)
+    going = asyncio.Event()
+
+    async def hold() -> None:
+        with sync.connect() as connection:
+            connection.execute(ONE)
+            going.set()
+            await asyncio.sleep(SOON_S)
+
+    held = asyncio.create_task(hold())
+    await going.wait()
+    began = time.monotonic()
+    try:
+        sync.connect()  # HERE the loop waits
+    except PoolTimeout:
+        took = time.monotonic() - began
+    await held
+    sync.dispose()
+    return took
+
+
 def create_engine(other: AsyncEngine, **options: Any) -> sa.Engine:
     """A pool of threads' connections to the same database."""
     url = other.url.set(drivername="sqlite")
@@ -264,6 +287,7 @@ SERVICES = {
     for service in (
         *(timer, socket, many, interpreter, own, client, computing, later),
         *(hashing, hashing_in_executor, using_it_there, leaving_it_open, without_a_thread),
+        waiting_on_the_loop,
     )
 }
 

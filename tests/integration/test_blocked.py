@@ -12,8 +12,10 @@ from places import line_of
 
 from poolhog import open_trace
 from poolhog.analysis.findings import (
+    BLOCKING_CHECKOUT,
     NEVER_RETURNED,
     PARKED_CHECKOUT,
+    POOL_TIMEOUT,
     STARVED_LOOP,
     THREAD_STARVED,
 )
@@ -111,3 +113,13 @@ def test_a_holder_that_waits_for_a_thread_while_all_threads_wait_for_it(tmp_path
     assert starved.seconds == pytest.approx(blocked_app.BLOCKED_S, rel=CLOSE)
     assert "2 by work that waited for a connection of this pool" in detail(starved)
     assert PARKED_CHECKOUT not in {finding.kind for finding in findings}
+
+
+def test_a_task_that_waits_for_a_synchronous_pool(tmp_path: Path) -> None:
+    took, findings = found(tmp_path, "waiting_on_the_loop")
+    (blocking,) = (finding for finding in findings if finding.kind is not POOL_TIMEOUT)
+    assert blocking.kind is BLOCKING_CHECKOUT
+    assert blocking.site is not None
+    expected = line_of(blocked_app.waiting_on_the_loop, "# HERE")
+    assert (blocking.site.file, blocking.site.line) == expected
+    assert blocking.seconds == pytest.approx(took, rel=CLOSE)

@@ -29,6 +29,7 @@ from poolhog.analysis.findings import (
     Example,
     Finding,
 )
+from poolhog.analysis.findings.blocking_checkout import BlockingWaits
 from poolhog.analysis.findings.connection_churn import Churn
 from poolhog.analysis.findings.entry import Spread
 from poolhog.analysis.findings.held_after_response import AfterResponse, Kept
@@ -68,6 +69,7 @@ EVIDENCE: dict[str, object] = {
     "connection-churn": Churn("NullPool", 10, 10),
     "starved-loop": InOneGo(5.02),
     "thread-starved": NoThread(SPREAD, 8),
+    "blocking-checkout": BlockingWaits(5.02, "QueuePool"),
 }
 
 

@@ -139,6 +139,9 @@ class Recorder:
         if task is None:
             record.in_thread = True
             task = carrier.get()
+        elif not pool.is_async and self._sampler is not None:
+            # If it has to wait, its event loop does.
+            self._sampler.watch_wait(record)
         if task is not None:
             record.task = weakref.ref(task)
         record.thread, record.thread_id = self._thread.ids

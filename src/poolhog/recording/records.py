@@ -69,12 +69,13 @@ _sample_row = row_maker(SampleRow)
 class PoolRecord(Record):
     """A connection pool of this process.
 
-    ``dialect`` is the name of SQLAlchemy's for what its statements are in; ``None`` if unknown.
+    ``dialect`` is the name of SQLAlchemy's for what its statements are in; ``None`` if unknown. One
+    that is not ``is_async`` blocks the thread of whoever waits for a connection.
     """
 
     __slots__ = (
-        *("__weakref__", "connections", "dialect", "file", "kind", "library", "max_overflow"),
-        *("name", "size", "timeout_s"),
+        *("__weakref__", "connections", "dialect", "file", "is_async", "kind", "library"),
+        *("max_overflow", "name", "size", "timeout_s"),
     )
     table = "pools"
 
@@ -88,6 +89,7 @@ class PoolRecord(Record):
         max_overflow: int | None,
         timeout_s: float | None,
         dialect: str | None = None,
+        is_async: bool = True,
     ) -> None:
         self.id = next(ids)
         self.written = None
@@ -104,6 +106,7 @@ class PoolRecord(Record):
         self.timeout_s = None if timeout_s is None else float(timeout_s)
         # Not of the row: where literals are in a statement depends on it.
         self.dialect = dialect
+        self.is_async = is_async
         self.connections = itertools.count(1)
 
     @property

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from poolhog.analysis.findings import (
+    BLOCKING_CHECKOUT,
     CONNECTION_CHURN,
     HELD_AFTER_RESPONSE,
     HELD_WHILE_STREAMING,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from poolhog.analysis.findings import Finding, FindingKind
+    from poolhog.analysis.findings.blocking_checkout import BlockingWaits
     from poolhog.analysis.findings.connection_churn import Churn
     from poolhog.analysis.findings.entry import Spread
     from poolhog.analysis.findings.held_after_response import AfterResponse, Kept
@@ -229,6 +231,14 @@ def _starved(finding: Finding, evidence: InOneGo) -> str:
     )
 
 
+def _blocking_waits(finding: Finding, evidence: BlockingWaits) -> str:
+    waits = f"{count(finding.checkouts, 'wait')} of up to {duration(evidence.longest)}"
+    return (
+        f"{waits} for a connection of a synchronous pool ({evidence.pool}), on the event loop's "
+        "thread: whoever holds one cannot give it back if that needs the loop"
+    )
+
+
 def _no_thread(finding: Finding, evidence: NoThread) -> str:
     held = f"held {duration(finding.seconds)} in {_in_checkouts(finding, evidence.spread)}"
     text = f"{held} while waiting for a thread: all of them were in use"
@@ -347,6 +357,17 @@ _ROWS: tuple[Words[Any], ...] = (
         advice=lambda _: (
             "Keep connections: a pool instead of NullPool, a pool_size as large as is usually lent "
             "(connections of the overflow are closed when they come back), a longer recycle time."
+        ),
+    ),
+    Words(
+        kind=BLOCKING_CHECKOUT,
+        title="The event loop waits for a connection",
+        verdict="{site} blocked the event loop for {seconds} to wait for a connection",
+        spent="was lost because the event loop waited for a connection ({place})",
+        detail=_blocking_waits,
+        advice=lambda _: (
+            "Use the asynchronous engine or pool here, or do this in a thread: `def` instead of "
+            "`async def`, or `await asyncio.to_thread(…)`. A larger pool only moves the limit."
         ),
     ),
     Words(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from poolhog.analysis.findings.blocking_checkout import BLOCKING_CHECKOUT
 from poolhog.analysis.findings.connection_churn import CONNECTION_CHURN
 from poolhog.analysis.findings.entry import Example
 from poolhog.analysis.findings.finding import LEAST_SHARE, AnyKind, Finding, FindingKind, GapKind
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from poolhog.analysis.thresholds import Threshold
 
 __all__ = [
+    "BLOCKING_CHECKOUT",
     "CONNECTION_CHURN",
     "HELD_AFTER_RESPONSE",
     "HELD_WHILE_STREAMING",
@@ -53,6 +55,7 @@ KINDS: tuple[AnyKind, ...] = (
     NESTED_CHECKOUT,
     HELD_WHILE_STREAMING,
     PARKED_CHECKOUT,
+    BLOCKING_CHECKOUT,
     CONNECTION_CHURN,
     POOL_TIMEOUT,
     LOST_WRITE,

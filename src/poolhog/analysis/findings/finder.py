@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from poolhog.analysis.blame.blaming import Answered
+from poolhog.analysis.findings.blocking_checkout import BLOCKING_CHECKOUT
 from poolhog.analysis.findings.connection_churn import CONNECTION_CHURN
 from poolhog.analysis.findings.entry import PoolCounts, Totals
 from poolhog.analysis.findings.gaps import Alike, gap_kinds, look
@@ -74,6 +75,7 @@ class Finder:
         self._lines: dict[Site | None, int] = {}
         self._count_pools()
         self._remember_waits()
+        self._find_blocking_waits()
         self._find_timeouts()
         self._find_lost_writes()
         return np.flatnonzero(self._is_remarkable | (ledger.is_granted & self._is_outer))
@@ -166,7 +168,7 @@ class Finder:
             checkout = known[row]
             nested = [] if is_lost(checkout) else list(self._nested(row, known, until))
             pieces = [piece_of(ledger, found, at, checkout) for at in in_gap[first:last].tolist()]
-            lifetime = Lifetime(checkout, until, nested)
+            lifetime = Lifetime(checkout, until, nested, self._loop_waits)
             for piece, site, is_seen in look(
                 lifetime, pieces, self._kinds, self._totals.thresholds, self._tally
             ):
@@ -249,6 +251,18 @@ class Finder:
             began = ledger.process.began
             asked, left = (began + column[of_pool] / 1e6 for column in (ledger.asked, ledger.left))
             self._totals.waits[ledger.pools[number].id] = asked, left
+
+    def _find_blocking_waits(self) -> None:
+        """Find waits that kept an event loop: they are seen before there is a connection."""
+        ledger, samples = self._ledger, self._ledger.samples
+        is_wait = (samples.activity == _BLOCKING) & (samples.started < ledger.left[samples.row])
+        rows = np.unique(samples.row[is_wait])
+        self._loop_waits: list[tuple[float, float]] = []
+        for row, checkout in zip(rows.tolist(), ledger.checkouts(rows), strict=True):
+            left = ledger.seconds(int(ledger.left[row]))
+            self._loop_waits.append((checkout.asked, left))
+            occurrence = BLOCKING_CHECKOUT.occurrence(checkout, left)
+            self._tally.add(BLOCKING_CHECKOUT, checkout, occurrence)
 
     def _find_timeouts(self) -> None:
         ledger = self._ledger

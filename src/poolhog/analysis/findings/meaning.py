@@ -225,12 +225,20 @@ class Lifetime:
     ``nested`` are the other checkouts that its owner had meanwhile. ``responded`` is when the
     response was sent, ``None`` if that was not after the asking. ``lost_from`` is when the
     application used a connection for the last time that was never returned, ``None`` if it was.
-    ``end`` is when the checkout was over, or ``until`` if it is open.
+    ``end`` is when the checkout was over, or ``until`` if it is open. ``loop_waits`` are waits for
+    connections that kept an event loop of the process.
     """
 
-    def __init__(self, checkout: Checkout, until: float, nested: Sequence[Nested] = ()) -> None:
+    def __init__(
+        self,
+        checkout: Checkout,
+        until: float,
+        nested: Sequence[Nested] = (),
+        loop_waits: Sequence[tuple[float, float]] = (),
+    ) -> None:
         self.checkout = checkout
         self.nested = nested
+        self._loop_waits = loop_waits
         self.end = end_of(checkout, until)
         request = checkout.request
         self.responded = _responded(checkout, request)
@@ -248,6 +256,10 @@ class Lifetime:
     def has_responded(self, instant: float) -> bool:
         """Whether the response had been sent by then."""
         return self.responded is not None and instant >= self.responded
+
+    def is_in_loop_wait(self, instant: float) -> bool:
+        """Whether the event loop was kept by a wait for a connection at this instant."""
+        return any(asked <= instant < left for asked, left in self._loop_waits)
 
     def nested_at(self, instant: float) -> Nested | None:
         """Another checkout that the owner had at this instant."""

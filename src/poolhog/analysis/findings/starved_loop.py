@@ -63,6 +63,8 @@ class StarvedLoop(GapKind[InOneGo]):
             started, ended = run[0].started, run[-1].ended
             if ended - started < thresholds[STARVED_S]:
                 continue
+            if lifetime.is_in_loop_wait((started + ended) / 2):
+                continue  # a finding of its own
             line = _line_of(run)
             if line.site is None:
                 continue

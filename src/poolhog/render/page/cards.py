@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from poolhog.analysis.downsampling import downsampled
 from poolhog.analysis.findings import (
+    BLOCKING_CHECKOUT,
     CONNECTION_CHURN,
     HELD_AFTER_RESPONSE,
     HELD_WHILE_STREAMING,
@@ -127,6 +128,7 @@ _PATCHES: Mapping[str, Callable[[str], str]] = {
     CONNECTION_CHURN.name: _churn,
     STARVED_LOOP.name: _starved,
     THREAD_STARVED.name: _thread_starved,
+    BLOCKING_CHECKOUT.name: _starved,
 }
 
 
