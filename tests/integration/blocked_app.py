@@ -12,11 +12,15 @@ import tempfile
 import threading
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
+from anyio import CapacityLimiter, to_thread
+from sqlalchemy import Connection
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 if TYPE_CHECKING:
@@ -159,9 +163,132 @@ async def later(engine: AsyncEngine) -> float:
     return 3 * BLOCKED_S
 
 
+async def hashing(engine: AsyncEngine) -> float:
+    """The holder awaits a thread that computes."""
+    async with engine.connect() as connection:
+        await connection.execute(ONE)
+        began = time.monotonic()
+        await asyncio.to_thread(steps)  # HERE it is held
+        took = time.monotonic() - began
+        await connection.execute(ONE)
+    return took
+
+
+async def hashing_in_executor(engine: AsyncEngine) -> float:
+    async with engine.connect() as connection:
+        await connection.execute(ONE)
+        began = time.monotonic()
+        await asyncio.get_running_loop().run_in_executor(None, steps)  # HERE it is held
+        took = time.monotonic() - began
+        await connection.execute(ONE)
+    return took
+
+
+async def using_it_there(engine: AsyncEngine) -> float:
+    """The thread computes for statements of its own: that is use."""
+    sync = create_engine(engine)
+    began = time.monotonic()
+
+    def work() -> None:
+        with sync.connect() as connection:
+            connection.execute(ONE)
+            steps()
+            connection.execute(ONE)
+
+    await asyncio.to_thread(work)
+    with sync.connect() as handed:
+        handed.execute(ONE)
+
+        def go_on() -> None:
+            steps()
+            handed.execute(ONE)
+
+        await asyncio.to_thread(go_on)
+    sync.dispose()
+    return time.monotonic() - began
+
+
+async def leaving_it_open(engine: AsyncEngine) -> float:
+    """Jobs of a pool of threads do not close what they opened."""
+    sync = create_engine(engine)
+    kept = threading.local()
+
+    def job() -> None:
+        kept.connection = sync.connect()
+        kept.connection.execute(ONE)  # HERE a job returns
+
+    with ThreadPoolExecutor(2) as threads:
+        jobs = [threads.submit(job) for _ in range(2)]
+        for one in jobs:
+            one.result()
+        began = time.monotonic()
+        time.sleep(BLOCKED_S)
+        took = time.monotonic() - began
+    return 2 * took
+
+
+async def without_a_thread(engine: AsyncEngine) -> float:
+    """Who has the connection waits for a thread, and all threads for the connection."""
+    sync = create_engine(engine, pool_size=1, max_overflow=0, pool_timeout=BLOCKED_S)
+    limiter = CapacityLimiter(2)
+
+    def ask() -> Connection | None:
+        try:
+            connection = sync.connect()
+        except PoolTimeout:
+            return None
+        connection.execute(ONE)
+        return connection
+
+    async def serve() -> None:
+        connection = await to_thread.run_sync(ask, limiter=limiter)
+        if connection is not None:
+            await to_thread.run_sync(connection.close, limiter=limiter)  # HERE it waits
+
+    began = time.monotonic()
+    await asyncio.gather(*(serve() for _ in range(4)))
+    took = time.monotonic() - began
+    sync.dispose()
+    return took
+
+
+async def waiting_on_the_loop(engine: AsyncEngine) -> float:
+    """A synchronous pool is waited for by a task, and who has its connection needs the loop."""
+    sync = create_engine(engine, pool_size=1, max_overflow=0, pool_timeout=BLOCKED_S)
+    going = asyncio.Event()
+
+    async def hold() -> None:
+        with sync.connect() as connection:
+            connection.execute(ONE)
+            going.set()
+            await asyncio.sleep(SOON_S)
+
+    held = asyncio.create_task(hold())
+    await going.wait()
+    began = time.monotonic()
+    try:
+        sync.connect()  # HERE the loop waits
+    except PoolTimeout:
+        took = time.monotonic() - began
+    await held
+    sync.dispose()
+    return took
+
+
+def create_engine(other: AsyncEngine, **options: Any) -> sa.Engine:
+    """A pool of threads' connections to the same database."""
+    url = other.url.set(drivername="sqlite")
+    args = {"check_same_thread": False}
+    return sa.create_engine(url, poolclass=sa.QueuePool, connect_args=args, **options)
+
+
 SERVICES = {
     service.__name__: service
-    for service in (timer, socket, many, interpreter, own, client, computing, later)
+    for service in (
+        *(timer, socket, many, interpreter, own, client, computing, later),
+        *(hashing, hashing_in_executor, using_it_there, leaving_it_open, without_a_thread),
+        waiting_on_the_loop,
+    )
 }
 
 

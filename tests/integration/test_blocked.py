@@ -11,8 +11,16 @@ import pytest
 from places import line_of
 
 from poolhog import open_trace
-from poolhog.analysis.findings import PARKED_CHECKOUT, STARVED_LOOP
+from poolhog.analysis.findings import (
+    BLOCKING_CHECKOUT,
+    NEVER_RETURNED,
+    PARKED_CHECKOUT,
+    POOL_TIMEOUT,
+    STARVED_LOOP,
+    THREAD_STARVED,
+)
 from poolhog.analysis.report import report_of
+from poolhog.render.findings import detail
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,3 +75,51 @@ def test_what_is_not_due_meanwhile_is_parked(tmp_path: Path) -> None:
     (parked,) = findings
     assert parked.kind is PARKED_CHECKOUT
     assert parked.seconds == pytest.approx(took, rel=CLOSE)
+
+
+@pytest.mark.parametrize("service", [blocked_app.hashing, blocked_app.hashing_in_executor])
+def test_a_thread_that_computes_for_who_holds_a_connection(
+    tmp_path: Path, service: Callable[..., object]
+) -> None:
+    took, findings = found(tmp_path, service.__name__)
+    (parked,) = findings
+    assert parked.kind is PARKED_CHECKOUT
+    assert parked.site is not None
+    assert (parked.site.file, parked.site.line) == line_of(service, "# HERE")
+    assert parked.seconds == pytest.approx(took, rel=CLOSE)
+    assert "while it computed in a thread" in detail(parked)
+
+
+def test_a_thread_that_computes_for_its_own_statements_uses_the_connection(tmp_path: Path) -> None:
+    _, findings = found(tmp_path, "using_it_there")
+    assert findings == ()
+
+
+def test_a_thread_at_rest_that_keeps_the_connection_of_a_job(tmp_path: Path) -> None:
+    took, findings = found(tmp_path, "leaving_it_open")
+    (left,) = findings
+    assert left.kind is NEVER_RETURNED
+    assert left.checkouts == 2
+    assert left.seconds == pytest.approx(took, rel=CLOSE)
+    assert "returned without closing its session" in detail(left)
+
+
+def test_a_holder_that_waits_for_a_thread_while_all_threads_wait_for_it(tmp_path: Path) -> None:
+    _, findings = found(tmp_path, "without_a_thread")
+    starved = findings[0]
+    assert starved.kind is THREAD_STARVED
+    assert starved.site is not None
+    assert (starved.site.file, starved.site.line) == line_of(blocked_app.without_a_thread, "# HERE")
+    assert starved.seconds == pytest.approx(blocked_app.BLOCKED_S, rel=CLOSE)
+    assert "2 by work that waited for a connection of this pool" in detail(starved)
+    assert PARKED_CHECKOUT not in {finding.kind for finding in findings}
+
+
+def test_a_task_that_waits_for_a_synchronous_pool(tmp_path: Path) -> None:
+    took, findings = found(tmp_path, "waiting_on_the_loop")
+    (blocking,) = (finding for finding in findings if finding.kind is not POOL_TIMEOUT)
+    assert blocking.kind is BLOCKING_CHECKOUT
+    assert blocking.site is not None
+    expected = line_of(blocked_app.waiting_on_the_loop, "# HERE")
+    assert (blocking.site.file, blocking.site.line) == expected
+    assert blocking.seconds == pytest.approx(took, rel=CLOSE)

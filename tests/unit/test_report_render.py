@@ -30,6 +30,7 @@ from poolhog.analysis.findings import (
     Example,
     Finding,
 )
+from poolhog.analysis.findings.blocking_checkout import BlockingWaits
 from poolhog.analysis.findings.blocks_others import BlockedOthers, BlockedStatement
 from poolhog.analysis.findings.connect_failed import FailedConnects
 from poolhog.analysis.findings.connection_churn import Churn
@@ -45,6 +46,7 @@ from poolhog.analysis.findings.pool_timeout import Holder, TimedOut
 from poolhog.analysis.findings.shared_over_fork import SharedConnections
 from poolhog.analysis.findings.shared_session import Clash, Clashes
 from poolhog.analysis.findings.starved_loop import InOneGo
+from poolhog.analysis.findings.thread_starved import NoThread
 from poolhog.analysis.report import EMPTY, Report, report_of
 from poolhog.model import OperationKind
 from poolhog.render.output import WIDE
@@ -81,6 +83,8 @@ EVIDENCE: dict[str, object] = {
     "connect-failed": FailedConnects(18, 30, {"OperationalError: too many connections": 18}, 2, 30),
     "many-pools": PoolsMade(30, 1, 30, 30, 18, {"OperationalError": 18}),
     "shared-over-fork": SharedConnections(1, 3),
+    "thread-starved": NoThread(SPREAD, 8),
+    "blocking-checkout": BlockingWaits(5.02, "QueuePool"),
 }
 
 

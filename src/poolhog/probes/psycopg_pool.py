@@ -7,6 +7,7 @@ connections opens one in the wait itself.
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 from poolhog.model import OperationKind
@@ -168,6 +169,7 @@ def _describe(pool: Any) -> PoolRecord:
         max_overflow=0 if pool.max_size else -1,
         timeout_s=pool.timeout,
         dialect="postgresql",
+        is_async=inspect.iscoroutinefunction(type(pool).wait),
     )
 
 

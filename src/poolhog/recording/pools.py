@@ -23,12 +23,13 @@ class PoolRecord(Record):
     ``dialect`` is the name of SQLAlchemy's for what its statements are in; ``None`` if unknown.
     ``made_at`` is where the application made it, and ``database`` a number that is the same for all
     pools of one database and user; ``None`` if unknown. Connections with numbers up to
-    ``inherited`` were opened by a process that this one was forked from.
+    ``inherited`` were opened by a process that this one was forked from. One that is not
+    ``is_async`` blocks the thread of whoever waits for a connection.
     """
 
     __slots__ = (
-        *("__weakref__", "connections", "database", "dialect", "file", "inherited", "kind"),
-        *("library", "made_at", "max_overflow", "name", "size", "timeout_s"),
+        *("__weakref__", "connections", "database", "dialect", "file", "inherited"),
+        *("is_async", "kind", "library", "made_at", "max_overflow", "name", "size", "timeout_s"),
     )
     table = "pools"
 
@@ -42,6 +43,7 @@ class PoolRecord(Record):
         max_overflow: int | None,
         timeout_s: float | None,
         dialect: str | None = None,
+        is_async: bool = True,
         made_at: SiteRecord | None = None,
         database: int | None = None,
     ) -> None:
@@ -60,6 +62,7 @@ class PoolRecord(Record):
         self.timeout_s = None if timeout_s is None else float(timeout_s)
         # Not of the row: where literals are in a statement depends on it.
         self.dialect = dialect
+        self.is_async = is_async
         self.connections = itertools.count(1)
         # Not of the row either, but of ``meta``.
         self.made_at = made_at

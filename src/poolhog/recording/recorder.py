@@ -182,6 +182,9 @@ class Recorder:
             owner = self._names.of_thread(task)
         record = CheckoutRecord(pool, request, owner, self.sites.here(sys._getframe(1)))
         record.in_thread = in_thread
+        if not in_thread and not pool.is_async and self._sampler is not None:
+            # If it has to wait, its event loop does.
+            self._sampler.watch_wait(record)
         if task is not None:
             record.task = weakref.ref(task)
         if record.site is None and (parent := self._parent(request)) is not None:

@@ -89,6 +89,7 @@ class Sampler(threading.Thread):
         self._journal = journal
         self._interval_s = interval_s
         self._granted: deque[CheckoutRecord] = deque()
+        self._asked: deque[CheckoutRecord] = deque()
         self._wake = threading.Event()
         self._asleep = True
         self._stopping = False
@@ -101,9 +102,15 @@ class Sampler(threading.Thread):
         if self._asleep:
             self._wake.set()
 
+    def watch_wait(self, checkout: CheckoutRecord) -> None:
+        """Note if this checkout, which was asked for on an event loop's thread, has to wait."""
+        self._asked.append(checkout)
+        if self._asleep:
+            self._wake.set()
+
     def settle(self) -> None:
         """Wait until what is over by now was looked at for the last time (not for long)."""
-        if self.is_alive() and not (self._asleep and not self._granted):
+        if self.is_alive() and not (self._asleep and not self._granted and not self._asked):
             for _ in range(_LAST_LOOKS):
                 self._looked.clear()
                 self._looked.wait(_LAST_LOOK_S)
@@ -121,10 +128,10 @@ class Sampler(threading.Thread):
         watched: list[CheckoutRecord] = []
         interval_s = self._interval_s
         while not self._stopping:
-            if not watched and not self._granted:
+            if not watched and not self._granted and not self._asked:
                 self._asleep = True
                 # One may have been granted before that was set.
-                if not self._granted:
+                if not self._granted and not self._asked:
                     self._wake.wait()
                 self._asleep = False
                 self._wake.clear()
@@ -137,6 +144,7 @@ class Sampler(threading.Thread):
                 while self._granted:
                     watched.append(self._granted.popleft())
                 watched = [checkout for checkout in watched if not self._is_over(checkout)]
+                self._look_at_waits()
                 self._look(watched, due_ns if is_kept else None)
             except Exception:  # the application must go on, and so must the next look
                 self._journal.failed()
@@ -153,6 +161,25 @@ class Sampler(threading.Thread):
             self._close(checkout)
         # One that was dropped has nothing that a sample could belong to.
         return checkout.done or checkout.room < 0
+
+    def _look_at_waits(self) -> None:
+        """Note the waits that keep an event loop; who opens a connection does not queue for one."""
+        for _ in range(len(self._asked)):
+            checkout = self._asked.popleft()
+            over_ns = checkout.granted_ns or checkout.gave_up_ns
+            now_ns = over_ns or time.monotonic_ns()
+            is_queueing = not checkout.operations and checkout.room >= 0
+            sample = checkout.sample
+            if is_queueing and sample is None and now_ns - checkout.asked_ns > LATE_NS:
+                sample = SampleRecord(checkout, Activity.BLOCKING, checkout.site, checkout.asked_ns)
+                self._journal.put(sample, SAMPLE_BYTES)
+                checkout.sample = sample
+            if sample is not None:
+                sample.seen_ns = now_ns
+            if over_ns is None:
+                self._asked.append(checkout)
+            elif sample is not None:
+                self._close(checkout)
 
     def _look(self, watched: list[CheckoutRecord], hole_ns: int | None) -> None:
         self._owners.begin(hole_ns)

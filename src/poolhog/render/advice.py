@@ -146,7 +146,7 @@ def never_returned_advice(fates: Mapping[Fate, float]) -> str:
             "Two tasks used its session at the same time, and then it cannot be closed: give each "
             "task a session of its own."
         )
-    if fate.is_in_thread:
+    if fate.job is not None:
         return (
             "The job is over, and its thread keeps the connection: close the session at the end of "
             "each job, whatever happens (`with Session() as session:`; of a `scoped_session`, "

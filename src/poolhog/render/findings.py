@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from poolhog.analysis.findings import (
+    BLOCKING_CHECKOUT,
     BLOCKS_OTHERS,
     CONNECTION_CHURN,
     HELD_AFTER_RESPONSE,
@@ -16,8 +17,9 @@ from poolhog.analysis.findings import (
     POOL_TIMEOUT,
     SHARED_SESSION,
     STARVED_LOOP,
+    THREAD_STARVED,
 )
-from poolhog.model import OperationKind
+from poolhog.model import Activity, OperationKind
 from poolhog.render.advice import never_returned_advice, parked_advice, streaming_advice
 from poolhog.render.failures import FAILURES
 from poolhog.render.kind_words import Words
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from poolhog.analysis.findings import Finding
+    from poolhog.analysis.findings.blocking_checkout import BlockingWaits
     from poolhog.analysis.findings.blocks_others import BlockedOthers
     from poolhog.analysis.findings.connection_churn import Churn
     from poolhog.analysis.findings.entry import Spread
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     from poolhog.analysis.findings.pool_timeout import Holder, TimedOut
     from poolhog.analysis.findings.shared_session import Clash, Clashes
     from poolhog.analysis.findings.starved_loop import InOneGo
+    from poolhog.analysis.findings.thread_starved import NoThread
 
 MOST_HOLDERS = 3
 """The holders of a pool's connections that are named when it timed out."""
@@ -65,7 +69,8 @@ def _parked(finding: Finding, evidence: ParkedGaps) -> str:
 def _between(gap: Between) -> str:
     before = _operation(gap.before) if gap.before is not None else "its checkout"
     after = _operation(gap.after) if gap.after is not None else "its return"
-    return f"between {before} and {after}"
+    computing = ", while it computed in a thread" if gap.is_computing else ""
+    return f"between {before} and {after}{computing}"
 
 
 def _operation(asked: Asked) -> str:
@@ -168,6 +173,8 @@ def _never_returned(finding: Finding, evidence: NotReturned) -> str:
 
 
 def _fate(fate: Fate) -> str:
+    if fate.job is not None:
+        return f"stayed open: `{fate.job}` returned without closing its session"
     return "came back by the garbage collector only" if fate.is_collected else "did not come back"
 
 
@@ -213,14 +220,23 @@ def _doing(holder: Holder) -> str:
     if busy_with is not None:
         is_statement = busy_with.kind is OperationKind.STATEMENT and busy_with.statement
         return f"busy with {_operation(busy_with) if is_statement else busy_with.kind.upper()}"
-    if holder.at is not None:
-        return f"{holder.activity} at {place(holder.at)}"
     asked_for = f"asked for at {place(holder.asked_at)}"
+    if holder.is_gone:
+        return f"left behind, {asked_for}"
+    doing = _SEEN.get(holder.activity, holder.activity) if holder.activity is not None else None
+    if holder.at is not None:
+        return f"{doing} at {place(holder.at)}"
     if holder.is_outside:
-        return asked_for
-    if holder.activity is None:
-        return f"between two operations, {asked_for}"
-    return f"{'left behind' if holder.is_gone else holder.activity}, {asked_for}"
+        return f"{doing}, {asked_for}" if doing != holder.activity else asked_for
+    return f"{doing or 'between two operations'}, {asked_for}"
+
+
+_SEEN = {
+    Activity.BLOCKING: "blocking the event loop",
+    Activity.COMPUTING: "computing in a thread",
+    Activity.QUEUED: "waiting for a thread",
+}
+"""What a holder was seen doing, where the name of that does not say it."""
 
 
 def _churn(finding: Finding, evidence: Churn) -> str:
@@ -237,6 +253,22 @@ def _starved(finding: Finding, evidence: InOneGo) -> str:
         f"else could go on: connections were held for {duration(finding.seconds)} meanwhile, in "
         f"{count(finding.checkouts, 'checkout')}"
     )
+
+
+def _blocking_waits(finding: Finding, evidence: BlockingWaits) -> str:
+    waits = f"{count(finding.checkouts, 'wait')} of up to {duration(evidence.longest)}"
+    return (
+        f"{waits} for a connection of a synchronous pool ({evidence.pool}), on the event loop's "
+        "thread: whoever holds one cannot give it back if that needs the loop"
+    )
+
+
+def _no_thread(finding: Finding, evidence: NoThread) -> str:
+    held = f"held {duration(finding.seconds)} in {_in_checkouts(finding, evidence.spread)}"
+    text = f"{held} while waiting for a thread: all of them were in use"
+    if not evidence.waiting:
+        return text
+    return f"{text}, {evidence.waiting} by work that waited for a connection of this pool"
 
 
 def _in_checkouts(finding: Finding, spread: Spread) -> str:
@@ -359,6 +391,29 @@ _ROWS: tuple[Words[Any], ...] = (
         advice=lambda _: (
             "Keep connections: a pool instead of NullPool, a pool_size as large as is usually lent "
             "(connections of the overflow are closed when they come back), a longer recycle time."
+        ),
+    ),
+    Words(
+        kind=BLOCKING_CHECKOUT,
+        title="The event loop waits for a connection",
+        verdict="{site} blocked the event loop for {seconds} to wait for a connection",
+        spent="was lost because the event loop waited for a connection ({place})",
+        detail=_blocking_waits,
+        advice=lambda _: (
+            "Use the asynchronous engine or pool here, or do this in a thread: `def` instead of "
+            "`async def`, or `await asyncio.to_thread(…)`. A larger pool only moves the limit."
+        ),
+    ),
+    Words(
+        kind=THREAD_STARVED,
+        title="Connections are held while their owners wait for a thread",
+        verdict="{site} held connections for {seconds} while it waited for a thread",
+        spent="was spent waiting for a thread ({place})",
+        detail=_no_thread,
+        advice=lambda _: (
+            "Have no more threads than connections (anyio: `current_default_thread_limiter()."
+            "total_tokens`), or give the connection back in the thread that used it: close the "
+            "session or end its transaction in the endpoint."
         ),
     ),
     Words(

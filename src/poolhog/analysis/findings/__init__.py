@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from poolhog.analysis.findings.blocking_checkout import BLOCKING_CHECKOUT
 from poolhog.analysis.findings.blocks_others import BLOCKS_OTHERS
 from poolhog.analysis.findings.connect_failed import CONNECT_FAILED
 from poolhog.analysis.findings.connection_churn import CONNECTION_CHURN
@@ -31,11 +32,13 @@ from poolhog.analysis.findings.pool_timeout import POOL_TIMEOUT
 from poolhog.analysis.findings.shared_over_fork import SHARED_OVER_FORK
 from poolhog.analysis.findings.shared_session import SHARED_SESSION
 from poolhog.analysis.findings.starved_loop import STARVED_LOOP
+from poolhog.analysis.findings.thread_starved import THREAD_STARVED
 
 if TYPE_CHECKING:
     from poolhog.analysis.thresholds import Threshold
 
 __all__ = [
+    "BLOCKING_CHECKOUT",
     "BLOCKS_OTHERS",
     "CONNECTION_CHURN",
     "CONNECT_FAILED",
@@ -52,6 +55,7 @@ __all__ = [
     "SHARED_OVER_FORK",
     "SHARED_SESSION",
     "STARVED_LOOP",
+    "THREAD_STARVED",
     "AnyKind",
     "Example",
     "Finding",
@@ -63,12 +67,14 @@ __all__ = [
 
 KINDS: tuple[AnyKind, ...] = (
     STARVED_LOOP,
+    THREAD_STARVED,
     NEVER_RETURNED,
     HELD_AFTER_RESPONSE,
     NESTED_CHECKOUT,
     HELD_WHILE_STREAMING,
     PARKED_CHECKOUT,
     BLOCKS_OTHERS,
+    BLOCKING_CHECKOUT,
     CONNECTION_CHURN,
     POOL_TIMEOUT,
     LOST_WRITE,

@@ -270,7 +270,8 @@ class Totals:
 
     ``use`` is the seconds in which a connection was lent. ``unseen`` is the seconds parked in gaps
     without a sample, by where the connection was asked for. ``connects`` is how many connections
-    were opened for what was asked for at a line, or should have been.
+    were opened for what was asked for at a line, or should have been. ``waits`` are, by pool, when
+    waits for it began and ended, if somebody waited for a thread meanwhile.
     """
 
     thresholds: Thresholds = field(default_factory=Thresholds)
@@ -279,3 +280,11 @@ class Totals:
     pools: Sequence[PoolCounts] = ()
     crowds: list[Crowd] = field(default_factory=list)
     connects: Counter[LineKey | None] = field(default_factory=Counter)
+    waits: dict[str, tuple[Floats, Floats]] = field(default_factory=dict)
+
+    def waiting_at(self, pool: str, instant: float) -> int:
+        """How many waited for a pool's connections at an instant."""
+        if pool not in self.waits:
+            return 0
+        asked, left = self.waits[pool]
+        return int(((asked <= instant) & (instant < left)).sum())

@@ -15,6 +15,7 @@ from poolhog.analysis.blame.blaming import line_of
 from poolhog.analysis.blame.blockers import Answered
 from poolhog.analysis.blocks import blocks_of
 from poolhog.analysis.failures import FailureTally, failed_operations
+from poolhog.analysis.findings.blocking_checkout import BLOCKING_CHECKOUT
 from poolhog.analysis.findings.blocks_others import BLOCKS_OTHERS
 from poolhog.analysis.findings.connect_failed import CONNECT_FAILED
 from poolhog.analysis.findings.connection_churn import CONNECTION_CHURN
@@ -52,6 +53,7 @@ MOST_EXPLAINED = 2_000
 _LEAST_US = 1_000
 """Gaps of a checkout that add up to less are not looked at."""
 
+_QUEUED = ACTIVITIES.index(Activity.QUEUED)
 _BLOCKING = ACTIVITIES.index(Activity.BLOCKING)
 _RETURNED, _TIMEOUT, _OPEN, _COLLECTED = (
     OUTCOMES.index(outcome)
@@ -90,6 +92,8 @@ class Finder:
         self._lines: dict[Site | None, int] = {}
         self._count_pools()
         self._find_failures()
+        self._remember_waits()
+        self._find_blocking_waits()
         self._find_timeouts()
         self._find_lost_writes()
         self._find_shared_sessions()
@@ -204,7 +208,7 @@ class Finder:
             checkout = known[row]
             nested = [] if is_lost(checkout) else list(self._nested(row, known, until))
             pieces = [piece_of(ledger, found, at, checkout) for at in in_gap[first:last].tolist()]
-            lifetime = Lifetime(checkout, until, nested)
+            lifetime = Lifetime(checkout, until, nested, self._loop_waits)
             for piece, site, is_seen in look(
                 lifetime, pieces, self._kinds, self._totals.thresholds, self._tally
             ):
@@ -297,6 +301,28 @@ class Finder:
             tally.add(MANY_POOLS, checkout, occurrence)
         for checkout, occurrence in SHARED_OVER_FORK.occurrences(ledger):
             tally.add(SHARED_OVER_FORK, checkout, occurrence)
+
+    def _remember_waits(self) -> None:
+        """Keep when others waited for the pools of those that waited for a thread."""
+        ledger = self._ledger
+        queued = ledger.samples.row[ledger.samples.activity == _QUEUED]
+        for number in np.unique(ledger.pool[queued]).tolist():
+            of_pool = ledger.pool == number
+            began = ledger.process.began
+            asked, left = (began + column[of_pool] / 1e6 for column in (ledger.asked, ledger.left))
+            self._totals.waits[ledger.pools[number].id] = asked, left
+
+    def _find_blocking_waits(self) -> None:
+        """Find waits that kept an event loop: they are seen before there is a connection."""
+        ledger, samples = self._ledger, self._ledger.samples
+        is_wait = (samples.activity == _BLOCKING) & (samples.started < ledger.left[samples.row])
+        rows = np.unique(samples.row[is_wait])
+        self._loop_waits: list[tuple[float, float]] = []
+        for row, checkout in zip(rows.tolist(), ledger.checkouts(rows), strict=True):
+            left = ledger.seconds(int(ledger.left[row]))
+            self._loop_waits.append((checkout.asked, left))
+            occurrence = BLOCKING_CHECKOUT.occurrence(checkout, left)
+            self._tally.add(BLOCKING_CHECKOUT, checkout, occurrence)
 
     def _find_timeouts(self) -> None:
         ledger = self._ledger

@@ -57,6 +57,11 @@ class Piece(NamedTuple):
         """Where the owner was, if it was seen; when it was ready, what ran instead."""
         return self.sample.site if self.sample is not None else None
 
+    @property
+    def activity(self) -> Activity | None:
+        """What the owner was seen doing."""
+        return self.sample.activity if self.sample is not None else None
+
     def cut(self, started: float, ended: float) -> Piece:
         """A piece of the piece."""
         return self._replace(started=started, ended=ended)
@@ -222,7 +227,8 @@ def _used_at_last(checkout: Checkout, last: Operation | None) -> bool:
 
 
 def _is_gone(seen: Sample) -> bool:
-    return seen.activity is Activity.PARKED and seen.site is None
+    is_gone = seen.activity is Activity.PARKED and seen.site is None
+    return is_gone or seen.activity is Activity.IDLE
 
 
 def is_at_rest(seen: Sample, asked_at: Site | None) -> bool:
@@ -248,12 +254,20 @@ class Lifetime:
     ``nested`` are the other checkouts that its owner had meanwhile. ``responded`` is when the
     response was sent, ``None`` if that was not after the asking. ``lost_from`` is when the
     application used a connection for the last time that was never returned, ``None`` if it was.
-    ``end`` is when the checkout was over, or ``until`` if it is open.
+    ``end`` is when the checkout was over, or ``until`` if it is open. ``loop_waits`` are waits for
+    connections that kept an event loop of the process.
     """
 
-    def __init__(self, checkout: Checkout, until: float, nested: Sequence[Nested] = ()) -> None:
+    def __init__(
+        self,
+        checkout: Checkout,
+        until: float,
+        nested: Sequence[Nested] = (),
+        loop_waits: Sequence[tuple[float, float]] = (),
+    ) -> None:
         self.checkout = checkout
         self.nested = nested
+        self._loop_waits = loop_waits
         self.end = end_of(checkout, until)
         request = checkout.request
         self.responded = _responded(checkout, request)
@@ -271,6 +285,10 @@ class Lifetime:
     def has_responded(self, instant: float) -> bool:
         """Whether the response had been sent by then."""
         return self.responded is not None and instant >= self.responded
+
+    def is_in_loop_wait(self, instant: float) -> bool:
+        """Whether the event loop was kept by a wait for a connection at this instant."""
+        return any(asked <= instant < left for asked, left in self._loop_waits)
 
     def nested_at(self, instant: float) -> Nested | None:
         """Another checkout that the owner had at this instant."""
@@ -390,6 +408,12 @@ def is_elsewhere(seen: Site, asked_at: Site | None) -> bool:
         for frame in seen.stack
         if frame.is_application
     )
+
+
+def outermost_line(site: Site | None) -> Site | None:
+    """The outermost line of the application; if there is none, the outermost line."""
+    stack = site.stack[::-1] if site is not None else ()
+    return next((frame for frame in stack if frame.is_application), next(iter(stack), None))
 
 
 def innermost_line(site: Site | None) -> Site | None:

@@ -8,8 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from poolhog.analysis.findings.circumstances import Style, style_of
 from poolhog.analysis.findings.entry import Occurrence
 from poolhog.analysis.findings.finding import GapKind
-from poolhog.analysis.findings.meaning import NamedLine, is_at_rest, is_elsewhere
-from poolhog.model import Outcome
+from poolhog.analysis.findings.meaning import (
+    NamedLine,
+    is_at_rest,
+    is_elsewhere,
+    outermost_line,
+)
+from poolhog.model import Activity, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -23,13 +28,14 @@ if TYPE_CHECKING:
 class Fate(NamedTuple):
     """What became of a connection: the garbage collector found it, or it is still out.
 
-    It ``is_shared`` if two tasks used it at once, which makes closing it fail, and ``is_in_thread``
-    if its job left it in a thread that waits for the next one. ``style`` is how it was taken.
+    It ``is_shared`` if two tasks used it at once, which makes closing it fail. ``job`` is the
+    function that asked for it and returned, if its thread was seen at rest. ``style`` is how it was
+    taken.
     """
 
     is_collected: bool
     is_shared: bool = False
-    is_in_thread: bool = False
+    job: str | None = None
     style: Style | None = None
 
 
@@ -40,6 +46,10 @@ class NotReturned:
     fates: Mapping[Fate, float]
 
 
+_LEAST_S = 0.05
+"""For so long at least a thread is at rest if it keeps a connection that comes back later."""
+
+
 class NeverReturned(GapKind[NotReturned]):
     """The line is where the connection was asked for. One occurrence is enough."""
 
@@ -48,6 +58,8 @@ class NeverReturned(GapKind[NotReturned]):
 
     def claims(self, piece: Piece, lifetime: Lifetime) -> bool:
         """Whether it was after the last use, and the owner had answered or was not there."""
+        if piece.activity is Activity.IDLE and piece.seconds >= _LEAST_S:
+            return True
         if lifetime.lost_from is None or piece.started < lifetime.lost_from:
             return False
         if lifetime.has_responded(piece.started) or piece.seen is None:
@@ -60,7 +72,10 @@ class NeverReturned(GapKind[NotReturned]):
 
     def note(self, piece: Piece, lifetime: Lifetime) -> Fate:
         """What became of the connection."""
-        return _fate(lifetime)
+        fate = _fate(lifetime)
+        if piece.activity is Activity.IDLE and fate.job is None:
+            return fate._replace(job=_job(lifetime))
+        return fate
 
     def occurrences(
         self, claimed: Sequence[Claimed], lifetime: Lifetime, thresholds: Thresholds
@@ -83,10 +98,18 @@ NEVER_RETURNED = NeverReturned()
 def _fate(lifetime: Lifetime) -> Fate:
     checkout = lifetime.checkout
     seen = checkout.samples[-1] if checkout.samples else None
+    is_over = seen is not None and (
+        seen.activity is Activity.IDLE or is_at_rest(seen, checkout.site)
+    )
     style, _ = style_of(checkout, None, lifetime.end)
     return Fate(
         checkout.outcome is Outcome.COLLECTED,
         bool(checkout.sharings),
-        checkout.request is None and seen is not None and is_at_rest(seen, checkout.site),
+        _job(lifetime) if checkout.request is None and is_over else None,
         style,
     )
+
+
+def _job(lifetime: Lifetime) -> str | None:
+    asked = outermost_line(lifetime.checkout.site)
+    return asked.name if asked is not None else None

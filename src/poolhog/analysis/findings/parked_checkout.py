@@ -9,6 +9,7 @@ from poolhog.analysis.accounting import State
 from poolhog.analysis.findings.circumstances import Circumstances, circumstances
 from poolhog.analysis.findings.finding import GapKind
 from poolhog.analysis.thresholds import Threshold
+from poolhog.model import Activity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,10 +36,14 @@ class Asked(NamedTuple):
 
 
 class Between(NamedTuple):
-    """The operations around a gap; ``None``: the checkout began, or ended, with the gap."""
+    """The operations around a gap; ``None``: the checkout began, or ended, with the gap.
+
+    If it ``is_computing``, a thread that the owner awaited computed.
+    """
 
     before: Asked | None
     after: Asked | None
+    is_computing: bool = False
 
 
 class ParkedGap(NamedTuple):
@@ -79,6 +84,7 @@ class ParkedCheckout(GapKind[ParkedGaps]):
         between = Between(
             Asked.of(before) if before is not None else None,
             Asked.of(after) if after is not None else None,
+            piece.activity is Activity.COMPUTING,
         )
         return ParkedGap(between, circumstances(piece, lifetime, self.line(piece, lifetime)))
 

@@ -38,7 +38,8 @@ class Holder(NamedTuple):
     @property
     def is_gone(self) -> bool:
         """Whether it had left its connection behind."""
-        return self.activity is Activity.PARKED and self.at is None and not self.is_outside
+        is_parked = self.activity is Activity.PARKED and self.at is None and not self.is_outside
+        return is_parked or self.activity is Activity.IDLE
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from poolhog.analysis.accounting import State
 from poolhog.analysis.findings.entry import Occurrence
 from poolhog.analysis.findings.finding import GapKind
-from poolhog.analysis.findings.meaning import NamedLine, innermost_line, same_line
+from poolhog.analysis.findings.meaning import NamedLine, innermost_line, outermost_line, same_line
 from poolhog.analysis.thresholds import Threshold
 from poolhog.model import Activity
 
@@ -63,6 +63,8 @@ class StarvedLoop(GapKind[InOneGo]):
             started, ended = run[0].started, run[-1].ended
             if ended - started < thresholds[STARVED_S]:
                 continue
+            if lifetime.is_in_loop_wait((started + ended) / 2):
+                continue  # a finding of its own
             line = _line_of(run)
             if line.site is None:
                 continue
@@ -86,7 +88,7 @@ STARVED_LOOP = StarvedLoop()
 
 def is_blocking(piece: Piece) -> bool:
     """Whether the owner kept its event loop from going on."""
-    return piece.sample is not None and piece.sample.activity is Activity.BLOCKING
+    return piece.activity is Activity.BLOCKING
 
 
 def _in_one_go(claimed: Sequence[Piece]) -> Iterator[list[Piece]]:
@@ -113,14 +115,8 @@ def _goes_on(before: Piece, after: Piece) -> bool:
     ended = before.sample.ended if before.sample is not None else None
     if ended is None or after.sample is None or after.sample.started - ended > _TOUCHING_S:
         return False
-    one, other = _outermost(before.seen), _outermost(after.seen)
+    one, other = outermost_line(before.seen), outermost_line(after.seen)
     return one is not None and other is not None and same_line(one, other)
-
-
-def _outermost(site: Site | None) -> Site | None:
-    """The outermost line of the application; if there is none, the outermost line."""
-    lines = _outer_lines(site)
-    return lines[0] if lines else None
 
 
 def _line_of(run: Sequence[Piece]) -> NamedLine:

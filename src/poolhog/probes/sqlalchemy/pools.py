@@ -216,4 +216,6 @@ def _describe(pool: Any) -> PoolRecord:
         max_overflow=getattr(pool, "_max_overflow", None),
         timeout_s=getattr(pool, "_timeout", None),
         dialect=dialect_name,
+        # A pool that keeps no connections is one class for both.
+        is_async=getattr(pool, "_is_asyncio", False) or getattr(dialect, "is_async", False),
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from poolhog.analysis.downsampling import downsampled
 from poolhog.analysis.findings import (
+    BLOCKING_CHECKOUT,
     BLOCKS_OTHERS,
     CONNECTION_CHURN,
     HELD_AFTER_RESPONSE,
@@ -18,6 +19,7 @@ from poolhog.analysis.findings import (
     POOL_TIMEOUT,
     SHARED_SESSION,
     STARVED_LOOP,
+    THREAD_STARVED,
 )
 from poolhog.analysis.owners import key_of
 from poolhog.analysis.shown import Span
@@ -118,6 +120,10 @@ def _starved(source: str) -> str:
     return f"-{source}\n+await asyncio.to_thread(work)  # where work() does: {source}"
 
 
+def _thread_starved(source: str) -> str:
+    return f" {source}\n+session.close()  # here, not in another thread"
+
+
 _PATCHES: Mapping[str, Callable[[str], str]] = {
     PARKED_CHECKOUT.name: _parked,
     BLOCKS_OTHERS.name: _parked,
@@ -130,6 +136,8 @@ _PATCHES: Mapping[str, Callable[[str], str]] = {
     CONNECTION_CHURN.name: _churn,
     SHARED_SESSION.name: _shared,
     STARVED_LOOP.name: _starved,
+    THREAD_STARVED.name: _thread_starved,
+    BLOCKING_CHECKOUT.name: _starved,
 }
 
 
