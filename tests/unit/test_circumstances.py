@@ -168,7 +168,7 @@ def test_advice_about_what_is_not_given_back_says_why_it_was_not() -> None:
     fates = (
         Fate(is_collected=True),
         Fate(is_collected=False, is_shared=True),
-        Fate(is_collected=False, is_in_thread=True),
+        Fate(is_collected=False, job="work"),
         Fate(is_collected=False, style=Style.ACQUIRE),
     )
     said = [never_returned_advice({fate: 1.0}) for fate in fates]

@@ -19,7 +19,7 @@ import pytest
 from formats import check_table
 from hypothesis import example, given
 from hypothesis import strategies as st
-from traces import hostile_trace, site
+from traces import enlarge, hostile_trace, site
 from verbs import poolhog
 
 from poolhog import PoolhogError, open_trace
@@ -231,18 +231,29 @@ def texts_of(value: Any) -> Iterator[str]:  # of JSON, which is any
                 yield from texts_of(item)
 
 
+def check_picture(file: Path) -> None:
+    written = file.read_text(encoding="utf-8")
+    check(written)
+    names = {element.tag.rpartition("}")[2] for element in ET.fromstring(written).iter()}
+    assert not names & {"script", "img", "a", "foreignObject"}
+
+
+@pytest.mark.parametrize("name", [name for name in TEXTS if "\0" not in TEXTS[name]])
+def test_a_curve_is_well_formed(name: str, tmp_path: Path) -> None:
+    hostile_trace(tmp_path, TEXTS[name])
+    enlarge(tmp_path / "trace")
+    curve = tmp_path / "curve.svg"
+    poolhog("whatif", tmp_path / "trace", "--pool-size", "1..3", "--svg", curve)
+    check_picture(curve)
+
+
 def test_pictures_and_pages_are_well_formed(
     trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    page, picture, curve = (tmp_path / name for name in ("out.html", "out.svg", "curve.svg"))
+    page, picture = (tmp_path / name for name in ("out.html", "out.svg"))
     poolhog("timeline", trace, "--svg", picture)
-    poolhog("whatif", trace, "--pool-size", "1..3", "--svg", curve)
     poolhog("report", trace, "--html", page)
-    for file in (picture, curve):
-        written = file.read_text(encoding="utf-8")
-        check(written)
-        names = {element.tag.rpartition("}")[2] for element in ET.fromstring(written).iter()}
-        assert not names & {"script", "img", "a", "foreignObject"}
+    check_picture(picture)
     written = page.read_text(encoding="utf-8")
     assert not (HARMFUL - {"\t"}) & set(written)
     assert "<img" not in written

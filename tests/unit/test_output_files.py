@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from test_lab_claims import results
-from traces import hostile_trace
+from traces import enlarge, hostile_trace
 from verbs import poolhog
 
 from poolhog.lab.report import publish
@@ -40,6 +40,7 @@ def _open_umask() -> Iterator[None]:
 @pytest.fixture
 def trace(tmp_path: Path) -> Path:
     hostile_trace(tmp_path, "await the_tax_office(form)")
+    enlarge(tmp_path / "trace")
     return tmp_path / "trace"
 
 

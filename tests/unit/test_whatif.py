@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-import sqlite3
 import tempfile
 import xml.etree.ElementTree as ET
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scenarios import Scenario
-from traces import hostile_trace
+from traces import enlarge, hostile_trace
 from verbs import poolhog
 
 from poolhog import open_trace
@@ -32,16 +30,8 @@ if TYPE_CHECKING:
 def trace(tmp_path: Path) -> Path:
     """A run in which two connections, of two, are parked at times."""
     hostile_trace(tmp_path, "await the_tax_office(form)")
-    change(tmp_path / "trace", "UPDATE pools SET size = 2")
+    enlarge(tmp_path / "trace")
     return tmp_path / "trace"
-
-
-def change(trace: Path, sql: str) -> None:
-    (database,) = trace.glob("*.sqlite")
-    with closing(sqlite3.connect(database)) as opened:
-        opened.execute(sql)
-        opened.execute("DELETE FROM meta WHERE key = 'checksum'")
-        opened.commit()
 
 
 def told(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:

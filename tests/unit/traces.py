@@ -86,6 +86,15 @@ def hostile_trace(directory: Path, text: str, *, sql: str = "", checkouts: int =
     marker.remove()
 
 
+def enlarge(trace: Path) -> None:
+    """Let the pool have two connections, of which it lent both at times: that can be replayed."""
+    (database,) = trace.glob("*.sqlite")
+    with closing(sqlite3.connect(database)) as opened:
+        opened.execute("UPDATE pools SET size = 2")
+        opened.execute("DELETE FROM meta WHERE key = 'checksum'")
+        opened.commit()
+
+
 def accuse(trace: Path, file: str | Path, line: int, source: str) -> None:
     """Have a trace say that all it saw was at this line of this file, as a forger would."""
     (database,) = trace.glob("*.sqlite")

@@ -66,18 +66,27 @@ def conclusion(study: Study) -> str:
             f"The run as it was: {rate(was.throughput)} requests/s, 95 % of checkouts waited "
             f"{seconds(was.waits.p95)} or less, {_utilisation(was.use)} utilisation."
         )
-    before, after = study.replayed.recorded, study.prediction.after
-    return f"If {terms_told(study.terms, study.released)}: {change_told(before, after)}."
+    change = change_told(study.replayed, study.prediction.after)
+    return f"If {terms_told(study.terms, study.released)}: {change}."
 
 
-def change_told(before: Performance, after: Performance, *, of_part: bool = False) -> str:
+def change_told(
+    replayed: Replay,
+    after: Performance,
+    *,
+    before: Performance | None = None,
+    of_part: bool = False,
+) -> str:
     """The changes, such as ``p95 wait 4.9 s → 2 ms, 2.0 → 198 requests/s``.
 
-    The counts of a part of a run are no counts of the run: timeouts are a share then.
+    They begin with what was recorded, if ``before`` is not given. The counts of a part of a run are
+    no counts of the run: timeouts are a share then.
     """
+    before = before or replayed.recorded
+    most = "up to " if replayed.is_of_workers else ""
     parts = [
         f"p95 wait {seconds(before.waits.p95)} → {seconds(after.waits.p95)}",
-        f"{rate(before.throughput)} → {rate(after.throughput)} requests/s",
+        f"{rate(before.throughput)} → {most}{rate(after.throughput)} requests/s",
     ]
     if before.use is not None and after.use is not None:
         parts.append(f"{_utilisation(before.use)} → {_utilisation(after.use)} utilisation")
@@ -97,8 +106,7 @@ def beside_told(beside: TopFindingWhatIf) -> str:
     if beside.prediction is None:
         return no_prediction(beside.reasons)
     of_part = beside.part is not None
-    before, after = beside.replayed.recorded, beside.prediction.after
-    change = change_told(before, after, of_part=of_part)
+    change = change_told(beside.replayed, beside.prediction.after, of_part=of_part)
     where = ", of a part of the run" if of_part else ""
     return (
         f"If this line released its connection (estimate): {change} "
@@ -130,7 +138,7 @@ def _over_range(study: Study) -> str:
     others = terms_told(study.terms, study.released)
     if others:
         told += f", if {others}"
-    told += f": {change_told(first, last)}."
+    told += f": {change_told(study.replayed, last, before=first)}."
     points = zip(over.values, study.curve, strict=True)
     enough = next((n for n, one in points if one.after.waits.p95 <= study.before.wait), None)
     wait = f"95 % of checkouts wait {seconds(study.before.wait)} or less"
@@ -188,6 +196,11 @@ def _warnings(study: Study, width: int) -> Iterator[Text]:
         verb, them, their = ("was", "it", "its") if is_one else ("were", "them", "their")
         notes.append(
             f"{number} {verb} unfinished; the replay treats {them} like others on {their} route."
+        )
+    if replayed.is_of_workers:
+        notes.append(
+            "Workers began their next work when other work had ended. If there is not always work "
+            "for them, there are fewer requests/s."
         )
     for note in notes:
         yield from paragraph(note, width, TERMINAL_MUTED)

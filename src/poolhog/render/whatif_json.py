@@ -43,6 +43,7 @@ def replay_json(replayed: Replay) -> dict[str, Any]:
     """A replay, and how far it is from what was recorded."""
     return {
         "users": replayed.users,
+        "is_of_workers": replayed.is_of_workers,
         "unfinished": replayed.workload.unfinished,
         "recorded": performance_json(replayed.recorded),
         "replayed": performance_json(replayed.replayed),

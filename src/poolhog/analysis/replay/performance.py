@@ -1,7 +1,7 @@
 """What a run came to, recorded or simulated: answers per second, waits, responses, the pool's use.
 
 Answers per second are counted between two instants. Where they come in waves, as from an exhausted
-pool, it matters where these are: each is put into the middle of the longest pause near it.
+pool, it matters where these are: each is put into the middle of a long pause near it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     Instants = NDArray[np.float64]
 
 _EDGE = 1 / 2
-"""The part of the window at either side in which the longest pause is looked for."""
+"""The part of the window at either side in which a long pause is looked for."""
+
+_LONG = 1 / 2
+"""The part of the longest pause that a long one lasts at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,20 +120,23 @@ def _throughput(answered: Instants, window: ReplayWindow, end: float) -> float:
         end = window.ended
     if window.is_steady and len(answered) > 1:
         edge = (end - started) * _EDGE
-        started = _pause(answered, started, started + edge)
-        end = _pause(answered, end - edge, end)
+        started = _pause(answered, started, started + edge, 0)
+        end = _pause(answered, end - edge, end, -1)
     first, last = np.searchsorted(answered, started), np.searchsorted(answered, end, "right")
     return float(last - first) / (end - started) if end > started else 0.0
 
 
-def _pause(answered: Instants, earliest: float, latest: float) -> float:
-    """The middle of the longest pause between answers whose middle is in a stretch."""
+def _pause(answered: Instants, earliest: float, latest: float, which: int) -> float:
+    """The middle of the first or last of the long pauses whose middle is in a stretch.
+
+    The nearer it is to the edge of the window, the more waves there are between the two.
+    """
     middles = (answered[:-1] + answered[1:]) / 2
     inside = np.flatnonzero((earliest <= middles) & (middles <= latest))
     pauses = np.diff(answered)[inside]
     if not len(pauses) or pauses.max() <= 0:
         return earliest if earliest <= answered[0] else latest
-    return float(middles[inside[np.argmax(pauses)]])
+    return float(middles[inside[pauses >= pauses.max() * _LONG][which]])
 
 
 def _percentiles(values: Instants) -> Percentiles:

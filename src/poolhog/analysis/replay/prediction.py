@@ -90,8 +90,9 @@ _MUCH = 0.05
 """The share of all use from which on waiting for locks that is only inferred matters."""
 
 _LEAST_WAIT_S = 0.001
-_LEAST_WAIT = 0.1
-"""Waits below this, or below this part of the responses, are none: no error is seen in them."""
+"""Waits below this are none: no error is seen in them."""
+
+_OF_RESPONSE = 0.5
 
 _SETTLING = 0.25
 """The part of a closed loop that goes by, once all users have come, before anything is counted."""
@@ -118,15 +119,28 @@ class Replay:
     pauses: tuple[float, ...] = ()
 
     @property
+    def is_of_workers(self) -> bool:
+        """Whether workers began what is counted, each when it had ended something else.
+
+        Whether there is always work for them, no trace tells.
+        """
+        return _has_loops(self.workload)
+
+    @property
     def throughput_error(self) -> float:
         """How far the replay's answers per second are from the recorded, as a share of these."""
         return _error(self.replayed.throughput, self.recorded.throughput)
 
     @property
     def wait_error(self) -> float:
-        """The same of the 95th percentile of the waits, if responses have much of them."""
-        least = max(_LEAST_WAIT_S, _LEAST_WAIT * self.recorded.responses.p95)
-        return _error(self.replayed.waits.p95, self.recorded.waits.p95, least)
+        """The same of the 95th percentile of the waits, which are measured by responses.
+
+        It is a share of half the 95th percentile of these, if that is more.
+        """
+        found, expected = self.replayed.waits.p95, self.recorded.waits.p95
+        if max(found, expected) <= _LEAST_WAIT_S:
+            return 0.0
+        return abs(found - expected) / max(expected, _OF_RESPONSE * self.recorded.responses.p95)
 
     @property
     def response_error(self) -> float:
@@ -313,7 +327,7 @@ def _window(workload: Workload, users: int | None) -> ReplayWindow:
     return ReplayWindow(there + _SETTLING * (ended - there), ended, is_steady=True)
 
 
-def _error(found: float, expected: float, least: float = 0.0) -> float:
-    if max(found, expected) <= least:
+def _error(found: float, expected: float) -> float:
+    if max(found, expected) <= 0:
         return 0.0
-    return abs(found - expected) / max(expected, least) if max(expected, least) > 0 else math.inf
+    return abs(found - expected) / expected if expected > 0 else math.inf
