@@ -277,3 +277,10 @@ def test_what_follows_background_tasks_without_a_stage_is_the_unwinding() -> Non
     request = make_request(ended=9.0, responding=4.0, responded=4.5, stages=[("background", 5, 8)])
     told = [(LIFE_WORDS[s.part], s.started, s.ended) for s in lifecycle_of(request, (), 9.0).stages]
     assert told[-2:] == [("background tasks", 5, 8), ("async exit stack", 8, 9)]
+
+
+@pytest.mark.parametrize("kind", ["task", "test"])
+def test_what_no_server_answers_has_no_middleware_and_no_routing(kind: str) -> None:
+    request = replace(make_request(started=1.0, ended=4.0, status=None), kind=kind)
+    told = [(LIFE_WORDS[s.part], s.started, s.ended) for s in lifecycle_of(request, (), 9.0).stages]
+    assert told == [("execution", 0, 3)]

@@ -24,10 +24,12 @@ class LifePart(Enum):
     """A stage of a request's life, or something that was open while the stages ran.
 
     Stages stand in the order in which a request can go through them; no request has all of them.
+    ``RUN`` is the only stage of what no server answers, such as a task or a test.
     ``UNDIVIDED`` is a stage in which routing, dependencies and execution could not be told apart.
     ``EARLY_EXIT`` is the exit of dependencies before the response, ``EXIT`` the one after it.
     """
 
+    RUN = auto()
     UNDIVIDED = auto()
     ROUTING = auto()
     DEPENDENCIES = auto()
@@ -43,6 +45,7 @@ class LifePart(Enum):
     TRANSACTION = auto()
 
 
+_ANSWERED = ("http", "websocket")
 _SESSION = "session"
 _EXIT_STACK = "exit stack"
 _BACKGROUND = "background"
@@ -159,6 +162,8 @@ class _Since:
 def _stages(request: Request, until: float) -> Iterator[LifeSpan]:
     """The recorded stages by their names here, and between them what the ASGI layer knows."""
     ended = until if request.ended is None else request.ended
+    if request.kind not in _ANSWERED:
+        return iter([LifeSpan(LifePart.RUN, request.started, ended)])
     responding = ended if request.responding is None else request.responding
     recorded = sorted(
         (stage for stage in request.stages if stage.name in (*_RECORDED, _EXIT_STACK)),

@@ -54,6 +54,7 @@ _AFTERWARDS = (LifePart.RESPONSE, LifePart.BACKGROUND, LifePart.EXIT)
 
 LIFE_WORDS: Mapping[LifePart, str] = MappingProxyType(
     {
+        LifePart.RUN: "execution",
         LifePart.UNDIVIDED: "middleware, routing, request execution",
         LifePart.ROUTING: "middleware, routing",
         LifePart.DEPENDENCIES: "dependency injection, validation",

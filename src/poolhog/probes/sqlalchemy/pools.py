@@ -10,12 +10,14 @@ together.
 
 from __future__ import annotations
 
+import functools
 import weakref
 from typing import TYPE_CHECKING, Any
 
 from poolhog.model import OperationKind, Outcome
 from poolhog.probes.guard import before, recording
 from poolhog.probes.pools import CHECKOUT, PoolHooks
+from poolhog.probes.sqlalchemy.names import EngineNames
 from poolhog.probes.sqlalchemy.operations import RETURNING, watch_operations
 from poolhog.probes.waits import Waits, waiting
 from poolhog.recording.pools import PoolRecord
@@ -39,13 +41,16 @@ There is one at a time, but a ``StaticPool`` lends its only connection several t
 
 def watch_pools(recorder: Recorder, patches: Patches) -> None:
     """Record pools, checkouts and operations."""
+    from sqlalchemy.engine import Engine
     from sqlalchemy.engine.default import DefaultDialect
     from sqlalchemy.engine.interfaces import Dialect
     from sqlalchemy.exc import TimeoutError as PoolTimeout
     from sqlalchemy.pool import Pool, base
 
     operations = watch_operations(recorder, patches)
-    probe = SQLAlchemyHooks(recorder, operations.watch_statements)
+    names = EngineNames(recorder)
+    patches.wrap(Engine, "__init__", before(recorder, names.learn))
+    probe = SQLAlchemyHooks(recorder, operations.watch_statements, names)
     waits = Waits(recorder, probe.check_out, probe.grant, PoolTimeout)
     patches.wrap(base._ConnectionFairy, "_checkout", waits.wrap)
     for target, name, kind in (
@@ -63,8 +68,10 @@ def watch_pools(recorder: Recorder, patches: Patches) -> None:
 class SQLAlchemyHooks(PoolHooks):
     """The hooks of one recorder."""
 
-    def __init__(self, recorder: Recorder, watch_statements: Callable[[type], None]) -> None:
-        super().__init__(recorder, _describe)
+    def __init__(
+        self, recorder: Recorder, watch_statements: Callable[[type], None], names: EngineNames
+    ) -> None:
+        super().__init__(recorder, functools.partial(_describe, names))
         self._watch_statements = watch_statements
 
     def check_out(
@@ -202,20 +209,18 @@ _IDENTIFYING = ("host", "port", "service", "dsn", "odbc_connect", "unix_socket",
 _IN_MEMORY = (None, "", ":memory:")
 
 
-def _describe(pool: Any) -> PoolRecord:
+def _describe(names: EngineNames, pool: Any) -> PoolRecord:
     size = getattr(pool, "size", None)
     dialect = getattr(pool, "_dialect", None)
-    dialect_name = getattr(dialect, "name", None)
-    driver = f"{dialect_name or 'unknown'}+{getattr(dialect, 'driver', 'unknown')}"
     return PoolRecord(
         library="sqlalchemy",
         kind=type(pool).__name__,
-        name=getattr(pool, "logging_name", None) or driver,
+        name=getattr(pool, "logging_name", None) or names.name(pool),
         # A method, but for the pool that has one connection per thread.
         size=size() if callable(size) else size,
         max_overflow=getattr(pool, "_max_overflow", None),
         timeout_s=getattr(pool, "_timeout", None),
-        dialect=dialect_name,
+        dialect=getattr(dialect, "name", None),
         # A pool that keeps no connections is one class for both.
         is_async=getattr(pool, "_is_asyncio", False) or getattr(dialect, "is_async", False),
     )
