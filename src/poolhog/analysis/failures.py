@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from poolhog.model import Site
 
 CANCELLATIONS = frozenset(["CancelledError", "GeneratorExit", "KeyboardInterrupt", "SystemExit"])
-"""What ends an operation because nobody wants its answer any more: no failure."""
+"""What ends an operation because nobody wants its answer any more: no failure. Nor is a private
+exception of a driver, such as the one that ends psycopg's wait for notifications."""
 
 _OF_CONNECTIONS = (OperationKind.CONNECT, OperationKind.PING)
 
@@ -40,9 +41,13 @@ def failed_operations(ledger: Ledger) -> RowOperations:
     texts = ledger.facts.texts
     rows = np.unique(ledger.rows_of(ledger.facts.columns().failed))
     found = ledger.operations(rows[rows >= 0])
-    cancelled = [number for number, text in texts.items() if text in CANCELLATIONS]
+    cancelled = [number for number, text in texts.items() if _is_no_failure(text)]
     is_failed = (found.error >= 0) & ~np.isin(found.error, cancelled)
     return type(found)(*(column[is_failed] for column in found))
+
+
+def _is_no_failure(error: str) -> bool:
+    return error in CANCELLATIONS or error.startswith("_")
 
 
 class FailureTally:
