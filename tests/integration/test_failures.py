@@ -300,6 +300,27 @@ kept.close()
     assert sum(route.checkouts for route in report.routes) == 2
 
 
+def test_connections_that_a_pool_opened_before_a_fork(
+    tmp_path: Path, database: LabDatabase
+) -> None:
+    """Nobody had asked for them."""
+    body = f"""
+import psycopg_pool
+
+pool = psycopg_pool.ConnectionPool({database.url!r}, min_size=1, max_size=1, open=True)
+pool.wait()
+
+def work():
+    with pool.connection() as connection:
+        connection.execute("SELECT 1")
+
+child(work)
+pool.close()
+"""
+    (finding,) = forking(tmp_path, body).findings
+    assert finding.kind is SHARED_OVER_FORK
+
+
 @pytest.mark.parametrize(
     "body",
     [

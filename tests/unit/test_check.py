@@ -80,6 +80,14 @@ REFUSED: tuple[tuple[str, object], ...] = (
     ("UPDATE meta SET value = ? WHERE key = 'versions'", "[1]"),
     ("UPDATE meta SET value = ? WHERE key = 'sampling_interval_s'", "nan"),
     ("DELETE FROM meta WHERE key = ?", "pid"),
+    *(
+        ("INSERT INTO meta VALUES ('pool.1', ?)", origin)
+        for origin in (
+            *("", "[1]", "5", "[" * 100_000, '{"made_at": "1"}', '{"made_at": 1.5}'),
+            *('{"database": true}', '{"inherited": -1}', '{"inherited": null}', '{"url": 1}'),
+            '{"database": 100000000000000000000}',
+        )
+    ),
     ("CREATE TRIGGER t AFTER INSERT ON meta BEGIN SELECT ?1; END", None),
     *(
         ("UPDATE packed_checkouts SET operations = ?", packed)

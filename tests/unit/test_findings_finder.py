@@ -730,6 +730,11 @@ class TestFailures:
         cancelled = replace(self.failed("f1", 1.0, "CancelledError"), outcome=Outcome.CANCELLED)
         assert found(cancelled) == ()
 
+    def test_a_connect_that_was_cancelled_by_the_timeout_of_the_wait(self) -> None:
+        late = replace(self.failed("f1", 1.0, "CancelledError"), outcome=Outcome.TIMEOUT)
+        finding = only(found(late), CONNECT_FAILED)
+        assert detail(finding) == "1 of 1 connect failed (TimeoutError: timed out)"
+
     def test_an_error_that_was_not_recorded(self) -> None:
         old = make_checkout("w", 2.0, gave_up=5.0, outcome=Outcome.ERROR, site=ASKED)
         assert "an error that was not recorded" in detail(only(found(old), CONNECT_FAILED))

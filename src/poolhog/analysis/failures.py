@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from poolhog.analysis.blame.blaming import line_of
-from poolhog.analysis.ledger import KINDS
-from poolhog.model import OperationKind
+from poolhog.analysis.ledger import KINDS, OUTCOMES
+from poolhog.model import OperationKind, Outcome
 
 if TYPE_CHECKING:
     from poolhog.analysis.blame.blaming import LineKey
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from poolhog.model import Site
 
 CANCELLATIONS = frozenset(["CancelledError", "GeneratorExit", "KeyboardInterrupt", "SystemExit"])
-"""What ends an operation because nobody wants its answer any more: no failure."""
+"""What ends an operation because nobody wants its answer any more: no failure. Nor is a private
+exception of a driver, such as the one that ends psycopg's wait for notifications."""
 
 _OF_CONNECTIONS = (OperationKind.CONNECT, OperationKind.PING)
 
@@ -36,13 +37,28 @@ class Failure:
 
 
 def failed_operations(ledger: Ledger) -> RowOperations:
-    """The operations of a process that an exception ended, but for those that were cancelled."""
+    """The operations of a process that an exception ended, but for those that were cancelled.
+
+    A connect that was cancelled because the wait timed out is one that failed: see ``error_of``.
+    """
     texts = ledger.facts.texts
     rows = np.unique(ledger.rows_of(ledger.facts.columns().failed))
     found = ledger.operations(rows[rows >= 0])
-    cancelled = [number for number, text in texts.items() if text in CANCELLATIONS]
-    is_failed = (found.error >= 0) & ~np.isin(found.error, cancelled)
+    cancelled = [number for number, text in texts.items() if _is_no_failure(text)]
+    is_late = ledger.outcome[found.row] == OUTCOMES.index(Outcome.TIMEOUT)
+    is_late &= found.kind == KINDS.index(OperationKind.CONNECT)
+    is_failed = (found.error >= 0) & (is_late | ~np.isin(found.error, cancelled))
     return type(found)(*(column[is_failed] for column in found))
+
+
+def error_of(ledger: Ledger, number: int) -> str:
+    """The name of the exception that ended a failed connect, by the number of its text."""
+    text = ledger.facts.texts[number]
+    return "TimeoutError: timed out" if text in CANCELLATIONS else text
+
+
+def _is_no_failure(error: str) -> bool:
+    return error in CANCELLATIONS or error.startswith("_")
 
 
 class FailureTally:

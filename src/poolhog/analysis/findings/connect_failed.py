@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from poolhog.analysis.blame.blaming import line_of
+from poolhog.analysis.failures import error_of
 from poolhog.analysis.findings.entry import Occurrence
 from poolhog.analysis.findings.finding import FindingKind, Severity
 from poolhog.analysis.findings.many_pools import SEES_CONNECTS, crowds_of
@@ -60,7 +61,7 @@ class ConnectFailed(FindingKind[FailedConnects]):
         at = np.flatnonzero(failed.kind == KINDS.index(OperationKind.CONNECT))
         errors: dict[int, list[Refusal]] = {}
         for row, error in zip(failed.row[at].tolist(), failed.error[at].tolist(), strict=True):
-            errors.setdefault(row, []).append(Refusal(ledger.facts.texts[error]))
+            errors.setdefault(row, []).append(Refusal(error_of(ledger, error)))
         # Older recorders did not write what a pool raised that had not begun to connect.
         for row in np.flatnonzero(ledger.outcome == OUTCOMES.index(Outcome.ERROR)).tolist():
             errors.setdefault(row, [Refusal("")])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from poolhog.analysis.blame.blaming import line_of
+from poolhog.analysis.failures import error_of
 from poolhog.analysis.findings.entry import Crowd, Occurrence
 from poolhog.analysis.findings.finding import FindingKind, Severity
 from poolhog.analysis.findings.meaning import NamedLine
@@ -124,5 +125,5 @@ def _crowd(ledger: Ledger, failed: RowOperations, line: LineKey, numbers: Sequen
         checkouts=int(of_crowd.sum()),
         connects=int(of_crowd[connects].sum()) if sees_all else None,
         failed=len(errors),
-        errors=Counter(ledger.facts.texts[error] for error in errors),
+        errors=Counter(error_of(ledger, error) for error in errors),
     )

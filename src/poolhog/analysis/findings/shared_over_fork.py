@@ -10,6 +10,7 @@ import numpy as np
 from poolhog.analysis.findings.entry import Occurrence
 from poolhog.analysis.findings.finding import FindingKind, Severity
 from poolhog.analysis.findings.meaning import NamedLine
+from poolhog.analysis.ledger import Codes
 from poolhog.model import OperationKind
 
 if TYPE_CHECKING:
@@ -73,12 +74,13 @@ def _shared(ledger: Ledger) -> Numbers:
     for number, pool in enumerate(ledger.pools):
         if not pool.inherited:
             continue
-        is_own = (ledger.pool == number) & (ledger.connection <= pool.inherited)
+        is_old = (ledger.connection > 0) & (ledger.connection <= pool.inherited)
+        is_old &= (ledger.pool == number) & ledger.is_granted
         opened = np.unique(ledger.rows_that_sent((OperationKind.CONNECT,), None))
-        opened = opened[is_own[opened] & (ledger.connection[opened] > 0)]
+        opened = opened[is_old[opened]]
         # A place of the pool whose connection was replaced is the child's own from then on.
-        first = np.full(pool.inherited + 1, len(ledger))
-        np.minimum.at(first, ledger.connection[opened], opened)
-        rows = np.flatnonzero(is_own & ledger.is_granted & (ledger.connection > 0))
-        found.append(rows[rows < first[ledger.connection[rows]]])
+        places, first = np.unique(ledger.connection[opened], return_index=True)
+        replaced = Codes(places, len(ledger), opened[first])
+        rows = np.flatnonzero(is_old)
+        found.append(rows[rows < replaced.of(ledger.connection[rows])])
     return np.sort(np.concatenate(found))

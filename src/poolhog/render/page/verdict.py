@@ -46,7 +46,7 @@ def verdict(report: Report) -> tuple[str, ...]:
         needed_none = f"{asked} {count(report.requests, 'request')} needed none."
         return (needed_none if report.requests else asked,)
     sentences = [pool_sentence(report), cause_sentence(report)]
-    if report.findings and report.findings[0].severity < Severity.TIMEOUT:
+    if report.findings and report.findings[0].severity < Severity.TIME:
         sentences.reverse()
     if report.failures and report.findings:
         sentences.append(f"{failures_told(report.failures)}.")
@@ -56,7 +56,8 @@ def verdict(report: Report) -> tuple[str, ...]:
 def pool_sentence(report: Report) -> str:
     """Return how far the pool was used up; of several, the one that was most."""
     used = [use for use in report.pools if use.checkouts]
-    worst = max(used, key=lambda use: (use.saturation or 0.0, use.contention, use.spent.use))
+    lending = [use for use in used if use.peak_lent] or used
+    worst = max(lending, key=lambda use: (use.saturation or 0.0, use.contention, use.spent.use))
     several, capacity = len(used) > 1, worst.pool.capacity
     lent = count(worst.peak_lent, "connection")
     if capacity is None:
