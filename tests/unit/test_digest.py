@@ -193,7 +193,7 @@ def test_a_part_of_a_trace_in_memory_is_whole_too() -> None:
     parked = whole.report.spent.parked
     assert parked > 0.9 * whole.report.spent.use
     (line,) = (use for use in whole.tree.lines() if use.site is EXTERNAL_CALL)
-    assert line.seconds[1] == pytest.approx(parked)
+    assert line.seconds[LENT.index(State.PARKED)] == pytest.approx(parked)
     assert line.checkouts == len(checkouts)
     few = read_detail(whole, most=4, lives=2)
     assert 0 < len(few.checkouts) < len(checkouts)

@@ -86,6 +86,7 @@ def test_names_and_defaults_are_those_of_the_page() -> None:
     assert {threshold.name: threshold.default for threshold in known_thresholds()} == {
         "least_share": 0.01,
         "parked_s": 0.05,
+        "blocked_s": 0.05,
         "after_response_s": 0.05,
         "streaming_s": 0.05,
         "starved_s": 0.1,

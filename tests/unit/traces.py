@@ -77,7 +77,7 @@ def hostile_trace(directory: Path, text: str, *, sql: str = "", checkouts: int =
         request.responding_ns = request.responded_ns = request.ended_ns = at + 201 * MS
         requests.append(request)
         records += [checkout, sample]
-        at += 150 * MS
+        at += 250 * MS
     marker = new_marker(recorder.directory)
     file = TraceFile(recorder.journal, marker.file)
     file.write([pool, *recorder.journal.learned, *requests, *records])
