@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
+from poolhog.analysis.findings.meaning import Gap, around
 from poolhog.analysis.owners import route_of
 from poolhog.analysis.thresholds import Thresholds
 
@@ -62,6 +63,16 @@ class Occurrences:
         self.seconds.extend(seconds)
 
 
+class Origin(NamedTuple):
+    """Where a gap is: where its connection was asked for, and the line of the operation before it.
+
+    The latter is ``None`` for the gaps of checkouts of which only sums are known.
+    """
+
+    asked_at: Site | None
+    after: Site | None
+
+
 @dataclass(frozen=True, slots=True)
 class Occurrence:
     """What was found of one kind at one line in one checkout.
@@ -102,8 +113,8 @@ class Batch(NamedTuple):
     """Occurrences of one kind at one site, in checkouts of one pool: what they come to.
 
     ``checkout``, ``line`` and ``example`` are those of the longest. ``asked`` and ``seconds`` have
-    an entry for each checkout, ``routes``, ``notes`` and ``sites`` (where connections were asked
-    for) the seconds of each. ``wasted`` are starts and ends in microseconds.
+    an entry for each checkout, ``routes``, ``notes`` and ``origins`` the seconds of each.
+    ``wasted`` are starts and ends in microseconds.
     """
 
     checkout: Checkout
@@ -113,7 +124,7 @@ class Batch(NamedTuple):
     seconds: Floats
     routes: Mapping[str, float]
     notes: Mapping[Hashable, float]
-    sites: Mapping[Site | None, float]
+    origins: Mapping[Origin, float]
     wasted: tuple[Numbers, Numbers]
 
 
@@ -149,8 +160,8 @@ class Entry:
     # By pool, starts and ends in microseconds since the process began.
     wasted: dict[str, tuple[array[int], array[int]]] = field(default_factory=dict)
     made_wait: dict[str, float] = field(default_factory=dict)
-    # By where the connection was asked for: gaps without a sample are added in proportion.
-    asked_at: dict[Site | None, float] = field(default_factory=dict)
+    # Gaps without a sample are added in proportion.
+    origins: dict[Origin, float] = field(default_factory=dict)
 
     @property
     def whole(self) -> float:
@@ -184,7 +195,9 @@ class Entry:
             self._note(note, part)
         if weight is None:
             self.seconds += seconds
-            _add(self.asked_at, {checkout.site: seconds})
+            for started, ended in occurrence.spans:
+                after = around(checkout, Gap(started, ended)).reference
+                _add(self.origins, {Origin(checkout.site, after): ended - started})
             began = checkout.pool.process.began
             spans = [[round((at - began) * 1e6) for at in span] for span in occurrence.spans]
             pool = occurrence.pool or checkout.pool.id
@@ -205,7 +218,7 @@ class Entry:
             if note is not None:
                 self._note(note, seconds)
         self.seconds += float(batch.seconds.sum())
-        _add(self.asked_at, batch.sites)
+        _add(self.origins, batch.origins)
         self._waste(batch.checkout.pool.id, *(column.tolist() for column in batch.wasted))
 
     def charge(self, queues: Mapping[str, Queue]) -> None:
@@ -269,14 +282,14 @@ class Totals:
     """What the entries of a run are measured against.
 
     ``use`` is the seconds in which a connection was lent. ``unseen`` is the seconds parked in gaps
-    without a sample, by where the connection was asked for. ``connects`` is how many connections
-    were opened for what was asked for at a line, or should have been. ``waits`` are, by pool, when
-    waits for it began and ended, if somebody waited for a thread meanwhile.
+    without a sample, by their origin. ``connects`` is how many connections were opened for what was
+    asked for at a line, or should have been. ``waits`` are, by pool, when waits for it began and
+    ended, if somebody waited for a thread meanwhile.
     """
 
     thresholds: Thresholds = field(default_factory=Thresholds)
     use: float = 0.0
-    unseen: Mapping[Site | None, float] = field(default_factory=dict)
+    unseen: Mapping[Origin, float] = field(default_factory=dict)
     pools: Sequence[PoolCounts] = ()
     crowds: list[Crowd] = field(default_factory=list)
     connects: Counter[LineKey | None] = field(default_factory=Counter)

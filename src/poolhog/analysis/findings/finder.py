@@ -7,6 +7,7 @@ checkouts whose gaps change their meaning meanwhile, such as by the response, ar
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,12 +20,12 @@ from poolhog.analysis.findings.blocking_checkout import BLOCKING_CHECKOUT
 from poolhog.analysis.findings.blocks_others import BLOCKS_OTHERS
 from poolhog.analysis.findings.connect_failed import CONNECT_FAILED
 from poolhog.analysis.findings.connection_churn import CONNECTION_CHURN
-from poolhog.analysis.findings.entry import PoolCounts, Totals
-from poolhog.analysis.findings.gaps import Alike, gap_kinds, look
+from poolhog.analysis.findings.entry import Origin, PoolCounts, Totals
+from poolhog.analysis.findings.gaps import Alike, gap_kinds, look, origins
 from poolhog.analysis.findings.held_after_response import AFTER_RESPONSE_S
 from poolhog.analysis.findings.lost_write import LOST_WRITE, may_have_lost_writes
 from poolhog.analysis.findings.many_pools import MANY_POOLS
-from poolhog.analysis.findings.meaning import Lifetime, Nested, departure, is_lost, piece_of
+from poolhog.analysis.findings.meaning import Lifetime, Nested, around, departure, is_lost, piece_of
 from poolhog.analysis.findings.nested_checkout import end_or, is_nested, overlaps
 from poolhog.analysis.findings.pool_timeout import POOL_TIMEOUT
 from poolhog.analysis.findings.shared_over_fork import SHARED_OVER_FORK
@@ -70,7 +71,7 @@ class Finder:
         self._tally = FindingTally()
         self._kinds = gap_kinds()
         self._pools: list[PoolCounts] = []
-        self._unseen: dict[Site | None, float] = {}
+        self._unseen: dict[Origin, float] = {}
         self._failures = FailureTally()
         self._kept = KeptTally()
 
@@ -87,7 +88,8 @@ class Finder:
         self._is_outer = np.zeros(len(ledger), bool)
         self._is_outer[list(self._beside)] = True
         self._is_plain, self._is_remarkable = self._plain(), self._remarkable()
-        self._unsampled = np.zeros(len(ledger.sites))
+        self._unsampled: Counter[tuple[int, int]] = Counter()
+        self._codes = {site: code for code, site in enumerate(ledger.sites)}
         self._answered: list[tuple[Numbers, ...]] = []
         self._lines: dict[Site | None, int] = {}
         self._count_pools()
@@ -130,7 +132,7 @@ class Finder:
         self._answer(spans.where(alike.span), *alike.lines())
         unsampled = spans.where((spans.state == UNSAMPLED) & together[spans.row])
         self._answer(unsampled, ledger.site[unsampled.row], ledger.sites)
-        self._count_unsampled(unsampled)
+        self._count_unsampled(unsampled, found)
         self._look_one_by_one(np.flatnonzero(looked & ~together), found)
 
     def close(self, split: Split, shares: Fractions) -> tuple[Flags, Answered]:
@@ -141,12 +143,14 @@ class Finder:
         self._totals.use += float((ledger.over - ledger.left)[is_hog].sum()) / 1e6
         quick = is_hog & ~self._is_looked
         sites = ledger.site[quick]
-        missed = self._unsampled + np.bincount(sites, split.unsampled[quick], len(ledger.sites))
-        parked = missed * shares[:, GAPS.index(PARKED)]
+        share = shares[:, GAPS.index(PARKED)]
+        parked = np.bincount(sites, split.unsampled[quick], len(ledger.sites)) * share
         parked += np.bincount(sites, split.parked[quick], len(ledger.sites))
         for site, microseconds in zip(ledger.sites, parked.tolist(), strict=True):
-            if microseconds:
-                self._unseen[site] = self._unseen.get(site, 0.0) + microseconds / 1e6
+            self._miss(Origin(site, None), microseconds)
+        for (asked, after), missed in self._unsampled.items():
+            origin = Origin(ledger.sites[asked], ledger.sites[after])
+            self._miss(origin, missed * float(share[asked]))
         parts = self._answered or [tuple(np.array([], np.int64) for _ in range(5))]
         columns = (np.concatenate(column) for column in zip(*parts, strict=True))
         row, state, started, ended, line = columns
@@ -189,9 +193,18 @@ class Finder:
         chosen = self._is_seen[spans.row]
         self._answered.append(tuple(column[chosen] for column in columns))
 
-    def _count_unsampled(self, spans: Spans) -> None:
-        site = self._ledger.site[spans.row]
-        self._unsampled += np.bincount(site, spans.duration, len(self._ledger.sites))
+    def _miss(self, origin: Origin, microseconds: float) -> None:
+        if microseconds:
+            self._unseen[origin] = self._unseen.get(origin, 0.0) + microseconds / 1e6
+
+    def _count_unsampled(self, spans: Spans, found: Cut) -> None:
+        asked, after = origins(self._ledger, found, spans)
+        number = len(self._ledger.sites)
+        pairs, place = np.unique(asked * number + after, return_inverse=True)
+        for pair, missed in zip(
+            pairs.tolist(), np.bincount(place, spans.duration).tolist(), strict=True
+        ):
+            self._unsampled[divmod(pair, number)] += missed
 
     def _look_one_by_one(self, rows: Numbers, found: Cut) -> None:
         """Judge checkouts whose gaps change their meaning, or that have others beside them."""
@@ -216,7 +229,9 @@ class Finder:
                 started, ended = map(ledger.microseconds, (piece.started, piece.ended))
                 answered.append((row, state, started, ended, site))
                 if not is_seen:
-                    self._unsampled[ledger.site[row]] += ended - started
+                    after = around(checkout, piece.gap).reference
+                    code = self._codes.get(after, 0)
+                    self._unsampled[int(ledger.site[row]), code] += ended - started
         self._answer_each(answered)
 
     def _answer_each(self, answered: Sequence[tuple[int, int, int, int, Site | None]]) -> None:

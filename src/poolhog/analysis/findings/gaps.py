@@ -12,7 +12,7 @@ import numpy as np
 
 from poolhog.analysis import findings
 from poolhog.analysis.accounting import State
-from poolhog.analysis.findings.entry import Batch
+from poolhog.analysis.findings.entry import Batch, Origin
 from poolhog.analysis.findings.finding import Claimed, GapKind
 from poolhog.analysis.findings.meaning import Lifetime, NamedLine, piece_of, surroundings
 from poolhog.analysis.spans import PARKED, RUNNING
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from poolhog.analysis.findings.meaning import Piece
     from poolhog.analysis.findings.tally import FindingTally
     from poolhog.analysis.ledger import Flags, Ledger, Numbers
-    from poolhog.analysis.spans import Cut
+    from poolhog.analysis.spans import Cut, Spans
     from poolhog.analysis.thresholds import Thresholds
     from poolhog.model import Site
 
@@ -165,6 +165,17 @@ class Alike:
             own = ledger.pool[spans.row[span]] == pool
             yield self._batch(span[own], group[own])
 
+    def _origins(self, span: Numbers) -> dict[Origin, float]:
+        """The seconds of some parts by their origin."""
+        ledger, spans = self._ledger, self._found.spans.where(span)
+        asked, after = origins(ledger, self._found, spans)
+        pairs, place = np.unique(asked * len(ledger.sites) + after, return_inverse=True)
+        totals = np.bincount(place, spans.duration) / 1e6
+        return {
+            Origin(*(ledger.sites[code] for code in divmod(pair, len(ledger.sites)))): total
+            for pair, total in zip(pairs.tolist(), totals.tolist(), strict=True)
+        }
+
     def _batch(self, span: Numbers, group: Numbers) -> Batch:
         ledger, spans = self._ledger, self._found.spans
         row = spans.row[span]
@@ -186,9 +197,18 @@ class Alike:
             seconds=seconds / 1e6,
             routes=_sums(ledger.route[row[first]], seconds, ledger.routes),
             notes=_sums(group[first], seconds, notes),
-            sites=_sums(ledger.site[row[first]], seconds, ledger.sites),
+            origins=self._origins(span),
             wasted=(spans.started[span], spans.ended[span]),
         )
+
+
+def origins(ledger: Ledger, found: Cut, spans: Spans) -> tuple[Numbers, Numbers]:
+    """Where the connections of parts of gaps were asked for, and the lines before the gaps."""
+    asked = ledger.site[spans.row]
+    before = surroundings(found).reference[spans.gap]
+    sites = found.operations.site
+    after = np.where(before >= 0, sites[before] if len(sites) else 0, asked)
+    return asked, after
 
 
 def _sums(codes: Numbers, microseconds: Numbers, names: Sequence[Any]) -> dict[Any, float]:

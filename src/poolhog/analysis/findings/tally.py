@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from poolhog.analysis import findings
-from poolhog.analysis.findings.entry import Entry, Occurrence
+from poolhog.analysis.findings.entry import Entry, Occurrence, Origin
 from poolhog.analysis.findings.finding import Finding, GapKind, Severity
 
 if TYPE_CHECKING:
@@ -68,22 +68,30 @@ class FindingTally:
         )
 
     def _estimate(self, totals: Totals) -> None:
-        """Split the unseen parked seconds like the seen ones asked for at the same place."""
+        """Split the unseen parked seconds like the seen ones after the same line.
+
+        If none was seen there, like those of the connections that were asked for at the same place.
+        """
         parked = [
             entry
             for (kind, _), entry in self._entries.items()
             if isinstance(kind, GapKind) and kind.is_estimated
         ]
-        seen: dict[Site | None, float] = {}
+        seen: dict[Origin, float] = {}
         for entry in parked:
-            for site, seconds in entry.asked_at.items():
-                seen[site] = seen.get(site, 0.0) + seconds
+            entry.estimated = 0.0
+            for origin, seconds in entry.origins.items():
+                for one in {origin, Origin(origin.asked_at, None)}:
+                    seen[one] = seen.get(one, 0.0) + seconds
+        unseen: dict[Origin, float] = {}
+        for origin, seconds in totals.unseen.items():
+            known = origin if seen.get(origin) else Origin(origin.asked_at, None)
+            unseen[known] = unseen.get(known, 0.0) + seconds
         for entry in parked:
-            entry.estimated = sum(
-                seconds / seen[site] * totals.unseen.get(site, 0.0)
-                for site, seconds in entry.asked_at.items()
-                if seconds > 0
-            )
+            for origin, seconds in entry.origins.items():
+                for one in {origin, Origin(origin.asked_at, None)}:
+                    if seconds > 0:
+                        entry.estimated += seconds / seen[one] * unseen.get(one, 0.0)
 
 
 def _place(site: Site | None, key: str | None) -> Place:
