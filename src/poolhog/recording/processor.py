@@ -86,8 +86,13 @@ class Processors:
         return thread.activity(self._round, place)
 
     def waits_for_lock(self, thread_id: int) -> bool:
-        """Whether a parked thread waits for another thread, and not for a socket or a file."""
-        return _system_call(thread_id)[0] == _FUTEX
+        """Whether a parked thread waits for another thread, and not for a socket or a file.
+
+        It may wait for the interpreter by now: what it waited for before is then over.
+        """
+        call, address = _system_call(thread_id)
+        interpreter = interpreter_addresses()
+        return call == _FUTEX and bool(interpreter) and address not in interpreter
 
 
 class _Round:
