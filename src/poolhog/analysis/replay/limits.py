@@ -33,13 +33,15 @@ class Limits:
     ``hanging`` is for how many seconds nothing happened in a pool at the end, though requests
     waited for it. ``threads`` waited for a pool at once while requests waited for a thread.
     ``unknown`` checkouts timed out, and none on the same line got a connection. ``ready`` are the
-    seconds for which owners of connections could go on and did not.
+    seconds for which owners of connections could go on and did not, ``locks`` those for which
+    statements waited for locks.
     """
 
     hanging: float = 0.0
     threads: int = 0
     unknown: int = 0
     ready: float = 0.0
+    locks: float = 0.0
 
 
 def hanging(ledger: Ledger) -> float:
