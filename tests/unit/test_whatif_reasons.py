@@ -118,6 +118,7 @@ def test_each_limit_is_a_reason() -> None:
     assert kinds(reasons(with_limits(replayed, unknown=3), ())) == ["unknown-use"]
     assert kinds(reasons(with_limits(replayed, ready=used * 0.06), ())) == ["blocked-loop"]
     assert kinds(reasons(with_limits(replayed, ready=used * 0.04), ())) == []
+    assert kinds(reasons(with_limits(replayed, locks=used * 0.06), ())) == ["lock-waits"]
     assert kinds(reasons(with_limits(replayed, threads=8, hanging=2.0), ())) == [
         "hanging",
         "thread-limit",

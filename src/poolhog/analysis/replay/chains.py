@@ -115,7 +115,7 @@ class WorkloadBuilder:
         self._lines: dict[tuple[str, int] | None, int] = {}
         self._hanging = 0.0
         self._threads = 0
-        self.blocked = 0.0
+        self.locks = 0.0
         self.guessed = 0.0
 
     def add(self, ledger: Ledger, rows: Numbers | None = None) -> None:
@@ -158,7 +158,7 @@ class WorkloadBuilder:
                 threads=self._threads,
                 unknown=completing.unknown,
                 ready=ready,
-                blocked=self.blocked,
+                locks=self.locks,
                 guessed=self.guessed,
             ),
             loops=tuple(self._loops),
@@ -224,7 +224,7 @@ class _ProcessChains:
         single = groups.rows[groups.is_single[groups.number]]
         self._looked = looked[np.isin(looked, single)]
         locks = ReplayedLocks(ledger, self._looked)
-        builder.blocked += locks.unplayed
+        builder.locks += locks.unplayed
         builder.guessed += locks.guessed
         self._stretches = stretches_of(
             *(ledger, self._looked, running, compiler, builder.place), locks

@@ -33,7 +33,7 @@ class Limits:
     ``hanging`` is for how many seconds nothing happened in a pool at the end, though requests
     waited for it. ``threads`` waited for a pool at once while requests waited for a thread.
     ``unknown`` checkouts timed out, and none on the same line got a connection. ``ready`` are the
-    seconds for which owners of connections could go on and did not. ``blocked`` are the seconds of
+    seconds for which owners of connections could go on and did not. ``locks`` are the seconds of
     waiting for locks that last as long as they did, ``guessed`` those that are only inferred.
     """
 
@@ -41,7 +41,7 @@ class Limits:
     threads: int = 0
     unknown: int = 0
     ready: float = 0.0
-    blocked: float = 0.0
+    locks: float = 0.0
     guessed: float = 0.0
 
 

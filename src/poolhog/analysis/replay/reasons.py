@@ -51,7 +51,6 @@ class Reason(NamedTuple):
 OF_FINDINGS = {
     "starved-loop": ReasonKind.BLOCKED_LOOP,
     "thread-starved": ReasonKind.THREAD_LIMIT,
-    "blocks-others": ReasonKind.LOCK_WAITS,
 }
 """Kinds of findings that tell of what no replay knows."""
 
@@ -88,8 +87,8 @@ def _seen(replayed: Replay) -> Iterator[Reason]:
         yield Reason(ReasonKind.UNKNOWN_USE, limits.unknown)
     if limits.ready > MUCH * replayed.workload.recorded.lent:
         yield Reason(ReasonKind.BLOCKED_LOOP, limits.ready)
-    if limits.blocked > MUCH * replayed.workload.recorded.lent:
-        yield Reason(ReasonKind.LOCK_WAITS, limits.blocked)
+    if limits.locks > MUCH * replayed.workload.recorded.lent:
+        yield Reason(ReasonKind.LOCK_WAITS, limits.locks)
     if limits.threads:
         yield Reason(ReasonKind.THREAD_LIMIT, limits.threads)
     if replayed.error > DOUBTFUL:
