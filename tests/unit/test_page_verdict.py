@@ -74,6 +74,13 @@ def test_a_burst_that_holds_its_connections() -> None:
     )
 
 
+def test_what_is_estimated_is_said_to_be() -> None:
+    report = reported(implicit_burst()[0])
+    guessed = replace(report.findings[0], estimated=report.findings[0].seconds / 2)
+    told = cause_sentence(replace(report, findings=(guessed,)))
+    assert told.endswith(" s are estimated: no sample fell into them.")
+
+
 def test_a_burst_that_gives_them_back() -> None:
     sentences = verdict(reported(explicit_burst()[0]))
     assert sentences[-1].startswith("Nothing held a connection without need: ")

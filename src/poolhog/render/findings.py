@@ -23,7 +23,7 @@ from poolhog.model import Activity, OperationKind
 from poolhog.render.advice import never_returned_advice, parked_advice, streaming_advice
 from poolhog.render.failures import FAILURES
 from poolhog.render.kind_words import Words
-from poolhog.render.words import abbreviated, count, duration, place
+from poolhog.render.words import abbreviated, count, duration, place, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -58,6 +58,11 @@ def detail(finding: Finding) -> str:
 def advice(finding: Finding) -> str:
     """What to do about a finding."""
     return WORDS[finding.kind.name].advice(finding.evidence)
+
+
+def estimate_told(finding: Finding) -> str:
+    """How much of a finding's seconds is an estimate, without a full stop."""
+    return f"Of this, {seconds(finding.estimated)} are estimated: no sample fell into them"
 
 
 def _parked(finding: Finding, evidence: ParkedGaps) -> str:

@@ -10,7 +10,7 @@ from rich.text import Text
 from poolhog.analysis.accounting import State
 from poolhog.model import Outcome
 from poolhog.render.failures import failures_json, failures_told
-from poolhog.render.findings import WORDS, advice, detail
+from poolhog.render.findings import WORDS, advice, detail, estimate_told
 from poolhog.render.kept import kept_json, kept_told
 from poolhog.render.losses import end_told, loss_lines, losses_json, missing_json, unseen_lines
 from poolhog.render.output import in_blocks, more_line, next_line, paragraph
@@ -45,7 +45,6 @@ _HELD = PAINTS[State.PARKED].terminal
 _GUTTER = 6
 _LEAST_SHARE = 0.005
 _LEAST_WAIT_S = 0.001
-_MUCH_ESTIMATED = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +130,8 @@ def _accusation(finding: Finding) -> str:
         told += f": {percent(finding.share)} of all use"
     if finding.made_wait >= _LEAST_WAIT_S:
         told += f". {_effect(finding)}"
-    if finding.estimated >= _MUCH_ESTIMATED * finding.seconds > 0:
-        told += f". Of this, {seconds(finding.estimated)} are estimated: no sample fell into them"
+    if finding.is_estimate:
+        told += f". {estimate_told(finding)}"
     return told + "."
 
 

@@ -8,7 +8,7 @@ from poolhog.analysis.findings import POOL_TIMEOUT, Severity
 from poolhog.model import Outcome
 from poolhog.render.comparison import conclusion
 from poolhog.render.failures import failures_told
-from poolhog.render.findings import WORDS, detail
+from poolhog.render.findings import WORDS, detail, estimate_told
 from poolhog.render.kept import kept_told
 from poolhog.render.page.run import left_out_words
 from poolhog.render.page.source import call_of
@@ -109,7 +109,8 @@ def _finding_sentence(finding: Finding) -> str:
         return f"{told[:1].upper()}{told[1:]}."
     has_share = finding.share >= _MUCH
     much = percent(finding.share) if has_share else seconds(finding.seconds)
-    return f"{much} of connection time {(words.spent or '').format(**values)}."
+    told = f"{much} of connection time {(words.spent or '').format(**values)}."
+    return f"{told} {estimate_told(finding)}." if finding.is_estimate else told
 
 
 def called(site: Site | None) -> str:
