@@ -8,7 +8,7 @@ from itertools import takewhile
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from poolhog.analysis.accounting import State, transactions
+from poolhog.analysis.accounting import STATE_OF, State, transactions
 
 if TYPE_CHECKING:
     from poolhog.model import Checkout, Operation, OperationKind, Pool, Process, Site, Trace
@@ -163,5 +163,6 @@ def _doing(
     if not samples:
         return None, gap_began, None
     newest = samples[-1]
-    alike = takewhile(lambda sample: sample.activity is newest.activity, reversed(samples))
-    return State(newest.activity.value), tuple(alike)[-1].started, newest.site
+    state = STATE_OF[newest.activity]
+    alike = takewhile(lambda sample: STATE_OF[sample.activity] is state, reversed(samples))
+    return state, tuple(alike)[-1].started, newest.site
