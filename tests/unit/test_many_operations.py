@@ -119,7 +119,10 @@ def test_the_spans_of_the_page_come_to_the_sums_of_the_report(pages: dict[int, P
         side = side_of(pages[number])
         spans, told = side["timeline"]["spans"], side["spent_s"]
         (wait,) = side["timeline"]["checkouts"]["wait"]
-        expected = [wait / 1e6, *(told[name] for name in ("busy", "parked", "running", "ready"))]
+        expected = [
+            wait / 1e6,
+            *(told[name] for name in ("busy", "blocked", "parked", "running", "ready")),
+        ]
         for state, in_all in enumerate(expected):
             pairs = zip(spans["state"], spans["length"], strict=True)
             seconds = sum(length for one, length in pairs if one == state) / 1e6
