@@ -166,7 +166,7 @@ def test_merging_does_not_depend_on_the_window(modules: Page) -> None:
 
 def test_overlapping_checkouts_show_what_holds_most(modules: Page) -> None:
     # parked from 0 to 100, a second checkout waits from 20 on, and is busy from 50 to 60
-    spans = {"start": [0, 20, 50], "end": [100, 50, 60], "state": [2, 0, 1]}
+    spans = {"start": [0, 20, 50], "end": [100, 50, 60], "state": [3, 0, 1]}
     found = call(modules, "lanes", "m.flattened(given, [0, 1, 2])", spans)
     assert [(one["start"], one["end"], one["span"]) for one in found] == [
         (0, 50, 0),
@@ -191,15 +191,16 @@ def test_the_most_that_waited_is_found_in_every_part(modules: Page) -> None:
 
 
 def test_averages_keep_the_sum(modules: Page) -> None:
-    items = [[0, 0, 25, 1], [0, 25, 90, 2], [1, 10, 100, 2], [2, 33, 34, 3]]
+    items = [[0, 0, 25, 1], [0, 25, 90, 3], [1, 10, 100, 3], [2, 33, 34, 4]]
     script = f"""(async (rows) => {{
       const bins = await import('/js/bins.js');
       const all = {{ pools: rows, waits: [[0, 50]], longestWait: 50 }};
       const found = bins.averagesOf(all, bins.waitingSteps(all.waits), 0, 100, 7);
       const sum = (values) => values.reduce((a, b) => a + b, 0) * 100 / 7;
-      return ["busy", "parked", "running", "ready", "waiting"].map((state) => sum(found[state]));
+      const states = ["busy", "blocked", "parked", "running", "ready", "waiting"];
+      return states.map((state) => sum(found[state]));
     }})({ROWS})"""
-    assert call(modules, "lanes", script, items) == pytest.approx([25, 155, 1, 0, 50])
+    assert call(modules, "lanes", script, items) == pytest.approx([25, 0, 155, 1, 0, 50])
 
 
 def test_who_is_to_blame_is_a_part_of_what_waited(modules: Page) -> None:
@@ -216,7 +217,7 @@ def test_who_is_to_blame_is_a_part_of_what_waited(modules: Page) -> None:
 def test_coarse_bins_keep_the_sum_when_they_are_cut_anew(modules: Page) -> None:
     script = """(() => {
       const bins = { count: 4, most_waiting: [0, 3, 0, 1] };
-      const states = ["waiting", "busy", "parked", "running", "ready"];
+      const states = ["waiting", "busy", "blocked", "parked", "running", "ready"];
       for (const state of states) bins[state] = [1, 2, 0, 4];
       const found = m.averagesFromBins(bins, 400, 0, 400, 7);
       return [found.parked.reduce((a, b) => a + b, 0) * 400 / 7, Math.max(...found.most_waiting)];

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from browser.conftest import OpenPictures
 
 WAITING, BUSY, PARKED = 0, 1, 2
-STATES = ("waiting", "busy", "parked", "running", "ready")
+STATES = ("waiting", "busy", "blocked", "parked", "running", "ready")
 
 
 @pytest.fixture
@@ -65,13 +65,13 @@ def test_the_spans_add_up_to_what_the_report_says(open_pictures: OpenPictures) -
     spent = page.evaluate(
         """() => {
           const { spans } = sides[0];
-          const sums = [0, 0, 0, 0, 0];
+          const sums = [0, 0, 0, 0, 0, 0];
           spans.state.forEach((state, s) => { sums[state] += spans.end[s] - spans.start[s]; });
           return sums.map((us) => us / 1e6);
         }"""
     )
     told = totals(page)
-    names = ("wait_s", "busy_s", "parked_s", "running_s", "ready_s")
+    names = ("wait_s", "busy_s", "blocked_s", "parked_s", "running_s", "ready_s")
     # Each span's ends are rounded to microseconds.
     most = 1e-6 * page.evaluate("sides[0].spans.size")
     assert sides_complete(page)
@@ -500,11 +500,11 @@ def test_bins_are_of_everything_although_not_every_checkout_is_there(many: Page)
         """() => {
           const { bins, length } = sides[0];
           const sum = (values) => values.reduce((a, b) => a + b, 0) * length / bins.count / 1e6;
-          return ["busy", "parked", "running", "ready"].map((state) => sum(bins[state]));
+          return ["busy", "blocked", "parked", "running", "ready"].map((state) => sum(bins[state]));
         }"""
     )
     told = totals(many)
-    wanted = [told[f"{state}_s"] for state in ("busy", "parked", "running", "ready")]
+    wanted = [told[f"{state}_s"] for state in ("busy", "blocked", "parked", "running", "ready")]
     # An average is rounded to four digits.
     assert spent == [pytest.approx(value, rel=0.01, abs=0.05) for value in wanted]
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from browser.conftest import OpenPictures
 
-STATES = ("busy", "parked", "running", "ready")
+STATES = ("busy", "blocked", "parked", "running", "ready")
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def some(open_pictures: OpenPictures) -> Page:
 def test_the_tree_adds_up_to_what_the_report_says(some: Page) -> None:
     told = totals(some)
     root = some.evaluate(
-        "[...'busy parked running ready'.split(' ')].map((s) => treeView.tree.spent[s][0])"
+        "[...'busy blocked parked running ready'.split(' ')].map((s) => treeView.tree.spent[s][0])"
     )
     wanted = [told[f"{state}_s"] * 1e6 for state in STATES]
     assert root == [pytest.approx(us, abs=some.evaluate("treeView.tree.size") + 1) for us in wanted]
@@ -163,7 +163,8 @@ def test_the_table_says_the_same(some: Page) -> None:
           const { spent, checkouts, name } = treeView.tree;
           return {
             name: sides[0].texts[name[one.node]],
-            us: ["busy", "parked", "running", "ready"].map((state) => spent[state][one.node]),
+            us: ["busy", "blocked", "parked", "running", "ready"]
+              .map((state) => spent[state][one.node]),
             checkouts: checkouts[one.node],
           };
         }"""

@@ -139,7 +139,7 @@ def test_the_json_says_who_held_what(recorded: Recorded) -> None:
     assert (totals["requests"], totals["checkouts"]) == (8, 7)
     assert (totals["returned"], totals["open"], totals["waiting"]) == (2, 2, 3)
     assert totals["dropped"] == totals["recorder_errors"] == 0
-    states = ("busy_s", "parked_s", "running_s", "ready_s")
+    states = ("busy_s", "blocked_s", "parked_s", "running_s", "ready_s")
     assert sum(totals[state] for state in states) == pytest.approx(totals["use_s"], abs=1e-6)
     assert totals["parked_s"] > 0.9 * totals["use_s"]
     (pool,) = found["pools"]

@@ -85,7 +85,7 @@ def test_the_log_of_a_hog_says_where_its_time_went(trace: Path) -> None:
     assert CALL_S * 0.9 < found["parked_s"] < CALL_S * 1.5
     assert any(line["site"] and line["site"]["function"] == "crunch" for line in running)
     assert found["running_s"] > CRUNCH_S / 2
-    parts = sum(found[f"{part}_s"] for part in ("busy", "parked", "running", "ready"))
+    parts = sum(found[f"{part}_s"] for part in ("busy", "blocked", "parked", "running", "ready"))
     assert parts == pytest.approx(found["use_s"], abs=1e-8)
     whats = [line["what"] for line in found["log"]]
     order = ["Connection checked out from pool", "SELECT ?", "SELECT pg_sleep(?)", "COMMIT"]
@@ -146,7 +146,7 @@ def test_few_requests_are_lanes(trace: Path) -> None:
     for lane in found["requests"]:
         assert log(trace, "--request", lane["id"])["name"] == lane["name"]
     logs = [log(trace, "--request", lane["id"]) for lane in found["requests"]]
-    for part in ("busy", "parked", "running", "ready", "use", "wait"):
+    for part in ("busy", "blocked", "parked", "running", "ready", "use", "wait"):
         of_logs = sum(one[f"{part}_s"] for one in logs)
         # The splits of gaps that nobody looked at are estimates, each of its own siblings.
         assert found[f"{part}_s"] == pytest.approx(of_logs, rel=0.02, abs=0.005)
@@ -158,7 +158,7 @@ def test_many_requests_are_bins(trace: Path) -> None:
     assert found["requests_total"] == 3 + QUICK + 1
     assert found["owners_total"] == 1
     assert found["capacity"] == found["connections_total"] == 2
-    for part in ("busy", "parked", "running", "ready"):
+    for part in ("busy", "blocked", "parked", "running", "ready"):
         of_bins = sum(one[part] * (one["ended_s"] - one["started_s"]) for one in found["bins"])
         of_lanes = sum(one[f"{part}_s"] for lane in found["connections"] for one in lane["bins"])
         assert found[f"{part}_s"] == pytest.approx(of_bins, abs=1e-6)

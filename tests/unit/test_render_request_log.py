@@ -148,7 +148,7 @@ def test_markup_in_names_and_code_stays_text() -> None:
 
 def test_the_json_adds_up() -> None:
     found = request_log_json(told([synchronize(), make_checkout("2", 5.8, 5.8, 5.9)]))
-    parts = ("busy_s", "parked_s", "running_s", "ready_s")
+    parts = ("busy_s", "blocked_s", "parked_s", "running_s", "ready_s")
     for one in (found, *found["checkouts"]):
         assert sum(one[part] for part in parts) == pytest.approx(one["use_s"])
         waits = ("queueing_s", "connecting_s", "pinging_s")

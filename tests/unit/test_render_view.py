@@ -98,11 +98,11 @@ def test_a_long_name_does_not_leave_the_card() -> None:
 def test_the_json_has_averages_that_add_up() -> None:
     found = occupancy_json(occupancy(50))
     assert len(found["bins"]) == 50
-    for part in ("busy", "parked", "running", "ready"):
+    for part in ("busy", "blocked", "parked", "running", "ready"):
         of_bins = sum(b[part] * (b["ended_s"] - b["started_s"]) for b in found["bins"])
         assert of_bins == pytest.approx(found[f"{part}_s"], abs=1e-6)
     assert found["use_s"] == pytest.approx(
-        sum(found[f"{part}_s"] for part in ("busy", "parked", "running", "ready"))
+        sum(found[f"{part}_s"] for part in ("busy", "blocked", "parked", "running", "ready"))
     )
 
 

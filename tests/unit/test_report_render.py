@@ -357,7 +357,7 @@ def test_the_json_adds_up() -> None:
         for part in ("routes", "pools"):
             assert sum(row[key] for row in found[part]) == pytest.approx(totals[key])
     assert totals["requests"] == sum(route["requests"] for route in found["routes"]) == 10
-    states = ("busy_s", "parked_s", "running_s", "ready_s")
+    states = ("busy_s", "blocked_s", "parked_s", "running_s", "ready_s")
     assert sum(totals[state] for state in states) == pytest.approx(totals["use_s"])
     assert totals["dropped"] == totals["recorder_errors"] == 0
     assert sum(row["seconds"] for row in found["blame"]) == pytest.approx(totals["wait_s"])
