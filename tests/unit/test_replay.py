@@ -440,3 +440,11 @@ def test_a_connection_that_never_comes_back_is_missed() -> None:
     others = [used(n, 2.0, 1.0, pool) for n in range(1, 4)]
     observed = simulate(workload_of(trace_of([lost, *others])))
     assert max(observed.answered) == pytest.approx(5.0)
+
+
+def test_a_connection_that_is_lent_before_the_first_request_is_used_since_then() -> None:
+    pool = make_pool(size=2)
+    kept = make_checkout("kept", 0.0, 0.0, 10.0, pool=pool, owner="listener")
+    replayed = replay(workload_of(trace_of([kept, *(used(n, n, 0.5, pool) for n in (8, 9))], 10.0)))
+    assert replayed.recorded.use == pytest.approx((10.0 + 2 * 0.5) / (2 * 10.0))
+    assert replayed.replayed.use == pytest.approx(replayed.recorded.use)

@@ -91,13 +91,15 @@ def performance_of(
     last = float(answered[-1]) if len(answered) else began
     span = observed.until - began
     granted = len(observed.granted) - observed.timeouts
+    # A connection that is kept for the life of the process may be lent before any request comes.
+    in_use = observed.until - min(began, *observed.granted) if observed.granted else span
     return Performance(
         answers=len(answered) - int(np.searchsorted(answered, window.started)),
         makespan=last - began,
         throughput=_throughput(answered, window, min(window.ended, last)),
         waits=_percentiles(_inside(observed.granted, observed.waits, window)),
         responses=_percentiles(_inside(observed.answered, observed.responses, window)),
-        use=observed.lent / (capacity * span) if capacity and span > 0 else None,
+        use=observed.lent / (capacity * in_use) if capacity and in_use > 0 else None,
         checkouts=granted,
         checkouts_per_s=granted / span if span > 0 else 0.0,
         checkouts_each=observed.returned / len(answered) if len(answered) else 1.0,
