@@ -132,6 +132,8 @@ async def count_instructions(requests: int) -> dict[str, float]:
     from poolhog.lab.service import create_app
 
     app = create_app()
+    from poolhog.recording.unseen import is_unseen
+
     recorder = str(SOURCES / "poolhog")
     service = str(SOURCES / "poolhog" / "lab")
     counts: collections.Counter[str] = collections.Counter()
@@ -141,6 +143,8 @@ async def count_instructions(requests: int) -> dict[str, float]:
         is_ours = code.co_filename.startswith(recorder)
         is_ours = is_ours and not code.co_filename.startswith(service)
         name = f"{Path(code.co_filename).stem}: {code.co_qualname}" if is_ours else EVERYTHING_ELSE
+        if is_unseen(code):
+            name = f"wrapper: {code.co_qualname}"
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
 
         def count(_: FrameType, event: str, __: Any) -> Any:
