@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from poolhog.model import Activity, Outcome
 from poolhog.recording.awaiting import await_chain, is_in_database, waits_for_group
-from poolhog.recording.loops import Loops, Round, due_ns, is_over
+from poolhog.recording.loops import Loops, Round, due_ns
 from poolhog.recording.processor import Processors
 from poolhog.recording.records import id_of
 from poolhog.recording.sites import Rank
@@ -70,7 +70,7 @@ class _Suspended(NamedTuple):
 
     # Weak: a future keeps its result, which the application may have let go of long ago.
     waiter: Callable[[], Any]
-    site: SiteRecord | None
+    parked: Seen
     is_in_database: bool
     behind: tuple[weakref.ref[Task], ...]
     due_ns: int | None
@@ -85,6 +85,8 @@ class Owners:
         self._suspended: dict[int, _Suspended] = {}
         self._loops = Loops(journal.sites)
         self._engaged: set[tuple[int, int]] | None = None
+        # By the id of the loop, in this round.
+        self._doubts: dict[int, tuple[int, SiteRecord | None] | None] = {}
         self._round = Round(0, 0)
 
     def begin(self, hole_ns: int | None = None) -> None:
@@ -93,6 +95,7 @@ class Owners:
         ``hole_ns`` is when it should have been, if somebody kept the interpreter until now.
         """
         self._engaged = None
+        self._doubts.clear()
         self._processors.begin()
         number, now_ns = self._round.number + 1, time.monotonic_ns()
         self._round = Round(number, now_ns, hole_ns, self._processors.used_ns)
@@ -113,7 +116,8 @@ class Owners:
 
     def _task(self, checkout: CheckoutRecord, task: Task, depth: int) -> Seen:
         """What a task does: the owner, or one that the owner awaits."""
-        if asyncio.current_task(task.get_loop()) is task:
+        loop = task.get_loop()
+        if asyncio.current_task(loop) is task:
             return self._current(checkout, task)
         waiter = getattr(task, "_fut_waiter", None)
         if waiter is None or waiter.done():
@@ -126,14 +130,18 @@ class Owners:
             known = self._learn(task, waiter, chain, depth)
         if known.behind:
             return self._behind(checkout, task, known, depth)
-        if is_over(known.due_ns):
-            return self._instead(task, known.due_ns)
-        in_database = known.is_in_database and not self._is_engaged(checkout, task)
-        activity = Activity.BUSY if in_database else Activity.PARKED
-        loop = self._loops.of(task)
-        if known.due_ns is not None or loop.pending_ns is None:
-            return Seen(activity, known.site)
-        return Seen(activity, known.site, doubt=(loop.pending_ns, loop.site))
+        doubt = None
+        if known.due_ns is not None:
+            if self._round.now_ns >= known.due_ns:
+                return self._instead(task, known.due_ns)
+        else:
+            key = id(loop)
+            if key not in self._doubts:
+                self._doubts[key] = self._loops.of(task).doubt
+            doubt = self._doubts[key]
+        if known.is_in_database and not self._is_engaged(checkout, task):
+            return Seen(Activity.BUSY, known.parked.site, doubt=doubt)
+        return known.parked if doubt is None else known.parked._replace(doubt=doubt)
 
     def _current(self, checkout: CheckoutRecord, task: Task) -> Seen:
         """What a task does that has the event loop: nobody else of it goes on meanwhile."""
@@ -185,7 +193,7 @@ class Owners:
             reference = _nothing
         known = _Suspended(
             reference,
-            self._journal.sites.chain(chain.places),
+            Seen(Activity.PARKED, self._journal.sites.chain(chain.places)),
             is_in_database(chain.places, libraries),
             tuple(map(weakref.ref, chain.tasks)) if is_followed else (),
             due_ns(task, chain.innermost),
@@ -210,7 +218,7 @@ class Owners:
         if found is None:
             # The last one is done, which the loop has not told yet.
             return self._instead(task)
-        return found if found.activity in _GOES_ON else found._replace(site=known.site)
+        return found if found.activity in _GOES_ON else found._replace(site=known.parked.site)
 
     def _own_thread(self, checkout: CheckoutRecord) -> Seen:
         """What the thread does that asked for the connection."""
