@@ -165,6 +165,7 @@ async def later(engine: AsyncEngine) -> float:
 
 async def hashing(engine: AsyncEngine) -> float:
     """The holder awaits a thread that computes."""
+    await asyncio.to_thread(int)  # starting a thread takes a while
     async with engine.connect() as connection:
         await connection.execute(ONE)
         began = time.monotonic()
@@ -175,6 +176,7 @@ async def hashing(engine: AsyncEngine) -> float:
 
 
 async def hashing_in_executor(engine: AsyncEngine) -> float:
+    await asyncio.to_thread(int)  # starting a thread takes a while
     async with engine.connect() as connection:
         await connection.execute(ONE)
         began = time.monotonic()
@@ -212,8 +214,10 @@ async def leaving_it_open(engine: AsyncEngine) -> float:
     """Jobs of a pool of threads do not close what they opened."""
     sync = create_engine(engine)
     kept = threading.local()
+    together = threading.Barrier(2)
 
     def job() -> None:
+        together.wait()  # so that each job has a thread of its own
         kept.connection = sync.connect()
         kept.connection.execute(ONE)  # HERE a job returns
 

@@ -138,6 +138,11 @@ class Loop:
             self._site = (self._sites.chain(self._sites.places(self.thread[0]), moving=True),)
         return self._site[0]
 
+    @property
+    def doubt(self) -> tuple[int, SiteRecord | None] | None:
+        """Since when something has waited for it, and what keeps it; ``None``: nothing waits."""
+        return (self.pending_ns, self.site) if self.pending_ns is not None else None
+
     def _has_taken(self, round_: Round, *, is_next: bool) -> bool:
         """Whether its thread computed in most of the time in which nobody could look."""
         before_ns, self._used_ns = self._used_ns, used_ns(self.thread[1]) if self.thread else 0
@@ -192,11 +197,6 @@ def due_ns(task: Task, frame: Any) -> int | None:
         return round(when() * 1e9) if when is not None else None
     except Exception:  # a loop or a timer of a kind that is not known
         return None
-
-
-def is_over(due: int | None) -> bool:
-    """Whether a timer is due."""
-    return due is not None and time.monotonic_ns() >= due
 
 
 def _nothing() -> None:

@@ -24,7 +24,7 @@ from poolhog.recording.awaiting import (
     waits_for_own_event,
 )
 from poolhog.recording.families import Children
-from poolhog.recording.loops import Loops, Round, due_ns, is_over
+from poolhog.recording.loops import Loops, Round, due_ns
 from poolhog.recording.processor import Processors
 from poolhog.recording.records import id_of
 from poolhog.recording.sites import Rank
@@ -79,7 +79,7 @@ class _Suspended(NamedTuple):
 
     # Weak: a future keeps its result, which the application may have let go of long ago.
     waiter: Callable[[], Any]
-    site: SiteRecord | None
+    parked: Seen
     is_in_database: bool
     behind: tuple[weakref.ref[Task], ...]
     helpers: tuple[weakref.ref[Task], ...]
@@ -104,6 +104,8 @@ class Owners:
         self._children = Children(journal.libraries)
         self._loops = Loops(journal.sites)
         self._engaged: set[tuple[int, int]] | None = None
+        # By the id of the loop, in this round.
+        self._doubts: dict[int, tuple[int, SiteRecord | None] | None] = {}
         self._round = Round(0, 0)
 
     def begin(self, hole_ns: int | None = None) -> None:
@@ -112,6 +114,7 @@ class Owners:
         ``hole_ns`` is when it should have been, if somebody kept the interpreter until now.
         """
         self._engaged = None
+        self._doubts.clear()
         self._processors.begin()
         number, now_ns = self._round.number + 1, time.monotonic_ns()
         self._round = Round(number, now_ns, hole_ns, self._processors.used_ns)
@@ -134,7 +137,8 @@ class Owners:
 
     def _task(self, checkout: CheckoutRecord, task: Task, depth: int) -> Seen:
         """What a task does: the owner, or one that the owner awaits."""
-        if asyncio.current_task(task.get_loop()) is task:
+        loop = task.get_loop()
+        if asyncio.current_task(loop) is task:
             return self._current(checkout, task)
         waiter = getattr(task, "_fut_waiter", None)
         if waiter is None or waiter.done():
@@ -149,14 +153,18 @@ class Owners:
             return seen
         if known.behind:
             return self._behind(checkout, task, known, depth)
-        if is_over(known.due_ns):
-            return self._instead(task, known.due_ns)
-        in_database = known.is_in_database and not self._is_engaged(checkout, task)
-        activity = Activity.BUSY if in_database else Activity.PARKED
-        loop = self._loops.of(task)
-        if known.due_ns is not None or loop.pending_ns is None:
-            return Seen(activity, known.site)
-        return Seen(activity, known.site, doubt=(loop.pending_ns, loop.site))
+        doubt = None
+        if known.due_ns is not None:
+            if self._round.now_ns >= known.due_ns:
+                return self._instead(task, known.due_ns)
+        else:
+            key = id(loop)
+            if key not in self._doubts:
+                self._doubts[key] = self._loops.of(task).doubt
+            doubt = self._doubts[key]
+        if known.is_in_database and not self._is_engaged(checkout, task):
+            return Seen(Activity.BUSY, known.parked.site, doubt=doubt)
+        return known.parked if doubt is None else known.parked._replace(doubt=doubt)
 
     def _current(self, checkout: CheckoutRecord, task: Task) -> Seen:
         """What a task does that has the event loop: nobody else of it goes on meanwhile."""
@@ -219,7 +227,7 @@ class Owners:
                 helpers = (awaited or self._children.of(task))[:MOST_TASKS]
         known = _Suspended(
             reference,
-            sites.chain(places),
+            Seen(Activity.PARKED, sites.chain(places)),
             is_in_database(chain.places, libraries)
             and (not waits_for_lock(chain.places) or waits_for_own_event(task)),
             tuple(map(weakref.ref, chain.tasks)) if is_followed else (),
@@ -281,7 +289,7 @@ class Owners:
         if found is None:
             # The last one is done, which the loop has not told yet.
             return self._instead(task)
-        return found if found.activity in _GOES_ON else found._replace(site=known.site)
+        return found if found.activity in _GOES_ON else found._replace(site=known.parked.site)
 
     def _own_thread(self, checkout: CheckoutRecord) -> Seen:
         """What the thread does that asked for the connection."""

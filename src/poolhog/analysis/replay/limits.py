@@ -22,7 +22,7 @@ _LEAST_DELAY_US = 50_000
 _NEARLY_ALL = 0.9
 _SOME = 0.02
 
-_WORKER = re.compile(r"AnyIO worker thread|asyncio_\d+|ThreadPoolExecutor-.*")
+_WORKER = re.compile(r"(AnyIO worker thread|asyncio_\d+|ThreadPoolExecutor-.*)( \(\d+\))?")
 """Names of the threads that work for tasks: anyio's, and those of ``asyncio.to_thread``."""
 
 
