@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from browser.conftest import OpenPictures
 
 SVG = "{http://www.w3.org/2000/svg}"
-PARKED = 2
+PARKED = 3
 
 # The text of each element that shows some, with its colour and the one behind it, as they come
 # together from what is more or less see-through.

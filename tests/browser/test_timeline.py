@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from browser.conftest import OpenPictures
 
-WAITING, BUSY, PARKED = 0, 1, 2
+WAITING, BUSY, PARKED = 0, 1, 3
 STATES = ("waiting", "busy", "blocked", "parked", "running", "ready")
 
 
