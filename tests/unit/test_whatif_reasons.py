@@ -145,8 +145,8 @@ def test_a_processor_that_is_busier_than_it_was_is_a_reason(
     ("before", "after", "users", "found"),
     [
         (2.0, 0.09, None, ["too-short"]),
-        (2.0, 0.19, None, ["too-short"]),
-        (2.0, 0.21, None, []),
+        (2.0, 0.39, None, ["too-short"]),
+        (2.0, 0.41, None, []),
         (20.0, 0.6, None, []),
         (0.08, 0.05, None, []),
         (2.0, 0.09, 4, []),

@@ -108,8 +108,8 @@ def reasons_of(prediction: Prediction) -> tuple[Reason, ...]:
 
 def _is_short(after: float, before: float) -> bool:
     """Whether what is not recorded is a large part, which was a small one of the time before."""
-    is_tenth = after < before / 10 and after < 5 * LEAST_MAKESPAN_S
-    return is_tenth or after < LEAST_MAKESPAN_S < before
+    is_fifth = after < before / 5 and after < 5 * LEAST_MAKESPAN_S
+    return is_fifth or after < LEAST_MAKESPAN_S < before
 
 
 def _found(findings: Iterable[Finding]) -> Iterator[Reason]:
