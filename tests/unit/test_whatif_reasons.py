@@ -141,6 +141,29 @@ def test_a_processor_that_is_busier_than_it_was_is_a_reason(
     assert kinds(reasons_of(made)) == found
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "users", "found"),
+    [
+        (2.0, 0.09, None, ["too-short"]),
+        (2.0, 0.39, None, ["too-short"]),
+        (2.0, 0.41, None, []),
+        (20.0, 0.6, None, []),
+        (0.08, 0.05, None, []),
+        (2.0, 0.09, 4, []),
+    ],
+)
+def test_a_burst_that_would_be_over_at_once_is_a_reason(
+    before: float, after: float, users: int | None, found: list[str]
+) -> None:
+    predicted = predict(burst(), WhatIf(pool_size=10))
+    made = Prediction(
+        replace(predicted.terms, users=users),
+        replace(predicted.before, makespan=before),
+        replace(predicted.after, makespan=after),
+    )
+    assert kinds(reasons_of(made)) == found
+
+
 def ledger_of(checkouts: list[Checkout], until: float) -> Ledger:
     requests = {c.request.id: c.request for c in checkouts if c.request is not None}
     process = replace(PROCESS, written=until)

@@ -101,9 +101,15 @@ def reasons_of(prediction: Prediction) -> tuple[Reason, ...]:
     if after >= MUCH_PYTHON and after >= _MORE * before:
         return (Reason(ReasonKind.PROCESSOR, after),)
     is_open = prediction.terms.users is None
-    if is_open and prediction.after.makespan < LEAST_MAKESPAN_S < prediction.before.makespan:
+    if is_open and _is_short(prediction.after.makespan, prediction.before.makespan):
         return (Reason(ReasonKind.TOO_SHORT, prediction.after.makespan),)
     return ()
+
+
+def _is_short(after: float, before: float) -> bool:
+    """Whether what is not recorded is a large part, which was a small one of the time before."""
+    is_fifth = after < before / 5 and after < 5 * LEAST_MAKESPAN_S
+    return is_fifth or after < LEAST_MAKESPAN_S < before
 
 
 def _found(findings: Iterable[Finding]) -> Iterator[Reason]:
