@@ -14,6 +14,7 @@ from poolhog.analysis.findings import (
     PARKED_CHECKOUT,
     POOL_TIMEOUT,
     STARVED_LOOP,
+    Severity,
 )
 from poolhog.model import OperationKind
 from poolhog.render.failures import FAILURES
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from poolhog.analysis.findings.pool_timeout import Holder, TimedOut
     from poolhog.analysis.findings.starved_loop import InOneGo
 
+MUCH_ESTIMATED = 0.2
+"""The part of a finding's seconds from which on an estimate is said to be one."""
+
 MOST_HOLDERS = 3
 """The holders of a pool's connections that are named when it timed out."""
 
@@ -51,9 +55,15 @@ def advice(finding: Finding) -> str:
     return WORDS[finding.kind.name].advice(finding.evidence)
 
 
-def estimate_told(finding: Finding) -> str:
-    """How much of a finding's seconds is an estimate, without a full stop."""
-    return f"Of this, {seconds(finding.estimated)} are estimated: no sample fell into them"
+def besides(finding: Finding) -> str:
+    """What the verdict has to add: that some waited in vain, or how much is estimated."""
+    told = ""
+    if finding.severity is Severity.DEADLOCK:
+        told += " Some waited in vain: such requests block each other."
+    if finding.estimated >= MUCH_ESTIMATED * finding.seconds > 0:
+        estimated = seconds(finding.estimated)
+        told += f" Of this, {estimated} are estimated: no sample fell into them."
+    return told
 
 
 def _parked(finding: Finding, evidence: ParkedGaps) -> str:
