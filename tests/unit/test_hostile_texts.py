@@ -240,7 +240,7 @@ def check_picture(file: Path) -> None:
 
 @pytest.mark.parametrize("name", [name for name in TEXTS if "\0" not in TEXTS[name]])
 def test_a_curve_is_well_formed(name: str, tmp_path: Path) -> None:
-    hostile_trace(tmp_path, TEXTS[name])
+    hostile_trace(tmp_path, TEXTS[name], every_ms=250)
     enlarge(tmp_path / "trace")
     curve = tmp_path / "curve.svg"
     poolhog("whatif", tmp_path / "trace", "--pool-size", "1..3", "--svg", curve)

@@ -39,7 +39,7 @@ def _open_umask() -> Iterator[None]:
 
 @pytest.fixture
 def trace(tmp_path: Path) -> Path:
-    hostile_trace(tmp_path, "await the_tax_office(form)")
+    hostile_trace(tmp_path, "await the_tax_office(form)", every_ms=250)
     enlarge(tmp_path / "trace")
     return tmp_path / "trace"
 

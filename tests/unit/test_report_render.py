@@ -24,6 +24,7 @@ from poolhog.analysis.failures import Failure
 from poolhog.analysis.findings import (
     KINDS,
     LOST_WRITE,
+    NESTED_CHECKOUT,
     PARKED_CHECKOUT,
     POOL_TIMEOUT,
     AnyKind,
@@ -151,6 +152,12 @@ def test_what_is_estimated_is_said_to_be() -> None:
     told = verdict(burst(finding(estimated=20.0)))
     assert told.endswith("Of this, 20.0 s are estimated: no sample fell into them.")
     assert "estimated" not in verdict(burst(finding(estimated=2.0)))
+
+
+def test_the_verdict_says_that_some_waited_in_vain() -> None:
+    stuck = finding(NESTED_CHECKOUT, evidence=NestedCheckouts(2, 5, 5, is_stuck=True))
+    assert "Some waited in vain: such requests block each other." in verdict(burst(stuck))
+    assert "in vain" not in verdict(burst(finding(NESTED_CHECKOUT)))
 
 
 def test_what_failed_is_told_below_the_verdict_or_in_its_place() -> None:

@@ -592,6 +592,8 @@ def wait(ending):
         exec(compile(code, str(file), "exec"), names)
         activity, _ = self.seen_in(quiet, lambda ending: names["wait"](ending))
         assert activity is expected
+        for one in names["sockets"]:
+            one.close()
 
     def test_waiting_for_a_future(self, quiet: Recorder) -> None:
         def wait_for_future(ending: threading.Event) -> None:

@@ -110,7 +110,7 @@ def test_parked_seconds_are_where_the_owner_was_seen(trace: Trace) -> None:
             unseen[key] += share * oracle.seconds(checkout).unsampled / 1e6
             for gap in oracle.gaps(checkout):
                 for one, started, ended in oracle.sampled(checkout, gap):
-                    if one.activity is Activity.PARKED:
+                    if oracle.state_of(one) == oracle.PARKED:
                         line = line_of(one.site if one.site is not None else checkout.site)
                         seconds = (ended - started) / 1e6
                         seen[key][line] = seen[key].get(line, 0.0) + seconds

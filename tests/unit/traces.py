@@ -49,8 +49,13 @@ def site(recorder: Recorder, file: Path, text: str, name: str = "hold") -> SiteR
     return found
 
 
-def hostile_trace(directory: Path, text: str, *, sql: str = "", checkouts: int = 4) -> None:
-    """A run in which all that comes from outside is this text; one connection is parked."""
+def hostile_trace(
+    directory: Path, text: str, *, sql: str = "", checkouts: int = 4, every_ms: int = 150
+) -> None:
+    """A run in which all that comes from outside is this text; one connection is parked.
+
+    It is lent twice at once, which no replay can do, unless the next checkout begins after 200 ms.
+    """
     recorder = Recorder(directory / "trace")
     recorder.journal.began_ns -= 3_600_000 * MS
     where = site(recorder, directory / "app.py", text.replace("\n", " "))
@@ -77,7 +82,7 @@ def hostile_trace(directory: Path, text: str, *, sql: str = "", checkouts: int =
         request.responding_ns = request.responded_ns = request.ended_ns = at + 201 * MS
         requests.append(request)
         records += [checkout, sample]
-        at += 250 * MS
+        at += every_ms * MS
     marker = new_marker(recorder.directory)
     file = TraceFile(recorder.journal, marker.file)
     file.write([pool, *recorder.journal.learned, *requests, *records])

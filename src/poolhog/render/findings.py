@@ -18,6 +18,7 @@ from poolhog.analysis.findings import (
     SHARED_SESSION,
     STARVED_LOOP,
     THREAD_STARVED,
+    Severity,
 )
 from poolhog.model import Activity, OperationKind
 from poolhog.render.advice import never_returned_advice, parked_advice, streaming_advice
@@ -44,6 +45,9 @@ if TYPE_CHECKING:
     from poolhog.analysis.findings.starved_loop import InOneGo
     from poolhog.analysis.findings.thread_starved import NoThread
 
+MUCH_ESTIMATED = 0.2
+"""The part of a finding's seconds from which on an estimate is said to be one."""
+
 MOST_HOLDERS = 3
 """The holders of a pool's connections that are named when it timed out."""
 
@@ -60,9 +64,15 @@ def advice(finding: Finding) -> str:
     return WORDS[finding.kind.name].advice(finding.evidence)
 
 
-def estimate_told(finding: Finding) -> str:
-    """How much of a finding's seconds is an estimate, without a full stop."""
-    return f"Of this, {seconds(finding.estimated)} are estimated: no sample fell into them"
+def besides(finding: Finding) -> str:
+    """What the verdict has to add: that some waited in vain, or how much is estimated."""
+    told = ""
+    if finding.severity is Severity.DEADLOCK:
+        told += " Some waited in vain: such requests block each other."
+    if finding.estimated >= MUCH_ESTIMATED * finding.seconds > 0:
+        estimated = seconds(finding.estimated)
+        told += f" Of this, {estimated} are estimated: no sample fell into them."
+    return told
 
 
 def _parked(finding: Finding, evidence: ParkedGaps) -> str:

@@ -10,7 +10,7 @@ from rich.text import Text
 from poolhog.analysis.accounting import State
 from poolhog.model import Outcome
 from poolhog.render.failures import failures_json, failures_told
-from poolhog.render.findings import WORDS, advice, detail, estimate_told
+from poolhog.render.findings import WORDS, advice, besides, detail
 from poolhog.render.kept import kept_json, kept_told
 from poolhog.render.losses import end_told, loss_lines, losses_json, missing_json, unseen_lines
 from poolhog.render.output import in_blocks, more_line, next_line, paragraph
@@ -130,9 +130,7 @@ def _accusation(finding: Finding) -> str:
         told += f": {percent(finding.share)} of all use"
     if finding.made_wait >= _LEAST_WAIT_S:
         told += f". {_effect(finding)}"
-    if finding.is_estimate:
-        told += f". {estimate_told(finding)}"
-    return told + "."
+    return f"{told}.{besides(finding)}"
 
 
 def _verdict(report: Report, width: int) -> Iterator[Text]:

@@ -24,10 +24,6 @@ LEAST_SHARE = Threshold("least_share", 0.01)
 """Of hogs: the part of all use seconds of the run that is wasted at one line."""
 
 
-MUCH_ESTIMATED = 0.2
-"""The part of a finding's seconds from which on an estimate is said to be one."""
-
-
 class Severity(IntEnum):
     """How bad it is, whatever it costs: findings are reported in this order, the worst first.
 
@@ -179,11 +175,6 @@ class Finding:
     example: Example
     occurrences: Occurrences = field(default_factory=Occurrences, compare=False, repr=False)
     estimated: float = 0.0
-
-    @property
-    def is_estimate(self) -> bool:
-        """Whether so much of its seconds is estimated that whoever reads them has to know."""
-        return self.estimated >= MUCH_ESTIMATED * self.seconds > 0
 
     @property
     def severity(self) -> Severity:

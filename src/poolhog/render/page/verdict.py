@@ -8,7 +8,7 @@ from poolhog.analysis.findings import POOL_TIMEOUT, Severity
 from poolhog.model import Outcome
 from poolhog.render.comparison import conclusion
 from poolhog.render.failures import failures_told
-from poolhog.render.findings import WORDS, detail, estimate_told
+from poolhog.render.findings import WORDS, besides, detail
 from poolhog.render.kept import kept_told
 from poolhog.render.page.run import left_out_words
 from poolhog.render.page.source import call_of
@@ -106,11 +106,11 @@ def _finding_sentence(finding: Finding) -> str:
     }
     if words.happened is not None and (words.spent is None or finding.share < _MUCH):
         told = words.happened.format(**values)
-        return f"{told[:1].upper()}{told[1:]}."
+        return f"{told[:1].upper()}{told[1:]}.{besides(finding)}"
     has_share = finding.share >= _MUCH
     much = percent(finding.share) if has_share else seconds(finding.seconds)
-    told = f"{much} of connection time {(words.spent or '').format(**values)}."
-    return f"{told} {estimate_told(finding)}." if finding.is_estimate else told
+    told = f"{much} of connection time {(words.spent or '').format(**values)}"
+    return f"{told}.{besides(finding)}"
 
 
 def called(site: Site | None) -> str:
