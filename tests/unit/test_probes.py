@@ -36,7 +36,7 @@ SOURCES = Path(poolhog.__file__).parent
 # The toy: a library, and all that has to be written to have it recorded.
 
 LIBRARY = textwrap.dedent("""
-    import threading, time
+    import socket, time
 
 
     class NoneFreeError(Exception):
@@ -51,8 +51,8 @@ LIBRARY = textwrap.dedent("""
         def __init__(self, size):
             self.size = size
             self.free = [Connection() for _ in range(size)]
-            self.slow = threading.Event()
-            self.slow.set()
+            self.server, self.client = socket.socketpair()
+            self.is_slow = False
 
         def acquire(self):
             if not self.free:
@@ -60,7 +60,8 @@ LIBRARY = textwrap.dedent("""
             return self.free.pop()
 
         def release(self, connection):
-            self.slow.wait()
+            if self.is_slow:
+                self.client.recv(1)
             self.free.append(connection)
 
 
@@ -171,13 +172,15 @@ def test_a_new_probe_says_that_its_library_waits_for_a_database(
     assert poolhog._installation is not None
     journal = poolhog._installation.recorder.journal
     pool = toypool.Pool(1)
-    pool.slow.clear()
+    pool.is_slow = True
     owner = threading.Thread(target=use, args=[pool])
     owner.start()
     eventually(lambda: any(c.sample is not None for c in journal.open.copy().values()))
     time.sleep(0.1)
-    pool.slow.set()
+    pool.server.send(b"!")
     owner.join()
+    pool.server.close()
+    pool.client.close()
     poolhog.uninstall()
     (checkout,) = poolhog.open_trace(tmp_path / "trace").checkouts
     longest = max(checkout.samples, key=lambda sample: (sample.ended or 0) - sample.started)
