@@ -177,8 +177,10 @@ def test_a_new_probe_says_that_its_library_waits_for_a_database(
     owner.start()
     eventually(lambda: any(c.sample is not None for c in journal.open.copy().values()))
     time.sleep(0.1)
-    pool.server.send(b"x")
+    pool.server.send(b"!")
     owner.join()
+    pool.server.close()
+    pool.client.close()
     poolhog.uninstall()
     (checkout,) = poolhog.open_trace(tmp_path / "trace").checkouts
     longest = max(checkout.samples, key=lambda sample: (sample.ended or 0) - sample.started)
