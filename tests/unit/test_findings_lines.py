@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from factories import make_site
 
-from poolhog.analysis.findings.meaning import departure, innermost_line
+from poolhog.analysis.findings.lines import departure, innermost_line
 
 if TYPE_CHECKING:
     from poolhog.model import Site

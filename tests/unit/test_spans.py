@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from poolhog.analysis.ledger import KINDS, NEVER
 from poolhog.analysis.measured import Measured, measured
 from poolhog.analysis.memory import ledgers_of
+from poolhog.analysis.shares import Shares
 from poolhog.analysis.spans import (
     BUSY,
     GAPS,
@@ -24,7 +25,6 @@ from poolhog.analysis.spans import (
     STATES,
     UNSAMPLED,
     WAITING,
-    Shares,
     Split,
     cut,
     look,

@@ -14,7 +14,8 @@ from poolhog.model import OperationKind, Outcome
 
 if TYPE_CHECKING:
     from poolhog.analysis.blame.blaming import LineKey
-    from poolhog.analysis.ledger import Ledger, RowOperations
+    from poolhog.analysis.ledger import Ledger
+    from poolhog.analysis.rows import RowOperations
     from poolhog.model import Site
 
 CANCELLATIONS = frozenset(["CancelledError", "GeneratorExit", "KeyboardInterrupt", "SystemExit"])

@@ -7,12 +7,13 @@ is shown one by one. Instants are whole microseconds since the process began, as
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from poolhog.analysis.owners import route_at
+from poolhog.analysis.rows import RowLockWaits, RowOperations, RowSamples
 from poolhog.model import Activity, OperationKind, Outcome
 from poolhog.trace.packed import NULL
 from poolhog.trace.tables import Operations
@@ -92,52 +93,6 @@ class LedgerRequests:
     def answered(self) -> Numbers:
         """When the response was sent, or else the request was over."""
         return np.where(self.responded < NEVER, self.responded, self.ended)
-
-
-class RowSamples(NamedTuple):
-    """Samples in the order of their checkouts' rows, and of their start.
-
-    ``activity`` is an index of ``ACTIVITIES``, ``site`` of the ledger's ``sites``; ``ended`` is
-    :data:`NEVER` if it was still so when the trace was last written.
-    """
-
-    row: Numbers
-    activity: Numbers
-    site: Numbers
-    started: Numbers
-    ended: Numbers
-
-
-class RowLockWaits(NamedTuple):
-    """Waits for locks that the server told of, in the order of their checkouts' rows and start.
-
-    ``blocker`` is the row of the checkout that held the lock, negative if it was not recorded;
-    ``session`` is the number of a text that describes it, or negative. ``ended`` is :data:`NEVER`
-    if it was still so.
-    """
-
-    row: Numbers
-    blocker: Numbers
-    session: Numbers
-    started: Numbers
-    ended: Numbers
-
-
-class RowOperations(NamedTuple):
-    """Operations in the order of their checkouts' rows; one in flight has ended :data:`NEVER`.
-
-    ``kind`` is an index of ``KINDS``, ``site`` of the ledger's ``sites``; ``statement``, ``error``
-    and ``cause`` are numbers of texts, or negative.
-    """
-
-    row: Numbers
-    kind: Numbers
-    started: Numbers
-    ended: Numbers
-    site: Numbers
-    statement: Numbers
-    error: Numbers
-    cause: Numbers
 
 
 class Ledger:

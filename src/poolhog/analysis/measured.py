@@ -11,7 +11,8 @@ import numpy as np
 
 from poolhog.analysis.accounting import Account, total
 from poolhog.analysis.ledger import OUTCOMES
-from poolhog.analysis.spans import Shares, cut, look, unlooked, worth_a_look
+from poolhog.analysis.shares import Shares
+from poolhog.analysis.spans import cut, look, unlooked, worth_a_look
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

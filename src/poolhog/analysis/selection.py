@@ -13,8 +13,9 @@ from poolhog.analysis.ledger import Ledger
 from poolhog.analysis.lock_inference import may_be_blocked
 from poolhog.analysis.measured import measured, parts_of
 from poolhog.analysis.occupancy import Occupancy, occupancy_of
+from poolhog.analysis.shares import Shares
 from poolhog.analysis.shown import shown
-from poolhog.analysis.spans import Shares, cut
+from poolhog.analysis.spans import cut
 from poolhog.analysis.timeline import Timeline, build_timeline
 from poolhog.errors import PoolhogError
 from poolhog.trace.excerpt import Excerpt

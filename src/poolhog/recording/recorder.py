@@ -29,7 +29,7 @@ from poolhog.recording.records import (
 )
 from poolhog.recording.sampler import Sampler
 from poolhog.recording.sharing import Sharings, current_user
-from poolhog.recording.threads import carrier, current_task
+from poolhog.recording.threads import ThreadIds, carrier, current_task
 from poolhog.recording.writer import Writer
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class Recorder:
         self.sites = self.journal.sites
         self._open = self.journal.open
         self._statements: dict[str, str] = {}
-        self._thread = _ThreadIds()
+        self._thread = ThreadIds()
         self._names = OwnerNames()
         self._starting = threading.Lock()
         self._writer: Writer | None = None
@@ -392,13 +392,6 @@ class Recorder:
             watch = LockWatch(self.journal, self._locks)
             watch.start()
             self._lock_watch = watch
-
-
-class _ThreadIds(threading.local):
-    """What each thread finds out about itself once: its Python and native ids."""
-
-    def __init__(self) -> None:
-        self.ids = threading.get_ident(), threading.get_native_id()
 
 
 def _forked(reference: weakref.ref[Recorder]) -> None:

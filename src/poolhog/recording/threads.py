@@ -69,3 +69,10 @@ def current_task() -> asyncio.Task[Any] | None:
         return asyncio.current_task()
     except RuntimeError:
         return None
+
+
+class ThreadIds(threading.local):
+    """What each thread finds out about itself once: its Python and native ids."""
+
+    def __init__(self) -> None:
+        self.ids = threading.get_ident(), threading.get_native_id()

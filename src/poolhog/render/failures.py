@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from poolhog.analysis.findings import CONNECT_FAILED, MANY_POOLS, SHARED_OVER_FORK
-from poolhog.render.kind_words import Words
-from poolhog.render.words import count, listed, place, site_json
+from poolhog.analysis.findings import CONNECT_FAILED, MANY_POOLS, POOL_TIMEOUT, SHARED_OVER_FORK
+from poolhog.model import Activity, OperationKind
+from poolhog.render.kind_words import Words, by_text, operation
+from poolhog.render.words import count, duration, listed, place, site_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,7 +16,11 @@ if TYPE_CHECKING:
     from poolhog.analysis.findings import Finding
     from poolhog.analysis.findings.connect_failed import FailedConnects
     from poolhog.analysis.findings.many_pools import PoolsMade
+    from poolhog.analysis.findings.pool_timeout import Holder, TimedOut
     from poolhog.analysis.findings.shared_over_fork import SharedConnections
+
+MOST_HOLDERS = 3
+"""The holders of a pool's connections that are named when it timed out."""
 
 MOST_ERRORS = 3
 """Errors that are named; the others are counted."""
@@ -103,7 +108,58 @@ def _shared(finding: Finding, evidence: SharedConnections) -> str:
     )
 
 
+def _timeout(finding: Finding, evidence: TimedOut) -> str:
+    waits = "wait" if finding.checkouts == 1 else "waits"
+    longest = duration(evidence.longest)
+    text = f"{finding.checkouts:,} {waits} ended without a connection after up to {longest}"
+    weights = by_text(evidence.holders, _holder)
+    if not weights:
+        return text
+    times = sum(weights.values())
+    ranked = sorted(weights, key=lambda name: (-weights[name], name))[:MOST_HOLDERS]
+    holders = "; ".join(f"{name} ({weights[name] / times:.0%})" for name in ranked)
+    return f"{text}. The connections were held by {holders}"
+
+
+def _holder(holder: Holder) -> str:
+    return f"{holder.route}, {_doing(holder)}"
+
+
+def _doing(holder: Holder) -> str:
+    busy_with = holder.busy_with
+    if busy_with is not None:
+        is_statement = busy_with.kind is OperationKind.STATEMENT and busy_with.statement
+        return f"busy with {operation(busy_with) if is_statement else busy_with.kind.upper()}"
+    asked_for = f"asked for at {place(holder.asked_at)}"
+    if holder.is_gone:
+        return f"left behind, {asked_for}"
+    doing = _SEEN.get(holder.activity, holder.activity) if holder.activity is not None else None
+    if holder.at is not None:
+        return f"{doing} at {place(holder.at)}"
+    if holder.is_outside:
+        return f"{doing}, {asked_for}" if doing != holder.activity else asked_for
+    return f"{doing or 'between two operations'}, {asked_for}"
+
+
+_SEEN = {
+    Activity.BLOCKING: "blocking the event loop",
+    Activity.COMPUTING: "computing in a thread",
+    Activity.QUEUED: "waiting for a thread",
+}
+"""What a holder was seen doing, where the name of that does not say it."""
+
+
 FAILURES: tuple[Words[Any], ...] = (
+    Words(
+        kind=POOL_TIMEOUT,
+        title="Requests get no connection in time",
+        verdict="{checkouts} timed out waiting for a connection at {site}",
+        happened="{requests} got no connection in time ({place})",
+        detail=_timeout,
+        advice=lambda _: (
+            "Fix the code that held the connections; enlarge the pool only if they were busy."
+        ),
+    ),
     Words(
         kind=CONNECT_FAILED,
         title="Connections cannot be opened",

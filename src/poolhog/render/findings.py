@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from poolhog.analysis.findings import (
     BLOCKING_CHECKOUT,
@@ -14,21 +14,17 @@ from poolhog.analysis.findings import (
     NESTED_CHECKOUT,
     NEVER_RETURNED,
     PARKED_CHECKOUT,
-    POOL_TIMEOUT,
     SHARED_SESSION,
     STARVED_LOOP,
     THREAD_STARVED,
     Severity,
 )
-from poolhog.model import Activity, OperationKind
 from poolhog.render.advice import never_returned_advice, parked_advice, streaming_advice
 from poolhog.render.failures import FAILURES
-from poolhog.render.kind_words import Words
+from poolhog.render.kind_words import Words, heaviest, operation
 from poolhog.render.words import abbreviated, count, duration, place, seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from poolhog.analysis.findings import Finding
     from poolhog.analysis.findings.blocking_checkout import BlockingWaits
     from poolhog.analysis.findings.blocks_others import BlockedOthers
@@ -39,19 +35,13 @@ if TYPE_CHECKING:
     from poolhog.analysis.findings.lost_write import LostWrites
     from poolhog.analysis.findings.nested_checkout import NestedCheckouts
     from poolhog.analysis.findings.never_returned import Fate, NotReturned
-    from poolhog.analysis.findings.parked_checkout import Asked, Between, ParkedGaps
-    from poolhog.analysis.findings.pool_timeout import Holder, TimedOut
+    from poolhog.analysis.findings.parked_checkout import Between, ParkedGaps
     from poolhog.analysis.findings.shared_session import Clash, Clashes
     from poolhog.analysis.findings.starved_loop import InOneGo
     from poolhog.analysis.findings.thread_starved import NoThread
 
 MUCH_ESTIMATED = 0.2
 """The part of a finding's seconds from which on an estimate is said to be one."""
-
-MOST_HOLDERS = 3
-"""The holders of a pool's connections that are named when it timed out."""
-
-N = TypeVar("N")
 
 
 def detail(finding: Finding) -> str:
@@ -76,31 +66,20 @@ def besides(finding: Finding) -> str:
 
 
 def _parked(finding: Finding, evidence: ParkedGaps) -> str:
-    where = _heaviest(evidence.between, _between)
+    where = heaviest(evidence.between, _between)
     spread = _in_checkouts(finding, evidence.spread)
     return f"held {duration(finding.seconds)} in {spread} {where}".rstrip()
 
 
 def _between(gap: Between) -> str:
-    before = _operation(gap.before) if gap.before is not None else "its checkout"
-    after = _operation(gap.after) if gap.after is not None else "its return"
+    before = operation(gap.before) if gap.before is not None else "its checkout"
+    after = operation(gap.after) if gap.after is not None else "its return"
     computing = ", while it computed in a thread" if gap.is_computing else ""
     return f"between {before} and {after}{computing}"
 
 
-def _operation(asked: Asked) -> str:
-    """An operation and its line, such as ``UPDATE notes (service.py:55)``."""
-    if asked.kind is OperationKind.STATEMENT and asked.statement:
-        what = f"`{abbreviated(asked.statement)}`"
-    elif asked.kind is OperationKind.FETCH:
-        what = "a fetch"
-    else:
-        what = asked.kind.value.upper()
-    return f"{what} ({place(asked.site)})" if asked.site is not None else what
-
-
 def _blocks(finding: Finding, evidence: BlockedOthers) -> str:
-    statement = _heaviest(evidence.statements, lambda s: abbreviated(s.statement or "BEGIN"))
+    statement = heaviest(evidence.statements, lambda s: abbreviated(s.statement or "BEGIN"))
     kinds = len({one.statement for one in evidence.statements})
     others = f" and {count(kinds - 1, 'other statement')}" if kinds > 1 else ""
     lock = "an advisory lock" if evidence.is_advisory else "a lock"
@@ -133,7 +112,7 @@ def _blocks_advice(evidence: BlockedOthers) -> str:
 def _after_response(finding: Finding, evidence: AfterResponse) -> str:
     held = f"held {duration(finding.seconds)} after the response was sent"
     spread = _in_checkouts(finding, evidence.spread)
-    return f"{held}, in {spread}, {_heaviest(evidence.kept, _kept)}"
+    return f"{held}, in {spread}, {heaviest(evidence.kept, _kept)}"
 
 
 def _kept(kept: Kept) -> str:
@@ -158,7 +137,7 @@ def _after_response_advice(evidence: AfterResponse) -> str:
 def _streaming(finding: Finding, evidence: WhileStreaming) -> str:
     is_websocket = any(route.startswith("WS ") for route in finding.routes)
     sent = "the websocket was open" if is_websocket else "the response was being sent"
-    asked = _heaviest(evidence.asked_at, lambda asked: f"asked for at {place(asked.site)}")
+    asked = heaviest(evidence.asked_at, lambda asked: f"asked for at {place(asked.site)}")
     spread = _in_checkouts(finding, evidence.spread)
     return f"held {duration(finding.seconds)} while {sent}, in {spread}, {asked}"
 
@@ -182,7 +161,7 @@ def _nested(finding: Finding, evidence: NestedCheckouts) -> str:
 
 
 def _never_returned(finding: Finding, evidence: NotReturned) -> str:
-    fate = _heaviest(evidence.fates, _fate)
+    fate = heaviest(evidence.fates, _fate)
     held = f"; held for {duration(finding.seconds)} after their last use"
     return f"{count(finding.checkouts, 'connection')} {fate}{held if finding.seconds else ''}"
 
@@ -195,7 +174,7 @@ def _fate(fate: Fate) -> str:
 
 def _lost_write(finding: Finding, evidence: LostWrites) -> str:
     were = "write was" if finding.checkouts == 1 else "writes were"
-    statement = _heaviest(evidence.statements, abbreviated)
+    statement = heaviest(evidence.statements, abbreviated)
     return (
         f"{finding.checkouts:,} {were} silently rolled back (`{statement}`): no commit, no "
         "rollback call, no exception"
@@ -204,54 +183,13 @@ def _lost_write(finding: Finding, evidence: LostWrites) -> str:
 
 def _shared(finding: Finding, evidence: Clashes) -> str:
     times = count(finding.checkouts, "time")
-    return f"two tasks used one connection at once, {times}: {_heaviest(evidence.lines, _clash)}"
+    return f"two tasks used one connection at once, {times}: {heaviest(evidence.lines, _clash)}"
 
 
 def _clash(clash: Clash) -> str:
     if clash.using == clash.wanting:
         return f"both at {place(clash.using)}"
     return f"{place(clash.wanting)} while {place(clash.using)} was not done"
-
-
-def _timeout(finding: Finding, evidence: TimedOut) -> str:
-    waits = "wait" if finding.checkouts == 1 else "waits"
-    longest = duration(evidence.longest)
-    text = f"{finding.checkouts:,} {waits} ended without a connection after up to {longest}"
-    weights = _by_text(evidence.holders, _holder)
-    if not weights:
-        return text
-    times = sum(weights.values())
-    ranked = sorted(weights, key=lambda name: (-weights[name], name))[:MOST_HOLDERS]
-    holders = "; ".join(f"{name} ({weights[name] / times:.0%})" for name in ranked)
-    return f"{text}. The connections were held by {holders}"
-
-
-def _holder(holder: Holder) -> str:
-    return f"{holder.route}, {_doing(holder)}"
-
-
-def _doing(holder: Holder) -> str:
-    busy_with = holder.busy_with
-    if busy_with is not None:
-        is_statement = busy_with.kind is OperationKind.STATEMENT and busy_with.statement
-        return f"busy with {_operation(busy_with) if is_statement else busy_with.kind.upper()}"
-    asked_for = f"asked for at {place(holder.asked_at)}"
-    if holder.is_gone:
-        return f"left behind, {asked_for}"
-    doing = _SEEN.get(holder.activity, holder.activity) if holder.activity is not None else None
-    if holder.at is not None:
-        return f"{doing} at {place(holder.at)}"
-    if holder.is_outside:
-        return f"{doing}, {asked_for}" if doing != holder.activity else asked_for
-    return f"{doing or 'between two operations'}, {asked_for}"
-
-
-_SEEN = {
-    Activity.BLOCKING: "blocking the event loop",
-    Activity.COMPUTING: "computing in a thread",
-    Activity.QUEUED: "waiting for a thread",
-}
-"""What a holder was seen doing, where the name of that does not say it."""
 
 
 def _churn(finding: Finding, evidence: Churn) -> str:
@@ -293,21 +231,6 @@ def _in_checkouts(finding: Finding, spread: Spread) -> str:
         return checkouts
     median, longest = duration(spread.median), duration(spread.longest)
     return f"{checkouts} (median {median}, longest {longest})"
-
-
-def _by_text(notes: Mapping[N, float], text: Callable[[N], str]) -> dict[str, float]:
-    """The notes as texts, with their weights: several may read the same."""
-    weights: dict[str, float] = {}
-    for note, weight in notes.items():
-        said = text(note)
-        weights[said] = weights.get(said, 0.0) + weight
-    return weights
-
-
-def _heaviest(notes: Mapping[N, float], text: Callable[[N], str]) -> str:
-    """The text with the largest weight."""
-    weights = _by_text(notes, text)
-    return max(weights, key=lambda said: (weights[said], said), default="")
 
 
 # The evidence's type differs from row to row, and is checked where each row is made.
@@ -385,16 +308,6 @@ _ROWS: tuple[Words[Any], ...] = (
             "Give each task a session of its own (`async with async_session() as session:` inside "
             "of the task), or await one call after the other: a session, and a connection, does "
             "one thing at a time."
-        ),
-    ),
-    Words(
-        kind=POOL_TIMEOUT,
-        title="Requests get no connection in time",
-        verdict="{checkouts} timed out waiting for a connection at {site}",
-        happened="{requests} got no connection in time ({place})",
-        detail=_timeout,
-        advice=lambda _: (
-            "Fix the code that held the connections; enlarge the pool only if they were busy."
         ),
     ),
     Words(

@@ -386,17 +386,11 @@ def _spent_json(spent: Account) -> dict[str, float]:
     }
 
 
-_OUTCOMES = {
-    "waiting": Outcome.WAITING,
-    "open": Outcome.OPEN,
-    "returned": Outcome.RETURNED,
-    "collected": Outcome.COLLECTED,
-    "detached": Outcome.DETACHED,
-    "timeouts": Outcome.TIMEOUT,
-    "cancelled": Outcome.CANCELLED,
-    "errors": Outcome.ERROR,
-}
+_IN_PLURAL = (Outcome.TIMEOUT, Outcome.ERROR)
 
 
 def _outcomes_json(outcomes: Mapping[Outcome, int]) -> dict[str, int]:
-    return {key: outcomes.get(outcome, 0) for key, outcome in _OUTCOMES.items()}
+    return {
+        f"{outcome}s" if outcome in _IN_PLURAL else outcome.value: outcomes.get(outcome, 0)
+        for outcome in Outcome
+    }

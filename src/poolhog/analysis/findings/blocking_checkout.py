@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from poolhog.analysis.findings.entry import Occurrence
 from poolhog.analysis.findings.finding import FindingKind
-from poolhog.analysis.findings.meaning import NamedLine
+from poolhog.analysis.findings.lines import NamedLine
 from poolhog.analysis.findings.starved_loop import STARVED_S
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import numpy as np
 from poolhog.analysis.blame.blockers import behind
 from poolhog.analysis.findings.entry import Occurrence
 from poolhog.analysis.findings.finding import FindingKind
-from poolhog.analysis.findings.meaning import NamedLine
+from poolhog.analysis.findings.lines import NamedLine
 from poolhog.analysis.lock_statements import Lock, Reach, lock_of
 from poolhog.analysis.spans import PARKED, RUNNING
 from poolhog.analysis.thresholds import Threshold

@@ -12,7 +12,8 @@ from poolhog.model import OperationKind
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from poolhog.analysis.findings.meaning import Lifetime, NamedLine, Piece
+    from poolhog.analysis.findings.lines import NamedLine
+    from poolhog.analysis.findings.meaning import Lifetime, Piece
     from poolhog.model import Checkout, Site
 
 

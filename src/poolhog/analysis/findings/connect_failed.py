@@ -11,8 +11,8 @@ from poolhog.analysis.blame.blaming import line_of
 from poolhog.analysis.failures import error_of
 from poolhog.analysis.findings.entry import Occurrence
 from poolhog.analysis.findings.finding import FindingKind, Severity
+from poolhog.analysis.findings.lines import NamedLine
 from poolhog.analysis.findings.many_pools import SEES_CONNECTS, crowds_of
-from poolhog.analysis.findings.meaning import NamedLine
 from poolhog.analysis.ledger import KINDS, OUTCOMES
 from poolhog.model import OperationKind, Outcome
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from poolhog.analysis.findings.entry import Entry, Totals
-    from poolhog.analysis.ledger import Ledger, RowOperations
+    from poolhog.analysis.ledger import Ledger
+    from poolhog.analysis.rows import RowOperations
     from poolhog.model import Checkout
 
 

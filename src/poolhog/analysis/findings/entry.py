@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from poolhog.analysis.blame.blaming import LineKey
     from poolhog.analysis.blame.queue import Queue
-    from poolhog.analysis.findings.meaning import NamedLine
+    from poolhog.analysis.findings.lines import NamedLine
     from poolhog.analysis.ledger import Numbers
     from poolhog.model import Checkout, Pool, Site
 

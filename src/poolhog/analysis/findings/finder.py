@@ -23,9 +23,10 @@ from poolhog.analysis.findings.connection_churn import CONNECTION_CHURN
 from poolhog.analysis.findings.entry import Origin, PoolCounts, Totals
 from poolhog.analysis.findings.gaps import Alike, gap_kinds, look, origins
 from poolhog.analysis.findings.held_after_response import AFTER_RESPONSE_S
+from poolhog.analysis.findings.lines import departure
 from poolhog.analysis.findings.lost_write import LOST_WRITE, may_have_lost_writes
 from poolhog.analysis.findings.many_pools import MANY_POOLS
-from poolhog.analysis.findings.meaning import Lifetime, Nested, around, departure, is_lost, piece_of
+from poolhog.analysis.findings.meaning import Lifetime, Nested, around, is_lost, piece_of
 from poolhog.analysis.findings.nested_checkout import end_or, is_nested, overlaps
 from poolhog.analysis.findings.pool_timeout import POOL_TIMEOUT
 from poolhog.analysis.findings.shared_over_fork import SHARED_OVER_FORK

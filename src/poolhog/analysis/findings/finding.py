@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Sequence
 
     from poolhog.analysis.findings.entry import Entry, Totals
-    from poolhog.analysis.findings.meaning import Lifetime, NamedLine, Piece
+    from poolhog.analysis.findings.lines import NamedLine
+    from poolhog.analysis.findings.meaning import Lifetime, Piece
     from poolhog.analysis.thresholds import Thresholds
     from poolhog.model import Site
 

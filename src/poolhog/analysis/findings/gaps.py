@@ -14,7 +14,8 @@ from poolhog.analysis import findings
 from poolhog.analysis.accounting import State
 from poolhog.analysis.findings.entry import Batch, Origin
 from poolhog.analysis.findings.finding import Claimed, GapKind
-from poolhog.analysis.findings.meaning import Lifetime, NamedLine, piece_of, surroundings
+from poolhog.analysis.findings.lines import NamedLine
+from poolhog.analysis.findings.meaning import Lifetime, piece_of, surroundings
 from poolhog.analysis.spans import PARKED, RUNNING
 
 if TYPE_CHECKING:

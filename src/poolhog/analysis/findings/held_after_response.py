@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from poolhog.analysis.findings.finding import GapKind
-from poolhog.analysis.findings.meaning import NamedLine, departure
+from poolhog.analysis.findings.lines import NamedLine, departure
 from poolhog.analysis.thresholds import Threshold
 
 if TYPE_CHECKING:

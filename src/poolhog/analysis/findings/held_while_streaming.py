@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from poolhog.analysis.findings.entry import Entry, Occurrence, Spread, Totals
-    from poolhog.analysis.findings.meaning import Lifetime, NamedLine, Piece
+    from poolhog.analysis.findings.lines import NamedLine
+    from poolhog.analysis.findings.meaning import Lifetime, Piece
     from poolhog.analysis.thresholds import Thresholds
     from poolhog.model import Site
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from poolhog.analysis.findings.entry import Occurrence
 from poolhog.analysis.findings.finding import FindingKind, Severity
-from poolhog.analysis.findings.meaning import NamedLine
+from poolhog.analysis.findings.lines import NamedLine
 from poolhog.model import OperationKind
 
 if TYPE_CHECKING:

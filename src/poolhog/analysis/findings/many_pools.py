@@ -12,7 +12,7 @@ from poolhog.analysis.blame.blaming import line_of
 from poolhog.analysis.failures import error_of
 from poolhog.analysis.findings.entry import Crowd, Occurrence
 from poolhog.analysis.findings.finding import FindingKind, Severity
-from poolhog.analysis.findings.meaning import NamedLine
+from poolhog.analysis.findings.lines import NamedLine
 from poolhog.analysis.ledger import KINDS
 from poolhog.analysis.thresholds import Threshold
 from poolhog.model import OperationKind
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from poolhog.analysis.blame.blaming import LineKey
     from poolhog.analysis.findings.entry import Entry, Totals
-    from poolhog.analysis.ledger import Ledger, RowOperations
+    from poolhog.analysis.ledger import Ledger
+    from poolhog.analysis.rows import RowOperations
     from poolhog.model import Checkout
 
 MANY_POOLS_LEAST = Threshold("many_pools", 5)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from poolhog.analysis.accounting import end_of
+from poolhog.analysis.findings.lines import NamedLine, departure, is_elsewhere, same_line
 from poolhog.analysis.ledger import KINDS
 from poolhog.analysis.spans import STATES, UNSAMPLED
 from poolhog.model import Activity, OperationKind, Outcome
@@ -352,72 +352,3 @@ def _last_use(checkout: Checkout) -> float:
 def _only_passes_on(site: Site, reference: Site | None) -> bool:
     led_there = reference is not None and any(same_line(site, frame) for frame in reference.stack)
     return led_there or _PASSES_ON.search(site.source) is not None
-
-
-@dataclass(frozen=True, slots=True)
-class NamedLine:
-    """The line to change, and what was called from there, the innermost last.
-
-    If it ``is_dependency``, it is where the dependency is defined that keeps the connection.
-    """
-
-    site: Site | None
-    awaiting: tuple[Site, ...] = ()
-    is_dependency: bool = False
-
-
-NOWHERE = NamedLine(None)
-
-
-@functools.lru_cache(maxsize=10_000)
-def departure(seen: Site | None, before: Site | None) -> NamedLine:
-    """The first line of the application in which ``seen`` differs from the stack ``before`` it.
-
-    Both are walked from the outermost frame inwards; the frames that they share led to both. So the
-    line is in the function that did both, or in the outermost one that did only the second. If all
-    lines are the same, it is the innermost line of the application.
-    """
-    if seen is None:
-        return NOWHERE
-    frames = seen.stack[::-1]
-    lines = [index for index, frame in enumerate(frames) if frame.is_application]
-    if not lines:
-        return NamedLine(None, frames)
-    common = 0
-    known = [frame for frame in before.stack[::-1] if frame.is_application] if before else []
-    for index, frame in zip(lines[:-1], known, strict=False):
-        if not same_line(frames[index], frame):
-            break
-        common += 1
-    at = lines[common]
-    return NamedLine(frames[at], frames[at + 1 :])
-
-
-def same_line(one: Site, other: Site) -> bool:
-    """Whether both are the same line of the same function, whoever called it."""
-    return (one.line, one.function, one.file) == (other.line, other.function, other.file)
-
-
-def is_elsewhere(seen: Site, asked_at: Site | None) -> bool:
-    """Whether the outermost function that asked was left: others went on with the request."""
-    if asked_at is None:
-        return False
-    outermost = asked_at.stack[-1]
-    return not any(
-        (frame.function, frame.file) == (outermost.function, outermost.file)
-        for frame in seen.stack
-        if frame.is_application
-    )
-
-
-def outermost_line(site: Site | None) -> Site | None:
-    """The outermost line of the application; if there is none, the outermost line."""
-    stack = site.stack[::-1] if site is not None else ()
-    return next((frame for frame in stack if frame.is_application), next(iter(stack), None))
-
-
-def innermost_line(site: Site | None) -> Site | None:
-    """The innermost line of the application; if there is none, the innermost line."""
-    if site is None:
-        return None
-    return next((frame for frame in site.stack if frame.is_application), site)

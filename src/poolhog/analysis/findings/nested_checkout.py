@@ -13,7 +13,7 @@ import numpy as np
 from poolhog.analysis.accounting import State
 from poolhog.analysis.findings.entry import Occurrence
 from poolhog.analysis.findings.finding import GapKind, Severity
-from poolhog.analysis.findings.meaning import NamedLine
+from poolhog.analysis.findings.lines import NamedLine
 from poolhog.analysis.ledger import NEVER
 from poolhog.analysis.spans import running_maximum
 from poolhog.model import Activity

@@ -8,12 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from poolhog.analysis.findings.circumstances import Style, style_of
 from poolhog.analysis.findings.entry import Occurrence
 from poolhog.analysis.findings.finding import GapKind
-from poolhog.analysis.findings.meaning import (
-    NamedLine,
-    is_at_rest,
-    is_elsewhere,
-    outermost_line,
-)
+from poolhog.analysis.findings.lines import NamedLine, is_elsewhere, outermost_line
+from poolhog.analysis.findings.meaning import is_at_rest
 from poolhog.model import Activity, Outcome
 
 if TYPE_CHECKING:

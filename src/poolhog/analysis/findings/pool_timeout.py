@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from poolhog.analysis.findings.entry import Occurrence
 from poolhog.analysis.findings.finding import FindingKind, Severity
-from poolhog.analysis.findings.meaning import NamedLine, departure
+from poolhog.analysis.findings.lines import NamedLine, departure
 from poolhog.analysis.findings.parked_checkout import Asked
 from poolhog.analysis.owners import route_of
 from poolhog.model import Activity

@@ -9,7 +9,7 @@ import numpy as np
 
 from poolhog.analysis.findings.entry import Occurrence
 from poolhog.analysis.findings.finding import FindingKind, Severity
-from poolhog.analysis.findings.meaning import NamedLine
+from poolhog.analysis.findings.lines import NamedLine
 from poolhog.analysis.ledger import Codes
 from poolhog.model import OperationKind
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from poolhog.analysis.accounting import State
 from poolhog.analysis.findings.entry import Occurrence
 from poolhog.analysis.findings.finding import GapKind
-from poolhog.analysis.findings.meaning import NamedLine, innermost_line, outermost_line, same_line
+from poolhog.analysis.findings.lines import NamedLine, innermost_line, outermost_line, same_line
 from poolhog.analysis.thresholds import Threshold
 from poolhog.model import Activity
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from poolhog.analysis.findings.meaning import is_lost
 from poolhog.analysis.garbage import without_garbage_collection
 from poolhog.analysis.ledger import NEVER, OUTCOMES, Ledger
 from poolhog.analysis.memory import ledgers_of
@@ -16,16 +15,16 @@ from poolhog.analysis.replay.completing import GAVE_UP, TIMED_OUT, Completing
 from poolhog.analysis.replay.limits import Limits, hanging, waiting_threads
 from poolhog.analysis.replay.locks import ReplayedLocks
 from poolhog.analysis.replay.loops import loops_of
-from poolhog.analysis.replay.overlapping import Compiler, Lane, Mark, lanes
+from poolhog.analysis.replay.overlapping import Compiler, Lane, Mark, is_settled, lanes
 from poolhog.analysis.replay.recorded import Recorded
 from poolhog.analysis.replay.steps import (
     NO_STEP,
     OUTSIDE,
-    READY,
     Atoms,
     Step,
     StepKind,
     Steps,
+    ready_seconds,
     steps_of,
 )
 from poolhog.analysis.replay.stretches import is_looked_at, running_at_sites, stretches_of
@@ -44,7 +43,7 @@ if TYPE_CHECKING:
 
     from poolhog.analysis.ledger import Numbers
     from poolhog.analysis.replay.workload import Groups
-    from poolhog.model import Checkout, Process, Site, Trace
+    from poolhog.model import Process, Site, Trace
     from poolhog.trace.reader import ProcessReader
 
 _AT_ONCE = 50_000
@@ -135,7 +134,7 @@ class WorkloadBuilder:
         """The workload of the processes that were added."""
         chains, recorded = self.chains, self.recorded.observed
         pools = tuple(facts.terms(len(self._processes)) for facts in self.recorded.pools.values())
-        ready = _ready(self.steps)
+        ready = ready_seconds(self.steps)
         completing = Completing(chains, self.steps, self._askings, pools)
         completing.complete()
         if not any(chains.is_request):  # then owners are what there is of them
@@ -375,7 +374,7 @@ class _ProcessChains:
         first = self._lane(found[0], started, ended, marks, is_open=not is_ended)
         chains.put(number, first, started)
         chains.is_request[number] = True
-        chains.is_whole[number] = is_ended and all(map(_is_settled, found[0].items))
+        chains.is_whole[number] = is_ended and all(map(is_settled, found[0].items))
 
     def _lane(
         self,
@@ -397,19 +396,4 @@ class _ProcessChains:
         return first
 
 
-def _ready(steps: Steps) -> float:
-    """The seconds for which owners of connections could go on and did not."""
-    kinds, whats = np.frombuffer(steps.kinds, np.uint8), np.frombuffer(steps.whats, np.int32)
-    is_ready = (kinds == StepKind.REST) & (whats == READY)
-    return float(np.frombuffer(steps.seconds, np.float64)[is_ready].sum())
-
-
 _SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")
-
-
-def _is_settled(checkout: Checkout) -> bool:
-    """Whether it is over, or will never be."""
-    if checkout.granted is None:
-        return checkout.gave_up is not None
-    is_over = checkout.outcome is Outcome.DETACHED or is_lost(checkout)
-    return checkout.returned is not None or is_over

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from poolhog.analysis.accounting import STATE_OF, State, end_of, end_of_wait
 from poolhog.analysis.findings.gaps import gap_kinds, meaning_of
-from poolhog.analysis.findings.meaning import Gap, Lifetime, Nested, Piece, departure, is_lost
+from poolhog.analysis.findings.lines import departure
+from poolhog.analysis.findings.meaning import Gap, Lifetime, Nested, Piece, is_lost
 from poolhog.analysis.findings.nested_checkout import is_nested
 from poolhog.analysis.replay.completing import GAVE_UP, TIMED_OUT, WAITING
 from poolhog.analysis.replay.steps import (
@@ -368,3 +369,11 @@ def _outside(started: float, ended: float) -> Iterator[Step]:
         yield Step(StepKind.REST, seconds, AWAY)
     elif seconds > 0:
         yield Step(StepKind.RUN, seconds)
+
+
+def is_settled(checkout: Checkout) -> bool:
+    """Whether it is over, or will never be."""
+    if checkout.granted is None:
+        return checkout.gave_up is not None
+    is_over = checkout.outcome is Outcome.DETACHED or is_lost(checkout)
+    return checkout.returned is not None or is_over

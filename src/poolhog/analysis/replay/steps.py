@@ -232,3 +232,10 @@ def steps_of(atoms: Atoms) -> StepColumns:
     seconds = np.stack((atoms.seconds, lasted), axis=1).ravel()
     whats = np.stack((atoms.mark_what, what), axis=1).ravel()
     return StepColumns(kinds[is_step], seconds[is_step], whats[is_step], first)
+
+
+def ready_seconds(steps: Steps) -> float:
+    """The seconds for which owners of connections could go on and did not."""
+    kinds, whats = np.frombuffer(steps.kinds, np.uint8), np.frombuffer(steps.whats, np.int32)
+    isready_seconds = (kinds == StepKind.REST) & (whats == READY)
+    return float(np.frombuffer(steps.seconds, np.float64)[isready_seconds].sum())

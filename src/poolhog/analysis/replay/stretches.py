@@ -8,9 +8,10 @@ import numpy as np
 
 from poolhog.analysis import spans
 from poolhog.analysis.blocks import blocks_of
-from poolhog.analysis.findings.meaning import departure
+from poolhog.analysis.findings.lines import departure
 from poolhog.analysis.ledger import KINDS, NEVER, OUTCOMES
 from poolhog.analysis.replay.steps import ENDINGS, READY, StepKind
+from poolhog.analysis.shares import Shares
 from poolhog.model import Outcome
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def is_looked_at(ledger: Ledger) -> Flags:
 
 def running_at_sites(ledger: Ledger, rows: Numbers) -> Instants:
     """By site, the part of unsampled gaps in which Python was executed."""
-    shares = spans.Shares(ledger)
+    shares = Shares(ledger)
     sampled = rows[np.isin(rows, ledger.samples.row)]
     for first in range(0, len(sampled), _AT_ONCE):
         shares.learn(ledger, spans.cut(ledger, sampled[first : first + _AT_ONCE]))
