@@ -48,7 +48,11 @@ class StarvedLoop(GapKind[InOneGo]):
 
     def claims(self, piece: Piece, lifetime: Lifetime) -> bool:
         """Whether the owner was ready, or kept the others from going on."""
-        return piece.state is State.READY or is_blocking(piece)
+        if piece.state is State.READY:
+            return True
+        # One that nobody gives back is lost, whatever its owner does afterwards.
+        is_lost = lifetime.lost_from is not None and piece.started >= lifetime.lost_from
+        return is_blocking(piece) and not is_lost
 
     def line(self, piece: Piece, lifetime: Lifetime) -> NamedLine:
         """The innermost line of the application that ran instead."""
