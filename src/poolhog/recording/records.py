@@ -21,12 +21,7 @@ from poolhog.layout import (
     row_maker,
 )
 from poolhog.model import OperationKind, Outcome
-from poolhog.recording.lengths import (
-    LONGEST_NAME,
-    NAME,
-    SHORT_STATEMENT,
-    shortened,
-)
+from poolhog.recording.lengths import LONGEST_NAME, NAME, SHORT_STATEMENT, shortened
 from poolhog.recording.record import Record, ids, since
 from poolhog.recording.refusals import refusal_of
 from poolhog.recording.requests import RequestRecord
@@ -39,6 +34,8 @@ if TYPE_CHECKING:
     from poolhog.recording.pools import PoolRecord
     from poolhog.recording.record import Row, Texts
     from poolhog.recording.sites import SiteRecord
+
+    Seen = Activity | SharingKind
 
 OPERATIONS_PER_ROW = 100
 """Operations in the row of a checkout; of more, the earlier ones go into rows of their own."""
@@ -69,7 +66,8 @@ class CheckoutRecord(Record):
     """A connection asked for, and then lent, or not.
 
     ``task`` is the task that asked, or that waits for the thread that did; ``in_thread`` tells
-    these two apart. ``thread_id`` is the operating system's number of the thread that asked.
+    these two apart. ``parent`` waits for it, if a library started it. ``thread_id`` is the
+    operating system's number of the thread that asked.
     """
 
     __slots__ = (
@@ -103,14 +101,12 @@ class CheckoutRecord(Record):
         # The id of the exception that was being handled when it was asked: it explains no rollback.
         self.handled = 0
         self.task: weakref.ref[asyncio.Task[Any]] | None = None
-        self.in_thread = False
-        # The task that waits for the one that asked, if a library started that.
         self.parent: weakref.ref[asyncio.Task[Any]] | None = None
+        self.in_thread = False
         self.thread = 0
         self.thread_id = 0
         self.backend: int | None = None  # the server's number of the connection's process
-        # Not of the row: who asked for the last operation, and the sites at which others wanted
-        # something while it was in flight.
+        # Not of the row: who asked for the last operation, and where others did meanwhile.
         self.user = 0
         self.shared: tuple[int, ...] = ()
         # The sampler's: what it saw last, and how many operations had begun then.
@@ -297,11 +293,7 @@ class SampleRecord(Record):
     table = "packed_samples"
 
     def __init__(
-        self,
-        checkout: CheckoutRecord,
-        activity: Activity | SharingKind,
-        site: SiteRecord | None,
-        now_ns: int,
+        self, checkout: CheckoutRecord, activity: Seen, site: SiteRecord | None, now_ns: int
     ) -> None:
         self.id = next(ids)
         self.written = None
