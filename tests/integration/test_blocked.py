@@ -106,8 +106,7 @@ def test_a_thread_at_rest_that_keeps_the_connection_of_a_job(tmp_path: Path) -> 
 
 def test_a_holder_that_waits_for_a_thread_while_all_threads_wait_for_it(tmp_path: Path) -> None:
     _, findings = found(tmp_path, "without_a_thread")
-    starved = findings[0]
-    assert starved.kind is THREAD_STARVED
+    (starved,) = (finding for finding in findings if finding.kind is THREAD_STARVED)
     assert starved.site is not None
     assert (starved.site.file, starved.site.line) == line_of(blocked_app.without_a_thread, "# HERE")
     assert starved.seconds == pytest.approx(blocked_app.BLOCKED_S, rel=CLOSE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,8 +26,14 @@ print(poolhog._installation.recorder.journal.errors, module is not None, len(lat
 """
 
 WATCHED = sorted(
-    {m for probe in PROBES for m, _ in probe.watches if not m.startswith(("_pytest", "asyncio"))}
+    {
+        name
+        for probe in PROBES
+        for name, _ in probe.watches
+        if not name.startswith(("_pytest", "asyncio")) and find_spec(name.partition(".")[0])
+    }
 )
+"""Of what is installed: of some libraries poolhog only says that they are not recorded."""
 OTHERS = [
     ("litestar.connection", "litestar.app"),
     ("fastapi.params", "fastapi.routing"),

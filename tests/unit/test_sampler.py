@@ -36,6 +36,7 @@ from poolhog.recording import sites as sites_module
 from poolhog.recording.options import Options
 from poolhog.recording.owners import Owners
 from poolhog.recording.recorder import Recorder
+from poolhog.recording.sampler import in_gap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
@@ -871,3 +872,22 @@ def test_after_a_fork_each_process_samples_its_own(tmp_path: Path) -> None:
     assert sorted(counts.values()) == [1, 2]
     for checkout in trace.checkouts:
         assert Activity.PARKED in {sample.activity for sample in checkout.samples}
+
+
+def test_what_was_so_before_a_gap_began_counts_from_its_beginning(quiet: Recorder) -> None:
+    checkout = quiet.ask(POOL)
+    connect = quiet.operate(checkout, OperationKind.CONNECT)
+    assert connect is not None
+    connect.end()
+    quiet.grant(checkout, 1)
+    assert connect.ended_ns is not None
+    assert checkout.granted_ns is not None
+    now_ns = time.monotonic_ns()
+    # The connection was opened before it was lent.
+    assert in_gap(checkout, connect.ended_ns - 1, now_ns) == checkout.granted_ns
+    assert in_gap(checkout, now_ns + 1, now_ns) == now_ns
+    statement = quiet.operate(checkout, OperationKind.STATEMENT, "SELECT 1")
+    assert statement is not None
+    statement.end()
+    now_ns = time.monotonic_ns()
+    assert in_gap(checkout, checkout.granted_ns, now_ns) == statement.ended_ns

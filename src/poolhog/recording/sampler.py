@@ -224,13 +224,13 @@ class Sampler(threading.Thread):
             if seen.activity is look.seen.activity and seen.call_ns is not None:
                 if look.seen.site is None:
                     # It was not known then that the loop was kept.
-                    since_ns = _in_gap(checkout, seen.call_ns, now_ns)
+                    since_ns = in_gap(checkout, seen.call_ns, now_ns)
                 elif look.seen.call_ns == seen.call_ns:
                     # One call that is somewhere else now: its samples touch each other.
                     sample.seen_ns = since_ns = now_ns
             if seen.activity is Activity.READY and look.doubts:
                 # It could go on since it was first in doubt, at the latest.
-                since_ns = min(since_ns, look.doubts[0].since_ns)
+                since_ns = min(since_ns, in_gap(checkout, look.doubts[0].since_ns, now_ns))
                 look.doubts.clear()
             if sample.started_ns >= since_ns:
                 # It did so all the time that is recorded as something else.
@@ -267,7 +267,10 @@ class Sampler(threading.Thread):
             sample.activity = Activity.RUNNING
         sample.end()
         for site, since_ns, until_ns in doubts:
-            ready = SampleRecord(checkout, Activity.READY, site, since_ns)
+            # The loop may have been kept since before the gap.
+            ready = SampleRecord(
+                checkout, Activity.READY, site, min(max(since_ns, sample.started_ns), until_ns)
+            )
             ready.seen_ns = until_ns
             ready.end()
             self._journal.put(ready, SAMPLE_BYTES)
@@ -282,13 +285,14 @@ def _is_used_later(checkout: CheckoutRecord, sample: SampleRecord, worker: Worke
 
 def _since(checkout: CheckoutRecord, seen: Seen, now_ns: int) -> int:
     """Since when in its gap the owner has done what was seen."""
-    return now_ns if seen.since_ns is None else _in_gap(checkout, seen.since_ns, now_ns)
+    return now_ns if seen.since_ns is None else in_gap(checkout, seen.since_ns, now_ns)
 
 
-def _in_gap(checkout: CheckoutRecord, since_ns: int, now_ns: int) -> int:
+def in_gap(checkout: CheckoutRecord, since_ns: int, now_ns: int) -> int:
     """The instant, or the start of the checkout's gap if that is later."""
     last = checkout.operations[-1].ended_ns if checkout.operations else None
-    began_ns = last or checkout.granted_ns or now_ns
+    # What opened the connection was over before that was lent.
+    began_ns = max(last or 0, checkout.granted_ns or 0) or now_ns
     return min(max(since_ns, began_ns), now_ns)
 
 

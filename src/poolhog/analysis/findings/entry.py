@@ -299,5 +299,7 @@ class Totals:
         """How many waited for a pool's connections at an instant."""
         if pool not in self.waits:
             return 0
-        asked, left = self.waits[pool]
-        return int(((asked <= instant) & (instant < left)).sum())
+        # In halves of microseconds: the middle of two instants is one, whatever floats make of it.
+        asked, left = (np.rint(2e6 * instants) for instants in self.waits[pool])
+        middle = round(2e6 * instant)
+        return int(((asked <= middle) & (middle < left)).sum())
