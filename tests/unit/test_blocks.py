@@ -188,6 +188,13 @@ def test_a_file_has_one_writer() -> None:
     assert blocks.duration.sum() / 1e6 == pytest.approx(ended - 1.05)
 
 
+def test_a_writer_that_waits_while_nobody_writes_is_not_blocked() -> None:
+    """Another process may have the file; nothing in this one tells."""
+    pool = make_pool(name="sqlite+aiosqlite")
+    alone = holder("c0", 1.0, 1.3, statement="BEGIN IMMEDIATE", pool=pool)
+    assert len(blocks_of(ledger_of([alone])).row) == 0
+
+
 def told(waits: Sequence[LockWait]) -> Ledger:
     first = holder("c0", 1.0, 1.001)
     second = replace(holder("c1", 1.05, 1.204), lock_waits=tuple(waits))

@@ -10,6 +10,7 @@ lock needs no such evidence.
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -144,7 +145,7 @@ class _Walk:
             columns = (found.row, found.kind, found.started, found.ended, found.statement)
             lists = [column.tolist() for column in (*columns, found.error)]
             starts = np.flatnonzero(np.diff(found.row, prepend=-1)).tolist()
-            for begin, end in zip(starts, [*starts[1:], len(found.row)], strict=True):
+            for begin, end in pairwise([*starts, len(found.row)]):
                 row = lists[0][begin]
                 own = list(zip(*(values[begin:end] for values in lists[1:]), strict=True))
                 if self._is_file[self._ledger.pool[row]]:
@@ -234,7 +235,7 @@ def _of_files(
                 for hold in holds[first : first + _MOST_WAITED_FOR]
                 if hold.row != waiter.row and hold.since < waiter.ended
             ]
-            for hold, following in zip(others, [*others[1:], None], strict=True):
+            for hold, following in pairwise([*others, None]):
                 end = min(hold.released, waiter.ended)
                 if following is not None and following.since - end <= _POLLED_US:
                     end = max(min(following.since, waiter.ended), end)

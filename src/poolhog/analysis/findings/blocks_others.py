@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -101,7 +102,7 @@ class BlocksOthers(FindingKind[BlockedOthers]):
         starts = np.flatnonzero(changes).tolist()
         blockers = np.unique(parts.blocker)
         known = dict(zip(blockers.tolist(), ledger.checkouts(blockers), strict=True))
-        for first, last in zip(starts, [*starts[1:], len(parts.row)], strict=True):
+        for first, last in pairwise([*starts, len(parts.row)]):
             notes: dict[Hashable, float] = {}
             spans = []
             for at in range(first, last):
