@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import weakref
-from itertools import pairwise
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -118,7 +117,7 @@ def _handed_on(told: _Parts, ledger: Ledger) -> Iterator[_Part]:
     """What the server told of; who held the lock after one that was over is who is named next."""
     for parts in told.values():
         begun = 0
-        for part, following in pairwise([*parts, None]):
+        for part, following in zip(parts, [*parts[1:], None], strict=False):
             started, ended = begun or part.started, part.ended
             begun = 0
             if following is not None and following.started == ended and part.blocker >= 0:

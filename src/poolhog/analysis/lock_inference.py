@@ -235,7 +235,7 @@ def _of_files(
                 for hold in holds[first : first + _MOST_WAITED_FOR]
                 if hold.row != waiter.row and hold.since < waiter.ended
             ]
-            for hold, following in pairwise([*others, None]):
+            for hold, following in zip(others, [*others[1:], None], strict=False):
                 end = min(hold.released, waiter.ended)
                 if following is not None and following.since - end <= _POLLED_US:
                     end = max(min(following.since, waiter.ended), end)
