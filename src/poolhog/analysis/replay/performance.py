@@ -92,7 +92,7 @@ def performance_of(
     span = observed.until - began
     granted = len(observed.granted) - observed.timeouts
     # A connection that is kept for the life of the process may be lent before any request comes.
-    in_use = observed.until - min(began, *observed.granted) if observed.granted else span
+    in_use = observed.until - min(began, min(observed.granted, default=began))
     return Performance(
         answers=len(answered) - int(np.searchsorted(answered, window.started)),
         makespan=last - began,
