@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from poolhog.analysis.findings import CONNECT_FAILED, MANY_POOLS, POOL_TIMEOUT, SHARED_OVER_FORK
 from poolhog.model import Activity, OperationKind
+from poolhog.render import patches
 from poolhog.render.kind_words import Words, by_text, operation
 from poolhog.render.words import count, duration, listed, place, site_json
 
@@ -159,6 +160,7 @@ FAILURES: tuple[Words[Any], ...] = (
         advice=lambda _: (
             "Fix the code that held the connections; enlarge the pool only if they were busy."
         ),
+        patch=patches.timeout,
     ),
     Words(
         kind=CONNECT_FAILED,

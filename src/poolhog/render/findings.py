@@ -19,6 +19,7 @@ from poolhog.analysis.findings import (
     THREAD_STARVED,
     Severity,
 )
+from poolhog.render import patches
 from poolhog.render.advice import never_returned_advice, parked_advice, streaming_advice
 from poolhog.render.failures import FAILURES
 from poolhog.render.kind_words import Words, heaviest, operation
@@ -242,6 +243,7 @@ _ROWS: tuple[Words[Any], ...] = (
         spent="was spent waiting {what}, not for the database",
         detail=_parked,
         advice=lambda evidence: parked_advice(evidence.circumstances),
+        patch=patches.parked,
     ),
     Words(
         kind=BLOCKS_OTHERS,
@@ -250,6 +252,7 @@ _ROWS: tuple[Words[Any], ...] = (
         spent="was spent waiting in the database for a lock that was held during {what}",
         detail=_blocks,
         advice=_blocks_advice,
+        patch=patches.parked,
     ),
     Words(
         kind=HELD_AFTER_RESPONSE,
@@ -258,6 +261,7 @@ _ROWS: tuple[Words[Any], ...] = (
         spent="was spent after the response had been sent ({place})",
         detail=_after_response,
         advice=_after_response_advice,
+        patch=patches.after_response,
     ),
     Words(
         kind=HELD_WHILE_STREAMING,
@@ -266,6 +270,7 @@ _ROWS: tuple[Words[Any], ...] = (
         spent="was spent while a response was being sent ({place})",
         detail=_streaming,
         advice=lambda evidence: streaming_advice(evidence.asked_at),
+        patch=patches.streaming,
     ),
     Words(
         kind=NESTED_CHECKOUT,
@@ -278,6 +283,7 @@ _ROWS: tuple[Words[Any], ...] = (
             "Hand the session that is open on to this code, or end its transaction before; a "
             "larger pool only moves the limit."
         ),
+        patch=patches.nested,
     ),
     Words(
         kind=NEVER_RETURNED,
@@ -287,6 +293,7 @@ _ROWS: tuple[Words[Any], ...] = (
         happened="{connections} did not come back ({place})",
         detail=_never_returned,
         advice=lambda evidence: never_returned_advice(evidence.fates),
+        patch=patches.never_returned,
     ),
     Words(
         kind=LOST_WRITE,
@@ -297,6 +304,7 @@ _ROWS: tuple[Words[Any], ...] = (
         advice=lambda _: (
             "Commit: a block of `session.begin()` around it, or `commit()` at its end."
         ),
+        patch=patches.lost_write,
     ),
     Words(
         kind=SHARED_SESSION,
@@ -309,6 +317,7 @@ _ROWS: tuple[Words[Any], ...] = (
             "of the task), or await one call after the other: a session, and a connection, does "
             "one thing at a time."
         ),
+        patch=patches.shared,
     ),
     Words(
         kind=CONNECTION_CHURN,
@@ -320,6 +329,7 @@ _ROWS: tuple[Words[Any], ...] = (
             "Keep connections: a pool instead of NullPool, a pool_size as large as is usually lent "
             "(connections of the overflow are closed when they come back), a longer recycle time."
         ),
+        patch=patches.churn,
     ),
     Words(
         kind=BLOCKING_CHECKOUT,
@@ -331,6 +341,7 @@ _ROWS: tuple[Words[Any], ...] = (
             "Use the asynchronous engine or pool here, or do this in a thread: `def` instead of "
             "`async def`, or `await asyncio.to_thread(…)`. A larger pool only moves the limit."
         ),
+        patch=patches.starved,
     ),
     Words(
         kind=THREAD_STARVED,
@@ -343,6 +354,7 @@ _ROWS: tuple[Words[Any], ...] = (
             "total_tokens`), or give the connection back in the thread that used it: close the "
             "session or end its transaction in the endpoint."
         ),
+        patch=patches.thread_starved,
     ),
     Words(
         kind=STARVED_LOOP,
@@ -354,6 +366,7 @@ _ROWS: tuple[Words[Any], ...] = (
             "Keep it off the event loop: `await asyncio.to_thread(…)`, a process, or smaller "
             "pieces."
         ),
+        patch=patches.starved,
     ),
     *FAILURES,
 )

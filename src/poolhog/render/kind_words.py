@@ -39,9 +39,9 @@ class Words(Generic[E]):
     verdict: str
     detail: Callable[[Finding, E], str]
     advice: Callable[[E], str]
+    patch: Callable[[str], str]
     spent: str | None = None
     happened: str | None = None
-    patch: Callable[[str], str] | None = None
 
 
 def by_text(notes: Mapping[N, float], text: Callable[[N], str]) -> dict[str, float]:
