@@ -119,7 +119,8 @@ class Sampler(threading.Thread):
         """Look no more, and wait until the last look is over (a second at the most)."""
         self._stopping = True
         self._wake.set()
-        self.join(timeout=1)
+        if self.is_alive():
+            self.join(timeout=1)
 
     def run(self) -> None:
         """Look at every tick, as long as there is anything to look at."""
@@ -127,6 +128,7 @@ class Sampler(threading.Thread):
             interpreter_addresses()
         watched: list[CheckoutRecord] = []
         interval_s = self._interval_s
+        self._asleep = False
         while not self._stopping:
             if not watched and not self._granted and not self._asked:
                 self._asleep = True
