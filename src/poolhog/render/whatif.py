@@ -313,11 +313,10 @@ def _other_told(answers: Answers) -> Iterator[str]:
 
 def _next(study: Study, target: Sequence[str]) -> Text:
     workload = study.replayed.workload
-    parked = next((site for site in workload.places if site is not None), None)
     if study.range is not None or study.reasons:
         return next_line(["report", *target], "which code holds connections")
-    if study.prediction is None and parked is not None:
-        return next_line(release_words(parked, target), "if that line released its connection")
+    if study.prediction is None and study.hog is not None:
+        return next_line(release_words(study.hog, target), "if that line released its connection")
     least = min((pool.size for pool in workload.pools if pool.size), default=5)
     released = [word for name in study.released for word in ("--release", file_name(name))]
     sizes = ["--pool-size", f"{max(least // 2, 1)}..{least * 2}"]
