@@ -37,10 +37,12 @@ def dump(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show who holds which connection right now, and who waits for one, with stacks.
+    """Show which request holds which connection right now, and where in the code.
 
-    The process runs on undisturbed: what it wrote a moment ago is read. If that is older, or the
-    process was killed or crashed, this says as of when it is known.
+    Example: `poolhog dump`
+
+    The process keeps running undisturbed: poolhog reads what the process wrote a moment ago. If
+    that is older, or if the process was killed, the output names the time of the last write.
     """
     from poolhog.render.dump import dump_json, dump_text
 

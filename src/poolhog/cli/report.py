@@ -50,26 +50,34 @@ def report(
         typer.Option(
             metavar="N",
             min=1,
-            help=f"How many findings and routes are shown; by default {FINDINGS} and {ROUTES}.",
+            help=f"The number of findings and routes to show. By default {FINDINGS} and {ROUTES}.",
         ),
     ] = None,
     blame: Annotated[
-        bool, typer.Option("--blame", help="Show who made whom wait, as a matrix.")
+        bool, typer.Option("--blame", help="Show which route made which route wait, as a table.")
     ] = False,
     as_json: AsJson = False,
     html: Annotated[
         Path | None,
-        typer.Option("--html", metavar="FILE", help="Write a page with pictures, for people."),
+        typer.Option(
+            "--html",
+            metavar="FILE",
+            help="Write an HTML page with the findings, the timeline and all requests.",
+        ),
     ] = None,
     against: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Another trace, for the same page beside this one."),
+        typer.Option(
+            metavar="DIR", help="A second trace, which the page of --html shows beside this one."
+        ),
     ] = None,
     source: Source = None,
 ) -> None:
-    """Say which code holds connections without using them, how long, and who waited for it.
+    """Name the code that holds connections without using them, and the requests that waited.
 
-    What was recorded may still run, or have died.
+    Example: `poolhog report`
+
+    The recorded process may still be running, or may have been killed.
     """
     if against is not None and html is None:
         raise PoolhogError("--against is for a page of two traces: name its file with --html")
