@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 import typer
 from verbs import poolhog
 
 from poolhog.cli import app
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 FIRST = ["run", "report", "timeline", "log", "whatif", "compare", "dump"]
 VERBS = list(typer.main.get_command(app).commands)  # type: ignore[attr-defined]  # it is a group
@@ -51,3 +48,9 @@ def test_the_last_seconds_are_more_than_none(
 ) -> None:
     poolhog("timeline", tmp_path, "--last", "0", code=2)
     assert "--last 0: give a number of seconds above 0" in capsys.readouterr().err
+
+
+def test_the_reference_lists_every_verb_in_that_order() -> None:
+    page = Path(__file__).parents[2] / "docs" / "reference.md"
+    rows = re.findall(r"^\| \[`(\w+)`\]", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert rows == VERBS
