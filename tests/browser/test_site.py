@@ -55,6 +55,6 @@ def test_the_site_is_ordered_by_problem(browser: Browser, site: Path) -> None:
 def test_the_search_works_without_a_server(browser: Browser, site: Path) -> None:
     page = browser.new_page(viewport={"width": 1400, "height": 900})
     page.goto((site / "index.html").as_uri())
-    page.locator("input[name=query]").fill("overhead")
-    expect(page.locator(".md-search-result__item a").first).to_be_visible()
+    page.locator("input[name=query]").press_sequentially("overhead")
+    expect(page.locator(".md-search-result__item a").first).to_be_visible(timeout=30_000)
     page.close()
