@@ -165,6 +165,18 @@ def test_a_line_of_another_pool_is_no_cause() -> None:
     assert told[1].startswith("The pool `sessions` (1 connection, one of 2 pools) was exhausted")
 
 
+def test_a_lost_write_is_no_matter_of_its_pool() -> None:
+    checkouts, small = two_pools()
+    report = reported(checkouts)
+    first = report.findings[0]
+    example = replace(first.example, pool=small.id)
+    lost = replace(first, kind=LOST_WRITE, example=example, checkouts=3)
+    told = verdict(replace(report, findings=(lost, *report.findings)))
+    assert told[0].startswith("3 writes were rolled back because nobody committed (")
+    assert told[1].startswith("The pool `main` ")
+    assert "`external_api.sync_note`" in told[2]
+
+
 def test_without_findings_it_is_the_pool_that_was_waited_for() -> None:
     busy, idle = (make_pool(n, size=s, name=n) for n, s in (("busy", 15), ("idle", 1)))
     checkouts = [

@@ -1,4 +1,4 @@
-"""Advice as code: a change of the lines that were recorded, with the names that these lines have.
+"""Advice as code: a change of the recorded lines, with the names that these have.
 
 A change is only made where the lines say all that it needs. Where they do not, there is none, and
 the advice in words stands alone.

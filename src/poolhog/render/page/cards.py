@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from poolhog.analysis.findings import Finding
     from poolhog.model import Site
+    from poolhog.render.page.links import Links
     from poolhog.render.page.run import PageRun
     from poolhog.render.page.source import SourceFiles, SourceLine
 
@@ -82,12 +83,15 @@ class Card:
     """A finding as the page shows it.
 
     ``request`` and ``checkout`` are the example's numbers in the timeline, -1 if it is not shown;
-    ``from_us`` and ``to_us`` its interval in microseconds of the timeline.
+    ``from_us`` and ``to_us`` its interval in microseconds of the timeline. ``address`` opens the
+    line in an editor ("": it is not here), ``commands`` are what shows more in a terminal. The
+    what-if of the page is about the finding that ``is_replayed``.
     """
 
     number: int
     kind: str
     is_harm: bool
+    is_replayed: bool
     title: str
     sentence: str
     file: str
@@ -105,6 +109,8 @@ class Card:
     to_us: int
     request: int
     checkout: int
+    address: str
+    commands: Sequence[str]
 
 
 def cards(run: PageRun, sources: SourceFiles) -> list[Card]:
@@ -141,6 +147,7 @@ def _card(number: int, finding: Finding, run: PageRun, checkout: int, sources: S
         number=number,
         kind=finding.kind.name,
         is_harm=is_harm(finding),
+        is_replayed=run.whatif is not None and finding is run.whatif.finding,
         title=WORDS[finding.kind.name].title,
         sentence=sentence(finding),
         file=short_path(site.file) if site is not None else "",
@@ -158,7 +165,18 @@ def _card(number: int, finding: Finding, run: PageRun, checkout: int, sources: S
         to_us=run.us(example.ended),
         request=run.index_of[key_of(shown)] if shown is not None else NONE,
         checkout=checkout,
+        address=run.links.address(site),
+        commands=_commands(finding, run.links),
     )
+
+
+def _commands(finding: Finding, links: Links) -> list[str]:
+    """The example line by line, and what releasing the line would change, if it can be released."""
+    example = finding.example
+    told = [links.command("log", "--request", example.request or example.checkout)]
+    if finding.kind.is_released and finding.site is not None:
+        told.append(links.command("whatif", "--release", place(finding.site)))
+    return [command for command in told if command]
 
 
 def _called(frame: Site) -> str:

@@ -1,7 +1,8 @@
-"""What a run comes to, in one or two sentences that a manager understands, and its numbers."""
+"""What a run comes to, in a few sentences that a manager understands, and its numbers."""
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from poolhog.analysis.findings import NEVER_RETURNED, POOL_TIMEOUT, Severity
@@ -81,12 +82,13 @@ def harm_first(findings: Iterable[Finding]) -> list[Finding]:
 def chief_pool(report: Report) -> PoolUse:
     """Return the pool that the verdict is about.
 
-    It is that of the worst finding. Without findings it is the one in which the most checkouts
-    timed out, then the one that was waited for longest, then the one that lent the largest part of
-    its connections.
+    It is that of the worst finding, but for lost writes, which are no matter of pools. Without
+    findings it is the one in which the most checkouts timed out, then the one that was waited for
+    longest, then the one that lent the largest part of its connections.
     """
     used = [use for use in report.pools if use.checkouts]
-    accused = {finding.example.pool for finding in harm_first(report.findings)[:1]}
+    worst = (f for f in harm_first(report.findings) if f.severity is not Severity.LOST_WRITE)
+    accused = {finding.example.pool for finding in islice(worst, 1)}
     return max(
         used,
         key=lambda use: (
