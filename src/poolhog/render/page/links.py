@@ -23,6 +23,9 @@ NO_EDITOR = "none"
 """Written instead of an address: lines are not linked."""
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
+_SLASH = re.compile(r"[^/]/\{path\}")
+"""The address has the path's first slash already; of ``file://`` it is not the path's."""
+
 _RUNS = frozenset({"javascript:", "data:", "vbscript:", "blob:"})
 
 
@@ -58,7 +61,8 @@ class Links:
         """Return the address that opens a line in the editor; "" if its file is not here."""
         if site is None or not self._opens(site.file):
             return ""
-        path = quote(site.file.lstrip("/") if "/{path}" in self.editor else site.file, safe="/:")
+        has_slash = _SLASH.search(self.editor) is not None
+        path = quote(site.file.lstrip("/") if has_slash else site.file, safe="/:")
         return self.editor.replace("{path}", path).replace("{line}", str(site.line))
 
     def command(self, verb: str, *options: str) -> str:

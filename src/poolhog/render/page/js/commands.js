@@ -4,6 +4,8 @@ import { checkoutPid, requestId, textOf } from "./data.js";
 import { button, make } from "./dom.js";
 
 const PLAIN = /^[\w@%+=:,./-]+$/;
+// The address has the first slash of the path already; that of `file://` is not the path's.
+const SLASH = /[^/]\/\{path\}/;
 const TOLD_MS = 2_000;
 
 /** A word as a shell takes it. */
@@ -38,7 +40,7 @@ export function addressOf(side, site) {
   const { editor, here } = side.links;
   if (!editor || !here.has(file)) return "";
   const path = textOf(side, file);
-  const given = editor.includes("/{path}") ? path.replace(/^\/+/, "") : path;
+  const given = SLASH.test(editor) ? path.replace(/^\/+/, "") : path;
   const encoded = given.split(/([/:])/).map((part) => (/^[/:]$/.test(part) ? part : encodeURIComponent(part))).join("");
   return editor.replace("{path}", () => encoded).replace("{line}", line);
 }
