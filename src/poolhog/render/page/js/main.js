@@ -59,7 +59,11 @@ const link = new Permalink([
 ]);
 for (const part of [...drawn, ...trees.filter(Boolean)]) part.onChange = () => link.changed();
 for (const input of filters) input.addEventListener("input", () => link.changed());
-if (link.follow()) document.querySelector(/(^|&)(view|selection|request|find)/.test(link.written) ? "#timeline" : "#time").scrollIntoView();
+if (link.follow()) {
+  const places = [[/(^|&)(view|selection|request|find|hide|lanes)\b/, "timeline"], [/(^|&)rows-/, "tables"]];
+  const [, place] = places.find(([pattern]) => pattern.test(link.written)) ?? ["", "time"];
+  document.getElementById(place).scrollIntoView();
+}
 
 if (drawn.length) {
   const press = button("Copy a link to what is shown", () => {

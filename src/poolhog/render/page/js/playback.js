@@ -9,6 +9,7 @@ import { LENT, STATES } from "./palette.js";
 const SPEEDS = [0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
 const WHOLE_S = 8;
 const CHOICES = 3;
+const SETTLED_MS = 100;
 
 /**
  * The speed at which a run of so many microseconds takes about eight seconds, and those around it.
@@ -61,6 +62,7 @@ export class Playback {
 
   /** Plays on, or from the beginning of what is shown if it is at its end or elsewhere. */
   play() {
+    this.#follow();
     const [from, to] = this.range;
     if (this.at >= to || this.at < from) this.seek(from);
     this.playing = true;
@@ -127,10 +129,13 @@ export class Playback {
     const label = make("label", {}, "Speed ", this.speeds);
     const counts = make("p", { class: "counts" }, ...this.counts);
     this.element.append(this.toggle, this.scrub, this.clock, label, counts);
-    this.pictures[0].view.listeners.add(() => this.#follow());
+    this.pictures[0].view.listeners.add(() => {
+      clearTimeout(this.settling);
+      this.settling = setTimeout(() => this.#follow(), SETTLED_MS);
+    });
   }
 
-  /** Plays what is shown from now on, at a speed that suits it unless one was chosen. */
+  /** Plays what is shown from now on, once it stands still, at a speed that suits it unless one was chosen. */
   #follow() {
     const [from, to] = this.range;
     if (from === this.shown[0] && to === this.shown[1]) return;
