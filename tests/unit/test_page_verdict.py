@@ -114,6 +114,13 @@ def test_a_burst_that_holds_its_connections() -> None:
     )
 
 
+def test_start_up_code_is_said_to_be() -> None:
+    report = reported(implicit_burst()[0])
+    first = replace(report.findings[0], is_at_start=True)
+    told = finding_sentence(first)
+    assert told.endswith(", not for the database, at start-up, before the first request.")
+
+
 def test_what_is_estimated_is_said_to_be() -> None:
     report = reported(implicit_burst()[0])
     guessed = replace(report.findings[0], estimated=report.findings[0].seconds / 2)

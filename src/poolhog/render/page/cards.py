@@ -104,6 +104,7 @@ class Card:
     patch: Patch
     routes: Sequence[str]
     more_routes: int
+    is_at_start: bool
     miniature: Miniature | None
     from_us: int
     to_us: int
@@ -160,6 +161,7 @@ def _card(number: int, finding: Finding, run: PageRun, checkout: int, sources: S
         patch=patch_of(finding, source),
         routes=finding.routes[:_ROUTES],
         more_routes=max(len(finding.routes) - _ROUTES, 0),
+        is_at_start=finding.is_at_start,
         miniature=miniature(run.spans[shown.id]) if shown is not None else None,
         from_us=run.us(example.started),
         to_us=run.us(example.ended),

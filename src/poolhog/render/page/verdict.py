@@ -159,7 +159,8 @@ def finding_sentence(finding: Finding) -> str:
         return f"{happened(finding)}{besides(finding)}"
     much = percent(share) if share >= _MUCH else seconds(finding.seconds)
     told = f"{much} of connection time {(words.spent or '').format(**_values(finding))}"
-    return f"{told}.{besides(finding)}"
+    at_start = ", at start-up, before the first request" if finding.is_at_start else ""
+    return f"{told}{at_start}.{besides(finding)}"
 
 
 def happened(finding: Finding) -> str:
