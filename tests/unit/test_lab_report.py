@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from markupsafe import escape
 from test_lab_claims import burst, get, load, make_finding, results
 
 from poolhog.analysis.findings.entry import Spread
@@ -24,6 +23,7 @@ from poolhog.lab.results_json import write_results
 from poolhog.lab.service.settings import Style
 from poolhog.model import OperationKind
 from poolhog.render.findings import advice, detail
+from poolhog.render.page import with_code
 
 if TYPE_CHECKING:
     from poolhog.lab.results import Results
@@ -51,7 +51,9 @@ def run(tmp_path: Path) -> Results:
 def test_the_page_says_what_was_found_and_what_to_do(run: Results, tmp_path: Path) -> None:
     publish(run, tmp_path)
     page = (tmp_path / "report.html").read_text()
-    assert f"<p>{escape(detail(FINDING))} <strong>{escape(advice(FINDING))}</strong></p>" in page
+    said, wanted = with_code(detail(FINDING)), with_code(advice(FINDING))
+    assert "<code>session.commit()</code>" in wanted
+    assert f"<p>{said} <strong>{wanted}</strong></p>" in page
     assert "This run has no load of" not in page
     assert (tmp_path / "remedies.md").read_text().count("| remedy |") == 2
 

@@ -86,6 +86,13 @@ def lab(
         ),
     ] = None,
     port: Annotated[int, typer.Option(help="The service's; 0: any free one.")] = _DEFAULT["port"],
+    url: Annotated[
+        str | None,
+        typer.Option(
+            help="Where report.html will be published (http or https): each of its diagrams gets "
+            "a QR code that opens it there."
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="A new folder; by default poolhog-lab/<date-time>."),

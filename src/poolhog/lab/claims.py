@@ -206,7 +206,7 @@ def _log(claim: str, text: str, result: LifecycleResult) -> Claim:
 def _about_burst(results: Results, burst: BurstResult) -> Iterator[Claim]:
     latency = burst.external_latency
     parameters = results.parameters
-    turns = waves(burst.style, burst.requests, burst.connections)
+    turns = burst.waves
     # At worst one of several workers, which share no connections, gets all of the requests.
     worst = waves(burst.style, burst.requests, burst.connections // parameters.workers)
     allowed = FIRST_WAVE + EACH_FURTHER_WAVE * (worst - 1)

@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from poolhog.analysis.measured import percentile
+from poolhog.lab.parameters import waves
 from poolhog.lab.service.settings import Style
 
 if TYPE_CHECKING:
@@ -68,6 +69,11 @@ class BurstResult:
     def p95(self) -> float:
         """The latency that 95 % of the requests do not exceed (nearest rank)."""
         return percentile(sorted(self.latencies), 0.95) if self.latencies else 0.0
+
+    @property
+    def waves(self) -> int:
+        """How often a request has to wait for the external call, by the arithmetic."""
+        return waves(self.style, self.requests, self.connections)
 
     @property
     def errors(self) -> int:
