@@ -32,11 +32,12 @@ class Link:
 class Diagram:
     """A picture as the page shows it. ``id`` is its element's, ``plays`` says that it is animated.
 
-    ``narrow`` is for phones, and for slides on which it stands beside code.
+    ``narrow`` is for phones, and for slides on which it stands beside code. ``wide`` is ``None`` if
+    it is always narrow.
     """
 
     id: str
-    wide: Markup
+    wide: Markup | None
     narrow: Markup
     plays: bool
     link: Link | None
@@ -54,19 +55,20 @@ class Diagrams:
         self._published = published
         self._uses: Counter[str] = Counter()
 
-    def get(self, name: str) -> Diagram | None:
+    def get(self, name: str, *, is_small: bool = False) -> Diagram | None:
         """Return the picture of this name, with other ids each time; ``None`` if there is none."""
         if name not in self._wide:
             return None
         self._uses[name] += 1
         use = self._uses[name]
+        own_id = name if use == 1 else f"{name}-{use}"
         plays = name.endswith(ANIMATED)
         return Diagram(
-            name if use == 1 else f"{name}-{use}",
-            self._own(self._wide[name]),
+            own_id,
+            None if is_small else self._own(self._wide[name]),
             self._own(self._narrow[name]),
             plays,
-            self.link(name, plays=plays),
+            self.link(own_id, plays=plays),
         )
 
     def compared(self) -> list[Markup]:

@@ -131,9 +131,10 @@ def _timelines(results: Results, burst: BurstResult, width: float) -> Iterator[t
     title = f"{burst.style}: {requests} at once, external call of {latency}"
     name = f"timeline-{burst.style}-{burst.requests}"
     yield name, timeline_svg(burst.timeline, title=title, width=width)
-    if burst.requests == results.parameters.most_requests:
-        animated = timeline_svg(burst.timeline, title=title, animated=True, width=width)
-        yield f"timeline-{burst.style}{ANIMATED}", animated
+    largest = burst.requests == results.parameters.most_requests
+    stem = f"timeline-{burst.style}" if largest else name
+    animated = timeline_svg(burst.timeline, title=title, animated=True, width=width)
+    yield f"{stem}{ANIMATED}", animated
 
 
 def _latencies(results: Results, width: float) -> Iterator[tuple[str, str]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from poolhog.lab import listing
 from poolhog.lab.diagrams import Diagrams
 from poolhog.lab.parameters import Experiment
+from poolhog.lab.pictures import ANIMATED
 from poolhog.lab.remedies import table
 from poolhog.lab.service.settings import Style
 from poolhog.lab.slides import TITLES, notes
@@ -95,9 +96,18 @@ class Talk:
         self.has_several_waves = any(
             burst.waves > 1 for burst in results.burst if burst.style is Style.IMPLICIT
         )
-        self.timelines = [
-            (f"timeline-{burst.style}-{burst.requests}", burst in results.largest_bursts)
-            for burst in results.burst
+
+    @property
+    def timelines(self) -> list[tuple[str, bool]]:
+        """The names of all bursts' animated pictures, and which are of a style's largest burst."""
+        most = self._results.parameters.most_requests
+        return [
+            (
+                f"timeline-{burst.style}{'' if is_largest else f'-{burst.requests}'}{ANIMATED}",
+                is_largest,
+            )
+            for burst in self._results.burst
+            for is_largest in [burst.requests == most]
         ]
 
     @property

@@ -10,7 +10,7 @@ class Drawing {
     this.button = element.querySelector("button.play");
     this.button.hidden = false;
     this.button.addEventListener("click", () => (this.isPlaying ? this.pause() : this.play()));
-    this.#set(!prefersStillness());
+    this.#set(element.dataset.plays === "at-once" && !prefersStillness());
   }
 
   /** Plays from the beginning. */
@@ -48,7 +48,7 @@ export function playing(elements) {
  */
 export function arrive(fragment, players) {
   const [id, ...wishes] = fragment.slice(1).split("&");
-  const target = id && document.getElementById(decodeURIComponent(id));
+  const target = id && document.getElementById(id);
   if (!target || !wishes.includes("play")) return;
   for (const element of document.querySelectorAll(".arrived")) element.classList.remove("arrived");
   target.classList.add("arrived");
