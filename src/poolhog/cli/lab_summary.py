@@ -118,7 +118,7 @@ def _drawn(remedies: RemedyTable) -> Table:
 
 
 def _claims(results: Results) -> Iterator[RenderableType]:
-    claims = [claim_text(claim) for claim in results.claims]
+    claims = [claim_text(claim, results.parameters) for claim in results.claims]
     if not claims:
         return
     holding = sum(claim.holds for claim in claims)
@@ -130,6 +130,9 @@ def _claims(results: Results) -> Iterator[RenderableType]:
         holds = Text("✓ yes", style="green") if claim.holds else Text("✗ no", style="bold red")
         table.add_row(claim.id, claim.text, claim.expected_text, claim.measured_text, holds)
     yield table
+    for claim in claims:
+        if claim.why:
+            yield Text(visible(" ".join([f"{claim.id} does not hold.", *claim.why])))
 
 
 def _titled(title: str) -> Table:

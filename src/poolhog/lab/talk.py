@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from poolhog.lab import listing
 from poolhog.lab.diagrams import Diagrams
+from poolhog.lab.explanations import amount, explanation
 from poolhog.lab.parameters import Experiment
 from poolhog.lab.pictures import ANIMATED
 from poolhog.lab.remedies import table
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
     from poolhog.analysis.findings import Finding
+    from poolhog.lab.parameters import Parameters
     from poolhog.lab.results import BurstResult, Claim, LifecycleResult, LoadResult, Results
     from poolhog.render.page.data import PageData
 
@@ -42,7 +44,11 @@ SUMMARY = "T16"
 
 @dataclass(frozen=True, slots=True)
 class ClaimText:
-    """A claim with its numbers in words. ``is_main`` says that a slide has room for it."""
+    """A claim with its numbers in words.
+
+    ``is_main`` says that a slide has room for it; ``why`` are sentences about one that does not
+    hold.
+    """
 
     id: str
     text: str
@@ -50,6 +56,7 @@ class ClaimText:
     measured_text: str
     holds: bool
     unit: str | None
+    why: Sequence[str] = ()
     is_main: bool = False
 
     @property
@@ -89,7 +96,7 @@ class Talk:
         self.dropped = results.dropped
         self.recorder_errors = results.recorder_errors
         self.started_at = results.started_at
-        self.claims = [claim_text(claim) for claim in results.claims]
+        self.claims = [claim_text(claim, results.parameters) for claim in results.claims]
         self.loads: Sequence[LoadResult] = results.load
         self.latency = seconds(results.parameters.external_latency)
         self.is_told = results.parameters.experiments != (Experiment.REMEDIES,)
@@ -294,15 +301,16 @@ class Talk:
         return MEANINGS[paint]
 
 
-def claim_text(claim: Claim) -> ClaimText:
-    """The claim with its numbers in words."""
+def claim_text(claim: Claim, parameters: Parameters) -> ClaimText:
+    """The claim of a run with these parameters, with its numbers in words."""
     return ClaimText(
         claim.id,
         claim.text,
-        _amount(claim.expected, claim.unit),
-        _amount(claim.measured, claim.unit),
+        amount(claim.expected, claim.unit),
+        amount(claim.measured, claim.unit),
         claim.holds,
         claim.unit,
+        explanation(claim, parameters),
     )
 
 
@@ -350,15 +358,6 @@ def _each(results: Results) -> Iterator[str]:
         for get in (result for result in results.lifecycle if not result.is_synchronize):
             side = "before" if get.lifecycle.returned_before_response else "after"
             yield f"{get.style}: the connection of a GET goes back {side} the response."
-
-
-def _amount(value: float | str, unit: str | None) -> str:
-    if isinstance(value, str):
-        return value
-    if unit == "s":
-        return seconds(value)
-    digits = 0 if float(value).is_integer() else 1
-    return f"{value:,.{digits}f} {unit or ''}".strip()
 
 
 def _pool(results: Results, experiment: Experiment) -> str:
