@@ -96,7 +96,7 @@ def test_the_button_starts_it_too_and_another_one_leaves(open_page: OpenPage, ta
     page = open_page(talk)
     page.get_by_role("button", name="Present").click()
     assert shown(page) == ["T1"]
-    remote = page.get_by_role("group", name="Presentation")
+    remote = page.get_by_role("region", name="Presentation")
     remote.hover()
     remote.get_by_role("button", name="Next slide").click()
     assert shown(page) == ["T2"]

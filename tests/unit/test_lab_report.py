@@ -73,7 +73,8 @@ def test_a_claim_that_fails_says_why_and_how_to_repeat_it(
     assert "<code>poolhog lab burst --styles per-query --requests 10</code>" in why
     print_summary(run)
     said = " ".join(capsys.readouterr().out.split())
-    assert "T14 does not hold. That is 1.75 s more than allowed" in said
+    assert "5 connections, does not hold. That is 1.75 s more than allowed" in said
+    assert "Repeat what did not hold: poolhog lab burst --styles per-query --requests 10" in said
 
 
 def test_each_style_that_the_talk_prints_is_printed_as_it_runs(

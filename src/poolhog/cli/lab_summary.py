@@ -46,7 +46,7 @@ def print_summary(results: Results) -> None:
         out.print()
         out.print(part)
     out.print()
-    for line in _paths(results):
+    for line in (*_repeats(results), *_paths(results)):
         out.print(visible(line), soft_wrap=True)
 
 
@@ -132,7 +132,7 @@ def _claims(results: Results) -> Iterator[RenderableType]:
     yield table
     for claim in claims:
         if claim.why:
-            yield Text(visible(" ".join([f"{claim.id} does not hold.", *claim.why])))
+            yield Text(visible(" ".join([f"{claim.id}, {claim.text}, does not hold.", *claim.why])))
 
 
 def _titled(title: str) -> Table:
@@ -145,6 +145,16 @@ def _titled(title: str) -> Table:
         pad_edge=False,
         header_style="dim",
     )
+
+
+def _repeats(results: Results) -> Iterator[str]:
+    """Lines with the commands that repeat what failed, each command once."""
+    failed = [claim.part for claim in results.claims if not claim.holds and claim.part is not None]
+    if failed:
+        yield "Repeat what did not hold:"
+        for command in dict.fromkeys(part.command(results.parameters) for part in failed):
+            yield f"  {command}"
+        yield ""
 
 
 def _paths(results: Results) -> Iterator[str]:

@@ -10,24 +10,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from poolhog.lab.machine import MachineUse
-    from poolhog.lab.parameters import Parameters
     from poolhog.lab.results import Claim
 
 
-def explanation(claim: Claim, parameters: Parameters) -> list[str]:
-    """Return sentences about a claim that does not hold, with commands in backquotes."""
-    return [] if claim.holds else list(_sentences(claim, parameters))
+def explanation(claim: Claim) -> list[str]:
+    """Return sentences about a claim that does not hold; none about one that does."""
+    return [] if claim.holds else list(_sentences(claim))
 
 
-def _sentences(claim: Claim, parameters: Parameters) -> Iterator[str]:
+def _sentences(claim: Claim) -> Iterator[str]:
     yield _difference(claim)
     if claim.detail:
         yield claim.detail
     if claim.machine is not None:
         was = "busy, which may explain this" if claim.machine.is_busy else "not busy"
         yield f"The machine was {was}: {machine_words(claim.machine)}."
-    if claim.part is not None:
-        yield f"Repeat this part alone: `{claim.part.command(parameters)}`"
 
 
 def _difference(claim: Claim) -> str:

@@ -73,8 +73,11 @@ def _own_styles() -> str:
 
 
 def _colours() -> str:
-    """The palette of the pictures and of the code, for light and dark pages."""
-    light = HtmlFormatter(style="default").get_style_defs("pre")
+    """The palette of the pictures and of the code, for light and dark pages.
+
+    These two styles of Pygments have enough contrast on the page's ground.
+    """
+    light = HtmlFormatter(style="xcode").get_style_defs("pre")
     dark = HtmlFormatter(style="github-dark").get_style_defs("pre")
     plain = "pre,pre span{background:none}pre .err{border:none}pre{background:var(--soft)}"
     return (

@@ -47,7 +47,7 @@ class ClaimText:
     """A claim with its numbers in words.
 
     ``is_main`` says that a slide has room for it; ``why`` are sentences about one that does not
-    hold.
+    hold, ``repeat`` is the command that repeats its part of the run.
     """
 
     id: str
@@ -57,15 +57,15 @@ class ClaimText:
     holds: bool
     unit: str | None
     why: Sequence[str] = ()
+    repeat: str = ""
     is_main: bool = False
 
     @property
     def short(self) -> str:
         """The claim and what was measured, for a slide."""
-        expected = "" if self.measured_text == self.expected_text else self.expected_text
-        return f"{self.text}: {self.measured_text}" + (
-            f" (expected {expected})" if expected else ""
-        )
+        if self.holds and self.unit is None:
+            return f"{self.text}: {self.measured_text}"
+        return f"{self.text}: {self.measured_text} (expected {self.expected_text})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,7 +310,8 @@ def claim_text(claim: Claim, parameters: Parameters) -> ClaimText:
         amount(claim.measured, claim.unit),
         claim.holds,
         claim.unit,
-        explanation(claim, parameters),
+        explanation(claim),
+        claim.part.command(parameters) if claim.part is not None else "",
     )
 
 

@@ -13,7 +13,10 @@ const players = playing(document.querySelectorAll(".picture[data-plays]"));
 for (const element of document.querySelectorAll("[data-movable]")) {
   const pictures = [...element.querySelectorAll("[data-timeline]")].map((place) => {
     const side = decode(data.sides[Number(place.dataset.timeline)]);
-    return new Timeline(place, side, { label: side.label });
+    const timeline = new Timeline(place, side, { label: side.label });
+    // A page has several, and each has its own search.
+    place.querySelector('[role="search"]').setAttribute("aria-label", `Requests of ${side.label}`);
+    return timeline;
   });
   if (pictures.length > 1) synchronise(pictures);
   players.set(element, new Playback(element.querySelector("[data-playback]"), pictures));
