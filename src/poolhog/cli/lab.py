@@ -101,10 +101,12 @@ def lab(
 ) -> None:
     """Run the talk's experiments on a real PostgreSQL, and leave a report.
 
+    For example: `poolhog lab burst --requests 20 --pool-size 10`
+
     A notes service in several styles is recorded while it answers single requests (lifecycle),
     simultaneous ones (burst), and a thousand users (load). What users try against a pool that
     runs dry is measured on demand (remedies, about 13 minutes). Options that take several values
-    take them with commas.
+    take them with commas. The report is a page, and slides: press P on it.
     """
     parameters = Parameters(output=output or _new_folder())
     if quick:

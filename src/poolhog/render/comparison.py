@@ -25,7 +25,8 @@ if TYPE_CHECKING:
         FindingChange,
         RouteChange,
     )
-    from poolhog.analysis.compare.measures import Measure, Range, Work
+    from poolhog.analysis.compare.measures import Measure, Range
+    from poolhog.analysis.compare.series import Work
     from poolhog.analysis.findings import Finding
 
 ARROW = "→"
@@ -135,7 +136,7 @@ def amount(finding: Finding) -> str:
 
 def work_text(work: Work) -> str:
     """The size of a run: requests, checkouts and its length."""
-    length = max(work.ended - work.began, 0.0) if len(work.rows) else 0.0
+    length = work.lasted
     requests = count(work.requests, "request")
     return f"{requests}, {count(len(work.rows), 'checkout')} in {seconds(length)}"
 

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
         RouteChange,
         Run,
     )
-    from poolhog.analysis.compare.measures import Work
+    from poolhog.analysis.compare.series import Work
     from poolhog.analysis.findings import Finding
 
 MOST = 20
@@ -109,7 +109,7 @@ def _work_json(work: Work) -> dict[str, Any]:
     return {
         "requests": work.requests,
         "checkouts": len(work.rows),
-        "observed_s": max(work.ended - work.began, 0.0) if len(work.rows) else 0.0,
+        "observed_s": work.lasted,
     }
 
 

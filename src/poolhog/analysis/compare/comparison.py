@@ -13,19 +13,20 @@ from poolhog.analysis.compare.measures import (
     MEASURES,
     Range,
     Value,
-    Work,
     least_probability,
     limit,
     measure_of,
     rank_probability,
     tendency,
 )
+from poolhog.analysis.compare.series import Work
 from poolhog.analysis.findings.tally import rank_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from poolhog.analysis.compare.measures import Measure, Series
+    from poolhog.analysis.compare.measures import Measure
+    from poolhog.analysis.compare.series import Series
     from poolhog.analysis.findings import Finding
     from poolhog.analysis.report import Report
 
@@ -71,7 +72,10 @@ class Run:
         chosen = set(routes)
         rows = self.series.of(sorted(chosen))
         requests = sum(number for name, number in self.requests.items() if name in chosen)
-        return Work(requests, rows, self.series.began, self.series.ended)
+        series = self.series
+        answered = series.answered(sorted(chosen))
+        lasted = max(series.ended - series.began, 0.0) if len(rows) else 0.0
+        return Work(requests, rows, lasted, answered, series.counted)
 
 
 @dataclass(frozen=True, slots=True)
