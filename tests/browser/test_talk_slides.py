@@ -196,6 +196,18 @@ def test_paper_gets_every_slide_with_its_note_two_to_a_page(hall: Page, tmp_path
         "all => all.filter((o) => o.scrollHeight > o.clientHeight + 1).map((o) => o.id)"
     )
     assert cut == []
+    assert hall.locator(".curtain:visible").count() == 0  # what plays is complete on paper
+    # On paper, too, code and drawing are side by side, and nothing of a slide is cut off.
+    code, drawing = (
+        hall.locator(f"#T6 {part}").first.bounding_box() for part in ("pre", ".drawing:visible")
+    )
+    assert code is not None
+    assert drawing is not None
+    assert code["x"] + code["width"] <= drawing["x"]
+    overflowing = hall.locator(".slide").evaluate_all(
+        "all => all.filter((o) => o.scrollHeight > o.clientHeight + 1).map((o) => o.innerText)"
+    )
+    assert overflowing == []
     hall.emulate_media(media=None)
     printed = hall.pdf(path=tmp_path / "handouts.pdf", format="A4")
     assert len(re.findall(rb"/Type\s*/Page\b", printed)) == 8

@@ -220,13 +220,13 @@ def _text(claim: str, text: str, expected: str, measured: str) -> Claim:
 
 def _log(claim: str, text: str, result: LifecycleResult) -> Claim:
     lines = [event_text(event) for event in result.log]
-    starts = LOGS[result.style]
+    starts, expected = LOGS[result.style], "the slide's lines"
     holds = len(lines) == len(starts) and all(
         line.startswith(start) for line, start in zip(lines, starts, strict=True)
     )
-    measured = "the same" if holds else " · ".join(lines)
+    measured = expected if holds else " · ".join(lines)
     detail = "" if holds else _first_difference(lines, starts)
-    return Claim(claim, text, "the slide's lines", measured, holds, detail=detail)
+    return Claim(claim, text, expected, measured, holds, detail=detail)
 
 
 def _first_difference(lines: Sequence[str], starts: Sequence[str]) -> str:

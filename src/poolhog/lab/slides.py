@@ -50,7 +50,8 @@ WORDS: Mapping[str, tuple[str, ...]] = {
     "T6": ("Every reviewer would approve this function. Let's test it.",),
     "T7": ("A connection for each request: nobody waits, and nothing looks wrong.",),
     "T8": (
-        "Twice as slow for half of the users. Nothing is busy: neither the CPU nor the database.",
+        "Whoever found no connection waited for the external calls of others. The database had "
+        "nothing to do meanwhile.",
     ),
     "T9": (
         "Red is a connection that somebody has and nobody uses. Yellow is somebody who needs one.",
