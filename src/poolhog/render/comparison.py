@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from poolhog.analysis.compare.comparison import Verdict
+from poolhog.analysis.compare.changes import Verdict
 from poolhog.analysis.compare.measures import Unit
 from poolhog.render.losses import loss_lines, unseen_lines
 from poolhog.render.output import WIDE, aligned, in_blocks, more_line, next_line, paragraph
@@ -18,8 +18,8 @@ from poolhog.render.words import UNSEEN, brief, count, listed, seconds
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from poolhog.analysis.compare.changes import Change
     from poolhog.analysis.compare.comparison import (
-        Change,
         Comparison,
         ConditionResult,
         FindingChange,
@@ -36,7 +36,7 @@ _TWICE = 2.0
 _MUCH = 1_000.0
 _HEADLINES = ("wait-p95", "parked", "timeouts", "throughput")
 _NEWS = (Verdict.NEW, Verdict.WORSE, Verdict.GONE, Verdict.BETTER)
-_GUTTER = 10
+_GUTTER = 12
 _STYLES = {
     Verdict.NEW: TERMINAL_WARNING,
     Verdict.WORSE: TERMINAL_WARNING,
@@ -94,7 +94,7 @@ def change_text(change: Change) -> str:
         percent = round((ratio - 1) * 100)
         return f"{percent:+} %" if percent else "±0 %"
     sign, times = ("\N{MULTIPLICATION SIGN}", ratio) if ratio >= 1 else ("÷", 1 / ratio)
-    return f"{sign} {times:,.3g}" if times < _MUCH else f"{sign} {times:,.0f}"
+    return f"{sign} {times:,.3g}" if times < _MUCH else f"{sign} over {_MUCH:,.0f}"
 
 
 def range_text(measure: Measure, spread: Range | None) -> str:
@@ -264,6 +264,8 @@ def _runs(comparison: Comparison) -> Iterator[Text]:
         yield Text.assemble(
             (f"{name:<{_GUTTER}}", TERMINAL_MUTED), f"{run.label:<{margin}}  ", work_text(work)
         )
+    each = "request" if total.before.requests or total.after.requests else "checkout"
+    yield Text(f"{'':{_GUTTER}}Seconds below are those of one {each}, on average.", TERMINAL_MUTED)
 
 
 def _findings(comparison: Comparison, layout: ComparisonLayout) -> Iterator[tuple[Text, ...]]:

@@ -11,7 +11,7 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
-from poolhog.analysis.compare.comparison import Verdict
+from poolhog.analysis.compare.changes import Verdict
 from poolhog.analysis.compare.measures import MEASURES, Unit
 from poolhog.render.comparison import (
     amount,
@@ -34,8 +34,8 @@ from poolhog.texts import visible
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from poolhog.analysis.compare.changes import Change
     from poolhog.analysis.compare.comparison import (
-        Change,
         Comparison,
         ConditionResult,
         FindingChange,

@@ -146,8 +146,9 @@ class Series:
         """When requests of these routes were answered, in order; if there are none, owners."""
         times = self._requests or self._owners
         found = [answered for name in routes for _, answered in times.get(name, ())]
-        every = np.sort(np.concatenate(found)) if found else np.array([], float)
-        return every[np.isfinite(every)]
+        every: Floats = np.sort(np.concatenate(found)) if found else np.array([], float)
+        told: Floats = every[np.isfinite(every)]
+        return told
 
     @functools.cached_property
     def counted(self) -> tuple[float, float]:
