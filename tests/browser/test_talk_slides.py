@@ -199,7 +199,7 @@ def test_paper_gets_every_slide_with_its_note_two_to_a_page(hall: Page, tmp_path
     assert hall.locator(".curtain:visible").count() == 0  # what plays is complete on paper
     # On paper, too, code and drawing are side by side, and nothing of a slide is cut off.
     code, drawing = (
-        hall.locator(f"#T6 {part}").first.bounding_box() for part in ("pre", ".drawing:visible")
+        hall.locator(f"#T4 {part}").first.bounding_box() for part in ("pre", ".drawing:visible")
     )
     assert code is not None
     assert drawing is not None
