@@ -89,8 +89,9 @@ def lab(
     url: Annotated[
         str | None,
         typer.Option(
+            metavar="URL",
             help="Where report.html will be published (http or https): each of its diagrams gets "
-            "a QR code that opens it there."
+            "a QR code that opens it there.",
         ),
     ] = None,
     output: Annotated[
@@ -101,7 +102,7 @@ def lab(
 ) -> None:
     """Run the talk's experiments on a real PostgreSQL, and leave a report.
 
-    For example: `poolhog lab burst --requests 20 --pool-size 10`
+    Example: `poolhog lab burst --requests 20 --pool-size 10`
 
     A notes service in several styles is recorded while it answers single requests (lifecycle),
     simultaneous ones (burst), and a thousand users (load). What users try against a pool that
