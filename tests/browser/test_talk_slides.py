@@ -115,6 +115,22 @@ def test_a_page_that_may_not_fill_the_screen_shows_slides_all_the_same(
     assert shown(page) == ["T2"]
 
 
+def test_slides_fill_the_screen_and_leaving_that_ends_them(open_page: OpenPage, talk: str) -> None:
+    page = open_page(talk)
+    page.keyboard.press("P")
+    page.wait_for_function("document.fullscreenElement === document.documentElement")
+    remote = page.get_by_role("region", name="Presentation")
+    remote.hover()
+    remote.get_by_role("button", name="Full screen").click()
+    page.wait_for_function("document.fullscreenElement === null")
+    assert shown(page) == ["T1"]
+    remote.get_by_role("button", name="Full screen").click()
+    page.wait_for_function("document.fullscreenElement !== null")
+    page.evaluate("document.exitFullscreen()")  # as Escape does, of which a page is not told
+    expect(page.locator("html")).not_to_have_class(re.compile("presenting"))
+    assert len(shown(page)) == 16
+
+
 def test_a_fragment_opens_a_slide(open_page: OpenPage, talk: str) -> None:
     page = open_page(f"{talk}#present=T9", viewport=HALL)
     assert shown(page) == ["T9"]

@@ -23,7 +23,7 @@ export class Slides {
       previous: () => this.#show(this.at - 1),
       next: () => this.#show(this.at + 1),
       note: () => this.#note(),
-      fullscreen: () => (page.fullscreenElement ? page.exitFullscreen() : this.#fill()),
+      fullscreen: () => (page.fullscreenElement ? this.#shrink() : this.#fill()),
       leave: () => this.leave(),
     };
     for (const button of this.remote.querySelectorAll("button")) {
@@ -74,8 +74,7 @@ export class Slides {
     this.at = -1;
     this.root.classList.remove("presenting");
     this.remote.hidden = true;
-    this.filled = false;
-    if (document.fullscreenElement) document.exitFullscreen();
+    this.#shrink();
   }
 
   #show(wanted) {
@@ -94,6 +93,12 @@ export class Slides {
 
   #fill() {
     this.root.requestFullscreen?.().catch(() => {}); // a browser may refuse: the window will do
+  }
+
+  /** Leaves full screen, and nothing else. */
+  #shrink() {
+    this.filled = false;
+    if (document.fullscreenElement) document.exitFullscreen();
   }
 
   #note() {
