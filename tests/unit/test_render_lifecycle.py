@@ -142,13 +142,23 @@ def test_no_response_no_marker() -> None:
 
 def test_the_verdict_says_when_the_connection_came_back() -> None:
     assert verdict(life()) == (
-        "The connection came back 1.02 ms after the response was sent; "
+        "The connection came back 0.76 ms after the response was sent; "
         "the transaction ended with ROLLBACK"
     )
     assert verdict(life(explicit=True)) == (
         "The connection came back 0.43 ms before the response was sent; "
         "the transaction ended with COMMIT"
     )
+    request = make_request(started=0, responding=1.0, responded=3.0, ended=3.1)
+    told = {
+        0.9: "100 ms before the response was sent",
+        2.5: "1.50 s after the response began, while it was being sent",
+        3.05: "50.0 ms after the response was sent, which took 2.00 s",
+    }
+    for returned, when in told.items():
+        streamed = make_checkout(asked=0, granted=0.1, returned=returned, request=request)
+        found = verdict(lifecycle_of(request, with_spans(streamed), 5))
+        assert found == f"The connection came back {when}"
     assert verdict(untold()) == "It had no connection"
     request = make_request(ended=None)
     still = make_checkout(asked=0, granted=1, request=request)

@@ -86,6 +86,7 @@ class Lifecycle:
     request: Request
     ended: float
     responding: float | None
+    responded: float | None
     stages: tuple[LifeSpan, ...]
     sessions: tuple[LifeSpan, ...]
     checkouts: tuple[LifeSpan, ...]
@@ -124,6 +125,7 @@ def lifecycle_of(
         request=request,
         ended=since(until if request.ended is None else request.ended),
         responding=None if request.responding is None else since(request.responding),
+        responded=None if request.responded is None else since(request.responded),
         stages=since.spans(_stages(request, until)),
         sessions=since.spans(_sessions(request, until)),
         checkouts=since.spans(

@@ -15,6 +15,7 @@ from poolhog.cli.page import read_page
 from poolhog.cli.reading import Reading
 from poolhog.cli.target import (
     AsJson,
+    Editor,
     OfReport,
     Source,
     Threshold,
@@ -77,6 +78,7 @@ def compare(
         typer.Option("--html", metavar="FILE", help="Also write a page with both runs."),
     ] = None,
     source: Source = None,
+    editor: Editor = None,
 ) -> None:
     """Say what changed from one run to another, by finding and by route, beyond their spread.
 
@@ -84,6 +86,8 @@ def compare(
     """
     if source is not None and html is None:
         raise PoolhogError("--source is for a page: name its file with --html")
+    if editor is not None and html is None:
+        raise PoolhogError("--editor is for a page: name its file with --html")
     if as_json and as_markdown:
         raise PoolhogError("--json and --markdown are two forms: choose one")
     from poolhog.analysis.compare.comparison import compare as compare_runs
@@ -99,7 +103,7 @@ def compare(
     else:
         for given in (before, after):
             trace_directory(given)
-        page = read_page((before, after), thresholds, html, source)
+        page = read_page((before, after), thresholds, html, source, editor=editor)
         one, other = page.runs
         comparison = _checked(compare_runs(one, other, route), route)
         page.write(comparison)

@@ -92,6 +92,17 @@ Source = Annotated[
     ),
 ]
 
+Editor = Annotated[
+    str | None,
+    typer.Option(
+        "--editor",
+        metavar="ADDRESS",
+        help="The address that opens a line of code from the page, with {path} and {line}; none: "
+        "link no lines. By default vscode://file/{path}:{line}.",
+        show_default=False,
+    ),
+]
+
 _RECORD_ONE = "record one with: poolhog run -- COMMAND"
 _LET_IT_WORK = "let the application ask for a connection, and ask again"
 

@@ -136,9 +136,21 @@ def verdict(lifecycle: Lifecycle) -> str:
     ended = f"; the transaction ended with {lifecycle.ended_with}" if lifecycle.ended_with else ""
     if lifecycle.responding is None:
         return f"The connection came back, and there was no response{ended}"
-    away = lifecycle.returned - lifecycle.responding
-    side = "before" if lifecycle.returned_before_response else "after"
-    return f"The connection came back {seconds(abs(away))} {side} the response was sent{ended}"
+    began, back = lifecycle.responding, lifecycle.returned
+    if lifecycle.returned_before_response:
+        when = f"{seconds(abs(began - back))} before the response was sent"
+    elif lifecycle.responded is None or back < lifecycle.responded:
+        when = f"{seconds(abs(back - began))} after the response began, while it was being sent"
+    else:
+        when = f"{seconds(back - lifecycle.responded)} after the response was sent"
+        took = lifecycle.responded - began
+        if took >= _LONG_S:
+            when += f", which took {seconds(took)}"
+    return f"The connection came back {when}{ended}"
+
+
+_LONG_S = 0.05
+"""A response that is sent for so long is streamed."""
 
 
 def _idle(lifecycle: Lifecycle) -> LifePart | None:
