@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from test_lab_claims import burst, get, load, only, results
@@ -22,6 +24,9 @@ from poolhog.lab.results_json import results_json
 from poolhog.lab.service.settings import Style
 from poolhog.lab.talk import claim_text
 from poolhog.model import OperationKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 QUIET = MachineUse(cpus=2, load_average=0.4, used=0.1, stolen=0.0, service=0.05)
 PLAIN = Parameters(output=Path("out"))
@@ -115,24 +120,31 @@ def test_every_claim_has_a_command_that_is_understood() -> None:
         assert done.stderr.startswith("poolhog: --port -1"), done.stderr
 
 
-@pytest.mark.skipif(not Path("/proc/stat").exists(), reason="only Linux counts this")
-def test_the_cpu_of_a_service_is_that_of_its_processes() -> None:
-    # A process and its child, in a session of their own, as services are.
-    child = "while True: pass"
-    code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+@contextmanager
+def starting(code: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A Python process in a session of its own, killed with its children."""
     with subprocess.Popen([sys.executable, "-c", code], start_new_session=True) as process:
         try:
-            group, own = MachineMeter(process.pid), MachineMeter(os.getpgid(0))
-            deadline = time.monotonic() + 10
-            while (group.use().service or 0) < 0.1 and time.monotonic() < deadline:
-                time.sleep(0.1)
-            used = group.use()
-            idle = own.use()
+            yield process
         finally:
-            os.killpg(process.pid, 9)
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+@pytest.mark.skipif(not Path("/proc/stat").exists(), reason="only Linux counts this")
+def test_the_cpu_of_a_service_is_that_of_its_processes() -> None:
+    # A process and its child, in a session of their own, as services are; and one that sleeps.
+    child = "while True: pass"
+    busy = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+    with starting(busy) as process, starting("import time; time.sleep(600)") as sleeping:
+        time.sleep(1)  # both have started by now, which takes CPU time
+        meter, other = MachineMeter(process.pid), MachineMeter(sleeping.pid)
+        deadline = time.monotonic() + 20
+        while (meter.use().service or 0) < 0.1 and time.monotonic() < deadline:
+            time.sleep(0.2)
+        used, idle = meter.use(), other.use()
     assert used.service is not None
     assert idle.service is not None
-    assert used.service > 0.1
+    assert used.service >= 0.1
     assert used.service > idle.service
     assert used.cpus == os.cpu_count()
     assert used.used is not None
