@@ -113,6 +113,27 @@ def test_what_was_not_open_is_said() -> None:
     assert words(lifecycle_svg(untold(), title="t")).count("none") == 3
 
 
+@pytest.mark.parametrize("width", [390, 860])
+def test_exception_handling_has_its_place_even_if_it_was_not_needed(width: int) -> None:
+    svg = lifecycle_svg(life(), title="t", width=width)
+    stages = spans(svg, "stage")
+    (idle,) = spans(svg, "idle")
+    # Between the response's validation and the middleware around it.
+    assert stages[3][1] < idle[0] < idle[1] < stages[4][0]
+    assert "not needed" in words(svg)
+    failed = replace(life(), request=replace(one_get()[0], status=500))
+    assert "not needed" not in words(lifecycle_svg(failed, title="t", width=width))
+    assert "not needed" not in words(lifecycle_svg(untold(), title="t", width=width))
+
+
+def test_the_handling_of_an_exception_is_a_stage() -> None:
+    stages = [("endpoint", 1, 2), ("exit stack", 2, 3), ("exception handling", 3, 3)]
+    request = make_request(started=0, ended=9, status=404, responding=6, responded=7, stages=stages)
+    svg = lifecycle_svg(lifecycle_of(request, [], until=9), title="t")
+    assert {"exception", "handling", "3.00 s"} <= set(words(svg))
+    assert not of_class(svg, "idle")
+
+
 def test_no_response_no_marker() -> None:
     request = make_request(started=0, ended=5, stages=[("endpoint", 1, 5)])
     svg = lifecycle_svg(lifecycle_of(request, [], until=5), title="t")

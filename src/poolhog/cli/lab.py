@@ -105,6 +105,14 @@ def lab(
     port: Annotated[
         int, typer.Option(metavar="PORT", help="The port of the service. 0 takes any free port.")
     ] = _DEFAULT["port"],
+    url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Where report.html will be published (http or https): each of its diagrams gets "
+            "a QR code that opens it there.",
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -123,6 +131,8 @@ def lab(
     poolhog records a notes service, written in several styles, while it answers single requests
     (lifecycle), simultaneous requests (burst) and a thousand users (load). On demand the lab also
     measures fourteen remedies for an exhausted pool (remedies, about 13 minutes).
+
+    The report is a page, and slides: press P on it.
     """
     parameters = Parameters(output=output or _new_folder())
     if quick:
