@@ -28,7 +28,7 @@ def test_numbers_are_of_the_run() -> None:
             load=[load(Style.IMPLICIT, 2.1), load(Style.EXPLICIT, 198.2)],
         )
     )
-    assert "400 ms after the response" in found["T3"][-1]
+    assert "300 ms after the response was sent, which took 100 ms" in found["T3"][-1]
     assert found["T7"][-1] == "5 requests, 5 connections: all done after 5.11 s."
     assert found["T8"][-1] == "10 requests, 5 connections: all done after 10.2 s."
     assert found["T9"][-1] == "On average, a request has a connection for 5.03 s."
