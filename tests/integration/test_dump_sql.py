@@ -19,8 +19,9 @@ import pytest
 from recorded_app import DEADLINE_S, eventually
 
 import poolhog
-from poolhog.analysis.dump import Liveness, process_dump
-from poolhog.render.dump import dump_json
+from poolhog.analysis.dump import process_dump
+from poolhog.analysis.liveness import Liveness
+from poolhog.render.dump_json import dump_json
 from poolhog.trace.reader import stream_trace
 
 if TYPE_CHECKING:

@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from itertools import takewhile
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from poolhog.analysis.accounting import STATE_OF, State, transactions
+from poolhog.analysis.accounting import GAPS, STATE_OF, State, transactions
+from poolhog.analysis.liveness import LATE_S, Liveness, liveness_of, written_age
+from poolhog.model import Activity
 
 if TYPE_CHECKING:
-    from poolhog.model import Checkout, Operation, OperationKind, Pool, Process, Site, Trace
+    from collections.abc import Iterable
 
-
-LATE_S = 1.0
-"""A process that runs commits at least twice as often: a commit that is older is not of now."""
-
-
-class Liveness(StrEnum):
-    """Whether a process still does what its dump says.
-
-    ``silent``: there is a process of its id, which has not written for longer than it should have.
-    """
-
-    RUNNING = "running"
-    SILENT = "silent"
-    FINISHED = "finished"
-    DEAD = "dead"
+    from poolhog.model import Checkout, Operation, OperationKind, Pool, Process, Sample, Site, Trace
+    from poolhog.trace.reader import ProcessReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +27,8 @@ class Held:
     that is ready what runs instead. ``last`` is the operation in flight, or else the last one,
     which was over ``idle_seconds`` ago; ``statement`` is the latest SQL. ``in_transaction`` says
     that one was begun and is not over. ``blocker`` holds the lock that a blocked one waits for, if
-    the server was asked: a checkout's id, or a description of a session that was not recorded.
+    the server was asked: a checkout's id, or a description of a session that was not recorded. It
+    ``is_lost`` if its owner is gone, or is a thread that has nothing to do any more.
     """
 
     checkout: Checkout
@@ -52,6 +41,7 @@ class Held:
     statement: str | None
     in_transaction: bool
     blocker: str | None = None
+    is_lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +62,14 @@ class PoolDump:
     waiting: tuple[Waiting, ...]
 
     @property
+    def out(self) -> int:
+        """How many connections are lent, or being opened or pinged for somebody."""
+        return len(self.held) + sum(one.operation is not None for one in self.waiting)
+
+    @property
     def is_exhausted(self) -> bool:
-        """Whether all connections are out: lent, or being opened or pinged for somebody."""
-        out = len(self.held) + sum(one.operation is not None for one in self.waiting)
-        return self.pool.capacity is not None and out >= self.pool.capacity
+        """Whether all connections are out."""
+        return self.pool.capacity is not None and self.out >= self.pool.capacity
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +77,14 @@ class ProcessDump:
     """A process at the last instant that its file tells of.
 
     ``age`` is how many seconds ago that was, of one that still runs; ``None`` if it has ended.
+    ``idle`` are the pools that have lent nothing, and that nobody waits for.
     """
 
     process: Process
     liveness: Liveness
     pools: tuple[PoolDump, ...]
     age: float | None = None
+    idle: tuple[Pool, ...] = ()
 
     @property
     def is_late(self) -> bool:
@@ -107,21 +103,35 @@ def process_dump(trace: Trace, liveness: Liveness, age: float | None = None) -> 
     That was ``age`` seconds ago, if the process still runs.
     """
     (process,) = trace.processes
-    pools = (_pool_dump(pool, trace) for pool in trace.pools)
-    # An engine that was disposed of goes on with a new pool: the old one is of no interest.
-    shown = tuple(pool for pool in pools if pool.held or pool.waiting)
-    return ProcessDump(process, liveness, shown, age)
+    by_pool: dict[str, list[Checkout]] = {pool.id: [] for pool in trace.pools}
+    for checkout in trace.checkouts:
+        by_pool[checkout.pool.id].append(checkout)
+    pools = tuple(
+        _pool_dump(pool, by_pool[pool.id], trace.until) for pool in trace.pools if by_pool[pool.id]
+    )
+    # An engine that was disposed of goes on with a new pool: the old one is among these.
+    idle = tuple(pool for pool in trace.pools if not by_pool[pool.id])
+    return ProcessDump(process, liveness, pools, age, idle)
 
 
-def written_wall(process: Process) -> float:
-    """The Unix time of the last instant that the process's file tells of."""
-    return process.began_wall + process.written - process.began
+def dump_of(reader: ProcessReader) -> ProcessDump:
+    """What a process is doing now, or did when it last wrote.
+
+    Raises :class:`poolhog.TraceError` if its file cannot be read.
+    """
+    trace = reader.read_open()
+    life = liveness_of(reader.process)
+    age = None if life.is_over else written_age(reader.process)
+    return process_dump(trace, life, age)
 
 
-def _pool_dump(pool: Pool, trace: Trace) -> PoolDump:
-    checkouts = [checkout for checkout in trace.checkouts if checkout.pool.id == pool.id]
-    held = [_held(c, c.granted, trace.until) for c in checkouts if c.granted is not None]
-    waiting = [_waiting(c, trace.until) for c in checkouts if c.granted is None]
+def _pool_dump(pool: Pool, checkouts: Iterable[Checkout], until: float) -> PoolDump:
+    held, waiting = [], []
+    for checkout in checkouts:
+        if checkout.granted is None:
+            waiting.append(_waiting(checkout, until))
+        else:
+            held.append(_held(checkout, checkout.granted, until))
     longest = attrgetter("seconds")
     return PoolDump(
         pool,
@@ -157,6 +167,14 @@ def _held(checkout: Checkout, granted: float, until: float) -> Held:
         statement=next((o.statement for o in reversed(used) if o.statement is not None), None),
         in_transaction=bool(begun) and begun[-1].ended_with is None,
         blocker=blocker,
+        is_lost=state in GAPS and _is_lost(checkout.samples[-1]),
+    )
+
+
+def _is_lost(seen: Sample) -> bool:
+    """Whether the owner was not to be seen: its task is gone, or its thread is at rest."""
+    return seen.activity is Activity.IDLE or (
+        seen.site is None and STATE_OF[seen.activity] is State.PARKED
     )
 
 

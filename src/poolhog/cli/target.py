@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from poolhog.analysis.dump import written_wall
+from poolhog.analysis.liveness import written_wall
 from poolhog.errors import PoolhogError, TraceError
 from poolhog.recording.attach.directory import TRACES
 from poolhog.render.losses import missing_json, missing_told, unrecorded_told
