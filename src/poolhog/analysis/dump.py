@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import takewhile
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from poolhog.analysis.accounting import GAPS, STATE_OF, State, transactions
 from poolhog.analysis.liveness import LATE_S, Liveness, liveness_of, written_age
@@ -15,12 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from poolhog.model import Checkout, Operation, OperationKind, Pool, Process, Sample, Site, Trace
-    from poolhog.trace.reader import ProcessReader
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A connection that is lent, and what its owner does.
+class Held(NamedTuple):
+    """A connection that is lent, and what its owner does; a tuple, as there may be thousands.
 
     ``state`` has been so for ``state_seconds``; it is ``None`` if no sample tells yet, or none is
     taken. ``site`` is where the owner is: of a busy one where it asked for the operation, of one
@@ -44,8 +43,7 @@ class Held:
     is_lost: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(NamedTuple):
     """A request that waits for a connection; ``operation`` is a connect or ping in flight."""
 
     checkout: Checkout
@@ -97,41 +95,80 @@ class ProcessDump:
         return self.liveness is Liveness.DEAD or self.is_late or self.process.is_cut_off
 
 
-def process_dump(trace: Trace, liveness: Liveness, age: float | None = None) -> ProcessDump:
+def process_dump(
+    trace: Trace, liveness: Liveness, age: float | None = None, memory: Memory | None = None
+) -> ProcessDump:
     """What a process was doing when ``trace``, its part of a trace, was last written.
 
-    That was ``age`` seconds ago, if the process still runs.
+    That was ``age`` seconds ago, if the process still runs. The ``memory`` is of earlier dumps.
     """
     (process,) = trace.processes
+    standings = memory or Memory()
     by_pool: dict[str, list[Checkout]] = {pool.id: [] for pool in trace.pools}
     for checkout in trace.checkouts:
         by_pool[checkout.pool.id].append(checkout)
     pools = tuple(
-        _pool_dump(pool, by_pool[pool.id], trace.until) for pool in trace.pools if by_pool[pool.id]
+        _pool_dump(pool, by_pool[pool.id], trace.until, standings)
+        for pool in trace.pools
+        if by_pool[pool.id]
     )
     # An engine that was disposed of goes on with a new pool: the old one is among these.
     idle = tuple(pool for pool in trace.pools if not by_pool[pool.id])
     return ProcessDump(process, liveness, pools, age, idle)
 
 
-def dump_of(reader: ProcessReader) -> ProcessDump:
-    """What a process is doing now, or did when it last wrote.
+def dump_now(trace: Trace, memory: Memory | None = None) -> ProcessDump:
+    """What the process of a part of a trace is doing now, or did when it last wrote."""
+    (process,) = trace.processes
+    life = liveness_of(process)
+    return process_dump(trace, life, None if life.is_over else written_age(process), memory)
 
-    Raises :class:`poolhog.TraceError` if its file cannot be read.
+
+class Memory:
+    """How open checkouts stood in an earlier dump: those that did not change stand so still."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[Checkout, _Standing]] = {}
+
+    def standing(self, checkout: Checkout) -> _Standing:
+        """How a checkout stands, whenever that is asked."""
+        known = self._known.get(checkout.id)
+        if known is not None and known[0] is checkout:
+            return known[1]
+        standing = _standing(checkout)
+        self._known[checkout.id] = checkout, standing
+        return standing
+
+    def keep(self, checkouts: Iterable[Checkout]) -> None:
+        """Forget all others."""
+        wanted = {checkout.id for checkout in checkouts}
+        self._known = {key: known for key, known in self._known.items() if key in wanted}
+
+
+class _Standing(NamedTuple):
+    """What a dump says of a lent connection, but for how long it has been so.
+
+    ``idle_since`` is ``None`` while an operation is in flight.
     """
-    trace = reader.read_open()
-    life = liveness_of(reader.process)
-    age = None if life.is_over else written_age(reader.process)
-    return process_dump(trace, life, age)
+
+    state: State | None
+    since: float
+    site: Site | None
+    last: Operation | None
+    idle_since: float | None
+    statement: str | None
+    in_transaction: bool
+    blocker: str | None
+    is_lost: bool
 
 
-def _pool_dump(pool: Pool, checkouts: Iterable[Checkout], until: float) -> PoolDump:
+def _pool_dump(pool: Pool, checkouts: Iterable[Checkout], until: float, memory: Memory) -> PoolDump:
     held, waiting = [], []
     for checkout in checkouts:
         if checkout.granted is None:
             waiting.append(_waiting(checkout, until))
         else:
-            held.append(_held(checkout, checkout.granted, until))
+            held.append(_held(checkout, checkout.granted, until, memory.standing(checkout)))
     longest = attrgetter("seconds")
     return PoolDump(
         pool,
@@ -146,24 +183,36 @@ def _waiting(checkout: Checkout, until: float) -> Waiting:
     return Waiting(checkout, max(until - checkout.asked, 0.0), in_flight)
 
 
-def _held(checkout: Checkout, granted: float, until: float) -> Held:
+def _held(checkout: Checkout, granted: float, until: float, standing: _Standing) -> Held:
+    idle_since = standing.idle_since
+    return Held(
+        checkout=checkout,
+        seconds=max(until - granted, 0.0),
+        state=standing.state,
+        state_seconds=max(until - standing.since, 0.0),
+        site=standing.site,
+        last=standing.last,
+        idle_seconds=0.0 if idle_since is None else max(until - idle_since, 0.0),
+        statement=standing.statement,
+        in_transaction=standing.in_transaction,
+        blocker=standing.blocker,
+        is_lost=standing.is_lost,
+    )
+
+
+def _standing(checkout: Checkout) -> _Standing:
+    granted = checkout.granted or 0.0
     used = [operation for operation in checkout.operations if operation.started >= granted]
     last = used[-1] if used else None
-    begun = transactions(checkout, until)
-    gap_began = granted if last is None else last.ended
+    begun = transactions(checkout, math.inf)
     state, since, site = _doing(checkout, last, granted)
     blocker = None
     wait = checkout.lock_waits[-1] if checkout.lock_waits else None
     if state is State.BUSY and wait is not None and wait.ended is None:
         state, since, blocker = State.BLOCKED, wait.started, wait.blocker or wait.session
-    return Held(
-        checkout=checkout,
-        seconds=max(until - granted, 0.0),
-        state=state,
-        state_seconds=max(until - since, 0.0),
-        site=site,
-        last=last,
-        idle_seconds=0.0 if gap_began is None else max(until - gap_began, 0.0),
+    return _Standing(
+        *(state, since, site, last),
+        idle_since=granted if last is None else last.ended,
         statement=next((o.statement for o in reversed(used) if o.statement is not None), None),
         in_transaction=bool(begun) and begun[-1].ended_with is None,
         blocker=blocker,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from poolhog.analysis.accounting import State
 from poolhog.analysis.stacks import innermost_line
@@ -40,8 +40,7 @@ class Reason(StrEnum):
     UNSEEN = "unseen"
 
 
-@dataclass(frozen=True, slots=True)
-class Holding:
+class Holding(NamedTuple):
     """A connection that is lent, and why it is not back.
 
     ``line`` is the application's: where a nested holder waits for the other connection, where a
@@ -112,15 +111,17 @@ def holdings(dump: ProcessDump) -> dict[str, tuple[Holding, ...]]:
     }
 
 
-def conclusions(dumps: Iterable[ProcessDump]) -> tuple[Conclusion, ...]:
-    """What is to be said of the pools, the worst first.
+def conclusions(
+    dumps: Iterable[ProcessDump], known: Mapping[str, tuple[Holding, ...]] | None = None
+) -> tuple[Conclusion, ...]:
+    """What is to be said of the pools, the worst first; their holdings may be ``known`` already.
 
     Nothing is said of a pool that is not exhausted and that nobody waits for, unless it has lent
     several connections for the same reason; nor of one whose holders were not seen.
     """
     found: dict[Hashable, Conclusion] = {}
     for dump in dumps:
-        of_pools = holdings(dump)
+        of_pools = holdings(dump) if known is None else known
         for pool in dump.pools:
             one = _conclusion(pool, of_pools[pool.pool.id])
             if one is not None:
@@ -168,10 +169,7 @@ _WORKING = frozenset([State.BUSY, State.BLOCKED, State.RUNNING])
 
 
 def _holding(pool: Pool, held: Held, waits: Mapping[Hashable, tuple[Pool, Waiting]]) -> Holding:
-    who = list(_who(held.checkout))
-    # Another task of a request may wait while the holder works, and would give back its own.
-    asked = who[:1] if held.state in _WORKING else who
-    second = next((waits[one] for one in asked if one in waits), None)
+    second = _second(held, waits) if waits else None
     if second is not None:
         wanted, waiting = second
         return Holding(pool, held, Reason.NESTED, innermost_line(waiting.checkout.site), wanted)
@@ -181,6 +179,18 @@ def _holding(pool: Pool, held: Held, waits: Mapping[Hashable, tuple[Pool, Waitin
     if held.state is None:
         return Holding(pool, held, Reason.UNSEEN, asked_at)
     return Holding(pool, held, Reason(held.state.value), innermost_line(held.site) or asked_at)
+
+
+def _second(
+    held: Held, waits: Mapping[Hashable, tuple[Pool, Waiting]]
+) -> tuple[Pool, Waiting] | None:
+    """The other connection that the holder waits for."""
+    checkout = held.checkout
+    found = waits.get(("owner", checkout.owner))
+    # Another task of a request may wait while the holder works, and would give back its own.
+    if found is None and checkout.request is not None and held.state not in _WORKING:
+        found = waits.get(("request", checkout.request.id))
+    return found
 
 
 def _conclusion(pool: PoolDump, holders: tuple[Holding, ...]) -> Conclusion | None:

@@ -21,6 +21,7 @@ from poolhog.cli.report import report
 from poolhog.cli.run import run
 from poolhog.cli.sql import sql
 from poolhog.cli.timeline import timeline
+from poolhog.cli.top import top
 from poolhog.cli.whatif import whatif
 from poolhog.errors import Interrupted, PoolhogError
 from poolhog.render.output import note
@@ -39,6 +40,7 @@ app = typer.Typer(
 )
 app.command()(lab)
 app.command()(log)
+app.command()(top)
 app.command()(dump)
 app.command()(sql)
 app.command()(timeline)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from poolhog.analysis.dump import dump_of
+from poolhog.analysis.dump import dump_now
 from poolhog.cli.target import AsJson, Directory, Pid, read, target_words, trace_directory
 from poolhog.errors import PoolhogError
 from poolhog.render.losses import loss_lines, losses_json
@@ -73,7 +73,10 @@ def _print(
     from poolhog.render.dump_json import dump_json
 
     dumps, unreadable = read(
-        trace_directory(given), pid, lambda readers: list(map(dump_of, readers)), is_urgent=True
+        trace_directory(given),
+        pid,
+        lambda readers: [dump_now(reader.read_open()) for reader in readers],
+        is_urgent=True,
     )
     recorded = [dump.process for dump in dumps]
     if as_json:

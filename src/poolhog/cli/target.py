@@ -157,6 +157,28 @@ def trace_directory(given: Path | None) -> Path:
     return found
 
 
+def directory_with(target: str | None) -> Path | None:
+    """The directory that a target names: itself, or the run that has a process of this id.
+
+    A number is a process, unless there is a directory of that name. Of several runs, it is the one
+    that was written last. Raises :class:`TraceError` if there is no trace of the process.
+    """
+    if target is None or not (target.isascii() and target.isdecimal()) or Path(target).exists():
+        return None if target is None else Path(target)
+    number = int(target)
+    runs = {
+        file.parent
+        for file in TRACES.glob(f"*/{number}*.sqlite")
+        if file.stem.partition("-")[0] == str(number)
+    }
+    found = _newest(runs)
+    if found is None:
+        raise TraceError(
+            f"no trace of process {number} in {_told(TRACES)}: name the directory that it is in"
+        )
+    return found
+
+
 def is_unused(directory: Path) -> bool:
     """Whether a run has made the directory, and no process of it has asked for a connection."""
     try:

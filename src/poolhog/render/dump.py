@@ -38,7 +38,9 @@ def dump_text(dumps: Sequence[ProcessDump], *, every: bool, width: int, next_com
     Holders with equal stacks are shown as one, and library frames are folded; with ``every``, each
     connection and each request that waits has its own whole stack.
     """
-    known = [line for told in _known(dumps) for line in paragraph(told, width, TERMINAL_WARNING)]
+    known = [
+        line for told in known_told(dumps) for line in paragraph(told, width, TERMINAL_WARNING)
+    ]
     blocks = [Text("\n").join([*known, *_conclusions(dumps, width)])]
     shown = [dump for dump in dumps if dump.pools or dump.liveness is not Liveness.FINISHED]
     for dump in shown or dumps[-1:]:
@@ -62,8 +64,8 @@ def _conclusions(dumps: Sequence[ProcessDump], width: int) -> Iterator[Text]:
     yield Text(verdict(dumps), "" if found else "bold")
 
 
-def _known(dumps: Sequence[ProcessDump]) -> Iterator[str]:
-    """Warnings about processes whose last commit is old: they may have lent more since."""
+def known_told(dumps: Sequence[ProcessDump]) -> Iterator[str]:
+    """Sentences about processes whose last commit is old: they may have lent more since."""
     late = [dump for dump in dumps if dump.is_late]
     if late:
         oldest = max(late, key=lambda dump: dump.age or 0.0)
@@ -175,12 +177,12 @@ def _pool_lines(
     yield _pool_line(pool)
     for some in [(one,) for one in holders] if every else alike(holders):
         yield Text()
-        yield from _held_lines([one.held for one in some], every=every, width=width)
+        yield from held_lines([one.held for one in some], every=every, width=width)
     groups = [(one,) for one in pool.waiting] if every else alike_waiting(pool.waiting)
     shown = groups if every else groups[:_MOST_GROUPS]
     for waiting in shown:
         yield Text()
-        yield from _waiting_lines(waiting, every=every, width=width)
+        yield from waiting_lines(waiting, every=every, width=width)
     more = sum(len(waiting) for waiting in groups[len(shown) :])
     if more:
         yield Text(f"\n  … and {more:,} more wait at other lines; --all shows them", TERMINAL_MUTED)
@@ -199,7 +201,7 @@ def _pool_line(pool: PoolDump) -> Text:
     return line
 
 
-def _held_lines(some: Sequence[Held], *, every: bool, width: int) -> Iterator[Text]:
+def held_lines(some: Sequence[Held], *, every: bool, width: int) -> Iterator[Text]:
     """One connection, or several whose holders have equal stacks."""
     held = some[0]
     yield _who_holds(some, width)
@@ -276,7 +278,7 @@ _UNSEEN = "; its owner cannot be seen, or is gone"
 _UNSEEN_INSTEAD = ": it could go on, and nothing in particular runs instead"
 
 
-def _waiting_lines(some: Sequence[Waiting], *, every: bool, width: int) -> Iterator[Text]:
+def waiting_lines(some: Sequence[Waiting], *, every: bool, width: int) -> Iterator[Text]:
     """A request that waits, or several that asked at equal stacks."""
     waiting = some[0]
     paint = PAINTS[State.WAITING].terminal
