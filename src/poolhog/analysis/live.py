@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from poolhog.analysis.accounting import State
 from poolhog.analysis.dump import Memory, dump_now
 from poolhog.analysis.holders import conclusions, holdings
+from poolhog.analysis.recent import Recent, recent_of
 from poolhog.analysis.stacks import innermost_line
 from poolhog.trace.followed_run import FollowedRun
 
@@ -151,6 +152,11 @@ class LiveRun:
         self.pid = pid
         self._run = FollowedRun(directory, pid)
         self._memory = Memory()
+
+    def recent(self, live: Live, seconds: float, points: int) -> Recent:
+        """The last seconds before a look: how many connections were lent, and how many waited."""
+        known = [one.checkout for one in live.checkouts]
+        return recent_of(self._run.readers, known, seconds, points)
 
     def look(self) -> Live:
         """How it stands now.

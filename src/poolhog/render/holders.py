@@ -64,6 +64,8 @@ def _subject(one: Conclusion, where: str) -> str:
     if one.held == 1:
         return f"The {'only' if is_whole else 'one lent'} connection of {where} is"
     lent = "" if is_whole else "lent "
+    if one.held == 2:
+        return f"Both {lent}connections of {where} are"
     return f"All {one.held:,} {lent}connections of {where} are"
 
 

@@ -30,6 +30,11 @@ class FollowedRun:
         self._processes: dict[Path, _FollowedProcess] = {}
         self._unreadable: tuple[Unreadable, ...] = ()
 
+    @property
+    def readers(self) -> tuple[ProcessReader, ...]:
+        """The processes that were read last."""
+        return tuple(process.reader for process in self._processes.values())
+
     def read_open(self) -> tuple[list[Trace], tuple[Unreadable, ...]]:
         """What is open in each process now, and the files that cannot be read.
 
@@ -78,13 +83,13 @@ class FollowedRun:
 
 class _FollowedProcess:
     def __init__(self, reader: ProcessReader) -> None:
-        self._reader = reader
+        self.reader = reader
         self._read: tuple[Stamp | None, Trace] | None = None
 
     def read_open(self, stamp: Stamp | None) -> Trace:
         """What is open; a file with the same stamp is not read again."""
         if self._read is None or stamp is None or self._read[0] != stamp:
-            self._read = stamp, self._reader.read_open()
+            self._read = stamp, self.reader.read_open()
         return self._read[1]
 
 
