@@ -20,7 +20,7 @@ from factories import (
 )
 
 from poolhog.analysis.compare.comparison import Run
-from poolhog.analysis.compare.measures import Series
+from poolhog.analysis.compare.series import Series
 from poolhog.analysis.report import report_of
 from poolhog.model import Activity, OperationKind
 

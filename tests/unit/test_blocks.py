@@ -114,6 +114,28 @@ def test_each_is_blocked_by_the_one_in_front() -> None:
     assert last.duration.tolist() == pytest.approx([202_000] * 4, rel=0.02)
 
 
+def test_who_asked_later_but_got_the_lock_earlier_blocks_only_while_it_has_it() -> None:
+    # The third asks while the first holds the lock, and gets it before the second.
+    first = holder("first", 1.0, 1.001)
+    at = 1.001 + HOLD_S + COMMIT_S
+    late = holder("late", at - 0.06, at + 0.0005)
+    at += 0.0005 + HOLD_S + COMMIT_S
+    last = holder("last", 1.01, at + 0.0005)
+    evidence = [_later(one, 5.0, "x") for one in in_a_row(6)]
+    ledger = ledger_of([first, last, late, *evidence])
+    blocks = blocks_of(ledger)
+    ids = [one.id for one in ledger.checkouts(np.arange(len(ledger)))]
+    own = blocks.where(np.flatnonzero(blocks.row == ids.index("last")))
+    assert [ids[row] for row in own.blocker.tolist()] == ["first", "late"]
+    assert own.duration.tolist() == pytest.approx([193_000, 202_500], rel=0.02)
+
+
+def _later(checkout: Checkout, seconds: float, suffix: str) -> Checkout:
+    """The same some seconds later, by another owner."""
+    locked = (checkout.operations[1].ended or 0.0) + seconds
+    return holder(checkout.id + suffix, checkout.asked + seconds, locked)
+
+
 def test_spans_of_a_blocked_checkout_have_no_holes() -> None:
     for checkout, spans, spent in shown_of(trace_of(in_a_row(5))).values():
         seconds = Counter[str]()

@@ -14,11 +14,15 @@ from hypothesis import strategies as st
 from runs import CALL, POOL, Costs, checkout, run_of, steady
 from test_report_numbers import checkouts as any_checkout
 
-from poolhog.analysis.compare.comparison import EVERY_ROUTE, Comparison, Verdict, compare
+from poolhog.analysis.compare.changes import Verdict
+from poolhog.analysis.compare.comparison import EVERY_ROUTE, Comparison, compare
 from poolhog.analysis.findings import POOL_TIMEOUT
 from poolhog.model import Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from poolhog.analysis.compare.comparison import Run
     from poolhog.model import Checkout
 
 NEWS = {Verdict.NEW, Verdict.GONE, Verdict.WORSE, Verdict.BETTER}
@@ -103,6 +107,32 @@ def test_more_requests_by_the_second_are_better() -> None:
     other = run_of(steady(2, costs=costs, per_second=200.0))
     assert compare(one, other).total.change("throughput").verdict is Verdict.BETTER
     assert compare(other, one).total.change("throughput").verdict is Verdict.WORSE
+
+
+def waves(waits: Sequence[float]) -> Run:
+    """Requests that all come at once, and wait so long, in their order."""
+    return run_of(
+        make_checkout(
+            f"{index}",
+            index * 0.001,
+            index * 0.001 + wait,
+            index * 0.001 + wait + 0.01,
+            pool=POOL,
+            request=make_request(f"r{index}", index * 0.001, index * 0.001 + wait + 0.02),
+        )
+        for index, wait in enumerate(waits)
+    )
+
+
+def test_half_of_a_burst_that_waited_for_the_other_half_is_worse() -> None:
+    quick = waves([0.001 + index % 3 / 1000 for index in range(20)])
+    half = waves([0.0001] * 10 + [1.0] * 10)
+    one = waves([0.0001] * 18 + [1.0] * 2)
+    change = compare(half, quick).total.change("wait-p95")
+    assert change.verdict is Verdict.BETTER
+    assert compare(quick, half).total.change("wait-p95").verdict is Verdict.WORSE
+    # One part of ten may be slow by chance.
+    assert compare(quick, one).total.change("wait-p95").verdict is Verdict.SAME
 
 
 def test_what_is_certain_and_tiny_is_not_news() -> None:

@@ -11,7 +11,7 @@ import pytest
 from traces import HOSTILE, hostile_trace
 
 from poolhog.analysis.compare.comparison import Run, compare
-from poolhog.analysis.compare.measures import Series
+from poolhog.analysis.compare.series import Series
 from poolhog.analysis.digest import read_digest
 from poolhog.analysis.report import read_report
 from poolhog.analysis.thresholds import Thresholds

@@ -501,6 +501,19 @@ def test_a_thread_that_cannot_start_is_tried_again(
     assert len(poolhog.open_trace(recorder.directory).checkouts) == 2
 
 
+def test_what_is_lent_before_the_first_thread_runs_is_looked_at(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "trace")
+    pool = recorder.pool(pool_record())
+    # Another thread is about to start the writer: this one does not wait for it.
+    recorder._starting.acquire()
+    early = recorder.ask(pool)
+    recorder.grant(early, 0)
+    recorder._starting.release()
+    recorder.grant(recorder.ask(pool), 1)
+    eventually(lambda: early.looks is not None)
+    recorder.stop()
+
+
 def test_a_relative_directory_stays_where_it_was_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

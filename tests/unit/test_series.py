@@ -12,7 +12,7 @@ from drawn import traces
 from hypothesis import given
 from large_trace import make_trace
 
-from poolhog.analysis.compare.measures import Rows, Series
+from poolhog.analysis.compare.series import Rows, Series
 from poolhog.analysis.owners import route_of
 from poolhog.analysis.report import Report, read_report, report_of
 from poolhog.analysis.thresholds import Thresholds

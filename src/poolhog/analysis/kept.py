@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from poolhog.analysis.blame.blaming import LineKey
-    from poolhog.analysis.ledger import Ledger
+    from poolhog.analysis.ledger import Ledger, Numbers
     from poolhog.model import Checkout, Site
 
 
@@ -61,12 +61,16 @@ _STATEMENT = (OperationKind.STATEMENT,)
 
 @dataclass(frozen=True, slots=True)
 class KeptConnections:
-    """Connections that one line keeps for one purpose, and for how many seconds in all."""
+    """Connections that one line keeps for one purpose, and for how many seconds in all.
+
+    ``busy`` are the seconds of them in which an operation was in flight.
+    """
 
     purpose: Purpose
     site: Site | None
     connections: int
     seconds: float
+    busy: float = 0.0
 
 
 def kept_rows(ledger: Ledger) -> Mapping[int, Purpose]:
@@ -174,14 +178,16 @@ class KeptTally:
     def __init__(self) -> None:
         self._found: dict[tuple[Purpose, LineKey | None], KeptConnections] = {}
 
-    def add(self, ledger: Ledger, kept: Mapping[int, Purpose]) -> None:
-        """Add those of a process."""
+    def add(self, ledger: Ledger, kept: Mapping[int, Purpose], busy: Numbers) -> None:
+        """Add those of a process; ``busy`` has the microseconds of all its rows."""
         for row, purpose in kept.items():
             site = ledger.sites[int(ledger.site[row])]
             key = purpose, line_of(site)
             one = self._found.setdefault(key, KeptConnections(purpose, site, 0, 0.0))
             seconds = one.seconds + int(ledger.over[row] - ledger.left[row]) / 1e6
-            self._found[key] = replace(one, connections=one.connections + 1, seconds=seconds)
+            in_flight = one.busy + int(busy[row]) / 1e6
+            number = one.connections + 1
+            self._found[key] = replace(one, connections=number, seconds=seconds, busy=in_flight)
 
     def __iter__(self) -> Iterator[KeptConnections]:
         return iter(sorted(self._found.values(), key=lambda one: (-one.seconds, one.purpose)))

@@ -267,6 +267,7 @@ def _of_locks(waiters: Sequence[Waiter], holds: Sequence[Hold]) -> Iterator[Edge
         first, last = np.searchsorted(ends, (waiter.started - CLOSE_US, waiter.ended + CLOSE_US))
         match = _matched(waiter, ordered[first : last + 1])
         by_text.setdefault(waiter.text, []).append(match)
+    found: dict[tuple[int, int], tuple[Waiter, Hold]] = {}
     for matches in by_text.values():
         is_pure = matches[0].waiter.lock.pure
         if not is_pure and not _is_beyond_chance(matches):
@@ -274,8 +275,52 @@ def _of_locks(waiters: Sequence[Waiter], holds: Sequence[Hold]) -> Iterator[Edge
         for waiter, matched, _ in matches:
             hold = matched or _late(waiter, ordered, ends, is_pure=is_pure)
             if hold is not None:
-                end = min(waiter.ended, max(hold.released, waiter.started))
-                yield Edge(waiter.row, hold.row, waiter.started, end, waiter.text)
+                found[waiter.row, waiter.ended] = waiter, hold
+    for waiter, hold in found.values():
+        yield from _one_after_the_other(waiter, hold, found, ordered, ends)
+
+
+def _one_after_the_other(
+    waiter: Waiter,
+    hold: Hold,
+    found: Mapping[tuple[int, int], tuple[Waiter, Hold]],
+    ordered: Sequence[Hold],
+    ends: Numbers,
+) -> Iterator[Edge]:
+    """Who held the lock while a statement waited, from the last one back to the first.
+
+    A lock is not given in the order of asking: who got it last may have asked for it after others.
+    """
+    end = min(waiter.ended, max(hold.released, waiter.started))
+    current: Hold | None = hold
+    while current is not None and end > waiter.started:
+        earlier = _before(current, waiter, found, ordered, ends)
+        began = waiter.started if earlier is None else max(current.since, waiter.started)
+        if began < end:
+            yield Edge(waiter.row, current.row, began, end, waiter.text)
+            end = began
+        current = earlier
+
+
+def _before(
+    hold: Hold,
+    waiter: Waiter,
+    found: Mapping[tuple[int, int], tuple[Waiter, Hold]],
+    ordered: Sequence[Hold],
+    ends: Numbers,
+) -> Hold | None:
+    """The hold that ended when this one began: that for which it waited itself, or the last one."""
+    _, earlier = found.get((hold.row, hold.since), (waiter, None))
+    if earlier is None:
+        first, last = np.searchsorted(ends, (hold.since - CLOSE_US, hold.since + CLOSE_US))
+        others = (
+            other
+            for other in reversed(ordered[first:last])
+            if other.row not in (hold.row, waiter.row) and hold.lock.can_wait_for(other.lock)
+        )
+        earlier = next(others, None)
+    # Otherwise two could name each other for ever.
+    return earlier if earlier is not None and earlier.since < hold.since else None
 
 
 def _matched(waiter: Waiter, holds: Sequence[Hold]) -> _Match:
@@ -306,15 +351,16 @@ def _matched(waiter: Waiter, holds: Sequence[Hold]) -> _Match:
 def _late(waiter: Waiter, ordered: Sequence[Hold], ends: Numbers, *, is_pure: bool) -> Hold | None:
     """What a statement waited for that ended later, on a busy loop: the last in its way.
 
-    One that does nothing but wait ends whenever that is.
+    One that does nothing but wait ends whenever that is. An answer may come before that to COMMIT.
     """
     earliest = waiter.started if is_pure else max(waiter.ended - LATE_US, waiter.started)
-    first, last = np.searchsorted(ends, (earliest, waiter.ended))
+    first, last = np.searchsorted(ends, (earliest, waiter.ended + CLOSE_US))
     return next(
         (
             hold
             for hold in reversed(ordered[first:last])
             if hold.row != waiter.row
+            and hold.releasing <= waiter.ended
             and _held(hold) >= LEAST_HELD_US
             and waiter.lock.can_wait_for(hold.lock)
         ),

@@ -30,6 +30,7 @@ from poolhog.analysis.measured import (
     waits_of,
 )
 from poolhog.analysis.memory import MemoryFacts
+from poolhog.analysis.owners import route_at
 from poolhog.analysis.thresholds import Thresholds
 
 if TYPE_CHECKING:
@@ -88,7 +89,8 @@ class PoolUse:
 class RouteUse:
     """One route: its requests, with a checkout or without, and its checkouts.
 
-    ``made_wait`` is the seconds that requests of all routes waited because of these.
+    ``made_wait`` is the seconds that requests of all routes waited because of these. One that
+    ``is_at_start`` is no request: it was over before the first one began.
     """
 
     name: str
@@ -98,6 +100,7 @@ class RouteUse:
     waits: WaitTimes
     outcomes: Mapping[Outcome, int]
     made_wait: float = 0.0
+    is_at_start: bool = False
 
     @property
     def idle(self) -> float:
@@ -139,6 +142,14 @@ class Report:
         return total(pool.spent for pool in self.pools)
 
     @property
+    def passing(self) -> tuple[float, float]:
+        """Seconds of use but for what is kept on purpose, and those with an operation in flight."""
+        spent = total(route.spent for route in self.routes)
+        use = spent.use - sum(one.seconds for one in self.kept)
+        in_flight = spent.busy + spent.blocked - sum(one.busy for one in self.kept)
+        return use, in_flight
+
+    @property
     def outcomes(self) -> Mapping[Outcome, int]:
         """How many checkouts stand or ended so."""
         return sum((Counter(pool.outcomes) for pool in self.pools), Counter())
@@ -168,6 +179,7 @@ class Report:
                 if any(wanted in name.casefold() for name in finding.routes)
             ),
             blame=self.blame.about(text),
+            kept=tuple(one for one in self.kept if wanted in route_at(one.site).casefold()),
         )
 
 
@@ -281,11 +293,13 @@ class Books:
         )
 
     def _route_uses(self, made_wait: Mapping[str, float]) -> Iterator[RouteUse]:
+        starting = self._finder.starting()
         for name, parts in self._routes.items():
             whole = Sums.joined(parts)
             yield RouteUse(
                 *(name, self._requests[name], len(whole.waits), whole.spent),
                 *(waits_of(whole.waits), whole.outcomes, made_wait.get(name, 0.0)),
+                is_at_start=name in starting,
             )
         rest = sum(number for name, number in self._requests.items() if name not in self._routes)
         if rest:

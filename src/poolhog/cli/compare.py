@@ -112,7 +112,7 @@ def compare(
 
 def _read(given: Path, thresholds: Thresholds, reading: Reading) -> Run:
     from poolhog.analysis.compare.comparison import Run
-    from poolhog.analysis.compare.measures import Series
+    from poolhog.analysis.compare.series import Series
     from poolhog.analysis.report import read_report
 
     directory = trace_directory(given)

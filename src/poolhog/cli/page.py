@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from poolhog.analysis.compare.comparison import Comparison, Run
-    from poolhog.analysis.compare.measures import Series
+    from poolhog.analysis.compare.series import Series
     from poolhog.analysis.digest import Digest
     from poolhog.analysis.thresholds import Thresholds
     from poolhog.model import Unreadable
@@ -75,7 +75,7 @@ def read_page(
     Raises :class:`poolhog.PoolhogError` as other verbs do, and before anything is read if the file
     cannot be written.
     """
-    from poolhog.analysis.compare.measures import Series
+    from poolhog.analysis.compare.series import Series
     from poolhog.analysis.digest import read_digest
     from poolhog.render.output import check_place
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from poolhog.analysis.replay import ReplayWindow, predict, read_workload, replay
+from poolhog.analysis.replay import predict, read_workload, replay
 from poolhog.analysis.replay.whatif import WhatIf
+from poolhog.analysis.throughput import Window
 from poolhog.lab.remedy_names import RemedyName
 from poolhog.lab.service.settings import Style
 
@@ -76,7 +77,7 @@ POOL_OF_50 = 0.1
 def load_replay(readers: tuple[ProcessReader, ...], began_ns: int, ended_ns: int) -> Replay:
     """Replay a load unchanged, measured between two readings of ``time.monotonic_ns()``."""
     began, ended = ((at - readers[0].origin_ns) / 1e9 for at in (began_ns, ended_ns))
-    return replay(read_workload(readers), window=ReplayWindow(began, ended, is_steady=False))
+    return replay(read_workload(readers), window=Window(began, ended, is_steady=False))
 
 
 def outlook_of(replayed: Replay, users: int | None = None) -> Outlook:

@@ -117,7 +117,9 @@ class Recorder:
         self._names = OwnerNames()
         self._starting = threading.Lock()
         self._writer: Writer | None = None
-        self._sampler: Sampler | None = None
+        # It is there before its thread: what is lent until that runs is looked at as well.
+        interval_s = self.journal.options.sampling_interval_s
+        self._sampler = Sampler(self.journal, interval_s) if interval_s > 0 else None
         self._lock_watch: LockWatch | None = None
         self._explainer = Explainer(self.journal)
         self._parents = Parents(self.sites, self.libraries)
@@ -377,17 +379,16 @@ class Recorder:
             self.journal.descriptors.take()
         except TooFewDescriptorsError as error:
             self.journal.refuse(str(error))
+            self._sampler = None
             return
         writer = Writer(self.journal)
         writer.start()
         self._writer = writer
         self.journal.begin_writing()
-        interval_s = self.journal.options.sampling_interval_s
-        if interval_s > 0:
-            sampler = Sampler(self.journal, interval_s)
+        sampler, self._sampler = self._sampler, None
+        if sampler is not None:
             sampler.start()
-            self._sampler = sampler
-            writer.before_end = sampler.settle
+            self._sampler, writer.before_end = sampler, sampler.settle
         if self._locks is not None:
             watch = LockWatch(self.journal, self._locks)
             watch.start()

@@ -17,9 +17,11 @@ from poolhog.recording.processor import interpreter_addresses, waits
 from poolhog.recording.records import OPERATIONS_PER_ROW, SAMPLE_BYTES, SampleRecord
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from poolhog.recording.journal import Journal
     from poolhog.recording.owners import Seen
-    from poolhog.recording.records import CheckoutRecord
+    from poolhog.recording.records import CheckoutRecord, OperationRecord
     from poolhog.recording.sites import SiteRecord
     from poolhog.recording.threads import Worker
 
@@ -45,18 +47,21 @@ _LAST_LOOK_S = 0.1
 
 
 class _Look:
-    """What was last seen of a checkout's owner.
+    """What was last seen of a checkout's owner in a gap, or that an ``operation`` was in flight.
 
-    ``doubts`` are stretches of time in which the owner seemed to be parked, and its event loop was
-    kept by the code at a site: the first and the last instant. What it waits for may have been due.
+    ``doubts`` are stretches of time in which the owner seemed to be parked, or the operation in
+    flight, and its event loop was kept by the code at a site: the first and the last instant. What
+    it waits for may have been due.
     """
 
-    __slots__ = ("doubts", "gap", "seen")
+    __slots__ = ("doubts", "gap", "has_turned", "operation", "seen")
 
-    def __init__(self, gap: int, seen: Seen) -> None:
+    def __init__(self, gap: int, seen: Seen, operation: OperationRecord | None = None) -> None:
         self.gap = gap
         self.seen = seen
+        self.operation = operation
         self.doubts: list[_Doubt] = []
+        self.has_turned = False
 
     def is_same(self, gap: int, seen: Seen) -> bool:
         return self.gap == gap and self.seen[:2] == seen[:2]
@@ -64,15 +69,21 @@ class _Look:
     def doubt(self, seen: Seen, now_ns: int) -> None:
         """Remember a doubt, or that there was none."""
         if seen.doubt is None:
-            # It has not gone on although the loop could: it was parked.
-            self.doubts.clear()
+            # It has not gone on although the loop could: it was parked, or the database at work.
+            # What a driver asks for takes more than one turn of the loop.
+            if self.operation is None or self.has_turned:
+                self.doubts.clear()
+            self.has_turned = True
         else:
             since_ns, site = seen.doubt
-            if self.doubts and self.doubts[-1].site is site:
-                self.doubts[-1] = self.doubts[-1]._replace(until_ns=now_ns)
+            last = self.doubts[-1] if self.doubts else None
+            if last is not None and last.site is site and not self.has_turned:
+                self.doubts[-1] = last._replace(until_ns=now_ns)
             else:
-                since_ns = self.doubts[-1].until_ns if self.doubts else since_ns
+                if last is not None:
+                    since_ns = max(since_ns, last.until_ns) if self.has_turned else last.until_ns
                 self.doubts.append(_Doubt(site, since_ns, now_ns))
+            self.has_turned = False
 
 
 class _Doubt(NamedTuple):
@@ -119,7 +130,8 @@ class Sampler(threading.Thread):
         """Look no more, and wait until the last look is over (a second at the most)."""
         self._stopping = True
         self._wake.set()
-        self.join(timeout=1)
+        if self.is_alive():
+            self.join(timeout=1)
 
     def run(self) -> None:
         """Look at every tick, as long as there is anything to look at."""
@@ -127,6 +139,7 @@ class Sampler(threading.Thread):
             interpreter_addresses()
         watched: list[CheckoutRecord] = []
         interval_s = self._interval_s
+        self._asleep = False
         while not self._stopping:
             if not watched and not self._granted and not self._asked:
                 self._asleep = True
@@ -197,8 +210,11 @@ class Sampler(threading.Thread):
         # In this order: an operation that begins meanwhile is noticed.
         now_ns = time.monotonic_ns()
         gap = _operations_begun(checkout)
-        if checkout.operation is not None:
+        operation, look = checkout.operation, checkout.looks
+        if look is not None and look.operation is not operation:
             self._close(checkout)
+        if operation is not None:
+            self._look_at_operation(checkout, gap, operation, now_ns)
             return
         unseen = self._journal.sites.unseen
         seen = self._owners.look(checkout)
@@ -208,6 +224,16 @@ class Sampler(threading.Thread):
             is_new = self._note(checkout, gap, seen, now_ns)
             if is_new and is_unseen and seen.site is None:
                 self._journal.lose_site()
+
+    def _look_at_operation(
+        self, checkout: CheckoutRecord, gap: int, operation: OperationRecord, now_ns: int
+    ) -> None:
+        """Note whether its event loop could take the answer."""
+        seen = self._owners.look_at_loop(checkout)
+        look = checkout.looks
+        if look is None:
+            checkout.looks = look = _Look(gap, seen, operation)
+        look.doubt(seen, now_ns)
 
     def _note(self, checkout: CheckoutRecord, gap: int, seen: Seen, now_ns: int) -> bool:
         """Record what was seen; whether that is something new."""
@@ -253,11 +279,14 @@ class Sampler(threading.Thread):
         self._journal.put(sample, SAMPLE_BYTES)
 
     def _close(self, checkout: CheckoutRecord) -> None:
-        """The owner does something else, or an operation has begun."""
+        """The owner does something else, an operation has begun, or it has ended."""
         sample, look = checkout.sample, checkout.looks
+        checkout.sample = checkout.looks = None
+        doubts = look.doubts if look is not None else ()
+        if look is not None and look.operation is not None and doubts:
+            self._end_late(look.operation, doubts)
         if sample is None:
             return
-        doubts = look.doubts if look is not None else ()
         if doubts:
             # It went on as soon as the loop could: what it waited for was due while it could not.
             sample.seen_ns = max(min(sample.seen_ns, doubts[0].since_ns), sample.started_ns)
@@ -274,7 +303,19 @@ class Sampler(threading.Thread):
             ready.seen_ns = until_ns
             ready.end()
             self._journal.put(ready, SAMPLE_BYTES)
-        checkout.sample = checkout.looks = None
+
+    def _end_late(self, operation: OperationRecord, doubts: Sequence[_Doubt]) -> None:
+        """An operation ended as soon as its event loop could take the answer, which was there."""
+        ended_ns = operation.ended_ns
+        if ended_ns is None or ended_ns - doubts[-1].until_ns > LATE_NS:
+            return
+        for place, (site, since_ns, until_ns) in enumerate(doubts):
+            over_ns = until_ns if place < len(doubts) - 1 else ended_ns
+            started_ns = min(max(since_ns, operation.started_ns), over_ns)
+            ready = SampleRecord(operation.checkout, Activity.READY, site, started_ns)
+            ready.seen_ns = over_ns
+            ready.end()
+            self._journal.put(ready, SAMPLE_BYTES)
 
 
 def _is_used_later(checkout: CheckoutRecord, sample: SampleRecord, worker: Worker) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from poolhog.analysis.compare.comparison import Verdict
+from poolhog.analysis.compare.changes import Verdict
 from poolhog.analysis.compare.measures import Unit
 from poolhog.render.losses import loss_lines, unseen_lines
 from poolhog.render.output import WIDE, aligned, in_blocks, more_line, next_line, paragraph
@@ -18,14 +18,15 @@ from poolhog.render.words import UNSEEN, brief, count, listed, seconds
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from poolhog.analysis.compare.changes import Change
     from poolhog.analysis.compare.comparison import (
-        Change,
         Comparison,
         ConditionResult,
         FindingChange,
         RouteChange,
     )
-    from poolhog.analysis.compare.measures import Measure, Range, Work
+    from poolhog.analysis.compare.measures import Measure, Range
+    from poolhog.analysis.compare.series import Work
     from poolhog.analysis.findings import Finding
 
 ARROW = "→"
@@ -35,7 +36,7 @@ _TWICE = 2.0
 _MUCH = 1_000.0
 _HEADLINES = ("wait-p95", "parked", "timeouts", "throughput")
 _NEWS = (Verdict.NEW, Verdict.WORSE, Verdict.GONE, Verdict.BETTER)
-_GUTTER = 10
+_GUTTER = 12
 _STYLES = {
     Verdict.NEW: TERMINAL_WARNING,
     Verdict.WORSE: TERMINAL_WARNING,
@@ -93,7 +94,7 @@ def change_text(change: Change) -> str:
         percent = round((ratio - 1) * 100)
         return f"{percent:+} %" if percent else "±0 %"
     sign, times = ("\N{MULTIPLICATION SIGN}", ratio) if ratio >= 1 else ("÷", 1 / ratio)
-    return f"{sign} {times:,.3g}" if times < _MUCH else f"{sign} {times:,.0f}"
+    return f"{sign} {times:,.3g}" if times < _MUCH else f"{sign} over {_MUCH:,.0f}"
 
 
 def range_text(measure: Measure, spread: Range | None) -> str:
@@ -135,7 +136,7 @@ def amount(finding: Finding) -> str:
 
 def work_text(work: Work) -> str:
     """The size of a run: requests, checkouts and its length."""
-    length = max(work.ended - work.began, 0.0) if len(work.rows) else 0.0
+    length = work.lasted
     requests = count(work.requests, "request")
     return f"{requests}, {count(len(work.rows), 'checkout')} in {seconds(length)}"
 
@@ -263,6 +264,8 @@ def _runs(comparison: Comparison) -> Iterator[Text]:
         yield Text.assemble(
             (f"{name:<{_GUTTER}}", TERMINAL_MUTED), f"{run.label:<{margin}}  ", work_text(work)
         )
+    each = "request" if total.before.requests or total.after.requests else "checkout"
+    yield Text(f"{'':{_GUTTER}}Seconds below are those of one {each}, on average.", TERMINAL_MUTED)
 
 
 def _findings(comparison: Comparison, layout: ComparisonLayout) -> Iterator[tuple[Text, ...]]:

@@ -11,7 +11,7 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
-from poolhog.analysis.compare.comparison import Verdict
+from poolhog.analysis.compare.changes import Verdict
 from poolhog.analysis.compare.measures import MEASURES, Unit
 from poolhog.render.comparison import (
     amount,
@@ -34,15 +34,15 @@ from poolhog.texts import visible
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from poolhog.analysis.compare.changes import Change
     from poolhog.analysis.compare.comparison import (
-        Change,
         Comparison,
         ConditionResult,
         FindingChange,
         RouteChange,
         Run,
     )
-    from poolhog.analysis.compare.measures import Work
+    from poolhog.analysis.compare.series import Work
     from poolhog.analysis.findings import Finding
 
 MOST = 20
@@ -109,7 +109,7 @@ def _work_json(work: Work) -> dict[str, Any]:
     return {
         "requests": work.requests,
         "checkouts": len(work.rows),
-        "observed_s": max(work.ended - work.began, 0.0) if len(work.rows) else 0.0,
+        "observed_s": work.lasted,
     }
 
 

@@ -100,9 +100,8 @@ def verdict(report: Report) -> str:
         return _nothing_recorded(report)
     if report.failures:
         return f"{failures_told(report.failures)}."
-    kept = sum(one.seconds for one in report.kept)
-    use = sum(route.spent.use for route in report.routes) - kept
-    busy = percent(sum(route.spent.busy for route in report.routes), use)
+    use, in_flight = report.passing
+    busy = percent(in_flight, use)
     checkouts = count(sum(route.checkouts for route in report.routes), "checkout")
     told = f"{checkouts}, {seconds(use)} of use, {busy} of it busy"
     subject = "Nothing that could be written" if lacking else "Nothing"
@@ -127,7 +126,8 @@ def _accusation(finding: Finding) -> str:
     )
     told = f"{deed[0].upper()}{deed[1:]}" if finding.site is None else deed
     if finding.share >= _LEAST_SHARE:
-        told += f": {percent(finding.share)} of all use"
+        at_start = ", at start-up, before the first request" if finding.is_at_start else ""
+        told += f": {percent(finding.share)} of all use{at_start}"
     if finding.made_wait >= _LEAST_WAIT_S:
         told += f". {_effect(finding)}"
     return f"{told}.{besides(finding)}"
@@ -213,7 +213,8 @@ def _finding(
 
 def _evidence(finding: Finding) -> Iterator[str]:
     if finding.routes:
-        yield f"in {listed(finding.routes, 2, 'other route')}"
+        at_start = ", before the first request" if finding.is_at_start else ""
+        yield f"in {listed(finding.routes, 2, 'other route')}{at_start}"
     yield detail(finding)
     if finding.made_wait >= _LEAST_WAIT_S:
         yield _effect(finding)
@@ -323,6 +324,7 @@ def _route_json(route: RouteUse) -> dict[str, Any]:
         **_waits_json(route.waits),
         **_spent_json(route.spent),
         "idle_share": route.idle,
+        "at_start": route.is_at_start,
         "made_wait_s": route.made_wait,
         **_outcomes_json(route.outcomes),
     }
@@ -336,6 +338,7 @@ def finding_json(finding: Finding, whatif: TopFindingWhatIf | None = None) -> di
         "severity": finding.severity.name.lower(),
         "site": site_json(finding.site),
         "routes": list(finding.routes),
+        "at_start": finding.is_at_start,
         "checkouts": finding.checkouts,
         "seconds": finding.seconds,
         "estimated_s": finding.estimated,

@@ -111,7 +111,7 @@ def route_lines(report: Report, width: int, most: int) -> Iterator[Text]:
     columns = _route_columns(shown, is_wide=width >= WIDE)
     if width < _ROOM_FOR_BLAME:
         columns = [column for column in columns if not column[0].startswith("blame")]
-    columns.insert(0, ["route", *(route.name for route in shown)])
+    columns.insert(0, ["route", *map(route_name, shown)])
     headings = [column[0] for column in columns]
 
     def style(row: int, column: int) -> str:
@@ -123,6 +123,11 @@ def route_lines(report: Report, width: int, most: int) -> Iterator[Text]:
     yield from aligned(list(zip(*columns, strict=True)), width=width, style=style)
     if len(shown) < len(used):
         yield more_line(len(used) - len(shown), "route")
+
+
+def route_name(route: RouteUse) -> str:
+    """What a table calls a route."""
+    return f"{route.name} (start-up)" if route.is_at_start else route.name
 
 
 def _route_columns(routes: Sequence[RouteUse], *, is_wide: bool) -> list[list[str]]:

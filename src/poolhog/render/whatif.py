@@ -108,10 +108,18 @@ def beside_told(beside: TopFindingWhatIf) -> str:
     of_part = beside.part is not None
     change = change_told(beside.replayed, beside.prediction.after, of_part=of_part)
     where = ", of a part of the run" if of_part else ""
+    if beside.replayed.window.is_steady:
+        where += f", counted {_between(beside.replayed)}"
     return (
         f"If this line released its connection (estimate): {change} "
         f"(replay error {share_told(beside.replayed.error)}{where}{_locks_told(beside.replayed)})"
     )
+
+
+def _between(replayed: Replay) -> str:
+    """Between which instants answers and waits are counted."""
+    window = replayed.window
+    return f"from {seconds(window.started)} to {seconds(window.ended)}"
 
 
 def _locks_told(replayed: Replay) -> str:
@@ -185,10 +193,9 @@ def _warnings(study: Study, width: int) -> Iterator[Text]:
     replayed = study.replayed
     notes = []
     if replayed.users is not None:
-        window = replayed.window
         notes.append(
-            f"{count(replayed.users, 'user')} sent one request after the other; answers are "
-            f"counted from {seconds(window.started)} to {seconds(window.ended)}."
+            f"{count(replayed.users, 'user')} sent one request after the other; answers and waits "
+            f"are counted {_between(replayed)}."
         )
     if replayed.workload.unfinished:
         number = count(replayed.workload.unfinished, "request")
@@ -313,11 +320,10 @@ def _other_told(answers: Answers) -> Iterator[str]:
 
 def _next(study: Study, target: Sequence[str]) -> Text:
     workload = study.replayed.workload
-    parked = next((site for site in workload.places if site is not None), None)
     if study.range is not None or study.reasons:
         return next_line(["report", *target], "which code holds connections")
-    if study.prediction is None and parked is not None:
-        return next_line(release_words(parked, target), "if that line released its connection")
+    if study.prediction is None and study.hog is not None:
+        return next_line(release_words(study.hog, target), "if that line released its connection")
     least = min((pool.size for pool in workload.pools if pool.size), default=5)
     released = [word for name in study.released for word in ("--release", file_name(name))]
     sizes = ["--pool-size", f"{max(least // 2, 1)}..{least * 2}"]

@@ -2,50 +2,34 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from poolhog.analysis.compare.changes import Change, Verdict
 from poolhog.analysis.compare.matching import pairs
 from poolhog.analysis.compare.measures import (
     ALPHA,
     MEASURES,
-    Range,
     Value,
-    Work,
     least_probability,
     limit,
     measure_of,
     rank_probability,
     tendency,
 )
+from poolhog.analysis.compare.series import Work
 from poolhog.analysis.findings.tally import rank_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from poolhog.analysis.compare.measures import Measure, Series
+    from poolhog.analysis.compare.measures import Measure
+    from poolhog.analysis.compare.series import Series
     from poolhog.analysis.findings import Finding
     from poolhog.analysis.report import Report
 
-LEAST_CHANGE = 0.10
-"""Part of the first run's value: a smaller change is none, however certain it is."""
-
 EVERY_ROUTE = "all routes"
 THESE_ROUTES = "these routes"
-
-
-class Verdict(StrEnum):
-    """What became of something from the first run to the second."""
-
-    NEW = "new"
-    GONE = "gone"
-    WORSE = "worse"
-    BETTER = "better"
-    SAME = "same"
-    TOO_FEW = "too few to tell"
-    NOT_CALLED = "not called"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,64 +55,10 @@ class Run:
         chosen = set(routes)
         rows = self.series.of(sorted(chosen))
         requests = sum(number for name, number in self.requests.items() if name in chosen)
-        return Work(requests, rows, self.series.began, self.series.ended)
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A measure of both runs. ``probability`` is that of such a difference by chance.
-
-    It is ``None`` if there are too few parts to tell. ``verdict`` is ``None`` for what has no
-    spread. ``is_certain`` says whether the difference is larger than the spread; a verdict also
-    asks for its size.
-    """
-
-    measure: Measure
-    before: Value
-    after: Value
-    probability: float | None
-    verdict: Verdict | None = None
-    is_certain: bool = False
-
-    @property
-    def difference(self) -> float:
-        """How much more it is in the second run."""
-        return self.after.whole - self.before.whole
-
-    @property
-    def relative(self) -> float:
-        """The same as a part of the first run's value."""
-        if self.difference == 0.0:
-            return 0.0
-        if self.before.whole == 0.0:
-            return math.copysign(math.inf, self.difference)
-        return self.difference / self.before.whole
-
-    @property
-    def is_worse(self) -> bool:
-        """Which way it went, if it went anywhere."""
-        return (self.difference > 0.0) is self.measure.is_less_better
-
-    @property
-    def matters(self) -> bool:
-        """Whether it is large enough to be told."""
-        return abs(self.difference) >= self.measure.least and abs(self.relative) >= LEAST_CHANGE
-
-    @property
-    def ranges(self) -> tuple[Range | None, Range | None]:
-        """Between which values the parts of both runs are."""
-        return Range.of(self.before.parts), Range.of(self.after.parts)
-
-    def judged(self, limit_: float, tests: int) -> Change:
-        """With a verdict, if chances up to a limit are none, of so many tests."""
-        if not (self.before.parts or self.after.parts):
-            return self
-        if self.probability is None or _least(self) * tests > ALPHA:
-            return replace(self, verdict=Verdict.TOO_FEW)
-        is_certain = self.probability <= limit_
-        news = Verdict.WORSE if self.is_worse else Verdict.BETTER
-        verdict = news if is_certain and self.matters else Verdict.SAME
-        return replace(self, verdict=verdict, is_certain=is_certain)
+        series = self.series
+        answered = series.answered(sorted(chosen))
+        lasted = max(series.ended - series.began, 0.0) if len(rows) else 0.0
+        return Work(requests, rows, lasted, answered, series.counted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,10 +176,6 @@ def _change_of(measure: Measure, before: Value, after: Value) -> Change:
     # Means are moved by few values, ranks are not: what they do not agree on is not certain.
     is_agreed = tendency(ones, others) * (after.whole - before.whole) > 0
     return Change(measure, before, after, probability if is_agreed else 1.0)
-
-
-def _least(change: Change) -> float:
-    return least_probability(len(change.before.parts), len(change.after.parts))
 
 
 def _judge(changes: Sequence[Change]) -> Callable[[Change], Change]:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import functools
 import math
-from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby, pairwise
@@ -24,17 +23,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from poolhog.analysis.ledger import OUTCOMES
 from poolhog.analysis.measured import percentile
-from poolhog.model import Outcome
+from poolhog.analysis.throughput import throughput
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from poolhog.analysis.compare.series import Rows, Work
     from poolhog.analysis.findings import Finding
-    from poolhog.analysis.measured import Measured
 
     Floats = NDArray[np.float64]
 
@@ -143,29 +141,6 @@ class Unit(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """What some routes did in a run: their requests, and their checkouts in the order of asking.
-
-    ``began`` and ``ended`` are the first asking and the last return in the run.
-    """
-
-    requests: int
-    rows: Rows
-    began: float
-    ended: float
-
-    @property
-    def units(self) -> int:
-        """What measures are divided by: requests, or checkouts if there are no requests."""
-        return self.requests or len(self.rows)
-
-    @property
-    def per_unit(self) -> float:
-        """Checkouts of a request."""
-        return len(self.rows) / self.units if self.units else 0.0
-
-
-@dataclass(frozen=True, slots=True)
 class Value:
     """What a run comes to, and what its parts do, in their order: none if that is not told."""
 
@@ -242,16 +217,10 @@ def _timeouts(work: Work) -> Value:
 
 
 def _rate(work: Work) -> Value:
-    """Of requests, by the second; its parts are equally long."""
-    seconds = work.ended - work.began
-    if seconds <= 0.0:
-        return Value(0.0)
-    asked = work.rows.asked
-    edges = work.began + seconds * np.arange(1, PARTS) / PARTS
-    cuts = [0, *np.searchsorted(asked, edges).tolist(), len(asked)]
-    scale = PARTS / seconds / work.per_unit if work.per_unit else 0.0
-    parts = [(b - a) * scale for a, b in pairwise(cuts)] if len(asked) else []
-    return Value(work.units / seconds, parts)
+    """Answers per second; its parts are equally long."""
+    edges = np.linspace(*work.counted, PARTS + 1).tolist()
+    parts = [throughput(work.answered, between) for between in pairwise(edges)]
+    return Value(throughput(work.answered, work.counted), parts if len(work.answered) else [])
 
 
 _LEAST_S = 0.001
@@ -298,79 +267,3 @@ def measure_of(finding: Finding, *, is_wasteful: bool) -> Measure:
 def _sum_within(instants: Floats, weights: Floats, started: float, ended: float) -> float:
     first, last = np.searchsorted(instants, (started, ended))
     return float(weights[first:last].sum())
-
-
-_TIMEOUT = OUTCOMES.index(Outcome.TIMEOUT)
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """Checkouts, one column for each fact. Instants are on the run's clock, all else is seconds.
-
-    ``timed_out`` is 1 for a wait that the pool ended, else 0.
-    """
-
-    asked: Floats
-    wait: Floats
-    use: Floats
-    busy: Floats
-    blocked: Floats
-    parked: Floats
-    timed_out: Floats
-
-    def __len__(self) -> int:
-        return len(self.asked)
-
-    @classmethod
-    def together(cls, parts: Iterable[Rows]) -> Rows:
-        """Those of several parts, in the order of asking."""
-        nothing = np.array([], float)
-        every = [part.columns for part in parts] or [(nothing,) * 7]
-        columns = [np.concatenate(column) for column in zip(*every, strict=True)]
-        order = np.argsort(columns[0], kind="stable")
-        return cls(*(column[order] for column in columns))
-
-    @property
-    def columns(self) -> tuple[Floats, ...]:
-        """All of the columns, in their order."""
-        lent = self.busy, self.blocked, self.parked
-        return self.asked, self.wait, self.use, *lent, self.timed_out
-
-
-class Series:
-    """The checkouts of a run by route, and its ``requests``, as a companion of the report.
-
-    ``began`` is the first time that one was asked for, ``ended`` when the last one was over.
-    """
-
-    def __init__(self) -> None:
-        self.began = np.inf
-        self.ended = 0.0
-        self.requests: Counter[str] = Counter()
-        self._routes: dict[str, list[Rows]] = {}
-
-    def close(self, found: Measured) -> None:
-        """Add the checkouts of a process, and its requests."""
-        ledger, split, shares = found
-        self.requests.update(ledger.request_counts())
-        if not len(ledger):
-            return
-        parked = split.parked + shares[ledger.site, 0] * split.unsampled
-        use = np.where(ledger.is_granted, ledger.over - ledger.left, 0)
-        columns = [ledger.left - ledger.asked, use, split.busy, split.blocked, parked]
-        columns = [ledger.process.began + ledger.asked / 1e6, *(c / 1e6 for c in columns)]
-        columns.append((ledger.outcome == _TIMEOUT).astype(float))
-        self.began = min(self.began, float(columns[0].min()))
-        self.ended = max(self.ended, ledger.seconds(int(ledger.over.max())))
-        for code in np.unique(ledger.route).tolist():
-            own = ledger.route == code
-            part = Rows(*(column[own] for column in columns))
-            self._routes.setdefault(ledger.routes[code], []).append(part)
-
-    def routes(self) -> Iterable[str]:
-        """Those that asked for a connection."""
-        return self._routes
-
-    def of(self, routes: Iterable[str]) -> Rows:
-        """The checkouts of these routes, in the order of asking."""
-        return Rows.together(part for name in routes for part in self._routes.get(name, ()))

@@ -284,7 +284,8 @@ class Totals:
     ``use`` is the seconds in which a connection was lent. ``unseen`` is the seconds parked in gaps
     without a sample, by their origin. ``connects`` is how many connections were opened for what was
     asked for at a line, or should have been. ``waits`` are, by pool, when waits for it began and
-    ended, if somebody waited for a thread meanwhile.
+    ended, if somebody waited for a thread meanwhile. ``starting`` are the routes that are start-up
+    code.
     """
 
     thresholds: Thresholds = field(default_factory=Thresholds)
@@ -294,6 +295,7 @@ class Totals:
     crowds: list[Crowd] = field(default_factory=list)
     connects: Counter[LineKey | None] = field(default_factory=Counter)
     waits: dict[str, tuple[Floats, Floats]] = field(default_factory=dict)
+    starting: frozenset[str] = frozenset()
 
     def waiting_at(self, pool: str, instant: float) -> int:
         """How many waited for a pool's connections at an instant."""

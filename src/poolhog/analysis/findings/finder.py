@@ -35,6 +35,7 @@ from poolhog.analysis.findings.tally import FindingTally
 from poolhog.analysis.kept import KeptTally, kept_rows
 from poolhog.analysis.ledger import ACTIVITIES, KINDS, NEVER, OUTCOMES
 from poolhog.analysis.spans import GAPS, PARKED, READY, STATES, UNSAMPLED, Spans
+from poolhog.analysis.starting import Starting
 from poolhog.analysis.thresholds import Thresholds
 from poolhog.model import Activity, OperationKind, Outcome
 
@@ -75,12 +76,13 @@ class Finder:
         self._unseen: dict[Origin, float] = {}
         self._failures = FailureTally()
         self._kept = KeptTally()
+        self._starting = Starting()
 
     def open(self, ledger: Ledger) -> Numbers:
         """Begin a process; the rows that are to be cut and shown to :meth:`see`, besides others."""
         self._ledger = ledger
-        kept = kept_rows(ledger)
-        self._kept.add(ledger, kept)
+        self._starting.add(ledger)
+        self._purposes = kept = kept_rows(ledger)
         self._is_kept = np.zeros(len(ledger), bool)
         self._is_kept[list(kept)] = True
         self._beside = {row: inner for row, inner in overlaps(ledger).items() if row not in kept}
@@ -139,6 +141,7 @@ class Finder:
     def close(self, split: Split, shares: Fractions) -> tuple[Flags, Answered]:
         """All rows of the process that matter were seen: which, and what answers for their gaps."""
         ledger = self._ledger
+        self._kept.add(ledger, self._purposes, split.busy + split.blocked)
         # Use that is meant to last for ever would hide all waste behind it.
         is_hog = ledger.is_granted & ~self._is_kept
         self._totals.use += float((ledger.over - ledger.left)[is_hog].sum()) / 1e6
@@ -177,12 +180,17 @@ class Finder:
         """Connections that are kept on purpose, which no finding is about."""
         return tuple(self._kept)
 
+    def starting(self) -> frozenset[str]:
+        """The routes that are start-up code."""
+        return self._starting.routes()
+
     def near(self) -> tuple[Finding, ...]:
         """What is below the thresholds, and above half of those that are for what was added up."""
         return self._tally.near_findings(self._whole())
 
     def _whole(self) -> Totals:
         self._totals.unseen = self._unseen
+        self._totals.starting = self._starting.routes()
         self._totals.pools = self._pools
         return self._totals
 

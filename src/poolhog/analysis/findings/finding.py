@@ -161,6 +161,7 @@ class Finding:
     most first. ``evidence`` is what the kind has to say besides. ``awaiting`` is what was called
     from ``site``, down to the library, the innermost last. ``occurrences`` are what it was
     concluded from: ``seconds`` contains ``estimated`` seconds besides, of gaps without a sample.
+    ``is_at_start`` tells that all of it is start-up code: it was over before the first request.
     """
 
     kind: AnyKind
@@ -176,6 +177,7 @@ class Finding:
     example: Example
     occurrences: Occurrences = field(default_factory=Occurrences, compare=False, repr=False)
     estimated: float = 0.0
+    is_at_start: bool = False
 
     @property
     def severity(self) -> Severity:

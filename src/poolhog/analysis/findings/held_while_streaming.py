@@ -60,7 +60,7 @@ class HeldWhileStreaming(GapKind[WhileStreaming]):
         request = lifetime.checkout.request
         if piece.state is State.RUNNING or request is None or request.responding is None:
             return False
-        if piece.started < request.responding:
+        if piece.started < request.responding and not _lasts_until(piece, request.responding):
             return False
         if request.responded is not None and piece.started >= request.responded:
             return False
@@ -109,6 +109,14 @@ class HeldWhileStreaming(GapKind[WhileStreaming]):
 
 
 HELD_WHILE_STREAMING = HeldWhileStreaming()
+
+
+def _lasts_until(piece: Piece, instant: float) -> bool:
+    """Whether the owner was at the same place then: a server may begin to send while it waits."""
+    sample = piece.sample
+    if sample is None or sample.started > instant:
+        return False
+    return sample.ended is None or sample.ended > instant
 
 
 def _is_about_message(piece: Piece) -> bool:

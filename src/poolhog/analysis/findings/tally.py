@@ -127,7 +127,8 @@ def rank_of(finding: Finding) -> tuple[int, int, float, float, int, int, Place]:
     kind = known.index(finding.kind) if finding.kind in known else len(known)
     severity = finding.severity
     cost = -round(finding.made_wait, 1), -finding.seconds, -finding.checkouts
-    first = kind if severity < Severity.TIME else 0
+    # Nobody waits for start-up code but the process itself.
+    first = kind if severity < Severity.TIME else int(finding.is_at_start)
     return severity, first, *cost, kind, _place(finding.site, None)
 
 
@@ -147,6 +148,7 @@ def _finding(kind: AnyKind, entry: Entry, totals: Totals) -> Finding:
         example=entry.example,
         occurrences=entry.occurrences,
         estimated=entry.estimated,
+        is_at_start=bool(entry.routes) and totals.starting.issuperset(entry.routes),
     )
 
 

@@ -8,7 +8,7 @@ predicted = predict(replayed, WhatIf(pool_size=50))
 from __future__ import annotations
 
 from poolhog.analysis.replay.chains import read_workload, workload_of
-from poolhog.analysis.replay.performance import Percentiles, Performance, ReplayWindow
+from poolhog.analysis.replay.performance import Percentiles, Performance
 from poolhog.analysis.replay.prediction import DOUBTFUL, Prediction, Replay, predict, replay
 from poolhog.analysis.replay.whatif import WhatIf
 from poolhog.analysis.replay.workload import Workload
@@ -19,7 +19,6 @@ __all__ = [
     "Performance",
     "Prediction",
     "Replay",
-    "ReplayWindow",
     "WhatIf",
     "Workload",
     "predict",

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from poolhog.analysis.replay.prediction import capacity_of, under_way_of
+from poolhog.analysis.replay.prediction import answers_of, capacity_of
 from poolhog.analysis.replay.steps import StepKind
 from poolhog.analysis.replay.whatif import AS_IT_WAS
 
@@ -131,7 +131,7 @@ _NOT_ASKING = bytes(kind for kind in StepKind if kind not in _ASKING)
 
 def _concurrent(workload: Workload) -> int:
     """The most requests at once."""
-    return int(under_way_of(workload)[1].max(initial=0))
+    return int(answers_of(workload).under_way()[1].max(initial=0))
 
 
 def erlang_b(servers: int, offered: float) -> float:

@@ -1,18 +1,14 @@
-"""What a run came to, recorded or simulated: answers per second, waits, responses, the pool's use.
-
-Answers per second are counted between two instants. Where they come in waves, as from an exhausted
-pool, it matters where these are: each is put into the middle of a long pause near it.
-"""
+"""What a run came to, recorded or simulated: answers per second, waits, responses, use."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from poolhog.analysis.measured import percentile
+from poolhog.analysis.throughput import counted, throughput
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,14 +16,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from poolhog.analysis.replay.workload import Observed
+    from poolhog.analysis.throughput import Window
 
     Instants = NDArray[np.float64]
-
-_EDGE = 1 / 2
-"""The part of the window at either side in which a long pause is looked for."""
-
-_LONG = 1 / 2
-"""The part of the longest pause that a long one lasts at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +64,8 @@ class Performance:
         return self.timeouts / ended if ended else 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class ReplayWindow:
-    """Between which instants is counted; ``is_steady`` if that is the middle of a closed loop."""
-
-    started: float
-    ended: float
-    is_steady: bool
-
-
 def performance_of(
-    observed: Observed, window: ReplayWindow, began: float, capacity: int | None, processes: int
+    observed: Observed, window: Window, began: float, capacity: int | None, processes: int
 ) -> Performance:
     """What was observed in a window; ``capacity`` are the connections of all pools."""
     answered = np.sort(observed.answered)
@@ -96,7 +78,7 @@ def performance_of(
     return Performance(
         answers=len(answered) - int(np.searchsorted(answered, window.started)),
         makespan=last - began,
-        throughput=_throughput(answered, window, min(window.ended, last)),
+        throughput=throughput(answered, counted(answered, window)),
         waits=_percentiles(_inside(observed.granted, observed.waits, window)),
         responses=_percentiles(_inside(observed.answered, observed.responses, window)),
         use=observed.lent / (capacity * in_use) if capacity and in_use > 0 else None,
@@ -109,36 +91,10 @@ def performance_of(
     )
 
 
-def _inside(instants: Sequence[float], values: Sequence[float], window: ReplayWindow) -> Instants:
+def _inside(instants: Sequence[float], values: Sequence[float], window: Window) -> Instants:
     at = np.asarray(instants, float)
     found: Instants = np.asarray(values, float)[(window.started <= at) & (at <= window.ended)]
     return found
-
-
-def _throughput(answered: Instants, window: ReplayWindow, end: float) -> float:
-    """Answers per second; of a closed loop between two pauses."""
-    started = window.started
-    if not window.is_steady and window.ended < math.inf:
-        end = window.ended
-    if window.is_steady and len(answered) > 1:
-        edge = (end - started) * _EDGE
-        started = _pause(answered, started, started + edge, 0)
-        end = _pause(answered, end - edge, end, -1)
-    first, last = np.searchsorted(answered, started), np.searchsorted(answered, end, "right")
-    return float(last - first) / (end - started) if end > started else 0.0
-
-
-def _pause(answered: Instants, earliest: float, latest: float, which: int) -> float:
-    """The middle of the first or last of the long pauses whose middle is in a stretch.
-
-    The nearer it is to the edge of the window, the more waves there are between the two.
-    """
-    middles = (answered[:-1] + answered[1:]) / 2
-    inside = np.flatnonzero((earliest <= middles) & (middles <= latest))
-    pauses = np.diff(answered)[inside]
-    if not len(pauses) or pauses.max() <= 0:
-        return earliest if earliest <= answered[0] else latest
-    return float(middles[inside[pauses >= pauses.max() * _LONG][which]])
 
 
 def _percentiles(values: Instants) -> Percentiles:

@@ -20,16 +20,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from poolhog.analysis.garbage import without_garbage_collection
-from poolhog.analysis.replay.loops import follows
-from poolhog.analysis.replay.performance import Performance, ReplayWindow, performance_of
+from poolhog.analysis.replay.performance import Performance, performance_of
 from poolhog.analysis.replay.simulation import Simulation, simulate
 from poolhog.analysis.replay.steps import Steps
 from poolhog.analysis.replay.whatif import AS_IT_WAS, WhatIf
+from poolhog.analysis.throughput import Answers, Window, settling
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from poolhog.analysis.ledger import Numbers
     from poolhog.analysis.replay.workload import Workload
 
     Instants = NDArray[np.float64]
@@ -94,11 +93,6 @@ _LEAST_WAIT_S = 0.001
 
 _OF_RESPONSE = 0.5
 
-_SETTLING = 0.25
-"""The part of a closed loop that goes by, once all users have come, before anything is counted."""
-
-_LEAST_ARRIVALS = 10
-_NEARLY_ALL = 0.95
 _PATIENCE = 8
 """A closed loop that was not recorded as one goes on for so many of the longest responses."""
 
@@ -113,7 +107,7 @@ class Replay:
 
     workload: Workload
     users: int | None
-    window: ReplayWindow
+    window: Window
     recorded: Performance
     replayed: Performance
     pauses: tuple[float, ...] = ()
@@ -181,9 +175,7 @@ class Prediction:
     after: Performance
 
 
-def replay(
-    workload: Workload, *, window: ReplayWindow | None = None, is_open: bool = False
-) -> Replay:
+def replay(workload: Workload, *, window: Window | None = None, is_open: bool = False) -> Replay:
     """The workload as it was. A closed loop is recognized, unless it ``is_open`` by decree.
 
     Answers and waits are counted in the ``window``, by default the whole run, and of a closed loop
@@ -208,10 +200,10 @@ def _fairly(workload: Workload) -> Workload:
     return replace(workload, pools=tuple(replace(p, is_fair=True) for p in workload.pools))
 
 
-def _replayed(workload: Workload, users: int | None, window: ReplayWindow) -> Replay:
+def _replayed(workload: Workload, users: int | None, window: Window) -> Replay:
     capacity, workers = capacity_of(workload, AS_IT_WAS), workload.processes
     until = workload.until if workload.unfinished or users else math.inf
-    pauses = _pauses(workload) if users is not None else None
+    pauses = answers_of(workload).pauses() if users is not None else None
     known = () if pauses is None else tuple(pauses.tolist())
     terms = replace(AS_IT_WAS, users=users, pauses=known)
     observed = simulate(workload, terms, until=min(until, window.ended))
@@ -240,11 +232,11 @@ def predict(replayed: Replay, terms: WhatIf) -> Prediction:
     capacity = capacity_of(workload, terms)
     window = replayed.window
     if users is None:
-        window = replace(window, ended=math.inf)
+        window = window._replace(ended=math.inf)
     elif replayed.users is None:
         longest = _PATIENCE * max(replayed.replayed.responses.p99, _LEAST_WAIT_S)
         ended = max(workload.until, workload.began + longest)
-        window = ReplayWindow(workload.began + _SETTLING * (ended - workload.began), ended, True)
+        window = settling(workload.began, ended)
     observed = simulate(workload, terms, until=window.ended)
     workers = terms.workers or workload.processes
     after = performance_of(observed, window, workload.began, capacity, workers)
@@ -261,24 +253,8 @@ def capacity_of(workload: Workload, terms: WhatIf) -> int | None:
 
 
 def closed_loop(workload: Workload) -> int | None:
-    """How many users sent one request after the other, if that is what the arrivals look like.
-
-    Then nearly as many requests as ever are under way during all of the second half.
-    """
-    arrivals = requests_of(workload)
-    if not len(arrivals) or _has_loops(workload):
-        return None
-    if _pauses(workload) is not None:
-        return int(under_way_of(workload)[1].max())
-    half, last = float(arrivals[0] + arrivals[-1]) / 2, float(arrivals[-1])
-    instants, under_way = under_way_of(workload)
-    until = np.clip(np.append(instants, last), half, last)
-    area = float(np.dot(under_way, np.diff(until)))
-    most = int(under_way[instants <= last].max())
-    late = len(arrivals) - int(np.searchsorted(arrivals, half, "right"))
-    if most < 2 or late < _LEAST_ARRIVALS or area < _NEARLY_ALL * most * (last - half):
-        return None
-    return most
+    """How many users sent one request after the other, if that is what the arrivals look like."""
+    return None if _has_loops(workload) else answers_of(workload).users()
 
 
 def _has_loops(workload: Workload) -> bool:
@@ -287,44 +263,18 @@ def _has_loops(workload: Workload) -> bool:
     return any(is_request[loop.members[0]] for loop in workload.loops)
 
 
-def _pauses(workload: Workload) -> Instants | None:
-    """From answers to the requests that came just after them, if users sent these in turns."""
-    answered, took = (
-        np.array(c) for c in (workload.recorded.answered, workload.recorded.responses)
-    )
-    came = np.rint((answered - took) * 1e6).astype(np.int64)
-    order = np.argsort(came, kind="stable")
-    found = follows(came[order], np.rint(answered[order] * 1e6).astype(np.int64))
-    return None if found is None else found[1] / 1e6
-
-
-def requests_of(workload: Workload) -> Instants:
-    """When requests came, in order."""
-    chains = workload.chains
+def answers_of(workload: Workload) -> Answers:
+    """When requests came, and were answered."""
+    chains, recorded = workload.chains, workload.recorded
     came = np.array(chains.arrived)
     is_request = np.frombuffer(chains.is_request, bool)
-    found: Instants = np.sort(came[is_request & (came < math.inf)])
-    return found
+    came = np.sort(came[is_request & (came < math.inf)])
+    return Answers(came, np.array(recorded.answered), np.array(recorded.responses))
 
 
-def under_way_of(workload: Workload) -> tuple[Instants, Numbers]:
-    """The instants at which a request came or was answered, and how many there were from then."""
-    came, answered = requests_of(workload), np.array(workload.recorded.answered)
-    instants = np.concatenate((answered, came))
-    order = np.argsort(instants, kind="stable")
-    changes: Numbers = np.where(order < len(answered), -1, 1)
-    return instants[order], np.cumsum(changes)
-
-
-def _window(workload: Workload, users: int | None) -> ReplayWindow:
-    began, until = workload.began, workload.until
-    if users is None:
-        ended = until if workload.unfinished else math.inf
-        return ReplayWindow(began, ended, is_steady=False)
-    arrivals = requests_of(workload)
-    there = float(arrivals[min(users, len(arrivals)) - 1])
-    ended = float(arrivals[-1])
-    return ReplayWindow(there + _SETTLING * (ended - there), ended, is_steady=True)
+def _window(workload: Workload, users: int | None) -> Window:
+    until = workload.until if workload.unfinished else math.inf
+    return answers_of(workload).window(users, workload.began, until)
 
 
 def _error(found: float, expected: float) -> float:

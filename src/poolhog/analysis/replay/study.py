@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from poolhog.analysis.replay.reasons import Reason
     from poolhog.analysis.replay.workload import Workload
     from poolhog.analysis.report import Report
-    from poolhog.model import Process, Unreadable
+    from poolhog.model import Process, Site, Unreadable
     from poolhog.trace.reader import ProcessReader
 
 MOST_POINTS = 16
@@ -43,7 +43,8 @@ class Study:
     ``curve`` has the predictions over a ``range``, in its order: values of which nothing can be
     predicted are left out of both. ``released`` are the lines whose
     places the terms release, as text. ``processes`` are those that were recorded. If there are
-    ``reasons`` to predict nothing, there is neither a prediction nor a curve.
+    ``reasons`` to predict nothing, there is neither a prediction nor a curve. ``hog`` is the line
+    of the first finding that can be released.
     """
 
     replayed: Replay
@@ -57,6 +58,7 @@ class Study:
     reasons: tuple[Reason, ...] = ()
     unreadable: Sequence[Unreadable] = field(default=())
     processes: Sequence[Process] = field(default=())
+    hog: Site | None = None
 
 
 def study(
@@ -76,7 +78,8 @@ def study(
     """
     workload = replayed.workload
     before = answers(workload, replayed.recorded, question)
-    made = Study(replayed, terms, released, before, range=over)
+    hog = _hog(workload, findings)
+    made = Study(replayed, terms, released, before, range=over, hog=hog)
     against = reasons(replayed, findings)
     if against:
         return replace(made, reasons=against)
@@ -102,6 +105,14 @@ def study(
         return replace(made, reasons=against)
     after = answers(workload, prediction.after, question, prediction.terms)
     return replace(made, prediction=prediction, after=after)
+
+
+def _hog(workload: Workload, findings: Sequence[Finding]) -> Site | None:
+    known = lines(workload)
+    sites = (finding.site for finding in findings if finding.kind.is_released)
+    return next(
+        (s for s in sites if s is not None and places_at(known, f"{s.file}:{s.line}")), None
+    )
 
 
 def values_between(first: int, last: int, most: int = MOST_POINTS) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from poolhog.analysis.compare.comparison import Verdict
+from poolhog.analysis.compare.changes import Verdict
 from poolhog.render.comparison import amount, both, change_text, conclusion, place, range_text
 from poolhog.render.page.run import MOST_ROWS
 from poolhog.render.page.tables import PageCell, PageColumn, PageTable, text_cell
@@ -15,7 +15,8 @@ from poolhog.render.words import count, percent, seconds
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from poolhog.analysis.compare.comparison import Change, Comparison, FindingChange, RouteChange
+    from poolhog.analysis.compare.changes import Change
+    from poolhog.analysis.compare.comparison import Comparison, FindingChange, RouteChange
     from poolhog.analysis.report import PoolUse, Report
     from poolhog.render.page.run import PageRun
 
@@ -54,7 +55,7 @@ def changes(comparison: Comparison) -> Changes:
 
 
 _MEANINGS = {
-    "throughput": "Requests by the second, from the first checkout to the last",
+    "throughput": "Answers per second, in the time in which they are counted",
     "wait-p95": "95 of 100 checkouts waited no longer",
     "use": "In a request, added up",
     "busy": "In a request, added up",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from poolhog.model import Outcome
 from poolhog.render.page.run import MOST_ROWS, counted_rows
 from poolhog.render.palette import LENT
-from poolhog.render.report_tables import OTHERS, doer_text, matrix
+from poolhog.render.report_tables import OTHERS, doer_text, matrix, route_name
 from poolhog.render.words import count, percent, place, seconds, short_name
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ _ROUTE_COLUMNS = (
 
 def _route(use: RouteUse) -> Sequence[PageCell]:
     return (
-        text_cell(use.name, is_code=True),
+        text_cell(route_name(use), is_code=True),
         *map(_number, (use.requests, use.checkouts)),
         *map(_time, (*_waits(use.waits), *_spent(use.spent))),
         _share(use.idle),

@@ -83,8 +83,8 @@ def cause_sentence(report: Report) -> str:
     if not report.findings and report.failures:
         return f"{failures_told(report.failures)}."
     if not report.findings:
-        kept = sum(one.seconds for one in report.kept)
-        busy = percent(report.spent.busy, report.spent.use - kept)
+        use, in_flight = report.passing
+        busy = percent(in_flight, use)
         return (
             "Nothing held a connection without need: the database was at work in "
             f"{busy} of the connection time."
