@@ -136,7 +136,12 @@ def test_a_viewer_that_goes_away_does_not_take_the_page_from_others(
 ) -> None:
     page = live()
     read: Callable[[], bytes] = page._read
-    monkeypatch.setattr(page, "_read", lambda: (time.sleep(0.2), read())[1])
+
+    def slow() -> bytes:
+        time.sleep(0.2)
+        return read()
+
+    monkeypatch.setattr(page, "_read", slow)
 
     async def watch() -> None:
         gone = asyncio.create_task(asked(page, scope_of()))
