@@ -60,12 +60,18 @@ class _Job:
 
     def __init__(self, job: Any) -> None:
         self._worker, self._key = Worker(), id(job.future)
-        self._worker.begin()
+        function = getattr(job, "fn", None)
+        if function is None:  # of a Python whose jobs have it elsewhere
+            self._worker.begin()
+        else:
+            # The work is over before its result wakes who waits for it.
+            job.fn = functools.partial(self._worker.run, function)
         jobs[self._key] = self._worker
 
     def end(self, _: BaseException | None = None) -> None:
         """The job is done."""
-        self._worker.end()
+        if self._worker.ended_ns is None:
+            self._worker.end()
         jobs.pop(self._key, None)
 
 

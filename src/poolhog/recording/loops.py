@@ -12,7 +12,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from poolhog.recording.processor import used_ns
+from poolhog.recording.processor import delayed_ns, used_ns
 
 try:
     from select import POLLIN, poll
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     ThreadIds = tuple[int, int]
 
 MOST_LOOPS = 10_000
+
+LEAST_USED_NS = 50_000_000
+"""Code that had a processor for so long keeps a loop, however busy the machine is."""
 
 _HALF = 0.5
 _SAME_CLOCK_S = 60.0
@@ -88,6 +91,8 @@ class Loop:
     ``thread`` has the Python and native ids of the thread that it runs in, if they are known.
     ``is_kept`` tells whether the code that has it has had it since the round before, and
     ``kept_ns`` since when. It ``has_hole`` if that code began when nobody could look.
+    It ``is_delayed`` if its thread waited for a processor for most of that time, and had one for
+    less than :data:`LEAST_USED_NS`: then it is the machine that keeps the loop, not the code.
     ``pending_ns`` is since when a socket, or a call from another thread, is known to wait for a
     loop that is kept.
     """
@@ -101,8 +106,11 @@ class Loop:
         self.has_hole = False
         self.pending_ns: int | None = None
         self._round = -1
+        self._now_ns = 0
         self._running: Callable[[], Any] = _nothing
         self._used_ns = 0
+        self._clocks = 0, 0
+        self._is_delayed: bool | None = None
         self._site: tuple[SiteRecord | None] | None = None
         self._events = _events_of(loop)
 
@@ -111,7 +119,8 @@ class Loop:
         if self._round == round_.number:
             return
         is_next, self._round = self._round == round_.number - 1, round_.number
-        self._site = None
+        self._now_ns = round_.now_ns
+        self._site = self._is_delayed = None
         if self.thread is None:
             self.thread = _thread_of(loop)
         running = asyncio.current_task(loop)
@@ -122,6 +131,8 @@ class Loop:
         self.has_hole = has_taken and not (is_next and is_same)
         if not is_next or not is_same:
             self.kept_ns = (round_.hole_ns if has_taken else None) or round_.now_ns
+            if running is not None and self.thread is not None:
+                self._clocks = used_ns(self.thread[1]), delayed_ns(self.thread[1])
         # If there was no round before, nothing tells that it was another task then.
         self.is_kept = not is_next or is_same or has_taken
         if running is None or not self.is_kept or not self._has_events():
@@ -132,11 +143,20 @@ class Loop:
     @property
     def site(self) -> SiteRecord | None:
         """What keeps it; ``None`` if nothing is known to."""
-        if self.thread is None or not self.is_kept:
+        if self.thread is None or not self.is_kept or self.is_delayed:
             return None
         if self._site is None:
             self._site = (self._sites.chain(self._sites.places(self.thread[0]), moving=True),)
         return self._site[0]
+
+    @property
+    def is_delayed(self) -> bool:
+        """Whether it is kept because no processor was free for its thread."""
+        if self._is_delayed is None and self.thread is not None:
+            (used, delayed), thread = self._clocks, self.thread[1]
+            is_late = delayed_ns(thread) - delayed > _HALF * (self._now_ns - self.kept_ns)
+            self._is_delayed = is_late and used_ns(thread) - used < LEAST_USED_NS
+        return bool(self._is_delayed)
 
     @property
     def doubt(self) -> tuple[int, SiteRecord | None] | None:

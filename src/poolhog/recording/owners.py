@@ -61,9 +61,9 @@ class Seen(NamedTuple):
     """What an owner does, and where.
 
     ``since_ns`` is since when, if that is known, and ``call_ns`` since when the code at the site
-    has had the event loop, as far as looks tell. A ``doubt`` is about one that is parked: something
-    has waited for its event loop since then, which is kept by the code at this site. It may be what
-    the owner waits for. ``worker`` is the thread that the owner awaits.
+    has had the event loop, as far as looks tell. A ``doubt`` is about one that waits: something has
+    waited for its event loop since then, which the code at this site keeps. It may be what the
+    owner waits for. ``worker`` is the thread that the owner awaits.
     """
 
     activity: Activity
@@ -152,8 +152,7 @@ class Owners:
 
     def _task(self, checkout: CheckoutRecord, task: Task, depth: int) -> Seen:
         """What a task does: the owner, or one that the owner awaits."""
-        loop = task.get_loop()
-        if asyncio.current_task(loop) is task:
+        if asyncio.current_task(task.get_loop()) is task:
             return self._current(checkout, task)
         waiter = getattr(task, "_fut_waiter", None)
         if waiter is None or waiter.done():
@@ -181,8 +180,8 @@ class Owners:
     def _current(self, checkout: CheckoutRecord, task: Task) -> Seen:
         """What a task does that has the event loop: nobody else of it goes on meanwhile."""
         loop = self._loops.of(task)
-        if loop.thread is None:
-            return Seen(Activity.RUNNING, None)
+        if loop.thread is None or (loop.is_kept and loop.is_delayed):
+            return Seen(Activity.READY if loop.thread else Activity.RUNNING, None)
         seen = self._thread(checkout, *loop.thread, [])
         since_ns = loop.kept_ns if loop.is_kept else None
         if seen.activity is not Activity.PARKED:

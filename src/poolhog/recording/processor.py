@@ -215,19 +215,34 @@ def _system_call(thread_id: int) -> tuple[bytes, int]:
 
     Empty if it waits for nothing or for the processor, ``?`` where there is no telling.
     """
-    if _C is None:
+    told = _told(b"/proc/self/task/%d/syscall" % thread_id)
+    if told is None:
         return b"?", 0
-    library, make_buffer = _C
-    file = library.open(b"/proc/self/task/%d/syscall" % thread_id, os.O_RDONLY)
-    if file < 0:
-        return b"?", 0
-    buffer = make_buffer(64)
-    length = library.read(file, buffer, len(buffer))
-    library.close(file)
-    call, *arguments = buffer.raw[: max(length, 0)].split(b" ", 2)
+    call, *arguments = told.split(b" ", 2)
     if call.startswith(b"running"):
         return _NONE, 0
     return call or b"?", int(arguments[0], 16) if len(arguments) > 1 else 0
+
+
+def delayed_ns(thread_id: int) -> int:
+    """How long a thread was ready to run while no processor was free, 0 if that cannot be told."""
+    told = (_told(b"/proc/self/task/%d/schedstat" % thread_id) or b"").split()
+    return int(told[1]) if len(told) > 1 and told[1].isdigit() else 0
+
+
+def _told(path: bytes) -> bytes | None:
+    """What a file of the system's says in its first 64 bytes; ``None``: it cannot be read."""
+    if _C is None:
+        return None
+    library, make_buffer = _C
+    file = library.open(path, os.O_RDONLY)
+    if file < 0:
+        return None
+    buffer = make_buffer(64)
+    length = library.read(file, buffer, len(buffer))
+    library.close(file)
+    found: bytes = buffer.raw[: max(length, 0)]
+    return found
 
 
 @functools.lru_cache(maxsize=10_000)
