@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CHROMIUM := /usr/bin/chromium
 PGBOUNCER := /usr/sbin/pgbouncer
 
-.PHONY: help venv dev lab test test-unit coverage lint check-readme test-browser test-fuzz fuzz chromium pgbouncer requirements clean
+.PHONY: help venv dev lab test test-unit coverage lint docs pictures check-readme test-browser test-fuzz fuzz chromium pgbouncer requirements clean
 .DEFAULT_GOAL := help
 
 # Tests start hundreds of processes, each of which would compile poolhog anew.
@@ -21,10 +21,12 @@ help:
 	@echo "make test-unit     the tests that need no database and no browser, on fewer drawn examples"
 	@echo "make coverage      how much of the code unit and integration tests run"
 	@echo "make lint          ruff, mypy and the import law"
+	@echo "make docs          build the documentation into site/; links and anchors are checked"
+	@echo "make pictures      make the pictures of the README and the docs anew (about 4 minutes)"
 	@echo "make fuzz          read damaged and crafted traces for HOURS (1 by default)"
 	@echo "make chromium      install the browser that the tests of the page need, where it is missing"
 	@echo "make pgbouncer     install what one of the lab's remedies needs, where it is missing"
-	@echo "make check-readme  run every command that the README names"
+	@echo "make check-readme  run every command that the README and its pages name"
 	@echo "make requirements  pin the newest dependencies anew"
 	@echo "make clean         remove the virtual environment and the caches"
 
@@ -56,7 +58,7 @@ lint: $(VENV)/dev.stamp
 # The README's commands wait more than they compute: linters and a browser run beside them. So do
 # many of the other tests, hence three at a time on two cores.
 test: $(VENV)/dev.stamp chromium pgbouncer
-	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target lint check-readme test-browser test-fuzz
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target lint docs check-readme test-browser test-fuzz
 	$(BIN)/pytest tests/unit tests/integration --numprocesses 3 --dist loadfile
 
 # Counting lines takes as long as half of the tests.
@@ -76,6 +78,12 @@ test-fuzz: $(VENV)/dev.stamp
 
 fuzz: $(VENV)/dev.stamp
 	$(BIN)/python tests/fuzz/test_fuzz.py $(or $(HOURS),1)
+
+docs: $(VENV)/dev.stamp
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+pictures: $(VENV)/dev.stamp chromium
+	$(BIN)/python benchmarks/pictures.py
 
 check-readme: $(VENV)/dev.stamp
 	$(BIN)/python tests/check_readme.py
@@ -103,4 +111,4 @@ requirements: $(VENV)/dev.stamp
 	    --output-file requirements/dev.txt pyproject.toml
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) site .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

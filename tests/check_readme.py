@@ -1,6 +1,6 @@
-"""Runs what the README shows: every command, every snippet, and what they are said to print.
+"""Runs what the README and some pages show: commands, snippets, and what they are said to print.
 
-A line of output in the README must be printed by the command above it, in that order. What is
+A line of output must be printed by the command above it, in that order. What is
 measured may differ, and a line of three dots stands for any lines.
 """
 
@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+PAGES = ("README.md", "docs/times-out.md", "docs/hangs.md", "docs/ci.md", "docs/production.md")
+"""In this order: some pages read the traces that an earlier one records."""
 RUNS_THIS = {"make test": "it is what runs this check"}
 _ABOUT_TIME = re.compile(r"T([789]|1\d) ")
 """Claims about seconds and rates, which a slow or busy machine may refute."""
@@ -68,10 +70,10 @@ def run(command: list[str] | str, shown: list[str], directory: Path) -> str | No
     return f"does not print: {absent}\n{done.stdout}{done.stderr}" if absent else None
 
 
-def check(readme: Path) -> list[str]:
-    """Everything that is wrong with the README."""
+def check(page: Path) -> list[str]:
+    """Everything that is wrong with a page."""
     faults = []
-    for language, block in _BLOCK.findall(readme.read_text(encoding="utf-8")):
+    for language, block in _BLOCK.findall(page.read_text(encoding="utf-8")):
         if language == "python":
             with tempfile.TemporaryDirectory() as directory:
                 code, _, shown = block.partition("\n# prints\n")
@@ -91,6 +93,6 @@ def check(readme: Path) -> list[str]:
 
 
 if __name__ == "__main__":
-    found = check(ROOT / "README.md")
-    print("\n".join(found) or "The README does what it says.")
+    found = [fault for page in PAGES for fault in check(ROOT / page)]
+    print("\n".join(found) or "The README and the pages do what they say.")
     sys.exit(1 if found else 0)

@@ -67,7 +67,7 @@ class Watch:
     def _asked(self, request: Request) -> None:
         own = urlsplit(self.allowed)
         asked = urlsplit(request.url)
-        if own.scheme == "file" and request.url == self.allowed:
+        if own.scheme == "file" and request.url == self.allowed.partition("#")[0]:
             return
         if own.scheme == "http" and (asked.netloc == own.netloc or asked.scheme == "data"):
             return

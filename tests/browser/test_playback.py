@@ -146,3 +146,57 @@ def test_where_only_averages_are_kept_these_are_told(open_pictures: OpenPictures
     expect(page.locator(".playback .counts")).to_contain_text("connections lent on average")
     page.evaluate("playback.seek(sides[0].windows[0][0] + 1000)")
     expect(page.locator(".playback .counts")).not_to_contain_text("on average")
+
+
+def test_what_is_shown_is_played_and_nothing_else(orders: Page) -> None:
+    orders.evaluate("timeline.view.set(500_000, 900_000)")
+    scrub = orders.get_by_role("slider", name="Instant that is shown")
+    expect(scrub).to_have_attribute("min", "500000")
+    expect(scrub).to_have_attribute("max", "900000")
+    expect(orders.locator(".playback .clock")).to_contain_text("0.9 s of 0.9 s (from 0.5 s)")
+    assert orders.evaluate("timeline.playhead") == float("inf")
+    seen = orders.evaluate(
+        """() => new Promise((done) => {
+          const seen = [];
+          const look = () => {
+            seen.push(playback.at);
+            if (playback.playing) requestAnimationFrame(look);
+            else done(seen);
+          };
+          document.querySelector(".playback select").value = "0.25";
+          document.querySelector(".playback select").dispatchEvent(new Event("change"));
+          document.querySelector(".play").click();
+          look();
+        })"""
+    )
+    assert seen[0] == 500_000
+    assert seen[-1] == 900_000
+    assert seen == sorted(seen)
+    assert len(seen) > 5
+    assert orders.evaluate("[timeline.view.from, timeline.view.to]") == [500_000, 900_000]
+    assert orders.evaluate("timeline.playhead") == float("inf")
+
+
+def test_a_run_that_is_zoomed_while_it_plays_goes_on_inside(orders: Page) -> None:
+    orders.evaluate("playback.seek(playback.length / 2)")
+    orders.evaluate("timeline.view.set(0, 300_000)")
+    orders.get_by_role("button", name="Play", exact=True).click()
+    orders.wait_for_function("playback.at > 0 && playback.at < 300_000")
+    orders.evaluate("timeline.view.whole()")
+    orders.wait_for_function("playback.at > 300_000")
+    orders.get_by_role("button", name="Pause").click()
+
+
+def test_the_speed_suits_what_is_shown_unless_one_was_chosen(orders: Page) -> None:
+    speed = orders.get_by_label("Speed")
+    whole = float(speed.input_value())
+    scrub = orders.get_by_role("slider", name="Instant that is shown")
+    orders.evaluate("timeline.view.set(500_000, 510_000)")
+    expect(scrub).to_have_attribute("min", "500000")
+    part = float(speed.input_value())
+    assert part < whole / 10
+    speed.select_option("1")
+    orders.evaluate("timeline.view.whole()")
+    expect(scrub).to_have_attribute("min", "0")
+    assert float(speed.input_value()) == 1
+    assert orders.evaluate("playback.speed") == 1

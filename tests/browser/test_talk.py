@@ -2,50 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from factories import PROCESS, explicit_burst, implicit_burst
 from playwright.sync_api import expect
-from test_lab_claims import burst, results
 
 from browser.conftest import PHONE
-from poolhog.analysis.digest import digest_of
-from poolhog.analysis.shown import shown_of
-from poolhog.analysis.timeline import build_timeline
-from poolhog.lab.report import publish
-from poolhog.lab.service.settings import Style
-from poolhog.model import Trace
+from browser.lab_pages import lab_page
 
 if TYPE_CHECKING:
-    from factories import Burst
     from playwright.sync_api import Page
 
     from browser.conftest import OpenPage
-    from poolhog.lab.results import BurstResult
-
-
-def measured(style: Style, made: Burst) -> BurstResult:
-    """A burst of the lab, of which these are the facts."""
-    checkouts, requests, pool, ended = made
-    trace = Trace((PROCESS,), (pool,), tuple(requests), tuple(checkouts), ended)
-    shown = shown_of(trace).values()
-    timeline = build_timeline(shown, requests, [pool], started=0.0, ended=ended)
-    found = burst(style, len(requests), ended, 0.0)
-    return replace(found, timeline=timeline, whole=digest_of(trace, 0.0, ended))
 
 
 @pytest.fixture(scope="module")
 def talk(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("talk")
-    bursts = [
-        measured(Style.IMPLICIT, implicit_burst()),
-        measured(Style.EXPLICIT, explicit_burst()),
-        measured(Style.PER_QUERY, explicit_burst()),
-    ]
-    publish(results(burst=bursts), folder)
-    return (folder / "report.html").as_uri()
+    return lab_page(tmp_path_factory.mktemp("talk"))
 
 
 @pytest.fixture
@@ -78,13 +51,88 @@ def test_both_are_played_at_once(page: Page) -> None:
     expect(playback.get_by_role("button", name="Play")).to_be_enabled()
 
 
-def test_all_that_stood_there_before_stands_there_still(page: Page) -> None:
-    expect(page.locator(".picture svg")).not_to_have_count(0)
-    expect(page.locator("#T9 .picture svg")).to_be_visible()
-    expect(page.locator("section[id^=T]")).to_have_count(15)
+def test_each_slide_of_the_talk_is_a_section_with_its_picture(page: Page) -> None:
+    sections = page.locator("section[id^=T]")
+    ids = sections.evaluate_all("all => all.map((one) => one.id)")
+    assert ids == [f"T{number}" for number in range(1, 17)]
+    for slide in ("T3", "T8", "T9", "T11", "T12", "T15"):
+        expect(page.locator(f"#{slide} .picture .wide svg").first).to_be_visible()
+
+
+def test_what_is_drawn_and_what_is_said_are_of_the_same_requests(page: Page) -> None:
+    drawn = page.locator("#T9 .picture .wide svg title").first
+    expect(drawn).to_contain_text("10 requests at once")
+    found = page.locator("#T9 .found")
+    expect(found.locator("figcaption")).to_contain_text("of these 10 requests, implicit")
+    expect(found).to_contain_text("10 checkouts")
+
+
+def test_no_backtick_is_left(page: Page) -> None:
+    expect(page.locator("#T9 .found p code").first).to_be_visible()
+    assert "`" not in page.locator("main").inner_text()
+
+
+def test_the_sections_stay_in_view_and_the_current_one_is_marked(page: Page) -> None:
+    contents = page.get_by_role("navigation", name="Sections")
+    links = contents.get_by_role("link")
+    expect(links).to_have_count(16)
+    link = contents.get_by_role("link", name="T9 What the pool was doing")
+    link.focus()
+    page.keyboard.press("Enter")
+    expect(link).to_have_attribute("aria-current", "true")
+    expect(page.locator("#T9-title")).to_be_in_viewport()
+    expect(link).to_be_in_viewport()
+    page.locator("#T12").scroll_into_view_if_needed()
+    page.evaluate("document.getElementById('T12').scrollIntoView()")
+    marked = contents.locator("[aria-current]")
+    expect(marked).to_have_text(["T12 Let's test it again"])
+
+
+def test_on_a_phone_the_sections_fold_away(open_page: OpenPage, talk: str) -> None:
+    page = open_page(talk, viewport=PHONE)
+    toggle = page.get_by_role("button", name="Sections")
+    link = page.get_by_role("link", name="T9 What the pool was doing")
+    expect(link).to_be_hidden()
+    page.evaluate("document.getElementById('T11').scrollIntoView()")
+    expect(toggle).to_be_in_viewport()
+    expect(toggle).to_contain_text("T11")
+    toggle.click()
+    link.click()
+    expect(link).to_be_hidden()
+    expect(page.locator("#T9-title")).to_be_in_viewport()
+    toggle.focus()
+    page.keyboard.press("Enter")
+    expect(link).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(link).to_be_hidden()
+    expect(toggle).to_be_focused()
 
 
 def test_it_fits_on_a_phone(open_page: OpenPage, talk: str) -> None:
     page = open_page(talk, viewport=PHONE)
     page.locator(".timeline[data-drawn]").nth(2).wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+    boxes = page.locator("main svg:visible").evaluate_all(
+        "all => all.map((o) => o.getBoundingClientRect()).map(({ left, right }) => [left, right])"
+    )
+    assert len(boxes) > 10
+    assert all(left >= 0 and right <= PHONE["width"] for left, right in boxes)
+
+
+def test_a_drawing_can_be_stopped_and_played(open_page: OpenPage, talk: str) -> None:
+    page = open_page(talk)
+    picture = page.locator("#timeline-implicit-animated")
+    curtain = picture.locator(".wide .curtain")
+    expect(curtain).to_be_visible()
+    picture.get_by_role("button", name="Pause").click()
+    expect(curtain).to_be_hidden()
+    picture.get_by_role("button", name="Play").click()
+    expect(curtain).to_be_visible()
+
+
+def test_a_drawing_stands_still_for_who_wants_less_motion_until_it_is_played(page: Page) -> None:
+    picture = page.locator("#timeline-implicit-animated")
+    curtain = picture.locator(".wide .curtain")
+    expect(curtain).to_be_hidden()
+    picture.get_by_role("button", name="Play").click()
+    expect(curtain).to_be_visible()

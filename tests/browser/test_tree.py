@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -146,7 +147,7 @@ def test_search_marks_nodes_and_sums_them_once(some: Page) -> None:
     assert 0 < dim < some.get_by_role("treeitem").count()
     share = some.evaluate(
         """async () => {
-          const { searched } = await import("/js/tree.js");
+          const { searched } = await import("/js/calltree.js");
           return searched(treeView.tree, treeView.measure, "o").sum / treeView.measure[0];
         }"""
     )
@@ -188,3 +189,94 @@ def test_it_fits_on_a_phone(open_pictures: OpenPictures) -> None:
     page = open_pictures("some", viewport=PHONE)
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
     assert page.evaluate("treeView.rows[0].width") < PHONE["width"]
+
+
+# What each node spent itself, by the states that are shown.
+OWN = """() => {
+  const { outward: tree } = treeView;
+  const states = ["busy", "blocked", "parked", "running", "ready"];
+  const own = Array.from({ length: tree.size }, (_, n) =>
+    states.reduce((sum, state) => sum + tree.spent[state][n], 0));
+  const whole = [...own];
+  for (let n = 1; n < tree.size; n++) own[tree.parent[n]] -= whole[n];
+  return own;
+}"""
+
+
+def test_turned_round_the_lines_come_first_with_what_they_spent(some: Page) -> None:
+    some.get_by_label("Show time that was").select_option("all")
+    own = some.evaluate(OWN)
+    lines: dict[str, float] = {}
+    for node, us in enumerate(own):
+        if node and us > 0:
+            name = some.evaluate(
+                """(n) => {
+                  const { tree } = sides[0];
+                  return `${tree.name[n]} ${sides[0].sites[tree.site[n]]?.slice(0, 3) ?? ""}`;
+                }""",
+                node,
+            )
+            lines[name] = lines.get(name, 0) + us
+    turn = some.get_by_role("button", name="From the line out")
+    turn.click()
+    expect(turn).to_have_attribute("aria-pressed", "true")
+    found = some.evaluate(
+        """() => {
+          const { tree, measure } = treeView;
+          const found = {};
+          for (let n = 1; n < tree.size; n++) {
+            if (tree.parent[n]) continue;
+            const site = sides[0].sites[tree.site[n]]?.slice(0, 3) ?? "";
+            found[`${tree.name[n]} ${site}`] = measure[n];
+          }
+          return found;
+        }"""
+    )
+    assert found == lines
+    assert len(found) > 3
+    # Routes are outermost now, and add up to the same.
+    assert some.evaluate("treeView.measure[0]") == some.evaluate("treeView.whole")
+    leaves = some.evaluate(
+        """treeView.rows.filter((one) => !treeView.rows.some((other) => other.parent === one.node))
+             .map((one) => treeView.tree.site[one.node])"""
+    )
+    assert set(leaves) == {-1}
+    expect(some.locator(".tree-table thead")).not_to_contain_text("checkouts")
+    turn.click()
+    expect(some.locator(".tree-table thead")).to_contain_text("checkouts")
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+def test_only_the_paths_through_what_was_found_are_left(some: Page, inverted: bool) -> None:
+    some.get_by_label("Show time that was").select_option("all")
+    if inverted:
+        some.get_by_role("button", name="From the line out").click()
+    only = some.get_by_role("button", name="Show only what was found")
+    expect(only).to_be_disabled()
+    some.get_by_role("searchbox", name="Find a route").fill("synchronize")
+    share = some.locator(".tree .found").inner_text()
+    marked = some.evaluate("treeView.search.sum")
+    before = some.get_by_role("treeitem").count()
+    only.click()
+    assert some.locator(".tree .found").inner_text() == share
+    assert 0 < some.get_by_role("treeitem").count() < before
+    assert some.locator(".tree .node.dim").count() == 0
+    assert some.evaluate("treeView.measure[0]") == pytest.approx(marked)
+    # Every node that is left is on a path through one that was found.
+    assert some.evaluate(
+        """treeView.rows.every(({ node }) => {
+          const { tree, search } = treeView;
+          const isBelow = (n) => n > 0 && (search.matches[n] || isBelow(tree.parent[n]));
+          const isAbove = (n) => search.matches[n] || Array.from(
+            tree.below.items.subarray(tree.below.first[n], tree.below.first[n + 1])).some(isAbove);
+          return isBelow(node) || isAbove(node);
+        })"""
+    )
+    # The parts are of everything, not of what is left.
+    expect(some.get_by_role("treeitem").first).to_have_attribute(
+        "aria-label", re.compile(re.escape(share.split(", ")[1]))
+    )
+    some.get_by_role("searchbox", name="Find a route").fill("no such function")
+    expect(some.locator(".tree .empty")).to_have_text("Nothing that was found was in use.")
+    some.get_by_role("searchbox", name="Find a route").fill("")
+    assert some.get_by_role("treeitem").count() == before

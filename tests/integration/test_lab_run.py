@@ -215,6 +215,21 @@ def test_claims_name_their_slide_and_come_in_order(results: dict[str, Any]) -> N
     assert all(c["holds"] for c in claims if c["id"] in ("T1", "T2", "T4", "T5", "T6"))
 
 
+def test_claims_name_what_the_machine_did_and_how_to_repeat_their_part(
+    results: dict[str, Any],
+) -> None:
+    for claim in results["claims"]:
+        assert claim["repeat"].startswith("poolhog lab "), claim["text"]
+        assert "--external-latency 0.5" in claim["repeat"]
+    # A request of a single style takes too short for the clock of the CPU to tick.
+    under_load = [c["machine"] for c in results["claims"] if "--users" in c["repeat"]]
+    assert under_load
+    assert all(machine["cpus"] == os.cpu_count() for machine in under_load)
+    if sys.platform == "linux":
+        assert all(machine["service"] > 0 for machine in under_load)
+        assert all(0 < machine["used"] <= 1 for machine in under_load)
+
+
 def test_the_implicit_trace_is_replayed_and_predicts_the_explicit_burst(
     results: dict[str, Any],
 ) -> None:
@@ -368,6 +383,7 @@ def lab_schemas(url: str) -> set[str]:
         (["--requests", "5,none"], "--requests"),
         (["--styles", "implicit,modern"], "modern"),
         (["lifecycles"], "lifecycles"),
+        (["--url", "example.org"], "--url"),
         (["--no-such-option"], "--no-such-option"),
         (["--users", "many"], "--users"),
         (["--database-url", "not a url"], "postgresql://"),

@@ -865,6 +865,7 @@ class TestOrder:
             parked_checkout("hog", 1.0, 30.0),
             make_checkout("late", 2.0, gave_up=5.0, pool=POOL, site=WRITE),
             make_checkout("lost", 1.0, 1.0, 1.3, pool=POOL, operations=lost),
+            make_checkout("gone", 1.0, 1.0, 9.0, pool=POOL, site=ASKED, outcome=Outcome.COLLECTED),
             make_checkout("outer", 1.0, 1.0, 9.0, pool=self.OTHER, request=request, site=ASKED),
             make_checkout("inner", 2.0, gave_up=8.0, pool=self.OTHER, request=request, site=WRITE),
             TestFailures().failed("f", 50.0, "OSError"),

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 from test_lab_claims import burst, get, load, results
 
+from poolhog.lab.parameters import Parameters
 from poolhog.lab.results import Claim
 from poolhog.lab.service.settings import Style
 from poolhog.lab.talk import claim_text, conclusion
 from poolhog.model import OperationKind
+
+P = Parameters(output=Path("out"))
 
 
 def test_the_load_is_the_conclusion_if_both_styles_ran() -> None:
@@ -39,9 +44,12 @@ def test_a_run_without_results_says_so() -> None:
 
 
 def test_amounts_have_their_unit() -> None:
-    claim = claim_text(Claim("T15", "text", 200.0, 199.4, holds=True, unit="requests/s"))
+    claim = claim_text(Claim("T15", "text", 200.0, 199.4, holds=True, unit="requests/s"), P)
     assert (claim.expected_text, claim.measured_text) == ("200 requests/s", "199.4 requests/s")
     assert (
-        claim_text(Claim("T7", "text", 5.0, 5.04, holds=True, unit="s")).measured_text == "5.04 s"
+        claim_text(Claim("T7", "text", 5.0, 5.04, holds=True, unit="s"), P).measured_text
+        == "5.04 s"
     )
-    assert claim_text(Claim("T1", "text", "before", "after", holds=False)).measured_text == "after"
+    assert (
+        claim_text(Claim("T1", "text", "before", "after", holds=False), P).measured_text == "after"
+    )

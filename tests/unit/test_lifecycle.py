@@ -8,7 +8,7 @@ from factories import SELECT, make_checkout, make_pool, make_request, one_get, o
 from views import with_spans
 
 from poolhog.analysis.accounting import State
-from poolhog.analysis.lifecycle import lifecycle_of
+from poolhog.analysis.lifecycle import LifePart, lifecycle_of
 from poolhog.analysis.request_log import log_of
 from poolhog.model import OperationKind, Outcome
 from poolhog.render.lifecycle import LIFE_WORDS
@@ -210,6 +210,33 @@ def test_two_exit_stacks_that_unwind_for_an_error_are_one_stage() -> None:
     ]
     assert names[2] == ("async exit stack before the response", 3, 5)
     assert names[-1] == ("async exit stack", 7, 9)
+
+
+def test_the_handling_of_an_exception_lasts_until_the_response() -> None:
+    handling = [("exception handling", 4, 4), ("exception handling", 5, 5)]
+    failed = make_request(
+        started=0,
+        ended=9,
+        status=404,
+        responding=6,
+        responded=7,
+        stages=[("endpoint", 2, 3), ("exit stack", 3, 4), *handling],
+    )
+    told = [(s.part, s.started, s.ended) for s in lifecycle_of(failed, [], until=9).stages]
+    assert told[:4] == [
+        (LifePart.ROUTING, 0, 2),
+        (LifePart.EXECUTION, 2, 3),
+        (LifePart.EARLY_EXIT, 3, 4),
+        (LifePart.EXCEPTION_HANDLING, 4, 6),
+    ]
+    starlette = replace(failed, stages=failed.stages[-2:])
+    told = [(s.part, s.started, s.ended) for s in lifecycle_of(starlette, [], until=9).stages]
+    assert told[:2] == [(LifePart.UNDIVIDED, 0, 4), (LifePart.EXCEPTION_HANDLING, 4, 6)]
+    late = make_request(
+        started=0, ended=9, responding=3, responded=7, stages=[("exception handling", 5, 5)]
+    )
+    parts = [stage.part for stage in lifecycle_of(late, [], until=9).stages]
+    assert LifePart.EXCEPTION_HANDLING not in parts
 
 
 def test_a_request_whose_stages_were_not_recorded() -> None:

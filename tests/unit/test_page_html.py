@@ -170,7 +170,7 @@ def test_the_page_says_the_verdict_the_line_and_the_change(tmp_path: Path) -> No
     assert "mark" in seen.tags
     assert "def hold(here, frame):" in seen.text
     assert "Show in the timeline" in seen.text
-    assert seen.text.count("# await the_tax_office(form)") >= 3
+    assert seen.text.count("# await the_tax_office(form)") >= 2
 
 
 def test_source_that_changed_since_is_not_shown_around_the_line(tmp_path: Path) -> None:

@@ -19,31 +19,64 @@ from factories import (
     trace_of,
 )
 
-from poolhog.analysis.findings import KINDS, AnyKind
+from poolhog.analysis.digest import digest_of
+from poolhog.analysis.findings import (
+    CONNECT_FAILED,
+    KINDS,
+    LOST_WRITE,
+    NEVER_RETURNED,
+    POOL_TIMEOUT,
+    SHARED_OVER_FORK,
+    SHARED_SESSION,
+    AnyKind,
+)
 from poolhog.analysis.findings.connect_failed import FailedConnects
+from poolhog.analysis.findings.entry import Spread
+from poolhog.analysis.findings.held_after_response import AfterResponse
+from poolhog.analysis.findings.held_while_streaming import WhileStreaming
+from poolhog.analysis.findings.lost_write import LostWrites
 from poolhog.analysis.findings.many_pools import PoolsMade
 from poolhog.analysis.findings.nested_checkout import NestedCheckouts
+from poolhog.analysis.findings.never_returned import Fate, NotReturned
+from poolhog.analysis.findings.pool_timeout import TimedOut
 from poolhog.analysis.findings.shared_over_fork import SharedConnections
 from poolhog.analysis.report import report_of
 from poolhog.model import OperationKind, Site
 from poolhog.render.findings import WORDS
-from poolhog.render.page.cards import patch_of
-from poolhog.render.page.run import LeftOut, unseen
-from poolhog.render.page.verdict import called, cause_sentence, numbers, pool_sentence, verdict
+from poolhog.render.page.cards import MOST_CARDS, cards, patch_of, sentence
+from poolhog.render.page.run import LeftOut, page_run, unseen
+from poolhog.render.page.source import SourceFiles
+from poolhog.render.page.verdict import (
+    called,
+    cause_sentence,
+    finding_sentence,
+    happened,
+    numbers,
+    pool_sentence,
+    verdict,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from poolhog.analysis.report import Report
-    from poolhog.model import Checkout
+    from poolhog.model import Checkout, Pool
+    from poolhog.render.page.run import PageRun
 
 
 EVIDENCE: dict[str, object] = {
+    "held-after-response": AfterResponse(Spread(1.0, 2.0), {}, "get_session"),
+    "held-while-streaming": WhileStreaming(Spread(1.0, 2.0), {}),
+    "lost-write": LostWrites({"UPDATE notes": 3}),
+    "never-returned": NotReturned({Fate(is_collected=False): 1.0}),
+    "pool-timeout": TimedOut(30.0, {}),
     "nested-checkout": NestedCheckouts(2, 5, 5),
     "connect-failed": FailedConnects(3, 30, {"OperationalError": 3}, 0, 0),
     "many-pools": PoolsMade(30, 1, 30, 30, 0, {}),
     "shared-over-fork": SharedConnections(1, 3),
 }
+
+HARM = (SHARED_OVER_FORK, CONNECT_FAILED, LOST_WRITE, POOL_TIMEOUT, NEVER_RETURNED)
 
 
 def reported(checkouts: Iterable[Checkout], requests: int = 0) -> Report:
@@ -61,6 +94,12 @@ def found(kind: AnyKind, share: float, source: str = "rows = load(x)") -> Report
     return replace(report, findings=(finding,))
 
 
+def make_run(report: Report) -> PageRun:
+    """What a page has of a burst, with another report."""
+    run = page_run("run", digest_of(trace_of(implicit_burst()[0]), 0.0, 60.0))
+    return replace(run, report=report)
+
+
 def site_with(source: str) -> Site:
     return Site("/app/a.py", 7, "f", source, is_application=True)
 
@@ -72,6 +111,13 @@ def test_a_burst_that_holds_its_connections() -> None:
     assert cause.endswith(
         " of connection time was spent waiting for `external_api.sync_note`, not for the database."
     )
+
+
+def test_start_up_code_is_said_to_be() -> None:
+    report = reported(implicit_burst()[0])
+    first = replace(report.findings[0], is_at_start=True)
+    told = finding_sentence(first)
+    assert told.endswith(", not for the database, at start-up, before the first request.")
 
 
 def test_what_is_estimated_is_said_to_be() -> None:
@@ -98,28 +144,76 @@ def test_a_pool_without_a_limit() -> None:
     assert told == "The pool has no limit: it lent up to 1 connection at once."
 
 
-def test_of_several_pools_it_is_the_busiest() -> None:
-    busy = make_pool("busy", size=1)
+def two_pools() -> tuple[list[Checkout], Pool]:
+    """Half a second of a small pool's life, and a large one whose connections are parked."""
+    small = make_pool("small", size=1, name="sessions")
+    short = make_checkout("c0", 0, 0, 0.5, pool=small, connection=1)
+    return [short, *implicit_burst()[0]], small
+
+
+def test_of_several_pools_it_is_that_of_the_line_that_is_named() -> None:
+    checkouts, _ = two_pools()
+    pool, cause = verdict(reported(checkouts))
+    assert pool.startswith("The pool `main` (5 connections, one of 2 pools) was exhausted ")
+    assert " s of " in pool
+    assert "`external_api.sync_note`" in cause
+
+
+def test_a_line_of_another_pool_is_no_cause() -> None:
+    checkouts, small = two_pools()
+    report = reported(checkouts)
+    timed_out = replace(report.findings[0], kind=POOL_TIMEOUT)
+    of_small = replace(timed_out, example=replace(timed_out.example, pool=small.id))
+    mixed = replace(report, findings=(of_small, *report.findings))
+    told = verdict(mixed)
+    assert len(told) == 2
+    assert "timed out" in told[0]
+    assert told[1].startswith("The pool `sessions` (1 connection, one of 2 pools) was exhausted")
+
+
+def test_a_lost_write_is_no_matter_of_its_pool() -> None:
+    checkouts, small = two_pools()
+    report = reported(checkouts)
+    first = report.findings[0]
+    example = replace(first.example, pool=small.id)
+    lost = replace(first, kind=LOST_WRITE, example=example, checkouts=3)
+    told = verdict(replace(report, findings=(lost, *report.findings)))
+    assert told[0].startswith("3 writes were rolled back because nobody committed (")
+    assert told[1].startswith("The pool `main` ")
+    assert "`external_api.sync_note`" in told[2]
+
+
+def test_without_findings_it_is_the_pool_that_was_waited_for() -> None:
+    busy, idle = (make_pool(n, size=s, name=n) for n, s in (("busy", 15), ("idle", 1)))
     checkouts = [
-        make_checkout("c1", 0, 0, 10, pool=busy, connection=1),
-        make_checkout("c2", 0, 0, 1, pool=make_pool("idle"), connection=1),
+        make_checkout("c0", 0, 0, 0.5, pool=idle, connection=1),
+        make_checkout("c1", 0, 2, 3, pool=busy, connection=2),
+    ]
+    report = replace(reported(checkouts), findings=())
+    assert pool_sentence(report).startswith("The pool `busy` (15 connections, one of 2 pools)")
+
+
+def test_pools_of_one_name_are_told_by_their_processes_and_numbers() -> None:
+    checkouts = [
+        make_checkout("c1", 0, 0, 10, pool=make_pool("7.1", size=1), connection=1),
+        make_checkout("c2", 0, 0, 1, pool=make_pool("7.2"), connection=1),
     ]
     told = pool_sentence(reported(checkouts))
-    assert told == "Of 2 pools, the busiest one (1 connection) was exhausted 100 % of the time."
+    assert told.startswith("The pool `main` in process 100, number 1 (1 connection, ")
 
 
 def test_timeouts_are_told_unless_they_are_the_finding_anyway() -> None:
     late = [make_checkout(f"t{n}", 1.0, None, None, gave_up=9.0) for n in range(2)]
     report = reported([*implicit_burst()[0], *late])
-    cause = cause_sentence(report)
-    assert cause.startswith("2 requests got no connection in time (")
+    harm, pool, cause = verdict(report)
+    assert harm.startswith("2 waits for a connection timed out (")
     assert cause.endswith(
         " of connection time was spent waiting for `external_api.sync_note`, not for the database."
     )
-    assert pool_sentence(report).endswith(" % of the time.")
+    assert pool.endswith(" % of the time.")
     # The first finding is another one.
     other = replace(report, findings=report.findings[1:])
-    assert pool_sentence(other).endswith(", and 2 requests got no connection in time.")
+    assert pool_sentence(other).endswith(", and 2 waits for a connection timed out.")
 
 
 def test_nothing_was_asked_for() -> None:
@@ -132,24 +226,50 @@ def test_nothing_was_asked_for() -> None:
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 @pytest.mark.parametrize("share", [0.0, 0.25])
 def test_every_kind_of_finding_is_a_sentence(kind: AnyKind, share: float) -> None:
-    told = cause_sentence(found(kind, share))
+    finding = found(kind, share).findings[0]
+    told = finding_sentence(finding)
     assert told[0].isupper() or told[0].isdigit()
     assert told.endswith(".")
     assert "{" not in told
-    if share and WORDS[kind.name].spent is not None:
+    if share and WORDS[kind.name].spent is not None and not finding.is_harm:
         assert told.startswith("25 % of connection time ")
     elif "times" in told or "connection" not in told.split()[1]:
         assert "3" in told or "s of connection time" in told
 
 
+@pytest.mark.parametrize("kind", HARM, ids=str)
+def test_harm_is_told_first_and_has_its_card(kind: AnyKind) -> None:
+    report = found(kind, 0.25)
+    (harm,) = report.findings
+    wasted = reported(implicit_burst()[0]).findings[0]
+    crowded = replace(report, findings=(harm, *[wasted] * 30))
+    assert verdict(crowded)[0] == finding_sentence(harm)
+    run = make_run(crowded)
+    first, *others = cards(run, SourceFiles(None))
+    assert (first.kind, first.is_harm, first.number) == (kind.name, True, 1)
+    assert len(others) == MOST_CARDS - 1
+    # More harm than there are cards otherwise.
+    every = cards(replace(run, report=replace(report, findings=(harm,) * 30)), SourceFiles(None))
+    assert len(every) == 30
+    told = verdict(replace(report, findings=(harm,) * 30))
+    assert told[3] == "There are 27 more findings of this gravity below."
+
+
+@pytest.mark.parametrize("kind", [*HARM, SHARED_SESSION], ids=str)
+def test_a_card_says_what_happened(kind: AnyKind) -> None:
+    (finding,) = found(kind, 0.0).findings
+    told = sentence(replace(finding, seconds=0.0, made_wait=0.0))
+    assert told == f"{happened(finding)}"
+    assert len(told.split()) > 5
+
+
 @pytest.mark.parametrize("kind", KINDS, ids=str)
-def test_every_kind_of_finding_has_a_title_and_a_patch_with_its_line(kind: AnyKind) -> None:
-    source = "row = await client.post(url)"
+def test_every_kind_of_finding_has_a_title_and_says_what_to_do(kind: AnyKind) -> None:
+    (finding,) = found(kind, 0.0).findings
     assert WORDS[kind.name].title
-    patch = patch_of(kind.name, source)
-    assert any(source in line.text for line in patch)
-    assert {line.sign for line in patch} <= {" ", "+", "-"}
-    assert patch_of(kind.name, "") == ()
+    assert {line.sign for line in patch_of(finding)} <= {" ", "+", "-"}
+    assert patch_of(replace(finding, site=site_with(""))) == ()
+    assert patch_of(replace(finding, site=None)) == ()
 
 
 @pytest.mark.parametrize(

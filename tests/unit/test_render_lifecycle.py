@@ -113,6 +113,27 @@ def test_what_was_not_open_is_said() -> None:
     assert words(lifecycle_svg(untold(), title="t")).count("none") == 3
 
 
+@pytest.mark.parametrize("width", [390, 860])
+def test_exception_handling_has_its_place_even_if_it_was_not_needed(width: int) -> None:
+    svg = lifecycle_svg(life(), title="t", width=width)
+    stages = spans(svg, "stage")
+    (idle,) = spans(svg, "idle")
+    # Between the response's validation and the middleware around it.
+    assert stages[3][1] < idle[0] < idle[1] < stages[4][0]
+    assert "not needed" in words(svg)
+    failed = replace(life(), request=replace(one_get()[0], status=500))
+    assert "not needed" not in words(lifecycle_svg(failed, title="t", width=width))
+    assert "not needed" not in words(lifecycle_svg(untold(), title="t", width=width))
+
+
+def test_the_handling_of_an_exception_is_a_stage() -> None:
+    stages = [("endpoint", 1, 2), ("exit stack", 2, 3), ("exception handling", 3, 3)]
+    request = make_request(started=0, ended=9, status=404, responding=6, responded=7, stages=stages)
+    svg = lifecycle_svg(lifecycle_of(request, [], until=9), title="t")
+    assert {"exception", "handling", "3.00 s"} <= set(words(svg))
+    assert not of_class(svg, "idle")
+
+
 def test_no_response_no_marker() -> None:
     request = make_request(started=0, ended=5, stages=[("endpoint", 1, 5)])
     svg = lifecycle_svg(lifecycle_of(request, [], until=5), title="t")
@@ -121,13 +142,23 @@ def test_no_response_no_marker() -> None:
 
 def test_the_verdict_says_when_the_connection_came_back() -> None:
     assert verdict(life()) == (
-        "The connection came back 1.02 ms after the response was sent; "
+        "The connection came back 0.76 ms after the response was sent; "
         "the transaction ended with ROLLBACK"
     )
     assert verdict(life(explicit=True)) == (
         "The connection came back 0.43 ms before the response was sent; "
         "the transaction ended with COMMIT"
     )
+    request = make_request(started=0, responding=1.0, responded=3.0, ended=3.1)
+    told = {
+        0.9: "100 ms before the response was sent",
+        2.5: "1.50 s after the response began, while it was being sent",
+        3.05: "50.0 ms after the response was sent, which took 2.00 s",
+    }
+    for returned, when in told.items():
+        streamed = make_checkout(asked=0, granted=0.1, returned=returned, request=request)
+        found = verdict(lifecycle_of(request, with_spans(streamed), 5))
+        assert found == f"The connection came back {when}"
     assert verdict(untold()) == "It had no connection"
     request = make_request(ended=None)
     still = make_checkout(asked=0, granted=1, request=request)

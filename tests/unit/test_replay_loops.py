@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poolhog.analysis.replay.chains import workload_of
-from poolhog.analysis.replay.loops import follows
 from poolhog.analysis.replay.prediction import predict, replay
 from poolhog.analysis.replay.whatif import WhatIf
+from poolhog.analysis.throughput import follows
 from poolhog.model import Activity, OperationKind
 
 if TYPE_CHECKING:

@@ -27,6 +27,7 @@ class LifePart(Enum):
     ``RUN`` is the only stage of what no server answers, such as a task or a test.
     ``UNDIVIDED`` is a stage in which routing, dependencies and execution could not be told apart.
     ``EARLY_EXIT`` is the exit of dependencies before the response, ``EXIT`` the one after it.
+    ``EXCEPTION_HANDLING`` lasts from the search for an exception's handler to the response.
     """
 
     RUN = auto()
@@ -36,6 +37,7 @@ class LifePart(Enum):
     EXECUTION = auto()
     SERIALIZATION = auto()
     EARLY_EXIT = auto()
+    EXCEPTION_HANDLING = auto()
     MIDDLEWARE = auto()
     RESPONSE = auto()
     BACKGROUND = auto()
@@ -49,6 +51,7 @@ _ANSWERED = ("http", "websocket")
 _SESSION = "session"
 _EXIT_STACK = "exit stack"
 _BACKGROUND = "background"
+_EXCEPTION_HANDLING = "exception handling"
 _RECORDED = {
     "dependencies": LifePart.DEPENDENCIES,
     "endpoint": LifePart.EXECUTION,
@@ -83,6 +86,7 @@ class Lifecycle:
     request: Request
     ended: float
     responding: float | None
+    responded: float | None
     stages: tuple[LifeSpan, ...]
     sessions: tuple[LifeSpan, ...]
     checkouts: tuple[LifeSpan, ...]
@@ -121,6 +125,7 @@ def lifecycle_of(
         request=request,
         ended=since(until if request.ended is None else request.ended),
         responding=None if request.responding is None else since(request.responding),
+        responded=None if request.responded is None else since(request.responded),
         stages=since.spans(_stages(request, until)),
         sessions=since.spans(_sessions(request, until)),
         checkouts=since.spans(
@@ -174,8 +179,15 @@ def _stages(request: Request, until: float) -> Iterator[LifeSpan]:
         LifeSpan(_RECORDED.get(s.name, LifePart.EARLY_EXIT), s.started, _end(s, until))
         for s in early
     ]
+    handled = min(
+        (s.started for s in request.stages if s.name == _EXCEPTION_HANDLING), default=responding
+    )
+    if spans or handled < responding:
+        first = LifePart.ROUTING if spans else LifePart.UNDIVIDED
+        spans.insert(0, LifeSpan(first, request.started, spans[0].started if spans else handled))
+    if handled < responding:
+        spans.append(LifeSpan(LifePart.EXCEPTION_HANDLING, handled, responding))
     if spans:
-        spans.insert(0, LifeSpan(LifePart.ROUTING, request.started, spans[0].started))
         spans.append(LifeSpan(LifePart.MIDDLEWARE, spans[-1].ended, responding))
     else:
         spans.append(LifeSpan(LifePart.UNDIVIDED, request.started, responding))

@@ -16,6 +16,7 @@ from poolhog.analysis.accounting import NOTHING, total
 from poolhog.analysis.blame.blaming import NO_BLAME, Blame, blame_of, most_first
 from poolhog.analysis.findings import Severity
 from poolhog.analysis.findings.finder import Finder
+from poolhog.analysis.findings.tally import cost_of
 from poolhog.analysis.garbage import without_garbage_collection
 from poolhog.analysis.ledger import Ledger
 from poolhog.analysis.measured import (
@@ -156,16 +157,24 @@ class Report:
 
     @property
     def hog(self) -> Finding | None:
-        """The first finding whose line holds connections: failures and timeouts come before it."""
-        costly = (f for f in self.findings if f.severity is Severity.TIME or f.kind.is_released)
-        return next(costly, None)
+        """The finding whose line holds connections, and costs most: failures are not of that kind.
+
+        A deadlock comes first.
+        """
+        holds = [f for f in self.findings if f.severity > Severity.TIMEOUT or f.kind.is_released]
+        is_stuck = bool(holds) and holds[0].severity < Severity.LOST
+        return holds[0] if is_stuck else min(holds, key=cost_of, default=None)
 
     @property
     def accused(self) -> tuple[Finding, ...]:
-        """The worst finding; of a timeout, also the line that held most: others only waited."""
-        worst, hog = self.findings[:1], self.hog
-        has_cause = hog is not None and any(f.severity is Severity.TIMEOUT for f in worst)
-        return (*worst, hog) if has_cause and hog is not None else worst
+        """The worst finding, and the worst of each severity that is more than a matter of time.
+
+        Besides these, the line that costs most.
+        """
+        worst = {f.severity: f for f in reversed(self.findings) if f.is_harm}
+        found = tuple(worst[severity] for severity in sorted(worst)) or self.findings[:1]
+        hog = self.hog
+        return (*found, hog) if worst and hog is not None and hog not in found else found
 
     def about(self, text: str) -> Report:
         """Only routes whose names contain the text, with findings and blame; pools stay whole."""

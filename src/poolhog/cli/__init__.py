@@ -15,6 +15,7 @@ from typer.exceptions import TyperException
 from poolhog.cli.compare import compare
 from poolhog.cli.dump import dump
 from poolhog.cli.export import export
+from poolhog.cli.help import Verb, Verbs
 from poolhog.cli.lab import lab
 from poolhog.cli.log import log
 from poolhog.cli.report import report
@@ -31,25 +32,22 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="poolhog",
-    help="Finds the code that hogs your database connection pool.",
+    cls=Verbs,
+    help="""Finds the code that hogs your database connection pool.
+
+    Record with `poolhog run -- uvicorn app:app`, then read the result with `poolhog report`.
+    """,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(lab)
-app.command()(log)
-app.command()(top)
-app.command()(dump)
-app.command()(sql)
-app.command()(timeline)
-app.command()(report)
-app.command()(compare)
-app.command()(whatif)
-app.command()(export)
+# In the order in which a user needs them; --help lists them so.
 # What comes after the command's name is the command's, options too.
-app.command(context_settings={"allow_interspersed_args": False})(run)
+app.command(cls=Verb, context_settings={"allow_interspersed_args": False})(run)
+for verb in (report, timeline, log, whatif, compare, top, dump, export, sql, lab):
+    app.command(cls=Verb)(verb)
 
 
 def _show_version(wanted: bool) -> None:

@@ -15,6 +15,7 @@ from poolhog.cli.page import read_page
 from poolhog.cli.reading import Reading
 from poolhog.cli.target import (
     AsJson,
+    Editor,
     OfReport,
     Source,
     Threshold,
@@ -48,42 +49,49 @@ def compare(
     before: Annotated[
         Path,
         typer.Argument(
-            metavar="BEFORE", help="A trace, or a directory of traces: the newest is read."
+            metavar="BEFORE", help="A trace, or a directory of traces: poolhog reads the newest."
         ),
     ],
-    after: Annotated[Path, typer.Argument(metavar="AFTER", help="The other run, named likewise.")],
+    after: Annotated[Path, typer.Argument(metavar="AFTER", help="The trace of the changed code.")],
     *,
     route: OfReport = None,
     fail_on: Annotated[
         list[str] | None,
         typer.Option(
             metavar="CONDITION",
-            help="Exit with 1 if this holds: new-findings, a limit such as wait-p95>50ms, a change "
-            "such as parked>+10%; never: do not. May be given repeatedly, or with commas.",
+            help="Exit with 1 if this holds: new-findings, a limit such as wait-p95>50ms, or a "
+            "change such as parked>+10%. With never, always exit with 0. May be given repeatedly, "
+            "or separated by commas.",
             show_default=GATE,
         ),
     ] = None,
     threshold: Threshold = None,
     top: Annotated[
         int,
-        typer.Option(metavar="N", min=1, help="How many findings and routes are shown."),
+        typer.Option(metavar="N", min=1, help="The number of findings and routes to show."),
     ] = MOST,
     as_json: AsJson = False,
     as_markdown: Annotated[
-        bool, typer.Option("--markdown", help="Print it for the comment of a pull request.")
+        bool, typer.Option("--markdown", help="Print Markdown, for a comment on a pull request.")
     ] = False,
     html: Annotated[
         Path | None,
         typer.Option("--html", metavar="FILE", help="Also write a page with both runs."),
     ] = None,
     source: Source = None,
+    editor: Editor = None,
 ) -> None:
-    """Say what changed from one run to another, by finding and by route, beyond their spread.
+    """Show what became better or worse between two runs, and fail a build.
 
-    Exits with 1 if a condition of --fail-on holds.
+    Example: `poolhog compare BEFORE AFTER --fail-on new-findings`
+
+    Changes within normal variation are reported but do not fail the build. Exits with 1 if a
+    condition of --fail-on holds.
     """
     if source is not None and html is None:
         raise PoolhogError("--source is for a page: name its file with --html")
+    if editor is not None and html is None:
+        raise PoolhogError("--editor is for a page: name its file with --html")
     if as_json and as_markdown:
         raise PoolhogError("--json and --markdown are two forms: choose one")
     from poolhog.analysis.compare.comparison import compare as compare_runs
@@ -99,7 +107,7 @@ def compare(
     else:
         for given in (before, after):
             trace_directory(given)
-        page = read_page((before, after), thresholds, html, source)
+        page = read_page((before, after), thresholds, html, source, editor=editor)
         one, other = page.runs
         comparison = _checked(compare_runs(one, other, route), route)
         page.write(comparison)

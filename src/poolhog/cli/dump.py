@@ -45,11 +45,14 @@ def dump(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show who holds which connection right now, and who waits for one, with stacks.
+    """Show which request holds which connection right now, and where in the code.
 
-    The conclusion comes first; holders with equal stacks are shown as one. The process runs on
-    undisturbed: what it wrote a moment ago is read. If that is older, or the process was killed or
-    crashed, this says as of when it is known.
+    Example: `poolhog dump`
+
+    The conclusion comes first; requests with equal stacks are shown as one.
+
+    The process keeps running undisturbed: poolhog reads what the process wrote a moment ago. If
+    that is older, or if the process was killed, the output names the time of the last write.
     """
     if interval is not None and not watch:
         raise PoolhogError("--interval is for a dump that is printed again: add --watch")

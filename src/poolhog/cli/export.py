@@ -64,8 +64,8 @@ def export(
             "--output",
             "-o",
             metavar="FILE",
-            help="Where it goes; - is standard output. By default a file in the working directory "
-            "that is named after the trace.",
+            help="The file to write; - is standard output. By default a file in the working "
+            "directory, named after the trace.",
             show_default=False,
         ),
     ] = None,
@@ -75,12 +75,15 @@ def export(
     route: OfRoute = None,
     pid: Pid = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print what was written for a program.")
+        bool, typer.Option("--json", help="Print the file's name, size and contents as JSON.")
     ] = False,
 ) -> None:
-    """Write a trace into a file that another program opens.
+    """Write a trace in the format of another tool.
 
-    Of a window, checkouts and requests are written that reach into it, and these are whole.
+    Example: `poolhog export --format speedscope`
+
+    With --from, --to or --last, each checkout and request that overlaps the window is written in
+    full.
     """
     check_window(started, ended, last)
     if output == STANDARD_OUTPUT and as_json:

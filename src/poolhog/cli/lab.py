@@ -31,73 +31,108 @@ def lab(
     experiments: Annotated[
         list[str] | None,
         typer.Argument(
-            help=f"Some of {', '.join(Experiment)}; by default the talk: {', '.join(TALK)}."
+            metavar="EXPERIMENT",
+            help=f"Some of {', '.join(Experiment)}; by default the talk: {', '.join(TALK)}.",
         ),
     ] = None,
     *,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Under a minute: a shorter call, fewer users.")
+        bool, typer.Option("--quick", help="Take less than a minute: a shorter call, fewer users.")
     ] = False,
     styles: Annotated[
         str | None,
-        typer.Option(help=f"Some of {', '.join(Style)}; by default those that the talk shows."),
+        typer.Option(
+            metavar="STYLE,…",
+            help=f"Some of {', '.join(Style)}; by default those that the talk shows.",
+        ),
     ] = None,
     only: Annotated[
         str | None,
-        typer.Option(help=f"Some of the remedies {', '.join(RemedyName)}; by default all."),
+        typer.Option(
+            metavar="REMEDY,…",
+            help=f"Some of the remedies {', '.join(RemedyName)}; by default all.",
+        ),
     ] = None,
     external_latency: Annotated[
-        float, typer.Option(help="Seconds that the external API takes.")
+        float, typer.Option(metavar="S", help="How long the external API takes, in seconds.")
     ] = _DEFAULT["external_latency"],
     external_jitter: Annotated[
-        float, typer.Option(help="Seconds that it takes more or less.")
+        float, typer.Option(metavar="S", help="How much that time varies, in seconds.")
     ] = _DEFAULT["external_jitter"],
     external_failure_rate: Annotated[
-        float, typer.Option(help="The share of its calls that fail, from 0 to 1.")
+        float, typer.Option(metavar="SHARE", help="The share of its calls that fail, from 0 to 1.")
     ] = _DEFAULT["external_failure_rate"],
     pool_size: Annotated[
-        int | None, typer.Option(help="Connections in the pool; by default 5, and 10 under load.")
+        int | None,
+        typer.Option(metavar="N", help="Connections in the pool. By default 5, and 10 under load."),
     ] = None,
     max_overflow: Annotated[
-        int, typer.Option(help="Connections that it may open beyond that.")
+        int, typer.Option(metavar="N", help="Connections that the pool may open beyond its size.")
     ] = _DEFAULT["max_overflow"],
     pool_timeout: Annotated[
-        float, typer.Option(help="Seconds to wait for one; encode/databases waits for ever.")
+        float,
+        typer.Option(
+            metavar="S",
+            help="How long a request waits for a connection, in seconds. encode/databases has no "
+            "such limit.",
+        ),
     ] = _DEFAULT["pool_timeout"],
-    workers: Annotated[int, typer.Option(help="Processes of the service.")] = _DEFAULT["workers"],
-    requests: Annotated[
-        str, typer.Option(help="How many requests at once, for each burst.")
-    ] = ",".join(map(str, _DEFAULT["requests"])),
-    users: Annotated[int, typer.Option(help="Users under load.")] = _DEFAULT["users"],
-    ramp: Annotated[float, typer.Option(help="Seconds in which the users come.")] = _DEFAULT[
-        "ramp"
+    workers: Annotated[int, typer.Option(metavar="N", help="Processes of the service.")] = _DEFAULT[
+        "workers"
     ],
+    requests: Annotated[
+        str, typer.Option(metavar="N,…", help="Simultaneous requests of each burst.")
+    ] = ",".join(map(str, _DEFAULT["requests"])),
+    users: Annotated[int, typer.Option(metavar="N", help="Users under load.")] = _DEFAULT["users"],
+    ramp: Annotated[
+        float, typer.Option(metavar="S", help="Seconds until all users have arrived.")
+    ] = _DEFAULT["ramp"],
     measure: Annotated[
         float | None,
         typer.Option(
-            help="Seconds in which the load is measured; by default 20, of each remedy 10."
+            metavar="S",
+            help="Seconds for which the load is measured. By default 20, and 10 for each remedy.",
         ),
     ] = None,
     database_url: Annotated[
         str | None,
         typer.Option(
-            help="A PostgreSQL to use instead of the embedded one, in a schema that is dropped "
-            "afterwards."
+            metavar="URL",
+            help="A PostgreSQL to use instead of the embedded one. poolhog creates a schema of its "
+            "own and drops it afterwards.",
         ),
     ] = None,
-    port: Annotated[int, typer.Option(help="The service's; 0: any free one.")] = _DEFAULT["port"],
+    port: Annotated[
+        int, typer.Option(metavar="PORT", help="The port of the service. 0 takes any free port.")
+    ] = _DEFAULT["port"],
+    url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Where report.html will be published (http or https): each of its diagrams gets "
+            "a QR code that opens it there.",
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="A new folder; by default poolhog-lab/<date-time>."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIRECTORY",
+            help="A new folder. By default one in poolhog-lab, named after date and time.",
+        ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print results.json to the end.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print results.json at the end.")] = False,
 ) -> None:
-    """Run the talk's experiments on a real PostgreSQL, and leave a report.
+    """Run the experiments of a talk on a real PostgreSQL, and write a report.
 
-    A notes service in several styles is recorded while it answers single requests (lifecycle),
-    simultaneous ones (burst), and a thousand users (load). What users try against a pool that
-    runs dry is measured on demand (remedies, about 13 minutes). Options that take several values
-    take them with commas.
+    Example: `poolhog lab --quick`
+
+    poolhog records a notes service, written in several styles, while it answers single requests
+    (lifecycle), simultaneous requests (burst) and a thousand users (load). On demand the lab also
+    measures fourteen remedies for an exhausted pool (remedies, about 13 minutes).
+
+    The report is a page, and slides: press P on it.
     """
     parameters = Parameters(output=output or _new_folder())
     if quick:

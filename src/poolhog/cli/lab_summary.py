@@ -46,7 +46,7 @@ def print_summary(results: Results) -> None:
         out.print()
         out.print(part)
     out.print()
-    for line in _paths(results):
+    for line in (*_repeats(results), *_paths(results)):
         out.print(visible(line), soft_wrap=True)
 
 
@@ -118,7 +118,7 @@ def _drawn(remedies: RemedyTable) -> Table:
 
 
 def _claims(results: Results) -> Iterator[RenderableType]:
-    claims = [claim_text(claim) for claim in results.claims]
+    claims = [claim_text(claim, results.parameters) for claim in results.claims]
     if not claims:
         return
     holding = sum(claim.holds for claim in claims)
@@ -130,6 +130,9 @@ def _claims(results: Results) -> Iterator[RenderableType]:
         holds = Text("✓ yes", style="green") if claim.holds else Text("✗ no", style="bold red")
         table.add_row(claim.id, claim.text, claim.expected_text, claim.measured_text, holds)
     yield table
+    for claim in claims:
+        if claim.why:
+            yield Text(visible(" ".join([f"{claim.id}, {claim.text}, does not hold.", *claim.why])))
 
 
 def _titled(title: str) -> Table:
@@ -142,6 +145,16 @@ def _titled(title: str) -> Table:
         pad_edge=False,
         header_style="dim",
     )
+
+
+def _repeats(results: Results) -> Iterator[str]:
+    """Lines with the commands that repeat what failed, each command once."""
+    failed = [claim.part for claim in results.claims if not claim.holds and claim.part is not None]
+    if failed:
+        yield "Repeat what did not hold:"
+        for command in dict.fromkeys(part.command(results.parameters) for part in failed):
+            yield f"  {command}"
+        yield ""
 
 
 def _paths(results: Results) -> Iterator[str]:

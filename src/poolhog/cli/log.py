@@ -41,7 +41,7 @@ def log(
         str | None,
         typer.Option(
             metavar="ID",
-            help="This request; the name of a task or thread for work without one.",
+            help="The id of a request. For work outside of requests, the name of a task or thread.",
             callback=as_shown,
         ),
     ] = None,
@@ -49,28 +49,29 @@ def log(
         bool,
         typer.Option(
             "--slowest",
-            help="The request that waited for connections and held them for the longest, added "
-            "up. The default.",
+            help="The request that spent most time waiting for connections and holding them. This "
+            "is the default.",
         ),
     ] = False,
     route: Annotated[
         str | None,
         typer.Option(
             metavar="TEXT",
-            help="The slowest of this route, or of those whose name contains it.",
+            help="The slowest request of the routes whose name contains this text.",
             callback=as_shown,
         ),
     ] = None,
     pid: Pid = None,
     limit: Annotated[
-        int, typer.Option(metavar="N", min=0, help="How many lines are printed; 0: all.")
+        int, typer.Option(metavar="N", min=0, help="The most lines to print. 0 prints all.")
     ] = LINES,
     as_json: AsJson = False,
 ) -> None:
-    """Show what one request did with its connections, line by line, and where in the code.
+    """Show what one request did with its connections, step by step.
 
-    Times are since the request started. What stands below the arrow happened when the client had
-    its answer already.
+    Example: `poolhog log --slowest`
+
+    Times count from the start of the request. Steps below the arrow happened after the response.
     """
     if request is not None and (slowest or route is not None):
         raise PoolhogError("--request names one request: leave --slowest and --route out")

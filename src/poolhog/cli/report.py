@@ -15,6 +15,7 @@ from poolhog.cli.reading import Reading
 from poolhog.cli.target import (
     AsJson,
     Directory,
+    Editor,
     OfReport,
     Pid,
     Source,
@@ -50,38 +51,49 @@ def report(
         typer.Option(
             metavar="N",
             min=1,
-            help=f"How many findings and routes are shown; by default {FINDINGS} and {ROUTES}.",
+            help=f"The number of findings and routes to show. By default {FINDINGS} and {ROUTES}.",
         ),
     ] = None,
     blame: Annotated[
-        bool, typer.Option("--blame", help="Show who made whom wait, as a matrix.")
+        bool, typer.Option("--blame", help="Show which route made which route wait, as a table.")
     ] = False,
     as_json: AsJson = False,
     html: Annotated[
         Path | None,
-        typer.Option("--html", metavar="FILE", help="Write a page with pictures, for people."),
+        typer.Option(
+            "--html",
+            metavar="FILE",
+            help="Write an HTML page with the findings, the timeline and all requests.",
+        ),
     ] = None,
     against: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Another trace, for the same page beside this one."),
+        typer.Option(
+            metavar="DIR", help="A second trace, which the page of --html shows beside this one."
+        ),
     ] = None,
     source: Source = None,
+    editor: Editor = None,
 ) -> None:
-    """Say which code holds connections without using them, how long, and who waited for it.
+    """Name the code that holds connections without using them, and the requests that waited.
 
-    What was recorded may still run, or have died.
+    Example: `poolhog report`
+
+    The recorded process may still be running, or may have been killed.
     """
     if against is not None and html is None:
         raise PoolhogError("--against is for a page of two traces: name its file with --html")
     if source is not None and html is None:
         raise PoolhogError("--source is for a page: name its file with --html")
+    if editor is not None and html is None:
+        raise PoolhogError("--editor is for a page: name its file with --html")
     if html is not None:
         if as_json or blame or route is not None or top is not None:
             raise PoolhogError(
                 "--html is a page of all: leave --json, --blame, --route and --top out"
             )
         given = [directory] if against is None else [directory, against]
-        _write_page(html, given, pid, threshold, source)
+        _write_page(html, given, pid, threshold, source, editor)
         return
     found, whatif = _read(directory, pid, threshold or [])
     if route is not None:
@@ -123,12 +135,13 @@ def _write_page(
     pid: int | None,
     options: list[str] | None,
     source: Path | None,
+    editor: str | None,
 ) -> None:
     from poolhog.analysis.compare.comparison import compare
     from poolhog.render.page.verdict import summary_lines
 
     thresholds = thresholds_of(Path.cwd(), options or ())
-    page = read_page(given, thresholds, file, source, pid)
+    page = read_page(given, thresholds, file, source, pid, editor)
     runs = page.runs
     comparison = compare(runs[0], runs[1]) if len(runs) > 1 else None
     data, size = page.write(comparison)

@@ -23,7 +23,9 @@ from poolhog.render.words import command_of
 def run(
     command: Annotated[
         list[str] | None,
-        typer.Argument(help="What to run, with its arguments.", show_default=False),
+        typer.Argument(
+            metavar="COMMAND", help="The command to run, with its arguments.", show_default=False
+        ),
     ] = None,
     *,
     output: Annotated[
@@ -32,49 +34,56 @@ def run(
             "--output",
             "-o",
             metavar="DIRECTORY",
-            help=f"Where the trace goes; by default a new one in {TRACES}.",
+            help=f"The directory of the trace. By default a new one in {TRACES}.",
         ),
     ] = None,
     include: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="GLOB", help="Files that are the application's too. May be given repeatedly."
+            metavar="GLOB",
+            help="More files that belong to the application, such as a package that is installed "
+            "with pip. May be given repeatedly.",
         ),
     ] = None,
     exclude: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="GLOB", help="Files that are not the application's. May be given repeatedly."
+            metavar="GLOB",
+            help="Files that do not belong to the application. May be given repeatedly.",
         ),
     ] = None,
     interval: Annotated[
         float,
         typer.Option(
-            metavar="MILLISECONDS",
+            metavar="MS",
             min=0,
-            help="Time between two samples of who holds a connection; 0: none.",
+            help="Milliseconds between two samples of the code that holds a connection. 0 turns "
+            "sampling off.",
         ),
     ] = SAMPLING_INTERVAL_S * 1000,
     source: Annotated[
         bool,
         typer.Option(
             "--source/--no-source",
-            help="Whether the text of lines of code is recorded, or only their numbers.",
+            help="Record the text of lines of code, or only files and line numbers.",
         ),
     ] = True,
     watch_locks: Annotated[
         str | None,
         typer.Option(
             metavar="URL",
-            help="Ask the server at this URL who waits for whose lock, one connection for each "
-            "process. It can be the name of an environment variable that holds the URL.",
+            help="Ask the database server at this URL which transaction waits for which lock. Each "
+            "process opens one more connection. Give the URL, or better the name of an environment "
+            "variable that holds it.",
         ),
     ] = None,
 ) -> None:
-    """Record a command and every Python process that it starts, unchanged.
+    """Record a command and all Python processes that it starts.
 
-    The command takes the place of poolhog: its output, its signals and its exit code are its own.
-    Processes that use no connection pool leave nothing.
+    Example: `poolhog run -- uvicorn app:app`
+
+    The command replaces poolhog: its output, signals and exit code stay the same. A process that
+    uses no connection pool writes no file.
     """
     if not command:
         raise PoolhogError("what is to run? Name it, as in poolhog run -- uvicorn myapp:app")

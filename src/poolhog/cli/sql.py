@@ -28,20 +28,23 @@ def sql(
     query: Annotated[
         str | None,
         typer.Argument(
-            help="A SELECT, or the name of a question that poolhog comes with; without one, the "
-            "schema and those questions are shown.",
+            metavar="QUERY",
+            help="A SELECT statement, or the name of a built-in question. Without it, poolhog "
+            "prints the schema and the built-in questions.",
             show_default=False,
         ),
     ] = None,
     *,
     pid: Pid = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print a list of objects, one for each row.")
+        bool, typer.Option("--json", help="Print a JSON list with one object for each row.")
     ] = False,
 ) -> None:
-    """Ask a trace in SQL; it is never changed.
+    """Query a trace with SQL. The trace is never changed.
 
-    A run of several processes is asked as one: each row says in `pid` where it is from.
+    Example: `poolhog sql "SELECT outcome, count(*) FROM checkouts GROUP BY outcome"`
+
+    The processes of a run are queried together: the column `pid` names the process of each row.
     """
     if query is None and directory is not None and _is_query(directory):
         directory, query = None, str(directory)

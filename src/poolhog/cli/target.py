@@ -41,28 +41,26 @@ Directory = Annotated[
     Path | None,
     typer.Argument(
         metavar="DIR",
-        help=f"A trace, or a directory of traces: the newest is read. By default {TRACES}.",
+        help=f"A trace, or a directory of traces: poolhog reads the newest. By default {TRACES}.",
         show_default=False,
     ),
 ]
-Pid = Annotated[
-    int | None, typer.Option(metavar="N", help="Only this process of a run that has several.")
-]
+Pid = Annotated[int | None, typer.Option(metavar="N", help="Only the process with this id.")]
 
 Started = Annotated[
-    float | None, typer.Option("--from", metavar="S", help="Seconds since the run began.")
+    float | None, typer.Option("--from", metavar="S", help="Start at this second of the run.")
 ]
 Ended = Annotated[
-    float | None, typer.Option("--to", metavar="S", help="Seconds since the run began.")
+    float | None, typer.Option("--to", metavar="S", help="End at this second of the run.")
 ]
 Last = Annotated[
-    float | None, typer.Option("--last", metavar="S", min=1e-6, help="The last seconds only.")
+    float | None, typer.Option("--last", metavar="S", help="Only the last S seconds of the run.")
 ]
 OfRoute = Annotated[
     str | None,
     typer.Option(
         metavar="TEXT",
-        help="Only requests of this route, or whose name contains it.",
+        help="Only requests of the routes whose name contains this text.",
         callback=as_shown,
     ),
 ]
@@ -71,7 +69,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 OfReport = Annotated[
     str | None,
-    typer.Option(metavar="TEXT", help="Only routes whose name contains this.", callback=as_shown),
+    typer.Option(
+        metavar="TEXT", help="Only routes whose name contains this text.", callback=as_shown
+    ),
 ]
 Threshold = Annotated[
     list[str] | None,
@@ -86,8 +86,18 @@ Source = Annotated[
     typer.Option(
         "--source",
         metavar="DIR",
-        help="Where the page may read the lines of code around a finding; by default the working "
-        "directory.",
+        help="The directory below which the page may read code. By default the working directory.",
+        show_default=False,
+    ),
+]
+
+Editor = Annotated[
+    str | None,
+    typer.Option(
+        "--editor",
+        metavar="ADDRESS",
+        help="The address that opens a line of code from the page, with {path} and {line}; none: "
+        "link no lines. By default vscode://file/{path}:{line}.",
         show_default=False,
     ),
 ]
@@ -97,7 +107,9 @@ _LET_IT_WORK = "let the application ask for a connection, and ask again"
 
 
 def check_window(started: float | None, ended: float | None, last: float | None) -> None:
-    """Raise ``PoolhogError`` if two ways to choose a window contradict each other."""
+    """Raise ``PoolhogError`` if the window is empty, or is chosen in two ways."""
+    if last is not None and last <= 0:
+        raise PoolhogError(f"--last {last:g}: give a number of seconds above 0")
     if last is not None and (started is not None or ended is not None):
         raise PoolhogError("--last says where it starts and ends: leave --from and --to out")
 

@@ -47,17 +47,19 @@ def timeline(
     last: Last = None,
     svg: Annotated[
         Path | None,
-        typer.Option("--svg", metavar="FILE", help="Write a picture for browsers and pages."),
+        typer.Option("--svg", metavar="FILE", help="Write the timeline as a picture."),
     ] = None,
     route: OfRoute = None,
     pid: Pid = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show who held which connection when, what they did with it, and who waited for one.
+    """Show which request held which connection, when, and which requests waited.
 
-    Up to 20 requests are drawn one by one (60 in an SVG). Of more, it is how many connections
-    were in which state, and how many requests waited. Requests that asked for no connection are
-    left out.
+    Example: `poolhog timeline --last 10`
+
+    Up to 20 requests are drawn one by one (60 in an SVG). With more requests, the timeline shows
+    how many connections were in each state, and how many requests waited. Requests that asked for
+    no connection are left out.
     """
     check_window(started, ended, last)
     # A large part of the program, which most other verbs do not need.

@@ -47,6 +47,8 @@ def top(
 ) -> None:
     """Watch who holds connections, who waits for one, and where, while it happens.
 
+    Example: `poolhog top`
+
     Only the trace is read: nothing listens in the application. Where there is no terminal to
     draw on, it is printed once.
     """

@@ -44,62 +44,73 @@ def whatif(
         list[str] | None,
         typer.Option(
             metavar="SITE",
-            help="Without a connection while it is parked there: FILE:LINE, a function, the number "
-            "of a finding, or all. May be given repeatedly.",
+            help="Assume that this line holds no connection while it is parked: FILE:LINE, a "
+            "function, the number of a finding in the report, or all. May be given repeatedly.",
             callback=as_shown,
         ),
     ] = None,
     pool_size: Annotated[
         str | None,
-        typer.Option(metavar="N|A..B", help="Connections that each pool keeps, or a range."),
+        typer.Option(metavar="N|A..B", help="The size of each pool, or a range of sizes."),
     ] = None,
     max_overflow: Annotated[
         str | None,
-        typer.Option(metavar="N|A..B", help="Connections that each may open beyond that."),
+        typer.Option(metavar="N|A..B", help="Connections that each pool may open beyond its size."),
     ] = None,
     workers: Annotated[
-        str | None, typer.Option(metavar="N|A..B", help="Processes, each with pools of its own.")
+        str | None,
+        typer.Option(metavar="N|A..B", help="The number of processes, each with its own pools."),
     ] = None,
     users: Annotated[
         str | None,
         typer.Option(
-            metavar="N|A..B", help="Users who send one request after the other (a closed loop)."
+            metavar="N|A..B",
+            help="The number of users who each send one request after the other (a closed loop).",
         ),
     ] = None,
     think: Annotated[
-        str, typer.Option(metavar="S", help="From an answer to the user's next request.")
+        str,
+        typer.Option(
+            metavar="S", help="Seconds between an answer and the same user's next request."
+        ),
     ] = "0",
     is_open: Annotated[
         bool,
-        typer.Option("--open", help="Let requests come when they came, whoever sent them."),
+        typer.Option(
+            "--open", help="Keep the recorded arrival times, even if they look like a closed loop."
+        ),
     ] = False,
     rate: Annotated[
         float,
-        typer.Option(metavar="X", min=1e-3, max=1e3, help="X times as many requests per second."),
+        typer.Option(metavar="X", min=1e-3, max=1e3, help="Multiply the requests per second by X."),
     ] = 1.0,
     external_latency: Annotated[
         float,
         typer.Option(metavar="X", min=0, max=1e3, help="Scale all non-database time by X."),
     ] = 1.0,
     wait_target: Annotated[
-        str, typer.Option(metavar="T", help="95 % of checkouts are to wait no longer.")
+        str, typer.Option(metavar="T", help="The longest acceptable p95 wait.")
     ] = "50ms",
     hosts: Annotated[
         int, typer.Option(metavar="N", min=1, help="Number of hosts running this service.")
     ] = 1,
     max_connections: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="What the database server allows.")
+        int | None,
+        typer.Option(metavar="N", min=1, help="The connections that the database server allows."),
     ] = None,
     svg: Annotated[
         Path | None,
-        typer.Option("--svg", metavar="FILE", help="Write the curve over a range as a picture."),
+        typer.Option("--svg", metavar="FILE", help="Write the curve of a range as a picture."),
     ] = None,
     pid: Pid = None,
     as_json: AsJson = False,
 ) -> None:
     """Replay the recorded requests, and predict the outcome with different settings.
 
-    Without an option it replays the run as it was, and says how far that is from what was recorded.
+    Example: `poolhog whatif --release 1`
+
+    Without an option, poolhog replays the run unchanged and prints how far the replay is from the
+    recording.
     """
     from poolhog.analysis.replay.formulas import FormulaTarget
     from poolhog.analysis.replay.whatif import WhatIf

@@ -8,19 +8,22 @@ requests per second; users who do nothing but wait for their answers allow U / L
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from poolhog.analysis.findings import LOST_WRITE
 from poolhog.lab.parameters import HOLDING_STYLES, Experiment, waves
+from poolhog.lab.parts import Part
 from poolhog.lab.predictions import EXTERNAL_CALL, MAKESPAN, P95, THROUGHPUT
 from poolhog.lab.results import Claim
 from poolhog.lab.service.settings import Style
 from poolhog.render.request_log import event_text
-from poolhog.render.words import count
+from poolhog.render.words import count, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from poolhog.lab.machine import MachineUse
     from poolhog.lab.predictions import PredictionCheck
     from poolhog.lab.results import (
         BurstResult,
@@ -63,8 +66,8 @@ def check(results: Results, predictions: Sequence[PredictionCheck] = ()) -> list
     """The claims about what was run, in the order of the slides; those about predictions last."""
     claims = [
         *_about_lifecycles(results),
-        *(claim for burst in results.burst for claim in _about_burst(results, burst)),
-        *(claim for load in results.load for claim in _about_load(results, load)),
+        *(claim for burst in results.burst for claim in _of_burst(results, burst)),
+        *(claim for load in results.load for claim in _of_load(results, load)),
         *_about_diagnoses(results),
     ]
     in_order = sorted(claims, key=lambda claim: int(claim.id.removeprefix("T")))
@@ -87,6 +90,8 @@ def _about_predictions(results: Results, predictions: Sequence[PredictionCheck])
             unit,
             prediction.predicted / (1 + allowed),
             prediction.predicted / (1 - allowed),
+            prediction.part,
+            prediction.machine,
         )
 
 
@@ -104,20 +109,27 @@ def _about_lifecycles(results: Results) -> Iterator[Claim]:
     explicit = results.lifecycle_of(Style.EXPLICIT, "GET")
     scoped = results.lifecycle_of(Style.IMPLICIT_FUNCTION_SCOPE, "GET")
     if implicit is not None:
-        yield _text("T1", "implicit: when a GET's connection goes back", AFTER, _return(implicit))
-        yield _log("T2", "implicit: the log of a GET", implicit)
+        text = "implicit: when a GET's connection goes back"
+        yield _of(implicit, _text("T1", text, AFTER, _return(implicit)))
+        yield _of(implicit, _log("T2", "implicit: the log of a GET", implicit))
     if explicit is not None:
-        yield _text("T4", "explicit: when a GET's connection goes back", BEFORE, _return(explicit))
-        yield _log("T4", "explicit: the log of a GET", explicit)
+        text = "explicit: when a GET's connection goes back"
+        yield _of(explicit, _text("T4", text, BEFORE, _return(explicit)))
+        yield _of(explicit, _log("T4", "explicit: the log of a GET", explicit))
     if scoped is not None:
         expected = "before the response, ROLLBACK"
         text = 'implicit under scope="function": when a GET\'s connection goes back'
-        yield _text("T5", text, expected, _return(scoped))
+        yield _of(scoped, _text("T5", text, expected, _return(scoped)))
     for style, (claim, name) in WRITES.items():
         result = results.lifecycle_of(style, "POST")
         # An external call that fails on purpose says nothing about the style.
         if result is not None and (result.status == 200 or not _fails(results)):
-            yield _about_write(claim, name, result)
+            yield _of(result, _about_write(claim, name, result))
+
+
+def _of(result: LifecycleResult, claim: Claim) -> Claim:
+    part = Part(Experiment.LIFECYCLE, (result.style,))
+    return replace(claim, part=part, machine=result.machine)
 
 
 def _about_write(claim: str, name: str, result: LifecycleResult) -> Claim:
@@ -132,21 +144,35 @@ def _about_write(claim: str, name: str, result: LifecycleResult) -> Claim:
 
 def _about_diagnoses(results: Results) -> Iterator[Claim]:
     """The line that poolhog names in each style's trace: the external call's, or none."""
-    for style, (claim, expected) in DIAGNOSES.items():
+    for style, (of_burst, expected) in DIAGNOSES.items():
         for experiment, slide, under in (
-            (Experiment.BURST, claim, ""),
+            (Experiment.BURST, of_burst, ""),
             (Experiment.LOAD, UNDER_LOAD, " under load"),
         ):
             diagnosis = results.diagnosis_of(experiment, style)
             if diagnosis is not None:
                 text = f"{style}: the line that poolhog names{under}"
-                yield _text(slide, text, expected, _named(diagnosis))
+                claim = _text(slide, text, expected, _named(diagnosis))
+                yield replace(
+                    claim, part=Part(experiment, (style,)), machine=_machine(results, diagnosis)
+                )
     forgotten = results.diagnosis_of(Experiment.LIFECYCLE, Style.IMPLICIT_FORGOTTEN_COMMIT)
     if forgotten is not None:
         lost = [f for f in forgotten.findings if f.kind is LOST_WRITE]
         measured = str(lost[0].kind) if lost else NOTHING
         text = "implicit, commit forgotten: what poolhog says of it"
-        yield _text("T6", text, str(LOST_WRITE), measured)
+        part = Part(Experiment.LIFECYCLE, (Style.IMPLICIT_FORGOTTEN_COMMIT,))
+        yield replace(_text("T6", text, str(LOST_WRITE), measured), part=part)
+
+
+def _machine(results: Results, diagnosis: Diagnosis) -> MachineUse | None:
+    """What the machine did while the largest burst, or the load, of a trace was measured."""
+    style = diagnosis.style
+    if diagnosis.experiment is Experiment.BURST:
+        burst = results.burst_of(style, results.parameters.most_requests)
+        return None if burst is None else burst.machine
+    load = results.load_of(style)
+    return None if load is None else load.machine
 
 
 def _named(diagnosis: Diagnosis) -> str:
@@ -194,19 +220,44 @@ def _text(claim: str, text: str, expected: str, measured: str) -> Claim:
 
 def _log(claim: str, text: str, result: LifecycleResult) -> Claim:
     lines = [event_text(event) for event in result.log]
-    starts = LOGS[result.style]
+    starts, expected = LOGS[result.style], "the slide's lines"
     holds = len(lines) == len(starts) and all(
         line.startswith(start) for line, start in zip(lines, starts, strict=True)
     )
-    return Claim(
-        claim, text, "the slide's lines", "the same" if holds else " · ".join(lines), holds
+    measured = expected if holds else " · ".join(lines)
+    detail = "" if holds else _first_difference(lines, starts)
+    return Claim(claim, text, expected, measured, holds, detail=detail)
+
+
+def _first_difference(lines: Sequence[str], starts: Sequence[str]) -> str:
+    for number, (line, start) in enumerate(zip(lines, starts, strict=False), 1):
+        if not line.startswith(start):
+            return f"Line {number} should begin with “{start}”, and is “{line}”."
+    return f"The log has {count(len(lines), 'line')}, the slide {len(starts)}."
+
+
+def _of_burst(results: Results, burst: BurstResult) -> Iterator[Claim]:
+    part = Part(Experiment.BURST, (burst.style,), burst.requests)
+    for claim in _about_burst(results, burst):
+        yield replace(claim, part=part, machine=burst.machine, detail=_slowest(burst))
+
+
+def _slowest(burst: BurstResult) -> str:
+    """A sentence about the request that took the longest."""
+    if not burst.latencies:
+        return ""
+    index = max(range(len(burst.latencies)), key=burst.latencies.__getitem__)
+    return (
+        f"Request #{index + 1} took the longest: {seconds(burst.latencies[index])}, of which it "
+        f"waited {seconds(burst.waits[index])} for connections and had them for "
+        f"{seconds(burst.uses[index])}."
     )
 
 
 def _about_burst(results: Results, burst: BurstResult) -> Iterator[Claim]:
     latency = burst.external_latency
     parameters = results.parameters
-    turns = waves(burst.style, burst.requests, burst.connections)
+    turns = burst.waves
     # At worst one of several workers, which share no connections, gets all of the requests.
     worst = waves(burst.style, burst.requests, burst.connections // parameters.workers)
     allowed = FIRST_WAVE + EACH_FURTHER_WAVE * (worst - 1)
@@ -255,6 +306,16 @@ def _about_use(burst: BurstResult, *, jitter: float) -> Claim:
 
 def _small(latency: float) -> float:
     return min(SMALL_COSTS_S, latency / 4)
+
+
+def _of_load(results: Results, load: LoadResult) -> Iterator[Claim]:
+    part = Part(Experiment.LOAD, (load.style,))
+    detail = (
+        f"Half of the answers took at most {seconds(load.p50)}, and 99 % at most "
+        f"{seconds(load.p99)}; {count(load.errors, 'request')} failed."
+    )
+    for claim in _about_load(results, load):
+        yield replace(claim, part=part, machine=load.machine, detail=detail)
 
 
 def _about_load(results: Results, load: LoadResult) -> Iterator[Claim]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import metadata
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ from poolhog.errors import TraceError
 from poolhog.lab import children, postgres
 from poolhog.lab.burst import synchronize_paths
 from poolhog.lab.fixture import Fixture, checkouts_of, part_of
+from poolhog.lab.machine import MachineMeter
 from poolhog.lab.parameters import Experiment, waves
 from poolhog.lab.predictions import load_replay, outlook_of
 from poolhog.lab.remedies import measuring
@@ -127,10 +128,13 @@ class _TalkExperiments:
         ):
             self.fixture.watcher.tell(endpoint)
             before = database.note(2)
+            meter = MachineMeter(service.server.pid)
             burst = service.send(method, [path])
+            machine = meter.use()
             trace = self._recorded(service, burst)
             written = database.note(2) != before if method == "POST" else None
-            self.results.lifecycle.append(_lifecycle(style, endpoint, trace, burst, written))
+            result = _lifecycle(style, endpoint, trace, burst, written)
+            self.results.lifecycle.append(replace(result, machine=machine))
 
     def _bursts(self, service: Service, style: Style) -> None:
         parameters = self.fixture.parameters
@@ -145,16 +149,21 @@ class _TalkExperiments:
         connections = parameters.connections_in(Experiment.BURST)
         expected = waves(style, count, connections) * parameters.external_latency
         live = _LiveTimeline(self.fixture.watcher, service.traces, time.monotonic_ns(), expected)
+        meter = MachineMeter(service.server.pid)
         burst = service.send("POST", synchronize_paths(count), live.draw)
+        machine = meter.use()
         trace = self._recorded(service, burst)
         part = part_of(trace, burst)
-        self.results.burst.append(_burst(parameters, style, burst, trace, part))
+        result = _burst(parameters, style, burst, trace, part)
+        self.results.burst.append(replace(result, machine=machine))
         if style is Style.IMPLICIT:
             self.outlooks.bursts[count] = outlook_of(replay(workload_of(part)))
 
     def _load(self, service: Service, style: Style) -> None:
         parameters = self.fixture.parameters
+        meter = MachineMeter(service.server.pid)
         counted = self.fixture.load(service, Experiment.LOAD)
+        machine = meter.use()
         trace = service.trace_when(
             lambda trace: all(p.written >= trace.at(counted.ended_ns) for p in trace.processes),
             "the end of the load",
@@ -175,6 +184,7 @@ class _TalkExperiments:
             p99=counted.p99_s or 0.0,
             errors=counted.errors,
             recorded_requests=_responded(trace, counted.began_ns, counted.ended_ns),
+            machine=machine,
         )
         self.results.load.append(result)
         if style is Style.IMPLICIT:

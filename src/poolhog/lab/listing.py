@@ -20,6 +20,9 @@ MODULES = {
 }
 """The module of each style that the talk shows."""
 
+MOST_COLUMNS = 76
+"""A slide has room for lines of this length beside a picture."""
+
 
 def endpoint(style: Style, name: str) -> str:
     """The source of an endpoint with its decorators. Raises ``LookupError`` if there is none."""
@@ -28,8 +31,19 @@ def endpoint(style: Style, name: str) -> str:
         if isinstance(node, ast.AsyncFunctionDef) and node.name == name:
             first = min(decorator.lineno for decorator in node.decorator_list)
             lines = source.splitlines()[first - 1 : node.end_lineno]
-            return dedent("\n".join(lines))
+            return "\n".join(
+                part for line in dedent("\n".join(lines)).splitlines() for part in _fitted(line)
+            )
     raise LookupError(f"{MODULES[style]} has no endpoint {name}")
+
+
+def _fitted(line: str) -> list[str]:
+    """A line that is too long, with what its outermost brackets enclose on a line of its own."""
+    first, last = line.find("("), line.rfind(")")
+    if len(line) <= MOST_COLUMNS or not 0 < first < last:
+        return [line]
+    indent = line[: len(line) - len(line.lstrip())]
+    return [line[: first + 1], f"{indent}    {line[first + 1 : last]}", f"{indent}{line[last:]}"]
 
 
 def highlighted(source: str) -> Markup:

@@ -7,9 +7,11 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Self
+from urllib.parse import urlsplit
 
 from poolhog.errors import PoolhogError
 from poolhog.lab.service.settings import Style
+from poolhog.texts import visible
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,7 +61,8 @@ class Parameters:
     Empty ``styles`` are those that the talk shows in each experiment; empty ``only`` are all
     remedies. A ``pool_size`` of ``None`` is the talk's: 5, and 10 under load. Without a
     ``database_url`` PostgreSQL is embedded; ``port`` 0 is any free port. The load is ramped up over
-    ``ramp`` and measured for ``measure``; ``None`` is 20 s, and 10 s for each remedy.
+    ``ramp`` and measured for ``measure``; ``None`` is 20 s, and 10 s for each remedy. ``url`` is
+    where the report's page will be published: its diagrams get QR codes that lead there.
     """
 
     output: Path
@@ -79,6 +82,7 @@ class Parameters:
     measure: float | None = None
     database_url: str | None = None
     port: int = 0
+    url: str | None = None
 
     def __post_init__(self) -> None:
         for name, least in _LEAST.items():
@@ -95,6 +99,8 @@ class Parameters:
                 self._check_connections(experiment)
         if self.port > LAST_PORT:
             raise PoolhogError(f"--port {self.port}: expected at most {LAST_PORT}")
+        if self.url is not None:
+            _check_url(self.url)
         if self.external_jitter > self.external_latency:
             raise PoolhogError("--external-jitter: expected at most --external-latency")
 
@@ -163,6 +169,25 @@ class Parameters:
         return TALK_STYLES if experiment is Experiment.LIFECYCLE else COMPARED_STYLES
 
 
+def _check_url(url: str) -> None:
+    """Raise ``PoolhogError`` unless diagrams of a page at this address can be linked to."""
+    try:
+        parts = urlsplit(url)
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:  # brackets that are no IPv6 address
+        valid = False
+    if "#" in url:
+        problem = "expected no fragment (#…): each diagram has its own"
+    elif not valid or not url.isprintable() or " " in url:
+        problem = "expected an address that begins with http:// or https://"
+    elif len(url) > _LONGEST_URL:
+        problem = f"expected {_LONGEST_URL} characters at most: phones must read its QR code"
+    else:
+        return
+    raise PoolhogError(f"--url {visible(url, 80)}: {problem}")
+
+
+_LONGEST_URL = 300
 _SHORTEST = 0.001
 _MOST = 1_000_000
 _LEAST = {

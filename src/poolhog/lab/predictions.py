@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from poolhog.analysis.replay import predict, read_workload, replay
 from poolhog.analysis.replay.whatif import WhatIf
 from poolhog.analysis.throughput import Window
+from poolhog.lab.parameters import Experiment
+from poolhog.lab.parts import Part
 from poolhog.lab.remedy_names import RemedyName
 from poolhog.lab.service.settings import Style
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from poolhog.analysis.replay import Performance, Replay, Workload
+    from poolhog.lab.machine import MachineUse
     from poolhog.lab.results import Results
     from poolhog.trace.reader import ProcessReader
 
@@ -43,7 +46,8 @@ class PredictionCheck:
     """A prediction and the measurement that it is compared with.
 
     ``quantity`` names what both are of, and their unit. ``allowed`` is the largest error that the
-    lab accepts, as a share. ``from_trace`` is the folder of the trace that was replayed.
+    lab accepts, as a share. ``from_trace`` is the folder of the trace that was replayed. ``part``
+    is what was run for both, ``machine`` what the machine did during the measurement.
     """
 
     what: str
@@ -52,6 +56,8 @@ class PredictionCheck:
     predicted: float
     measured: float
     allowed: float
+    part: Part | None = None
+    machine: MachineUse | None = None
 
     @property
     def error(self) -> float | None:
@@ -113,12 +119,18 @@ def _bursts(results: Results, outlooks: Outlooks) -> Iterator[PredictionCheck]:
             (P95, outlook.as_it_was.responses.p95, burst.p95),
         ):
             what = f"{burst.style}, {of}, as it was"
-            yield PredictionCheck(what, trace, quantity, predicted, measured, AS_IT_WAS)
+            part = Part(Experiment.BURST, (burst.style,), burst.requests)
+            yield PredictionCheck(
+                what, trace, quantity, predicted, measured, AS_IT_WAS, part, burst.machine
+            )
         explicit = results.burst_of(Style.EXPLICIT, burst.requests)
         if explicit is not None and not explicit.errors:
             what = f"{burst.style}, {of}, releasing the external call"
-            predicted = outlook.released.makespan
-            yield PredictionCheck(what, trace, MAKESPAN, predicted, explicit.makespan, RELEASED)
+            predicted, measured = outlook.released.makespan, explicit.makespan
+            part = Part(Experiment.BURST, (burst.style, explicit.style), burst.requests)
+            yield PredictionCheck(
+                what, trace, MAKESPAN, predicted, measured, RELEASED, part, explicit.machine
+            )
 
 
 def _load(results: Results, outlook: Outlook | None) -> Iterator[PredictionCheck]:
@@ -131,12 +143,18 @@ def _load(results: Results, outlook: Outlook | None) -> Iterator[PredictionCheck
         (P95, outlook.as_it_was.responses.p95, load.p95),
     ):
         what = f"{load.style}, {of}, as it was"
-        yield PredictionCheck(what, trace, quantity, predicted, measured, AS_IT_WAS)
+        part = Part(Experiment.LOAD, (load.style,))
+        yield PredictionCheck(
+            what, trace, quantity, predicted, measured, AS_IT_WAS, part, load.machine
+        )
     explicit = results.load_of(Style.EXPLICIT)
     if explicit is not None and not explicit.errors:
         what = f"{load.style}, {of}, releasing the external call"
-        predicted = outlook.released.throughput
-        yield PredictionCheck(what, trace, THROUGHPUT, predicted, explicit.requests_per_s, RELEASED)
+        predicted, measured = outlook.released.throughput, explicit.requests_per_s
+        part = Part(Experiment.LOAD, (load.style, explicit.style))
+        yield PredictionCheck(
+            what, trace, THROUGHPUT, predicted, measured, RELEASED, part, explicit.machine
+        )
 
 
 def _remedies(results: Results) -> Iterator[PredictionCheck]:
@@ -153,6 +171,7 @@ def _remedies(results: Results) -> Iterator[PredictionCheck]:
                 burst.predicted.value,
                 burst.makespan,
                 POOL_OF_50,
+                _LARGER_POOL,
             )
     load = larger_pool.load
     if load.predicted.value is not None and not load.failed_per_s:
@@ -163,4 +182,8 @@ def _remedies(results: Results) -> Iterator[PredictionCheck]:
             load.predicted.value,
             load.answered_per_s,
             POOL_OF_50,
+            _LARGER_POOL,
         )
+
+
+_LARGER_POOL = Part(Experiment.REMEDIES, only=(RemedyName.IMPLICIT, RemedyName.POOL_OF_50))

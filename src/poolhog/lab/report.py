@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -13,7 +14,7 @@ from poolhog.lab.remedies.table import markdown
 from poolhog.lab.talk import Talk
 from poolhog.render.findings import advice, detail
 from poolhog.render.output import write_whole
-from poolhog.render.page import PICTURES
+from poolhog.render.page import PICTURES, with_code
 from poolhog.render.page.inline import digest, script, styles
 from poolhog.render.palette import PAINTS, css_variables
 from poolhog.render.request_log import event_text
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from poolhog.lab.results import Results
+
+
+STYLES = ("talk.css", "diagrams.css", "slides.css", "handouts.css")
+"""The style sheets of the page, beside its templates."""
 
 
 def publish(results: Results, output: Path) -> None:
@@ -49,22 +54,30 @@ def _page(talk: Talk) -> str:
     environment.filters["detail"] = detail
     environment.filters["advice"] = advice
     environment.filters["milliseconds"] = lambda at: f"{at * 1000:,.2f} ms"
-    css, _, _ = environment.loader.get_source(environment, "talk.css")  # type: ignore[union-attr]  # set above
+    environment.filters["with_code"] = with_code
     template = environment.get_template("talk.html.j2")
     code = script("talk.js")
     return template.render(
         talk=talk,
         paints=PAINTS.values(),
-        style=Markup(css + _colours() + styles(PICTURES)),  # noqa: S704 - our own files
+        style=Markup(_colours() + styles(PICTURES) + _own_styles()),  # noqa: S704 - our own files
         digest=digest(code),
         script=Markup(code),  # noqa: S704 - our own modules
         data=Markup(talk.data.encoded),  # noqa: S704 - escaped there
     )
 
 
+def _own_styles() -> str:
+    folder = files("poolhog.lab").joinpath("templates")
+    return "".join(folder.joinpath(name).read_text(encoding="utf-8") for name in STYLES)
+
+
 def _colours() -> str:
-    """The palette of the pictures and of the code, for light and dark pages."""
-    light = HtmlFormatter(style="default").get_style_defs("pre")
+    """The palette of the pictures and of the code, for light and dark pages.
+
+    These two styles of Pygments have enough contrast on the page's ground.
+    """
+    light = HtmlFormatter(style="xcode").get_style_defs("pre")
     dark = HtmlFormatter(style="github-dark").get_style_defs("pre")
     plain = "pre,pre span{background:none}pre .err{border:none}pre{background:var(--soft)}"
     return (

@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from poolhog.analysis.measured import percentile
+from poolhog.lab.parameters import waves
 from poolhog.lab.service.settings import Style
 
 if TYPE_CHECKING:
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from poolhog.analysis.lifecycle import Lifecycle
     from poolhog.analysis.request_log import LogEvent
     from poolhog.analysis.timeline import Timeline
+    from poolhog.lab.machine import MachineUse
     from poolhog.lab.parameters import Experiment, Parameters
+    from poolhog.lab.parts import Part
     from poolhog.lab.remedy_results import RemediesResults
     from poolhog.model import Process
 
@@ -36,6 +39,7 @@ class LifecycleResult:
     log: tuple[LogEvent, ...]
     lifecycle: Lifecycle
     written: bool | None
+    machine: MachineUse | None = None
 
     @property
     def is_synchronize(self) -> bool:
@@ -63,11 +67,17 @@ class BurstResult:
     uses: tuple[float, ...]
     timeline: Timeline
     whole: Digest | None = None
+    machine: MachineUse | None = None
 
     @property
     def p95(self) -> float:
         """The latency that 95 % of the requests do not exceed (nearest rank)."""
         return percentile(sorted(self.latencies), 0.95) if self.latencies else 0.0
+
+    @property
+    def waves(self) -> int:
+        """How often a request has to wait for the external call, by the arithmetic."""
+        return waves(self.style, self.requests, self.connections)
 
     @property
     def errors(self) -> int:
@@ -97,6 +107,7 @@ class LoadResult:
     p99: float
     errors: int
     recorded_requests: int
+    machine: MachineUse | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +124,8 @@ class Claim:
     """A statement of the talk, and what this run measured of it.
 
     ``expected`` and ``measured`` are numbers in ``unit``, or texts without one. ``least`` and
-    ``most`` are the bounds between which a number holds.
+    ``most`` are the bounds between which a number holds. ``part`` is what was run for it,
+    ``machine`` what the machine did meanwhile, ``detail`` a sentence about what was measured.
     """
 
     id: str
@@ -124,6 +136,9 @@ class Claim:
     unit: str | None = None
     least: float | None = None
     most: float | None = None
+    part: Part | None = None
+    machine: MachineUse | None = None
+    detail: str = ""
 
 
 @dataclass(slots=True)

@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 
     from poolhog.lab.parameters import Parameters
     from poolhog.lab.predictions import PredictionCheck
-    from poolhog.lab.results import BurstResult, Diagnosis, LifecycleResult, LoadResult, Results
+    from poolhog.lab.results import (
+        BurstResult,
+        Claim,
+        Diagnosis,
+        LifecycleResult,
+        LoadResult,
+        Results,
+    )
 
 
 def write_results(results: Results, predictions: Sequence[PredictionCheck], file: Path) -> None:
@@ -41,7 +48,7 @@ def results_json(results: Results, predictions: Sequence[PredictionCheck]) -> di
         "remedies": remedies.as_dict() if remedies is not None else None,
         "findings": [_diagnosis(diagnosis) for diagnosis in results.diagnoses],
         "predictions": [_prediction(prediction) for prediction in predictions],
-        "claims": [dataclasses.asdict(claim) for claim in results.claims],
+        "claims": [_claim(claim, results) for claim in results.claims],
     }
 
 
@@ -63,6 +70,7 @@ def _parameters(parameters: Parameters) -> dict[str, Any]:
         "settle_s": parameters.settle,
         "measure_s": parameters.window_in(Experiment.LOAD),
         "embedded_database": parameters.database_url is None,
+        "url": parameters.url,
     }
 
 
@@ -117,6 +125,15 @@ def _diagnosis(diagnosis: Diagnosis) -> dict[str, Any]:
         "style": str(diagnosis.style),
         "findings": [finding_json(finding) for finding in diagnosis.findings],
     }
+
+
+def _claim(claim: Claim, results: Results) -> dict[str, Any]:
+    """The claim, with the command that repeats its part in place of the part."""
+    made = dataclasses.asdict(claim)
+    part = claim.part
+    made["repeat"] = None if part is None else part.command(results.parameters)
+    del made["part"]
+    return made
 
 
 def _prediction(prediction: PredictionCheck) -> dict[str, Any]:

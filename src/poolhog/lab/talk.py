@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from markupsafe import Markup
-
 from poolhog.lab import listing
+from poolhog.lab.diagrams import Diagrams
+from poolhog.lab.explanations import amount, explanation
 from poolhog.lab.parameters import Experiment
+from poolhog.lab.pictures import ANIMATED
 from poolhog.lab.remedies import table
 from poolhog.lab.service.settings import Style
+from poolhog.lab.slides import TITLES, notes
 from poolhog.render.page.data import page_data
 from poolhog.render.words import count, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from markupsafe import Markup
+
     from poolhog.analysis.findings import Finding
+    from poolhog.lab.parameters import Parameters
     from poolhog.lab.results import BurstResult, Claim, LifecycleResult, LoadResult, Results
     from poolhog.render.page.data import PageData
 
@@ -33,19 +38,50 @@ MEANINGS = {
 }
 """The meaning of each colour in a picture."""
 
-ANCHORS = {"T8": "T7", "P": "T16"}
-"""Slides that share a chapter with another."""
+SUMMARY = "T16"
+"""The chapter of claims that have none of their own."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimText:
-    """A claim with its numbers in words."""
+    """A claim with its numbers in words.
+
+    ``is_main`` says that a slide has room for it; ``why`` are sentences about one that does not
+    hold, ``repeat`` is the command that repeats its part of the run.
+    """
 
     id: str
     text: str
     expected_text: str
     measured_text: str
     holds: bool
+    unit: str | None
+    why: Sequence[str] = ()
+    repeat: str = ""
+    is_main: bool = False
+
+    @property
+    def short(self) -> str:
+        """The claim and what was measured, for a slide."""
+        if self.holds and self.unit is None:
+            return f"{self.text}: {self.measured_text}"
+        return f"{self.text}: {self.measured_text} (expected {self.expected_text})"
+
+
+@dataclass(frozen=True, slots=True)
+class ScopedFindings:
+    """What ``poolhog report`` finds, and in what: ``scope`` is for people."""
+
+    scope: str
+    findings: Sequence[Finding]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The run in numbers: a row for each style."""
+
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
 
 
 class Talk:
@@ -53,20 +89,32 @@ class Talk:
 
     def __init__(self, results: Results, pictures: Mapping[str, str]) -> None:
         self._results = results
-        self._pictures = pictures
+        self._notes = notes(results)
+        self.diagrams = Diagrams(results, pictures, results.parameters.url)
         self.complete = results.complete
         self.failure = results.failure
         self.dropped = results.dropped
         self.recorder_errors = results.recorder_errors
         self.started_at = results.started_at
-        self.claims = [claim_text(claim) for claim in results.claims]
+        self.claims = [claim_text(claim, results.parameters) for claim in results.claims]
         self.loads: Sequence[LoadResult] = results.load
         self.latency = seconds(results.parameters.external_latency)
         self.is_told = results.parameters.experiments != (Experiment.REMEDIES,)
-        self.timelines = [
-            name
-            for name in pictures
-            if name.startswith("timeline-") and not name.endswith("-animated")
+        self.has_several_waves = any(
+            burst.waves > 1 for burst in results.burst if burst.style is Style.IMPLICIT
+        )
+
+    @property
+    def timelines(self) -> list[tuple[str, bool]]:
+        """The names of all bursts' animated pictures, and which are of a style's largest burst."""
+        most = self._results.parameters.most_requests
+        return [
+            (
+                f"timeline-{burst.style}{'' if is_largest else f'-{burst.requests}'}{ANIMATED}",
+                is_largest,
+            )
+            for burst in self._results.burst
+            for is_largest in [burst.requests == most]
         ]
 
     @property
@@ -134,11 +182,14 @@ class Talk:
             ]
         return facts
 
-    @property
-    def burst_sentence(self) -> str:
-        """Describes the bursts."""
-        counts = " and ".join(str(n) for n in self._results.parameters.requests)
-        return f"{counts} simultaneous requests, {_pool(self._results, Experiment.BURST)}."
+    def burst_sentence(self, *, in_one_wave: bool) -> str:
+        """The implicit bursts that find a connection for each request, or those that do not."""
+        bursts = [burst for burst in self._results.burst if burst.style is Style.IMPLICIT]
+        sizes = [str(burst.requests) for burst in bursts if (burst.waves == 1) is in_one_wave]
+        if not sizes:
+            return ""
+        pool = _pool(self._results, Experiment.BURST)
+        return f"{' and '.join(sizes)} simultaneous requests, {pool}."
 
     @property
     def load_sentence(self) -> str:
@@ -149,9 +200,14 @@ class Talk:
             f"{_pool(self._results, Experiment.LOAD)}, {count(parameters.workers, 'worker')}. "
             f"If nobody had to wait for a connection, an answer would take {self.latency}, so "
             f"there would be {parameters.users / parameters.external_latency:.0f} of them per "
-            f"second. Measured for {seconds(parameters.window_in(Experiment.LOAD))} after all "
-            "users had come and the first answers were given."
+            "second."
         )
+
+    @property
+    def load_method(self) -> str:
+        """How the load was measured."""
+        measured = seconds(self._results.parameters.window_in(Experiment.LOAD))
+        return f"Measured for {measured} after all users had come and the first were answered."
 
     @property
     def arithmetic(self) -> str:
@@ -169,25 +225,72 @@ class Talk:
         return ", ".join(f"{name} {version}" for name, version in self._results.versions.items())
 
     def claims_of(self, slides: Sequence[str]) -> list[ClaimText]:
-        """The claims of these slides."""
-        return [claim for claim in self.claims if claim.id in slides]
+        """The claims of these slides; one is the main one, which has room on a slide."""
+        found = [claim for claim in self.claims if claim.id in slides]
+        timed = [claim for claim in found if claim.unit == "s"]
+        main = timed[-1] if timed else found[0] if found else None
+        return [replace(claim, is_main=claim is main) for claim in found]
 
-    def anchor(self, slide: str) -> str:
-        """The id of the chapter that tells the slide."""
-        return ANCHORS.get(slide, slide)
+    @property
+    def holding(self) -> str:
+        """The number of claims that hold."""
+        holding = sum(claim.holds for claim in self.claims)
+        return f"{holding} of {count(len(self.claims), 'claim')} hold."
+
+    @property
+    def summary(self) -> Summary:
+        """The bursts and the load in a few numbers, by style."""
+        results = self._results
+        sizes = sorted({burst.requests for burst in results.burst})
+        of_bursts = [burst.style for burst in results.burst]
+        styles = dict.fromkeys([*of_bursts, *(load.style for load in results.load)])
+        headings = ["style", *(f"{count(size, 'request')} at once" for size in sizes)]
+        if results.load:
+            headings.append("answers/s under load")
+        rows = []
+        for style in styles:
+            bursts = [results.burst_of(style, size) for size in sizes]
+            row = [str(style), *("" if one is None else seconds(one.makespan) for one in bursts)]
+            if results.load:
+                load = results.load_of(style)
+                row.append("" if load is None else f"{load.requests_per_s:,.1f}")
+            rows.append(row)
+        return Summary(headings, rows)
+
+    @property
+    def sections(self) -> list[tuple[str, str]]:
+        """The id and the title of each section, in the order of the page."""
+        told = list(TITLES.items()) if self.is_told else [(SUMMARY, TITLES[SUMMARY])]
+        return [*told[:-1], *([("remedies", "What users try")] if self.remedies else []), told[-1]]
+
+    def title(self, slide: str) -> str:
+        """The title of a slide."""
+        return TITLES[slide]
+
+    def note(self, slide: str) -> Sequence[str]:
+        """What the speaker says on a slide, in sentences."""
+        return self._notes[slide]
+
+    def anchor(self, claim: str) -> str:
+        """The id of the chapter of a claim."""
+        return claim if claim in TITLES else SUMMARY
 
     def lifecycle(self, style: str, method: str) -> LifecycleResult | None:
         """The recorded request of a style, if it was run."""
         return self._results.lifecycle_of(Style(style), method)
 
-    def picture(self, name: str) -> Markup:
-        """The SVG of a picture; empty if this run has no picture of that name."""
-        return Markup(self._pictures.get(name, ""))  # noqa: S704 - drawn by poolhog, which escapes
+    def findings(self, experiment: str, style: str) -> ScopedFindings | None:
+        """The findings in what the page shows of a style; ``None`` if that was not run.
 
-    def findings(self, experiment: str, style: str) -> tuple[Finding, ...] | None:
-        """The findings in a trace of this run; ``None`` if there is no such trace."""
+        Of bursts, that is the largest: its drawing and these findings are about the same requests.
+        """
+        if experiment == Experiment.BURST:
+            for burst in self._movable:
+                if burst.style == style and burst.whole is not None:
+                    scope = f"these {count(burst.requests, 'request')}, {style}"
+                    return ScopedFindings(scope, burst.whole.report.findings)
         diagnosis = self._results.diagnosis_of(Experiment(experiment), Style(style))
-        return None if diagnosis is None else diagnosis.findings
+        return None if diagnosis is None else ScopedFindings(style, diagnosis.findings)
 
     def listing(self, style: str, endpoint: str) -> Markup:
         """The highlighted source of an endpoint."""
@@ -198,14 +301,17 @@ class Talk:
         return MEANINGS[paint]
 
 
-def claim_text(claim: Claim) -> ClaimText:
-    """The claim with its numbers in words."""
+def claim_text(claim: Claim, parameters: Parameters) -> ClaimText:
+    """The claim of a run with these parameters, with its numbers in words."""
     return ClaimText(
         claim.id,
         claim.text,
-        _amount(claim.expected, claim.unit),
-        _amount(claim.measured, claim.unit),
+        amount(claim.expected, claim.unit),
+        amount(claim.measured, claim.unit),
         claim.holds,
+        claim.unit,
+        explanation(claim),
+        claim.part.command(parameters) if claim.part is not None else "",
     )
 
 
@@ -253,15 +359,6 @@ def _each(results: Results) -> Iterator[str]:
         for get in (result for result in results.lifecycle if not result.is_synchronize):
             side = "before" if get.lifecycle.returned_before_response else "after"
             yield f"{get.style}: the connection of a GET goes back {side} the response."
-
-
-def _amount(value: float | str, unit: str | None) -> str:
-    if isinstance(value, str):
-        return value
-    if unit == "s":
-        return seconds(value)
-    digits = 0 if float(value).is_integer() else 1
-    return f"{value:,.{digits}f} {unit or ''}".strip()
 
 
 def _pool(results: Results, experiment: Experiment) -> str:

@@ -194,8 +194,11 @@ def watch_background(recorder: Recorder, patches: Patches, background_task: type
     patches.wrap(background_task, "__call__", wrap)
 
 
-def begin_stage(name: str) -> StageRecord | None:
-    """Begin a stage of the current request, if there is one that has not ended."""
+def begin_stage(name: str, *_: Any, **__: Any) -> StageRecord | None:
+    """Begin a stage of the current request, if there is one that has not ended.
+
+    The other arguments are those of a function that is the stage.
+    """
     request = current_request.get()
     if request is None or request.ended_ns is not None:
         return None

@@ -48,7 +48,7 @@ def watch_stages(recorder: Recorder, patches: Patches) -> None:
     from fastapi.dependencies import utils
 
     for function, stage in STAGES.items():
-        begin = functools.partial(_begin_stage, stage)
+        begin = functools.partial(begin_stage, stage)
         patches.wrap(routing, function, recording_async(recorder, begin))
     for function in ENTERING:
         entering = functools.partial(_Entering, recorder)
@@ -69,10 +69,6 @@ def _learn_route(request: RequestRecord, route: Any, scope: Message) -> None:
     included: Any = kept.get("effective_route_context") if isinstance(kept, dict) else None
     if getattr(included, "original_route", None) is route:
         learn_route(request, included, scope)
-
-
-def _begin_stage(name: str, *_: Any, **__: Any) -> StageRecord | None:
-    return begin_stage(name)
 
 
 class _Entering:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import functools
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from poolhog.probes.asgi import (
     REST,
+    begin_stage,
     enter_mount,
     learn_route,
     watch_application,
     watch_background,
     watch_routes,
 )
+from poolhog.probes.guard import recording
 from poolhog.probes.probe import Probe
 
 if TYPE_CHECKING:
@@ -32,6 +36,19 @@ def watch_requests(recorder: Recorder, patches: Patches) -> None:
         watch_routes(recorder, patches, route, learn_route)
     watch_routes(recorder, patches, Mount, _learn_mount)
     watch_background(recorder, patches, BackgroundTask)
+    watch_exceptions(recorder, patches)
+
+
+def watch_exceptions(recorder: Recorder, patches: Patches) -> None:
+    """Record when a handler is looked for, for an exception that a request's endpoint raised.
+
+    A response or another exception follows, and both are recorded: so the stage needs no end.
+    """
+    with suppress(ImportError):  # versions before 0.28 have it elsewhere
+        from starlette import _exception_handler
+
+        begin = functools.partial(begin_stage, "exception handling")
+        patches.wrap(_exception_handler, "_lookup_exception_handler", recording(recorder, begin))
 
 
 def _learn_mount(request: RequestRecord, mount: Any, _: Message) -> None:

@@ -155,12 +155,11 @@ FAILURES: tuple[Words[Any], ...] = (
         kind=POOL_TIMEOUT,
         title="Requests get no connection in time",
         verdict="{checkouts} timed out waiting for a connection at {site}",
-        happened="{requests} got no connection in time ({place})",
+        happened="{waits} for a connection timed out ({place})",
         detail=_timeout,
         advice=lambda _: (
             "Fix the code that held the connections; enlarge the pool only if they were busy."
         ),
-        patch=patches.timeout,
     ),
     Words(
         kind=CONNECT_FAILED,
@@ -169,7 +168,6 @@ FAILURES: tuple[Words[Any], ...] = (
         happened="{detail}, asked for at {place}",
         detail=_connects,
         advice=_connects_advice,
-        patch=lambda source: f" {source}  # only asks here: see why the connect failed",
     ),
     Words(
         kind=MANY_POOLS,
@@ -181,7 +179,7 @@ FAILURES: tuple[Words[Any], ...] = (
             "Make the engine or pool once, when the process starts, and use it for all requests; "
             "where each needs its own (a test with a loop of its own), dispose of it at the end."
         ),
-        patch=lambda source: f"-{source}\n+{source}  # once, in the module or the lifespan",
+        patch=patches.made_once,
     ),
     Words(
         kind=SHARED_OVER_FORK,
@@ -194,9 +192,7 @@ FAILURES: tuple[Words[Any], ...] = (
             "thing in it (gunicorn's `post_fork`, Celery's `worker_process_init`, the initializer "
             "of multiprocessing), or make the engine or pool after the fork."
         ),
-        patch=lambda source: (
-            f"+engine.dispose(close=False)  # first thing in the forked process\n {source}"
-        ),
+        patch=patches.after_fork,
     ),
 )
 """The words of the kinds that are failures."""

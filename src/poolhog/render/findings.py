@@ -252,7 +252,6 @@ _ROWS: tuple[Words[Any], ...] = (
         spent="was spent waiting in the database for a lock that was held during {what}",
         detail=_blocks,
         advice=_blocks_advice,
-        patch=patches.parked,
     ),
     Words(
         kind=HELD_AFTER_RESPONSE,
@@ -283,7 +282,6 @@ _ROWS: tuple[Words[Any], ...] = (
             "Hand the session that is open on to this code, or end its transaction before; a "
             "larger pool only moves the limit."
         ),
-        patch=patches.nested,
     ),
     Words(
         kind=NEVER_RETURNED,
@@ -317,7 +315,6 @@ _ROWS: tuple[Words[Any], ...] = (
             "of the task), or await one call after the other: a session, and a connection, does "
             "one thing at a time."
         ),
-        patch=patches.shared,
     ),
     Words(
         kind=CONNECTION_CHURN,
@@ -329,7 +326,6 @@ _ROWS: tuple[Words[Any], ...] = (
             "Keep connections: a pool instead of NullPool, a pool_size as large as is usually lent "
             "(connections of the overflow are closed when they come back), a longer recycle time."
         ),
-        patch=patches.churn,
     ),
     Words(
         kind=BLOCKING_CHECKOUT,
@@ -341,7 +337,6 @@ _ROWS: tuple[Words[Any], ...] = (
             "Use the asynchronous engine or pool here, or do this in a thread: `def` instead of "
             "`async def`, or `await asyncio.to_thread(…)`. A larger pool only moves the limit."
         ),
-        patch=patches.starved,
     ),
     Words(
         kind=THREAD_STARVED,

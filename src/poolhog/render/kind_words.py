@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from poolhog.model import OperationKind
+from poolhog.render.patches import Place, no_patch
 from poolhog.render.words import abbreviated, place
 
 if TYPE_CHECKING:
@@ -28,10 +29,10 @@ class Words(Generic[E]):
     - ``detail`` says the evidence in one or two sentences, ``advice`` what to do.
     - ``spent`` continues "12 % of connection time", ``happened`` is the page's sentence where the
       time is not what counts. Both may have ``{what}``, ``{place}`` or ``{call}``, and the latter a
-      number: ``{times}``, ``{connections}``, ``{writes}`` or ``{requests}``, or ``{detail}``. A row
+      number: ``{times}``, ``{connections}``, ``{writes}`` or ``{waits}``, or ``{detail}``. A row
       has one of them.
-    - ``patch`` makes the advice code: of the finding's line, a change whose lines begin with their
-      sign ("-", "+" or " ").
+    - ``patch`` makes the advice code: a change of the finding's line, whose lines begin with their
+      sign ("-", "+" or " "); "" where the lines do not have the names that it needs.
     """
 
     kind: FindingKind[E]
@@ -39,9 +40,9 @@ class Words(Generic[E]):
     verdict: str
     detail: Callable[[Finding, E], str]
     advice: Callable[[E], str]
-    patch: Callable[[str], str]
     spent: str | None = None
     happened: str | None = None
+    patch: Callable[[Place, E], str] = no_patch
 
 
 def by_text(notes: Mapping[N, float], text: Callable[[N], str]) -> dict[str, float]:

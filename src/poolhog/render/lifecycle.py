@@ -42,9 +42,13 @@ _BAR = 14.0
 _NARROWEST_BAR = 2.0
 _NARROW_SHEET = 600
 _NARROWEST_BLOCK = 62.0
+_NO_NUMBER = "·"
+_NOTHING_RAISED = "not needed"
+_FIRST_ERROR = 400
 
 _CSS = (
     (".stage", "fill:var(--track);stroke:var(--edge)"),
+    (".idle", "fill:none;stroke:var(--plain);stroke-dasharray:3 3"),
     (".session", "fill:var(--plain)"),
     (".transaction", "fill:var(--accent)"),
     (".response", "stroke:var(--ink);stroke-width:1.5;stroke-dasharray:4 3"),
@@ -61,6 +65,7 @@ LIFE_WORDS: Mapping[LifePart, str] = MappingProxyType(
         LifePart.EXECUTION: "request execution",
         LifePart.SERIALIZATION: "response validation, serialization",
         LifePart.EARLY_EXIT: "async exit stack before the response",
+        LifePart.EXCEPTION_HANDLING: "exception handling",
         LifePart.MIDDLEWARE: "middleware",
         LifePart.RESPONSE: "return response",
         LifePart.BACKGROUND: "background tasks",
@@ -111,10 +116,14 @@ def _svg(
 
 
 def _columns(lifecycles: Sequence[Lifecycle]) -> list[LifePart]:
-    """The stages that any of them went through; one that was not told apart spans several."""
+    """The stages that any of them went through; one that was not told apart spans several.
+
+    Where the stages were told apart, exception handling is among them, even if nothing was raised.
+    """
     present = {stage.part for lifecycle in lifecycles for stage in lifecycle.stages}
     if LifePart.ROUTING in present:
         present.discard(LifePart.UNDIVIDED)
+        present.add(LifePart.EXCEPTION_HANDLING)
     return [part for part in LifePart if part in present]
 
 
@@ -127,9 +136,30 @@ def verdict(lifecycle: Lifecycle) -> str:
     ended = f"; the transaction ended with {lifecycle.ended_with}" if lifecycle.ended_with else ""
     if lifecycle.responding is None:
         return f"The connection came back, and there was no response{ended}"
-    away = lifecycle.returned - lifecycle.responding
-    side = "before" if lifecycle.returned_before_response else "after"
-    return f"The connection came back {seconds(abs(away))} {side} the response was sent{ended}"
+    began, back = lifecycle.responding, lifecycle.returned
+    if lifecycle.returned_before_response:
+        when = f"{seconds(abs(began - back))} before the response was sent"
+    elif lifecycle.responded is None or back < lifecycle.responded:
+        when = f"{seconds(abs(back - began))} after the response began, while it was being sent"
+    else:
+        when = f"{seconds(back - lifecycle.responded)} after the response was sent"
+        took = lifecycle.responded - began
+        if took >= _LONG_S:
+            when += f", which took {seconds(took)}"
+    return f"The connection came back {when}{ended}"
+
+
+_LONG_S = 0.05
+"""A response that is sent for so long is streamed."""
+
+
+def _idle(lifecycle: Lifecycle) -> LifePart | None:
+    """Exception handling, if the stages are known and it was not needed."""
+    parts = {stage.part for stage in lifecycle.stages}
+    failed = (lifecycle.request.status or 0) >= _FIRST_ERROR
+    if failed or LifePart.ROUTING not in parts or LifePart.EXCEPTION_HANDLING in parts:
+        return None
+    return LifePart.EXCEPTION_HANDLING
 
 
 class _Panel:
@@ -148,6 +178,7 @@ class _Panel:
             left, right = self.edges(stage)
             corners += [(stage.started, left), (stage.ended, right)]
         corners.append((max(lifecycle.ended, corners[-1][0]), float(self.right)))
+        self.idle = _idle(lifecycle)
         self.times = [at for at, _ in corners]
         self.places = [x for _, x in corners]
 
@@ -211,13 +242,37 @@ class _Panel:
                 lasted = seconds(stage.duration)
                 block.append(text(middle, sheet.y + height - 9, lasted, "lasted", "middle"))
             sheet.add(element("g", *block))
+        if self.idle is not None:
+            self.draw_idle(self.idle, height, inside=inside)
         sheet.y += height + 10
+
+    def draw_idle(self, part: LifePart, height: float, *, inside: bool) -> None:
+        """The column of a stage that the request had no need of."""
+        left = self.left + self.columns.index(part) * (self.block + _BETWEEN)
+        top, middle = self.sheet.y, left + self.block / 2
+        lines = wrap(LIFE_WORDS[part], "small", self.block - 6) if inside else (_NO_NUMBER,)
+        block = [rect(left, top, self.block, height, "idle")]
+        block += [
+            text(middle, top + 16 + 13 * row, words, "small", "middle")
+            for row, words in enumerate(lines)
+        ]
+        if inside:
+            block.append(text(middle, top + height - 9, _NOTHING_RAISED, "small", "middle"))
+        told = element("title", f"{LIFE_WORDS[part]}: {_NOTHING_RAISED}")
+        self.sheet.add(element("g", told, *block))
 
     def key(self) -> None:
         for number, stage in enumerate(self.lifecycle.stages, start=1):
             self.sheet.add(
                 text(self.left, self.sheet.y + 8, f"{number}  {LIFE_WORDS[stage.part]}", "small"),
                 text(self.right, self.sheet.y + 8, seconds(stage.duration), "small", "end"),
+            )
+            self.sheet.y += 15
+        if self.idle is not None:
+            words = f"{_NO_NUMBER}  {LIFE_WORDS[self.idle]}"
+            self.sheet.add(
+                text(self.left, self.sheet.y + 8, words, "small"),
+                text(self.right, self.sheet.y + 8, _NOTHING_RAISED, "small", "end"),
             )
             self.sheet.y += 15
         self.sheet.y += 6

@@ -159,11 +159,15 @@ def _unseen(report: Report, layout: Layout) -> Iterator[Text]:
 
 
 def _findings(report: Report, layout: Layout) -> Iterator[tuple[Text, ...]]:
-    """The findings up to the one that costs most with all of their evidence, others in short."""
-    shown = report.findings[: layout.findings]
+    """The findings up to the one that costs most with all of their evidence, others in short.
+
+    What is worse than lost time is told in full, however many there are.
+    """
+    harm = sum(finding.is_harm for finding in report.findings)
+    shown = report.findings[: max(layout.findings, harm)]
     hog = report.hog
     whole = 1 + (shown.index(hog) if hog in shown else 0)
-    in_full = shown if layout.in_full else shown[:whole]
+    in_full = shown if layout.in_full else shown[: max(whole, harm)]
     for finding in in_full:
         yield tuple(_finding(finding, layout.width, _beside(finding, layout)))
     rest = [

@@ -37,7 +37,8 @@ MOST_REMEMBERED = 10_000
 class Example:
     """The occurrence to look at first: the longest one, and the interval in which it was so.
 
-    ``request`` and ``checkout`` are ids; instants are on the run's clock.
+    ``request`` and ``checkout`` are ids, ``pool`` is that of the pool whose connections were wasted
+    ("" if it is not known); instants are on the run's clock.
     """
 
     request: str | None
@@ -45,6 +46,7 @@ class Example:
     pid: int
     started: float
     ended: float
+    pool: str = ""
 
 
 @dataclass(slots=True)
@@ -106,6 +108,7 @@ class Occurrence:
             pid=checkout.pool.process.pid,
             started=longest[0],
             ended=longest[1],
+            pool=self.pool or checkout.pool.id,
         )
 
 

@@ -28,14 +28,16 @@ LEAST_SHARE = Threshold("least_share", 0.01)
 class Severity(IntEnum):
     """How bad it is, whatever it costs: findings are reported in this order, the worst first.
 
-    ``TIME`` is for what only costs time: the seconds that others waited, then those wasted.
+    ``LOST`` is for connections that nobody gives back. ``TIME`` is for what only costs time: the
+    seconds that others waited, then those wasted.
     """
 
     FAILURE = 0
     DEADLOCK = 1
     LOST_WRITE = 2
     TIMEOUT = 3
-    TIME = 4
+    LOST = 4
+    TIME = 5
 
 
 class FindingKind(ABC, Generic[E_co]):
@@ -183,3 +185,8 @@ class Finding:
     def severity(self) -> Severity:
         """How bad it is."""
         return self.kind.severity_of(self.evidence)
+
+    @property
+    def is_harm(self) -> bool:
+        """Whether something failed or was lost, and not only time."""
+        return self.severity < Severity.TIME

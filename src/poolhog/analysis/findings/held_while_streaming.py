@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from poolhog.analysis.findings.lines import NamedLine
     from poolhog.analysis.findings.meaning import Lifetime, Piece
     from poolhog.analysis.thresholds import Thresholds
-    from poolhog.model import Site
+    from poolhog.model import Request, Site
 
 STREAMING_S = Threshold("streaming_s", 0.05)
 """Parked while the response is sent, in one checkout."""
@@ -60,7 +60,7 @@ class HeldWhileStreaming(GapKind[WhileStreaming]):
         request = lifetime.checkout.request
         if piece.state is State.RUNNING or request is None or request.responding is None:
             return False
-        if piece.started < request.responding and not _lasts_until(piece, request.responding):
+        if piece.started < request.responding and not _goes_on(piece, request):
             return False
         if request.responded is not None and piece.started >= request.responded:
             return False
@@ -111,12 +111,13 @@ class HeldWhileStreaming(GapKind[WhileStreaming]):
 HELD_WHILE_STREAMING = HeldWhileStreaming()
 
 
-def _lasts_until(piece: Piece, instant: float) -> bool:
-    """Whether the owner was at the same place then: a server may begin to send while it waits."""
-    sample = piece.sample
-    if sample is None or sample.started > instant:
+def _goes_on(piece: Piece, request: Request) -> bool:
+    """Whether a response that is streamed began while the owner waited at one place."""
+    sample, began, ended = piece.sample, request.responding, request.responded
+    if sample is None or began is None or sample.started > began:
         return False
-    return sample.ended is None or sample.ended > instant
+    is_streamed = ended is None or ended - began >= STREAMING_S.default
+    return is_streamed and (sample.ended is None or sample.ended > began)
 
 
 def _is_about_message(piece: Piece) -> bool:

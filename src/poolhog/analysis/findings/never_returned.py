@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from poolhog.analysis.findings.circumstances import Style, style_of
 from poolhog.analysis.findings.entry import Occurrence
-from poolhog.analysis.findings.finding import GapKind
+from poolhog.analysis.findings.finding import GapKind, Severity
 from poolhog.analysis.findings.lines import NamedLine, is_elsewhere, outermost_line
 from poolhog.analysis.findings.meaning import is_at_rest
 from poolhog.model import Activity, Outcome
@@ -50,6 +50,7 @@ class NeverReturned(GapKind[NotReturned]):
     """The line is where the connection was asked for. One occurrence is enough."""
 
     name = "never-returned"
+    severity = Severity.LOST
     needs_sample = False
 
     def claims(self, piece: Piece, lifetime: Lifetime) -> bool:

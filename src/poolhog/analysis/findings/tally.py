@@ -126,10 +126,15 @@ def rank_of(finding: Finding) -> tuple[int, int, float, float, int, int, Place]:
     known = findings.KINDS
     kind = known.index(finding.kind) if finding.kind in known else len(known)
     severity = finding.severity
-    cost = -round(finding.made_wait, 1), -finding.seconds, -finding.checkouts
-    # Nobody waits for start-up code but the process itself.
-    first = kind if severity < Severity.TIME else int(finding.is_at_start)
-    return severity, first, *cost, kind, _place(finding.site, None)
+    at_start, made_wait, wasted, checkouts = cost_of(finding)
+    first = at_start if severity >= Severity.TIME else kind
+    return severity, first, made_wait, wasted, checkouts, kind, _place(finding.site, None)
+
+
+def cost_of(finding: Finding) -> tuple[int, float, float, int]:
+    """What costs most comes first; start-up code, for which no request waits, comes last."""
+    at_start = int(finding.is_at_start)
+    return at_start, -round(finding.made_wait, 1), -finding.seconds, -finding.checkouts
 
 
 def _finding(kind: AnyKind, entry: Entry, totals: Totals) -> Finding:

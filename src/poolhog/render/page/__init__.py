@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from poolhog.analysis.accounting import State
-from poolhog.render.page.cards import MOST_CARDS, Card, cards
+from poolhog.render.page.cards import Card, cards
 from poolhog.render.page.changes import Changes, changes, comparison
 from poolhog.render.page.inline import digest, script, styles
 from poolhog.render.page.run import Unseen, unseen
@@ -189,15 +189,15 @@ def content_of(data: PageData, compared: Comparison | None, sources: SourceFiles
 
 
 def _side(number: int, run: PageRun, sources: SourceFiles) -> Side:
-    report = run.report
+    report, shown_cards = run.report, cards(run, sources)
     return Side(
         number=number,
         label=run.label,
         verdict=[with_code(sentence) for sentence in verdict(report)],
         numbers=list(numbers(report)),
         shares=shares(report.spent),
-        cards=cards(run, sources),
-        more_findings=max(len(report.findings) - MOST_CARDS, 0),
+        cards=shown_cards,
+        more_findings=len(report.findings) - len(shown_cards),
         whatif=whatif_section(report, run.whatif),
         tables=tables(run),
         unseen=list(unseen(report, run.left_out)),

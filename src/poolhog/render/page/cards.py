@@ -11,6 +11,8 @@ from poolhog.analysis.shown import Span
 from poolhog.model import OperationKind
 from poolhog.render.findings import WORDS, advice, detail
 from poolhog.render.page.texts import NONE, operation_words, page_text
+from poolhog.render.page.verdict import happened
+from poolhog.render.patches import Place
 from poolhog.render.words import abbreviated, count, percent, place, seconds, short_name, short_path
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from poolhog.analysis.findings import Finding
     from poolhog.model import Site
+    from poolhog.render.page.links import Links
     from poolhog.render.page.run import PageRun
     from poolhog.render.page.source import SourceFiles, SourceLine
 
@@ -32,16 +35,17 @@ class PatchLine(NamedTuple):
 Patch = tuple[PatchLine, ...]
 
 
-def patch_of(kind: str, source: str) -> Patch:
-    """Return the change for a finding of a kind, by its name; without the line's text, none."""
-    if not source:
+def patch_of(finding: Finding, around: Sequence[SourceLine] = ()) -> Patch:
+    """Return the change for a finding; none where its lines do not say what it needs."""
+    if finding.site is None or not finding.site.source:
         return ()
-    patch = WORDS[kind].patch(source)
-    return tuple(PatchLine(line[0], line[1:]) for line in patch.split("\n"))
+    place = Place(finding.site, [line.text for line in around])
+    patch = WORDS[finding.kind.name].patch(place, finding.evidence)
+    return tuple(PatchLine(line[0], line[1:]) for line in patch.split("\n") if line)
 
 
 MOST_CARDS = 20
-"""Findings that have a card; the others are counted."""
+"""Findings that have a card, unless more of them are harm; the others are counted."""
 
 NARROWEST = 0.4
 """The least width of a bar in the miniature, in percent of the miniature's width."""
@@ -79,11 +83,15 @@ class Card:
     """A finding as the page shows it.
 
     ``request`` and ``checkout`` are the example's numbers in the timeline, -1 if it is not shown;
-    ``from_us`` and ``to_us`` its interval in microseconds of the timeline.
+    ``from_us`` and ``to_us`` its interval in microseconds of the timeline. ``address`` opens the
+    line in an editor ("": it is not here), ``commands`` are what shows more in a terminal. The
+    what-if of the page is about the finding that ``is_replayed``.
     """
 
     number: int
     kind: str
+    is_harm: bool
+    is_replayed: bool
     title: str
     sentence: str
     file: str
@@ -96,63 +104,81 @@ class Card:
     patch: Patch
     routes: Sequence[str]
     more_routes: int
+    is_at_start: bool
     miniature: Miniature | None
     from_us: int
     to_us: int
     request: int
     checkout: int
+    address: str
+    commands: Sequence[str]
 
 
 def cards(run: PageRun, sources: SourceFiles) -> list[Card]:
-    """Return a card for each of the first findings of a run."""
-    found = run.report.findings[:MOST_CARDS]
+    """Return a card for each of the first findings of a run, and for all that are harm."""
+    ranked = run.report.findings
+    most = max(MOST_CARDS, sum(finding.is_harm for finding in ranked))
     index_of = {checkout.id: index for index, checkout in enumerate(run.checkouts)}
     return [
         _card(number, finding, run, index_of.get(finding.example.checkout, NONE), sources)
-        for number, finding in enumerate(found, 1)
+        for number, finding in enumerate(ranked[:most], 1)
     ]
 
 
 def sentence(finding: Finding) -> str:
-    """Return how much a finding wastes, and who waits for it."""
+    """Return what a finding comes to: what happened or how much it wastes, and who waits for it."""
     parts = []
     if finding.seconds:
         parts.append(
             f"{seconds(finding.seconds)} of connection time, "
             f"{percent(finding.share)} of all, in {count(finding.checkouts, 'checkout')}"
         )
-    else:
-        times = finding.checkouts
-        parts.append("Once" if times == 1 else f"{times:,} times")
     if finding.made_wait:
         parts.append(f"others waited {seconds(finding.made_wait)} for a connection meanwhile")
-    return "; ".join(parts) + "."
+    wasted = f"{'; '.join(parts)}." if parts else ""
+    told = happened(finding) if finding.is_harm or not wasted else ""
+    return " ".join(filter(None, [told, f"{wasted[:1].upper()}{wasted[1:]}"]))
 
 
 def _card(number: int, finding: Finding, run: PageRun, checkout: int, sources: SourceFiles) -> Card:
     site, example, evidence = finding.site, finding.example, detail(finding)
     shown = run.checkouts[checkout] if checkout >= 0 else None
+    source = sources.lines_around(site) if site is not None else []
     return Card(
         number=number,
         kind=finding.kind.name,
+        is_harm=finding.is_harm,
+        is_replayed=run.whatif is not None and finding is run.whatif.finding,
         title=WORDS[finding.kind.name].title,
         sentence=sentence(finding),
         file=short_path(site.file) if site is not None else "",
         line=site.line if site is not None else 0,
         function=short_name(site.function) if site is not None else "",
-        source=sources.lines_around(site) if site is not None else [],
+        source=source,
         awaiting=[_called(frame) for frame in finding.awaiting],
         detail=f"{evidence[:1].upper()}{evidence[1:]}.",
         advice=advice(finding),
-        patch=patch_of(finding.kind.name, site.source if site is not None else ""),
+        patch=patch_of(finding, source),
         routes=finding.routes[:_ROUTES],
         more_routes=max(len(finding.routes) - _ROUTES, 0),
+        is_at_start=finding.is_at_start,
         miniature=miniature(run.spans[shown.id]) if shown is not None else None,
         from_us=run.us(example.started),
         to_us=run.us(example.ended),
         request=run.index_of[key_of(shown)] if shown is not None else NONE,
         checkout=checkout,
+        address=run.links.address(site),
+        commands=_commands(finding, run.links),
     )
+
+
+def _commands(finding: Finding, links: Links) -> list[str]:
+    """The example line by line, and what releasing the line would change, if it can be released."""
+    example = finding.example
+    told = [links.command("log", "--request", example.request or example.checkout)]
+    if finding.kind.is_released and finding.site is not None:
+        told.append(links.command("whatif", "--release", place(finding.site)))
+    return [command for command in told if command]
 
 
 def _called(frame: Site) -> str:

@@ -122,7 +122,7 @@ def comparison(one: PageRun, other: PageRun) -> PageTable:
     """Return the table of two runs side by side, in the numbers that tell them apart."""
     meaning = "What the first is multiplied with, or divided by, to get the second"
     columns = (
-        PageColumn("", is_number=False),
+        PageColumn("number", is_number=False),
         *(PageColumn(run.label) for run in (one, other)),
         PageColumn("change", meaning=meaning),
     )

@@ -20,6 +20,7 @@ from poolhog.analysis.owners import key_of, route_of
 from poolhog.analysis.request_log import beginning_of_log
 from poolhog.analysis.shown import of_state, states_of
 from poolhog.render.lifecycle import LIFE_WORDS, verdict
+from poolhog.render.page.links import NO_LINKS
 from poolhog.render.page.run import PageRun, Room, page_run
 from poolhog.render.page.texts import NONE, Interned, embedded, page_text
 from poolhog.render.palette import LENT, STATES
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from poolhog.analysis.request_log import LogEvent
     from poolhog.analysis.shown import Span
     from poolhog.model import Checkout
+    from poolhog.render.page.links import Links
     from poolhog.render.page.run import RunBins, TreeColumns
 
 VERSION = 2
@@ -67,13 +69,21 @@ class PageData:
     version: str
 
 
-def page_data(sides: Sequence[tuple[str, Digest]], *, version: str) -> PageData:
+def page_data(
+    sides: Sequence[tuple[str, Digest]], *, version: str, links: Sequence[Links] = ()
+) -> PageData:
     """Take what a page shows of these runs, each with its label, and encode it.
+
+    ``links`` are those of each run; without them no command is shown, and no line is linked.
 
     Raises :class:`poolhog.TraceError` if a process cannot be read.
     """
     most = MOST_BYTES // max(len(sides), 1)
-    fitted = [fitted_run(label, whole, most) for label, whole in sides]
+    given = links or [NO_LINKS] * len(sides)
+    fitted = [
+        fitted_run(label, whole, most, one)
+        for (label, whole), one in zip(sides, given, strict=True)
+    ]
     encoded = ",".join(text for _, text in fitted)
     return PageData(
         runs=[run for run, _ in fitted],
@@ -83,14 +93,16 @@ def page_data(sides: Sequence[tuple[str, Digest]], *, version: str) -> PageData:
     )
 
 
-def fitted_run(label: str, whole: Digest, most: int) -> tuple[PageRun, str]:
+def fitted_run(
+    label: str, whole: Digest, most: int, links: Links = NO_LINKS
+) -> tuple[PageRun, str]:
     """Return a run with as much detail as fits into ``most`` bytes of JSON, and that JSON.
 
     Raises :class:`poolhog.TraceError` if a process cannot be read.
     """
     room, lines = Room(), MOST_LINES
     for _ in range(_TRIES):
-        run = page_run(label, whole, room)
+        run = page_run(label, whole, room, links)
         data = run_data(run, lines)
         encoded = embedded(data)
         size = len(encoded.encode())
@@ -117,6 +129,7 @@ def run_data(run: PageRun, lines: int = MOST_LINES) -> dict[str, Any]:
         "timeline": timeline,
         "lives": requests_data(run, interned, lines),
         "tree": _tree(run.tree, interned),
+        "links": run.links.json(interned.files),
         "texts": interned.texts,
         "sites": interned.sites,
     }

@@ -22,6 +22,7 @@ from poolhog.render.losses import (
     missing_told,
     unrecorded_told,
 )
+from poolhog.render.page.links import NO_LINKS, Links
 from poolhog.render.page.texts import NONE
 from poolhog.render.words import count, file_name, seconds, short_name, short_path
 
@@ -130,6 +131,7 @@ class PageRun:
     Instants are seconds on the run's clock. ``owners`` are requests, and owners without a request,
     by their start; ``told`` are those of them that the page tells step by step. ``shown``
     are the checkouts with all of their spans, ``spans`` those spans that the page has, by ids.
+    ``links`` is where commands and editors find the run.
     """
 
     label: str
@@ -151,13 +153,14 @@ class PageRun:
     statements: Sequence[StatementUse]
     tree: TreeColumns
     left_out: LeftOut
+    links: Links = NO_LINKS
 
     def us(self, at: float) -> int:
         """Return an instant in microseconds since the timeline's start."""
         return round((at - self.started) * 1e6)
 
 
-def page_run(label: str, whole: Digest, room: Room = Room()) -> PageRun:
+def page_run(label: str, whole: Digest, room: Room = Room(), links: Links = NO_LINKS) -> PageRun:
     """Take from a run what a page with this room shows of it.
 
     Raises :class:`poolhog.TraceError` if a process cannot be read.
@@ -188,6 +191,7 @@ def page_run(label: str, whole: Digest, room: Room = Room()) -> PageRun:
         lines=lines[:MOST_ROWS],
         statements=whole.statements[:MOST_ROWS],
         tree=tree,
+        links=links,
         left_out=LeftOut(
             checkouts=max(report.checkouts - len(detail.checkouts), 0),
             requests=max(whole.requests - len(owners), 0),

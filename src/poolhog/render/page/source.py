@@ -71,6 +71,10 @@ class SourceFiles:
         shown = _dedented(lines[first - 1 : last])
         return [SourceLine(n, text, n == number) for n, text in enumerate(shown, first)]
 
+    def has(self, file: str) -> bool:
+        """Whether the file is here, and may be read."""
+        return bool(self._lines(file))
+
     def _lines(self, file: str) -> Sequence[str]:
         found = self._known.get(file)
         if found is None:

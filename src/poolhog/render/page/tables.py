@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from poolhog.model import Outcome
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from poolhog.analysis.report import PoolUse, RouteUse
     from poolhog.analysis.usage import SiteUse, StatementUse
     from poolhog.model import Process
+    from poolhog.render.page.links import Links
     from poolhog.render.page.run import PageRun
 
 Row = TypeVar("Row")
@@ -34,7 +36,8 @@ _ROUTES_NAMED = 5
 class PageCell(NamedTuple):
     """A cell: what is shown, and what it is sorted by.
 
-    ``is_code`` if the text is of a program; ``heat`` is how dark the cell is shaded, up to 4.
+    ``is_code`` if the text is of a program; ``heat`` is how dark the cell is shaded, up to 4;
+    ``address`` is where an editor opens the line that it names.
     """
 
     text: str
@@ -42,6 +45,7 @@ class PageCell(NamedTuple):
     is_code: bool = False
     note: str = ""
     heat: int = 0
+    address: str = ""
 
 
 class PageColumn(NamedTuple):
@@ -72,7 +76,7 @@ def tables(run: PageRun) -> list[PageTable]:
     return [
         *([blame] if blame.rows else []),
         _table(run, "routes", "Routes", _ROUTE_COLUMNS, report.routes, _route),
-        _table(run, "sites", "Lines of code", _SITE_COLUMNS, run.lines, _site),
+        _table(run, "sites", "Lines of code", _SITE_COLUMNS, run.lines, partial(_site, run.links)),
         _table(run, "statements", "Statements", _STATEMENT_COLUMNS, run.statements, _statement),
         _table(run, "pools", "Pools", _POOL_COLUMNS, report.pools, _pool),
         _table(run, "processes", "Processes", _PROCESS_COLUMNS, report.processes, _process),
@@ -195,10 +199,10 @@ _SITE_COLUMNS = (
 )
 
 
-def _site(use: SiteUse) -> Sequence[PageCell]:
+def _site(links: Links, use: SiteUse) -> Sequence[PageCell]:
     site = use.site
     return (
-        text_cell(place(site), is_code=True, note=site.file),
+        text_cell(place(site), is_code=True, note=site.file)._replace(address=links.address(site)),
         text_cell(short_name(site.function), is_code=True),
         text_cell(site.source, is_code=True),
         _number(use.checkouts),

@@ -62,6 +62,7 @@ class Interned:
         self._texts: dict[str, int] = {}
         self._sites: dict[Site, int] = {}
         self._whats: dict[tuple[object, ...], int] = {}
+        self.files: dict[int, str] = {}
 
     def text(self, text: str | None) -> int:
         """Return the number of a text; the stored text is visible."""
@@ -86,7 +87,9 @@ class Interned:
             if known is None:
                 known = self._sites[frame] = len(self.sites)
                 names = self.text(frame.function), self.text(frame.source)
-                row = [self.text(frame.file), frame.line, *names, caller]
+                file = self.text(frame.file)
+                self.files[file] = frame.file
+                row = [file, frame.line, *names, caller]
                 self.sites.append([*row, int(frame.is_application)])
             caller = known
         return caller

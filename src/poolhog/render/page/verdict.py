@@ -1,7 +1,8 @@
-"""What a run comes to, in one or two sentences that a manager understands, and its numbers."""
+"""What a run comes to, in a few sentences that a manager understands, and its numbers."""
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from poolhog.analysis.findings import POOL_TIMEOUT, Severity
@@ -20,12 +21,15 @@ if TYPE_CHECKING:
 
     from poolhog.analysis.compare.comparison import Comparison
     from poolhog.analysis.findings import Finding
-    from poolhog.analysis.report import Report
+    from poolhog.analysis.report import PoolUse, Report
     from poolhog.model import Site
     from poolhog.render.page.data import PageData
 
 _MUCH = 0.005
 """The least share of the time that is worth a number of its own."""
+
+MOST_HARM = 3
+"""Findings that are harm and have a sentence of their own in the verdict; others are counted."""
 
 
 class Number(NamedTuple):
@@ -38,48 +42,91 @@ class Number(NamedTuple):
 
 
 def verdict(report: Report) -> tuple[str, ...]:
-    """Return the sentences; what stands between backquotes is code."""
+    """Return the sentences; what stands between backquotes is code.
+
+    What failed comes first. Then come the pool that it is about, and what held the connections of
+    that pool.
+    """
     if not report.checkouts and any(p.missing_reason is not None for p in report.processes):
         return ("No checkout could be written.",)
     if not report.checkouts:
         asked = "No connection was asked for while this was recorded."
         needed_none = f"{asked} {count(report.requests, 'request')} needed none."
         return (needed_none if report.requests else asked,)
-    sentences = [pool_sentence(report), cause_sentence(report)]
-    if report.findings and report.findings[0].severity < Severity.TIME:
-        sentences.reverse()
+    sentences = [*harm_sentences(report), pool_sentence(report), cause_sentence(report)]
     if report.failures and report.findings:
         sentences.append(f"{failures_told(report.failures)}.")
-    return (*sentences, *map(kept_told, report.kept))
+    return (*filter(None, sentences), *map(kept_told, report.kept))
+
+
+def harm_sentences(report: Report) -> Iterator[str]:
+    """Yield a sentence for each of the worst findings that are harm, and count the others."""
+    harm = [finding for finding in report.findings if finding.is_harm]
+    for finding in harm[:MOST_HARM]:
+        yield finding_sentence(finding)
+    if len(harm) > MOST_HARM:
+        more = count(len(harm) - MOST_HARM, "more finding")
+        yield f"There {'is' if len(harm) == MOST_HARM + 1 else 'are'} {more} of this gravity below."
+
+
+def chief_pool(report: Report) -> PoolUse:
+    """Return the pool that the verdict is about.
+
+    It is that of the worst finding, but for lost writes, which are no matter of pools. Without
+    findings it is the one in which the most checkouts timed out, then the one that was waited for
+    longest, then the one that lent the largest part of its connections.
+    """
+    used = [use for use in report.pools if use.checkouts]
+    worst = (f for f in report.findings if f.severity is not Severity.LOST_WRITE)
+    accused = {finding.example.pool for finding in islice(worst, 1)}
+    return max(
+        used,
+        key=lambda use: (
+            use.pool.id in accused,
+            use.outcomes.get(Outcome.TIMEOUT, 0),
+            use.spent.wait,
+            use.peak_lent / (use.pool.capacity or float("inf")),
+            use.spent.use,
+        ),
+    )
 
 
 def pool_sentence(report: Report) -> str:
-    """Return how far the pool was used up; of several, the one that was most."""
-    used = [use for use in report.pools if use.checkouts]
-    lending = [use for use in used if use.peak_lent] or used
-    worst = max(lending, key=lambda use: (use.saturation or 0.0, use.contention, use.spent.use))
-    several, capacity = len(used) > 1, worst.pool.capacity
-    lent = count(worst.peak_lent, "connection")
+    """Return how far the pool was used up; of several, the one that the verdict is about."""
+    several = sum(1 for use in report.pools if use.checkouts) > 1
+    use = chief_pool(report)
+    capacity, lent = use.pool.capacity, count(use.peak_lent, "connection")
     if capacity is None:
-        which = f"Of {len(used)} pools, the busiest has" if several else "The pool has"
-        return f"{which} no limit: it lent up to {lent} at once."
-    which = (
-        f"Of {len(used)} pools, the busiest one ({count(capacity, 'connection')})"
-        if several
-        else f"The pool of {capacity}"
-    )
-    if worst.peak_lent < capacity:
+        which = _pool_name(report, use, "no limit") if several else "The pool has no limit: it"
+        return f"{which} lent up to {lent} at once."
+    size = count(capacity, "connection")
+    which = _pool_name(report, use, size) if several else f"The pool of {capacity}"
+    if use.peak_lent < capacity:
         return f"{which} never ran out: it lent at most {lent} at once."
-    told = f"{which} was exhausted {percent(worst.saturation or 0.0)} of the time"
-    late = timeouts(report)
-    is_told = bool(report.findings) and report.findings[0].kind is POOL_TIMEOUT
-    if late and not is_told:
-        told += f", and {count(late, 'request')} got no connection in time"
+    told = f"{which} was exhausted {percent(use.saturation or 0.0)} of the time"
+    if several:
+        told += f" ({seconds(use.saturated or 0.0)} of {seconds(use.observed)})"
+    late = use.outcomes.get(Outcome.TIMEOUT, 0)
+    if late and not any(finding.kind is POOL_TIMEOUT for finding in report.findings):
+        told += f", and {count(late, 'wait')} for a connection timed out"
     return f"{told}."
 
 
+def _pool_name(report: Report, chosen: PoolUse, size: str) -> str:
+    """Return how one of several pools is told from the others."""
+    used = [use.pool for use in report.pools if use.checkouts]
+    pool = chosen.pool
+    alike = [other for other in used if other.name == pool.name]
+    name = f"`{pool.name}`"
+    if len(alike) > 1:
+        name += f" in process {pool.process.pid}"
+    if sum(other.process.pid == pool.process.pid for other in alike) > 1:
+        name += f", number {pool.id.rpartition('.')[2]}"
+    return f"The pool {name} ({size}, one of {len(used)} pools)"
+
+
 def cause_sentence(report: Report) -> str:
-    """Return what the connection time went into, by the worst finding, if there is one."""
+    """Return what the connection time of the verdict's pool went into, or that nothing is wrong."""
     if not report.findings and report.failures:
         return f"{failures_told(report.failures)}."
     if not report.findings:
@@ -89,28 +136,42 @@ def cause_sentence(report: Report) -> str:
             "Nothing held a connection without need: the database was at work in "
             f"{busy} of the connection time."
         )
-    return " ".join(map(_finding_sentence, report.accused))
+    pool = chief_pool(report).pool.id
+    others = [finding for finding in report.findings if not finding.is_harm]
+    cause = next((one for one in others if one.example.pool in (pool, "")), None)
+    return finding_sentence(cause) if cause is not None else ""
 
 
-def _finding_sentence(finding: Finding) -> str:
+def finding_sentence(finding: Finding) -> str:
+    """Return what a finding comes to: its share of the connection time, or what happened."""
+    words, share = WORDS[finding.kind.name], finding.share
+    if words.happened is not None and (words.spent is None or share < _MUCH or finding.is_harm):
+        return f"{happened(finding)}{besides(finding)}"
+    much = percent(share) if share >= _MUCH else seconds(finding.seconds)
+    told = f"{much} of connection time {(words.spent or '').format(**_values(finding))}"
+    at_start = ", at start-up, before the first request" if finding.is_at_start else ""
+    return f"{told}{at_start}.{besides(finding)}"
+
+
+def happened(finding: Finding) -> str:
+    """Return what happened in a sentence; "" if only time was spent."""
+    words = WORDS[finding.kind.name].happened
+    told = "" if words is None else words.format(**_values(finding))
+    return f"{told[:1].upper()}{told[1:]}." if told else ""
+
+
+def _values(finding: Finding) -> dict[str, str]:
     words, number = WORDS[finding.kind.name], finding.checkouts
-    values = {
+    return {
         "call": called(finding.site),
         "what": _awaited(finding.site),
         "place": line_code(finding.site),
         "times": "Once" if number == 1 else f"{number:,} times",
         "connections": count(number, "connection"),
         "writes": "1 write was" if number == 1 else f"{number:,} writes were",
-        "requests": count(number, "request"),
+        "waits": count(number, "wait"),
         "detail": detail(finding) if "{detail}" in (words.happened or "") else "",
     }
-    if words.happened is not None and (words.spent is None or finding.share < _MUCH):
-        told = words.happened.format(**values)
-        return f"{told[:1].upper()}{told[1:]}.{besides(finding)}"
-    has_share = finding.share >= _MUCH
-    much = percent(finding.share) if has_share else seconds(finding.seconds)
-    told = f"{much} of connection time {(words.spent or '').format(**values)}"
-    return f"{told}.{besides(finding)}"
 
 
 def called(site: Site | None) -> str:
@@ -135,21 +196,22 @@ def line_code(site: Site | None) -> str:
 def numbers(report: Report) -> Iterator[Number]:
     """Yield the numbers below the verdict."""
     requests, checkouts, use = report.requests, report.checkouts, report.spent.use
-    yield Number("requests", f"{requests:,}", "recorded", requests)
-    yield Number("checkouts", f"{checkouts:,}", "connections asked for", checkouts)
+    yield Number("requests", f"{requests:,}", "recorded, with a checkout or without", requests)
+    yield Number("checkouts", f"{checkouts:,}", "times a connection was asked for", checkouts)
     pools = [pool for pool in report.pools if pool.checkouts]
     if not pools:
         return
     waits = max((pool.waits for pool in pools), key=lambda waits: (waits.p95, waits.p50))
-    of = "for a connection" if len(pools) == 1 else "in the pool with the longest"
+    of = "for a connection" if len(pools) == 1 else "in the pool with the longest p95"
     yield Number("wait, p50", seconds(waits.p50), of, waits.p50)
     yield Number("wait, p95", seconds(waits.p95), of, waits.p95)
     peak = max(pool.peak_waiting for pool in pools)
-    yield Number("waiting at once", f"{peak:,}", "at the most, in one pool", peak)
-    yield Number("connection time", seconds(use), "lent, added up", use)
+    in_pool = "at most" if len(pools) == 1 else "at most, for one pool"
+    yield Number("waiting at once", f"{peak:,}", in_pool, peak)
+    yield Number("connection time", seconds(use), "all checkouts added up", use)
     late = timeouts(report)
     if late:
-        yield Number("timeouts", f"{late:,}", "got no connection", late)
+        yield Number("timeouts", f"{late:,}", "waits without a connection", late)
 
 
 def timeouts(report: Report) -> int:

@@ -12,8 +12,9 @@ const EDGE = 7;
 
 const KEYS =
   "Arrows left and right move, + and − zoom, Home and End go to the ends, 0 shows the whole run. " +
-  "Up and down go from lane to lane, comma and period from span to span, Enter follows the request, " +
-  "Escape stops.";
+  "Up and down go from lane to lane, comma and period from span to span, Enter follows the request. " +
+  "S selects the span or what is shown, [ and ] make the selection longer, { and } shorter, F zooms to it. " +
+  "Escape clears the selection, then stops following.";
 
 /** What keys do on the picture, behind a disclosure. @param {string} id of the text */
 export function keysTold(id) {
@@ -22,12 +23,12 @@ export function keysTold(id) {
 }
 
 /**
- * A toolbar.
+ * A toolbar; `label` is the name of the run.
  * @param {{zoom: (factor: number) => void, whole: () => void, lanes: (all: boolean) => void,
  *   save: () => void, find: (query: string) => number, step: (by: number) => [number, number]}} does
  *   `find` returns how many were found, `step` which of how many is shown
  */
-export function toolbar(does) {
+export function toolbar(does, label) {
   const lanes = button("All lanes", () => {
     const all = lanes.getAttribute("aria-pressed") !== "true";
     lanes.setAttribute("aria-pressed", all);
@@ -46,11 +47,12 @@ export function toolbar(does) {
     lanes,
     button("Save as SVG", () => does.save()),
   );
-  return { element: make("div", { class: "toolbar" }, zooms, finder(does), more), lanes };
+  const finding = finder(does, label);
+  return { element: make("div", { class: "toolbar" }, zooms, finding.element, more), lanes, find: finding.find };
 }
 
 /**
- * Toggles for the states; what is off is not drawn.
+ * Toggles for the states; what is off is not drawn. `show` sets all of them.
  * @param {Set<number>} present the states that occur @param {(state: number, hidden: boolean) => void} set
  */
 export function legend(present, set) {
@@ -67,7 +69,10 @@ export function legend(present, set) {
   });
   const none = make("span", { class: "key still" }, make("span", { class: `swatch ${PAINTS[NONE]}` }), WORDS[PAINTS[NONE]]);
   const group = { class: "legend", role: "group", "aria-label": "States that are drawn" };
-  return make("div", group, ...keys.filter(Boolean), none);
+  const show = (hidden) => keys.forEach((key, state) => {
+    if (key && (key.getAttribute("aria-pressed") !== "true") !== hidden[state]) key.click();
+  });
+  return { element: make("div", group, ...keys.filter(Boolean), none), show };
 }
 
 /** Who the colours of the queue are, as a list; nothing if nobody had to wait for anybody. */
@@ -99,7 +104,7 @@ export function windowButtons(side, look) {
   return [make("div", group, make("span", {}, words), ...looks)];
 }
 
-function finder(does) {
+function finder(does, label) {
   const status = make("output", { class: "found", "aria-live": "polite" });
   const say = ([now, all]) => {
     status.textContent = all ? `${whole(now)} of ${whole(all)}` : input.value.trim() ? "none found" : "";
@@ -110,15 +115,19 @@ function finder(does) {
     type: "search",
     placeholder: "Find a route, path or SQL",
     "aria-label": "Find requests by route, path, number or SQL",
-    oninput: () => say(does.find(input.value) ? does.step(0) : [0, 0]),
+    oninput: () => find(input.value),
     onkeydown: (event) => {
       if (event.key === "Enter") step(event.shiftKey ? -1 : 1);
     },
   });
   const before = button("‹", () => step(-1), { "aria-label": "Previous request found", disabled: true });
   const after = button("›", () => step(1), { "aria-label": "Next request found", disabled: true });
-  const group = { class: "tools finder", role: "search" };
-  return make("div", group, input, before, after, status);
+  const group = { class: "tools finder", role: "search", "aria-label": `Requests of ${label}` };
+  const find = (query) => {
+    input.value = query;
+    say(does.find(query) ? does.step(0) : [0, 0]);
+  };
+  return { element: make("div", group, input, before, after, status), find };
 }
 
 /** A strip that shows how many connections were lent over the whole run; dragging moves the view. */

@@ -2,6 +2,8 @@
 
 import { STATES } from "./palette.js";
 
+const NO_REQUEST = -1;
+
 /**
  * What happened, ready to be drawn and searched. Every instant and length is in microseconds since
  * `startedS`, which is in seconds on the run's clock. Spans are in the order of their checkouts:
@@ -21,6 +23,7 @@ export function decode(side) {
     sites: side.sites,
     whats: timeline.whats,
     lives: side.lives,
+    links: decodedLinks(side.links),
     tree: side.tree,
     startedS: timeline.started_s,
     length: Math.max(1, Math.round((timeline.ended_s - timeline.started_s) * 1e6)),
@@ -53,10 +56,23 @@ export function placeOf(side, index) {
   return { where, name: textOf(side, name), source: textOf(side, source) };
 }
 
-/** What a request is called where there is room: its number in the page, and its name. */
+/** The id by which the terminal knows a request: `poolhog log --request` takes it. */
+export function requestId(side, request) {
+  const { id, status } = side.requests;
+  const key = textOf(side, id[request]);
+  // An owner without a request is known by its name; the key has its process before it.
+  return status[request] === NO_REQUEST ? key.slice(key.indexOf(" ") + 1) : key;
+}
+
+/** What a request is called where there is room: its id, and its name. */
 export function requestName(side, request) {
   const name = textOf(side, side.requests.name[request]);
-  return `#${request + 1} ${name || textOf(side, side.requests.path[request])}`.trim();
+  return `${requestId(side, request)} ${name || textOf(side, side.requests.path[request])}`.trim();
+}
+
+/** The process of a request's first checkout. */
+export function checkoutPid({ ofRequest, checkouts, pools }, request) {
+  return pools[checkouts.pool[ofRequest.items[ofRequest.first[request]]]].pid;
 }
 
 /**
@@ -79,6 +95,10 @@ export function undelta(differences) {
   let sum = 0;
   for (let i = 0; i < found.length; i++) found[i] = sum += differences[i];
   return found;
+}
+
+function decodedLinks({ target, editor, here }) {
+  return { target, editor, here: new Set(here) };
 }
 
 function decodedRequests(columns) {
@@ -140,7 +160,7 @@ function decodedBins(bins) {
 
 /**
  * Which requests have the words in their name, path or id, in the SQL of one of their operations, or
- * where these were asked for; `#12` is the one of that number. Letters' case does not matter.
+ * where these were asked for; a whole id is that request's only. Letters' case does not matter.
  * @param {ReturnType<typeof decode>} side @param {string} query
  * @returns {{matches: Uint8Array, found: number[]}} a flag per request, and those in order of time
  */
@@ -148,10 +168,11 @@ export function findRequests(side, query) {
   const { requests, checkouts, spans } = side;
   const matches = new Uint8Array(requests.size);
   const words = query.trim().toLowerCase();
-  const number = /^#(\d+)$/.exec(words);
-  if (number) {
-    if (requests.size >= Number(number[1]) && Number(number[1])) matches[number[1] - 1] = 1;
-  } else if (words) {
+  let isId = false;
+  for (let r = 0; r < requests.size && words; r++) {
+    if (requestId(side, r).toLowerCase() === words) matches[r] = isId = true;
+  }
+  if (words && !isId) {
     const texts = Uint8Array.from(side.texts, (text) => text.toLowerCase().includes(words));
     const named = (text) => text >= 0 && texts[text];
     const sites = side.sites.map(([file, , name, source]) => named(file) || named(name) || named(source));

@@ -2,6 +2,7 @@
 
 import { gapsOf } from "./averages.js";
 import { averagesFromBins, averagesOf, lentIn } from "./bins.js";
+import { commandLine, logCommand } from "./commands.js";
 import { placeOf, requestName, textOf } from "./data.js";
 import { button, make } from "./dom.js";
 import { count, microseconds, percent, shortened, tickLabel, tickStep, windowLabel } from "./format.js";
@@ -160,6 +161,7 @@ export function following(side, request, does) {
       rest,
       button("Stop following", does.stop),
     ),
+    ...commandLine(logCommand(side, request)),
   ];
 }
 
@@ -182,7 +184,7 @@ export class Alternative {
   constructor(side, choose) {
     this.side = side;
     this.choose = choose;
-    this.table = make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Requests" });
+    this.table = make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `Requests of ${side.label}` });
     const summary = make("summary", {}, "The same as a table");
     this.element = make("details", { class: "alternative" }, summary, this.table);
     this.window = [0, side.length];

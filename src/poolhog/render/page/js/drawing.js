@@ -1,7 +1,7 @@
 // The timeline, drawn lane by lane, and the queue with those whom the requests wait for.
 
 import { mostWaiting } from "./bins.js";
-import { requestName } from "./data.js";
+import { requestId, requestName } from "./data.js";
 import { count, tickLabel, ticks, tickStep } from "./format.js";
 import { thinned, topOf } from "./lanes.js";
 import { BLAMED, DRAWN, NONE, PAINTS, WAITING } from "./palette.js";
@@ -191,7 +191,7 @@ function drawNames(surface, scene) {
   );
   const pools = layout.pools.filter((block) => block.bar >= 12);
   eachWide(scene, rows.uses, pools, 22, (x, width, y, block, owner, row) =>
-    say(`#${owner + 1}`, x, width, y, block, paintAt(scene, rows.pools, row, x, "track")),
+    say(requestId(side, owner), x, width, y, block, paintAt(scene, rows.pools, row, x, "track")),
   );
 }
 
@@ -255,6 +255,16 @@ export function frameItem(surface, scene, block, row, start, end, paint = "ink")
   const right = Math.min(plot.x + plot.width + 4, pixelOf(scene, Math.min(end, scene.until)));
   if (y < 0 || start > scene.until || right < plot.x || left > plot.x + plot.width) return;
   surface.frame(paint, left - 1, y - 1, Math.max(2, right - left) + 2, block.bar + 2);
+}
+
+/** The stretch that is selected. @param {Scene} scene @param {[number, number]} selection */
+export function drawSelection(surface, scene, [from, to]) {
+  const { plot, axis, height } = scene.layout;
+  const inside = (x) => Math.min(plot.x + plot.width, Math.max(plot.x, x));
+  const [left, right] = [inside(pixelOf(scene, from)), inside(pixelOf(scene, to))];
+  if (right <= left) return;
+  surface.rect("accent", left, axis - 4, right - left, height - axis, 0.14);
+  for (const x of [left, right]) surface.line("accent", x, axis - 4, x, height - 4, 1.5);
 }
 
 /** What stands above the requests. */

@@ -1,4 +1,4 @@
-// Playing a run: what happened appears as time passes, in one timeline or in several at once.
+// Playing what is shown of a run: it appears as time passes, in one timeline or in several at once.
 
 import { gapsOf } from "./averages.js";
 import { waitingAt } from "./bins.js";
@@ -9,6 +9,7 @@ import { LENT, STATES } from "./palette.js";
 const SPEEDS = [0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
 const WHOLE_S = 8;
 const CHOICES = 3;
+const SETTLED_MS = 100;
 
 /**
  * The speed at which a run of so many microseconds takes about eight seconds, and those around it.
@@ -37,7 +38,7 @@ function countsAt({ rows, steps }, instant) {
   return found;
 }
 
-/** Play, pause, speed and scrub for timelines that share a view. */
+/** Play, pause, speed and scrub for timelines that share a view: of the stretch that this shows. */
 export class Playback {
   /** @param {HTMLElement} element @param {import("./timeline.js").Timeline[]} pictures */
   constructor(element, pictures, { autoplay = false } = {}) {
@@ -46,14 +47,24 @@ export class Playback {
     this.length = Math.max(...pictures.map((picture) => picture.side.length));
     this.at = this.length;
     this.playing = false;
+    this.isChosen = false;
+    this.shown = [];
     this.#build();
-    this.seek(this.length);
+    this.#follow();
     if (autoplay && !prefersStillness()) this.play();
   }
 
-  /** Plays on, or from the beginning if it is at its end. */
+  /** From where to where it plays: what the timelines show, up to the end of the run. */
+  get range() {
+    const { from, to } = this.pictures[0].view;
+    return [Math.min(from, this.length), Math.min(to, this.length)];
+  }
+
+  /** Plays on, or from the beginning of what is shown if it is at its end or elsewhere. */
   play() {
-    if (this.at >= this.length) this.seek(0);
+    this.#follow();
+    const [from, to] = this.range;
+    if (this.at >= to || this.at < from) this.seek(from);
     this.playing = true;
     this.#name();
     let last = performance.now();
@@ -61,7 +72,7 @@ export class Playback {
       if (!this.playing) return;
       this.seek(this.at + Math.max(0, now - last) * 1000 * this.speed);
       last = now;
-      if (this.at >= this.length) this.pause();
+      if (this.at >= this.range[1]) this.pause();
       else this.frame = requestAnimationFrame(step);
     };
     this.frame = requestAnimationFrame(step);
@@ -74,30 +85,31 @@ export class Playback {
     this.#name();
   }
 
-  /** Goes to an instant; at the end everything is shown. */
+  /** Goes to an instant of what is shown; at the end of it everything is drawn. */
   seek(instant) {
-    this.at = Math.min(this.length, Math.max(0, instant));
-    const over = this.at >= this.length;
+    const [from, to] = this.range;
+    this.at = Math.min(to, Math.max(from, instant));
+    const over = this.at >= to;
     for (const picture of this.pictures) picture.setPlayhead(over ? Infinity : this.at);
-    const step = tickStep(this.length, 100);
-    const shown = tickLabel(Math.round(this.at / step) * step, step);
+    const step = tickStep(to - from, 100);
+    const label = (at) => tickLabel(Math.round(at / step) * step, step);
     this.scrub.value = String(this.at);
-    this.scrub.setAttribute("aria-valuetext", shown);
-    this.clock.textContent = `${shown} of ${tickLabel(Math.round(this.length / step) * step, step)}`;
+    this.scrub.setAttribute("aria-valuetext", label(this.at));
+    const start = from > 0 ? ` (from ${label(from)})` : "";
+    this.clock.textContent = `${label(this.at)} of ${label(to)}${start}`;
     this.pictures.forEach((picture, i) => {
       this.counts[i].textContent = over ? this.#summary(picture) : this.#now(picture);
     });
   }
 
   #build() {
-    const { usual, offered } = speedsFor(this.length);
-    this.speed = usual;
     this.toggle = button("Play", () => (this.playing ? this.pause() : this.play()), { class: "play" });
-    const options = offered.map((speed) =>
-      make("option", { value: speed, selected: speed === usual }, speed === 1 ? "real time" : `${speed} ×`),
-    );
-    const choose = (event) => (this.speed = Number(event.target.value));
-    const speeds = make("select", { onchange: choose }, ...options);
+    this.speeds = make("select", {
+      onchange: (event) => {
+        this.speed = Number(event.target.value);
+        this.isChosen = true;
+      },
+    });
     this.scrub = make("input", {
       type: "range",
       min: 0,
@@ -114,9 +126,32 @@ export class Playback {
     this.element.classList.add("playback");
     this.element.setAttribute("role", "group");
     this.element.setAttribute("aria-label", "Playback");
-    const label = make("label", {}, "Speed ", speeds);
+    const label = make("label", {}, "Speed ", this.speeds);
     const counts = make("p", { class: "counts" }, ...this.counts);
     this.element.append(this.toggle, this.scrub, this.clock, label, counts);
+    this.pictures[0].view.listeners.add(() => {
+      clearTimeout(this.settling);
+      this.settling = setTimeout(() => this.#follow(), SETTLED_MS);
+    });
+  }
+
+  /** Plays what is shown from now on, once it stands still, at a speed that suits it unless one was chosen. */
+  #follow() {
+    const [from, to] = this.range;
+    if (from === this.shown[0] && to === this.shown[1]) return;
+    const isOver = !this.shown.length || this.at >= this.shown[1];
+    this.shown = [from, to];
+    const { usual, offered } = speedsFor(to - from);
+    const chosen = this.isChosen ? this.speed : usual;
+    this.speed = chosen;
+    const choices = [...new Set([...offered, chosen])].sort((a, b) => a - b);
+    const options = choices.map((speed) =>
+      make("option", { value: speed, selected: speed === chosen }, speed === 1 ? "real time" : `${speed} ×`),
+    );
+    this.speeds.replaceChildren(...options);
+    this.scrub.min = from;
+    this.scrub.max = to;
+    this.seek(isOver && !this.playing ? to : this.at);
   }
 
   #name() {

@@ -1,6 +1,7 @@
 // One request: its stages, equally wide, what was open meanwhile, and what happened step by step.
 
-import { placeOf, textOf } from "./data.js";
+import { commandLine, logCommand, placeLink } from "./commands.js";
+import { placeOf, requestId, textOf } from "./data.js";
 import { make, makeSvg } from "./dom.js";
 import { count, microseconds, separated, whole } from "./format.js";
 import { BUSY, LENT, PARKED, STATES, WAITING } from "./palette.js";
@@ -36,8 +37,9 @@ export class RequestView {
   show(request) {
     const index = this.byRequest.get(request);
     if (index === undefined) {
-      const words = `Request #${request + 1} is not among those that are told step by step.`;
-      this.body.replaceChildren(make("p", { class: "nothing" }, words));
+      const words = `Request ${requestId(this.side, request)} is not among those that are told step by step here.`;
+      const command = commandLine(logCommand(this.side, request));
+      this.body.replaceChildren(make("p", { class: "nothing" }, words), ...command);
       return;
     }
     this.chooser.value = String(index);
@@ -57,7 +59,7 @@ export class RequestView {
     const name = textOf(this.side, requests.name[life.request]);
     const path = textOf(this.side, requests.path[life.request]);
     const where = path && !name.endsWith(path) ? ` (${path})` : "";
-    const words = `#${life.request + 1} ${name}${where}, ${microseconds(life.ended_us)}`;
+    const words = `${requestId(this.side, life.request)} ${name}${where}, ${microseconds(life.ended_us)}`;
     return make("option", { value: index }, words);
   }
 
@@ -73,9 +75,10 @@ export class RequestView {
     return make(
       "div",
       { class: "life-head" },
-      make("h3", {}, `#${life.request + 1} ${textOf(this.side, requests.name[life.request])}`),
+      make("h3", {}, `${requestId(this.side, life.request)} ${textOf(this.side, requests.name[life.request])}`),
       make("p", { class: "life-verdict" }, textOf(this.side, life.verdict)),
       make("p", { class: "quiet" }, `${microseconds(life.ended_us)}${answer}; ${count(life.checkouts, "checkout")}: ${parts.join(", ")}.`),
+      ...commandLine(logCommand(this.side, life.request)),
     );
   }
 
@@ -102,7 +105,7 @@ export class RequestView {
     else what.append(make("code", {}, textOf(this.side, text)), lasted);
     if (place) {
       const source = state > WAITING && place.source ? make("code", { class: "of" }, place.source) : "";
-      what.append(make("span", { class: "quiet where" }, ` ${place.where.replace(/^.*[\\/]/, "")} `, source));
+      what.append(make("span", { class: "quiet where" }, " ", placeLink(this.side, site, place.where.replace(/^.*[\\/]/, "")), " ", source));
     }
     return make("li", { class: isResponse ? "response" : state === PARKED ? "hog" : null }, make("time", {}, `${milliseconds(at)}`), what);
   }

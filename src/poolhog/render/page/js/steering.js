@@ -8,6 +8,9 @@ import { followPointer, moveByKey } from "./view.js";
 
 const REACH = 3;
 const WAYS = { ArrowUp: "up", ArrowDown: "down", ",": "before", ".": "after" };
+// By which part of the window a key moves an end of the selection.
+const EDGE = 0.02;
+const EDGES = { "[": [-EDGE, 0], "{": [EDGE, 0], "]": [0, EDGE], "}": [0, -EDGE] };
 
 /** Watches the stage of a timeline. */
 export class Steering {
@@ -38,6 +41,7 @@ export class Steering {
     const { picture } = this;
     const spot = this.#spot(x, y);
     if (spot) picture.select(ownerOf(spot));
+    else if (picture.view.selection) picture.view.clear();
     else if (picture.selected >= 0) picture.select(-1);
     this.#hover(x, y);
   }
@@ -74,9 +78,32 @@ export class Steering {
       picture.select(ownerOf(this.cursor));
       picture.live.textContent = `Following ${requestName(picture.side, picture.selected)}`;
     } else if (event.key === "Escape") {
+      if (picture.view.selection) {
+        picture.view.clear();
+        picture.live.textContent = "Nothing is selected";
+        return;
+      }
       picture.select(-1);
       this.#rove(null);
-    }
+    } else this.#select(event);
+  }
+
+  /** What a key does to the selection. */
+  #select(event) {
+    const { view } = this.picture;
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const key = event.key.toLowerCase();
+    if (key === "s") {
+      const { rows, item } = this.cursor ?? {};
+      if (rows) view.select(rows.start[item], rows.end[item]);
+      else view.select(view.from, view.to);
+    } else if (key === "f" && view.selection) view.set(...view.selection, { glide: true });
+    else if (Object.hasOwn(EDGES, key)) {
+      const [from, to] = view.selection ?? [view.from, view.to];
+      const [first, last] = EDGES[key].map((part) => part * view.width);
+      if (to + last > from + first) view.select(from + first, to + last);
+    } else return;
+    event.preventDefault();
   }
 
   /** Moves the cursor, and says what is there; `null` takes it away. */

@@ -6,11 +6,12 @@ import { blameLegend, keysTold, legend, Minimap, toolbar, windowButtons } from "
 import { findRequests, requestName } from "./data.js";
 import { Alternative, Card, conclusion, following } from "./details.js";
 import { make, prefersStillness, save } from "./dom.js";
-import { drawAxis, drawLabels, drawLanes, drawLinks, frameItem, pixelOf } from "./drawing.js";
+import { drawAxis, drawLabels, drawLanes, drawLinks, drawSelection, frameItem, pixelOf } from "./drawing.js";
 import { microseconds, windowLabel } from "./format.js";
 import { layoutOf, rowsOf } from "./lanes.js";
 import { PAINTS } from "./palette.js";
 import { blockOf, Steering } from "./steering.js";
+import { StretchPanel } from "./stretch.js";
 import { CanvasSurface, fileName, paletteOf, standalone, SvgSurface } from "./surface.js";
 import { View } from "./view.js";
 
@@ -38,10 +39,12 @@ export class Timeline {
     this.hidden = PAINTS.map(() => false);
     this.playhead = Infinity;
     this.selected = -1;
+    this.query = "";
     this.found = { matches: null, found: [], at: -1 };
     this.all = false;
     this.layout = layoutOf(HIDDEN_WIDTH, side, false);
     this.onSelect = () => {};
+    this.onChange = () => {};
     this.#build();
     this.#listen();
   }
@@ -76,6 +79,7 @@ export class Timeline {
     this.follow.replaceChildren(...(request >= 0 ? following(this.side, request, does) : []));
     this.follow.hidden = request < 0;
     if (request >= 0 && tell) this.onSelect(request);
+    this.onChange();
     this.redraw();
   }
 
@@ -112,6 +116,7 @@ export class Timeline {
     this.averages = isDense(scene);
     this.paint(this.surface, scene);
     this.minimap.place();
+    this.stretch.show(this.view.selection);
     this.#say(scene);
   }
 
@@ -138,6 +143,7 @@ export class Timeline {
         if (block) frameItem(surface, scene, block, row, rows.start[item], rows.end[item], frame);
       }
     }
+    if (this.view.selection) drawSelection(surface, scene, this.view.selection);
     const x = pixelOf(scene, this.playhead);
     if (x < scene.layout.width) surface.line("ink", x, scene.layout.axis - 4, x, scene.layout.height, 1.5);
   }
@@ -180,24 +186,35 @@ export class Timeline {
       save: () => save(fileName("poolhog", side.label), "image/svg+xml", this.svg()),
       find: (query) => this.#find(query),
       step: (by) => this.#step(by),
-    });
+    }, side.label);
     const present = new Set(side.spans.state);
-    const states = legend(present, (state, hidden) => {
+    this.states = legend(present, (state, hidden) => {
       this.hidden[state] = hidden;
+      this.onChange();
       this.redraw();
+    });
+    this.stretch = new StretchPanel(side, this.steps, {
+      zoom: () => this.view.set(...this.view.selection, { glide: true }),
+      clear: () => {
+        this.view.clear();
+        this.stage.focus({ preventScroll: true });
+      },
     });
     this.printed = make("div", { class: "printed" });
     const windows = windowButtons(side, (from, to) => this.view.set(from, to, { glide: true }));
     const heading = this.label ? [make("h3", {}, this.label)] : [];
     this.element.classList.add("timeline");
     this.element.append(
-      ...heading, this.tools.element, states, ...blameLegend(side), this.stage, this.printed, this.minimap.element,
-      ...windows, this.note, this.follow, this.live, keysTold(`${id}-keys`), this.alternative.element,
+      ...heading, this.tools.element, this.states.element, ...blameLegend(side), this.stage, this.printed, this.minimap.element,
+      ...windows, this.note, this.stretch.element, this.follow, this.live, keysTold(`${id}-keys`), this.alternative.element,
     );
   }
 
   #listen() {
-    this.moved = () => this.redraw();
+    this.moved = () => {
+      this.onChange();
+      this.redraw();
+    };
     this.view.listeners.add(this.moved);
     this.steering = new Steering(this);
     new ResizeObserver(() => this.#resized()).observe(this.stage);
@@ -224,7 +241,15 @@ export class Timeline {
     dataset.drawn = this.averages ? "averages" : "lanes";
     dataset.spans = this.rows.requests.measure(from, to).items + this.rows.pools.measure(from, to).items;
     this.tools.lanes.hidden = this.averages || (!this.layout.cut && !this.all);
+    this.#announce();
     if (this.alternative.window[0] !== from || this.alternative.window[1] !== to) this.alternative.look(from, to);
+  }
+
+  /** Says aloud what is selected, once it stays so. */
+  #announce() {
+    const selected = this.view.selection ? this.stretch.words : "";
+    if (selected && selected !== this.announced) this.live.textContent = selected;
+    this.announced = selected;
   }
 
   #lit() {
@@ -236,6 +261,7 @@ export class Timeline {
   }
 
   #find(query) {
+    this.query = query;
     this.found = { ...findRequests(this.side, query), at: -1 };
     this.select(-1);
     return this.found.found.length;
@@ -264,6 +290,7 @@ export class Timeline {
   showLanes(all) {
     this.all = all;
     this.tools.lanes.setAttribute("aria-pressed", all);
+    this.onChange();
     this.draw();
   }
 

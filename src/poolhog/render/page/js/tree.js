@@ -1,6 +1,8 @@
 // Where connection time goes: a tree of routes and stacks as a picture, and the same as a table.
 
-import { grouped, placeOf, textOf } from "./data.js";
+import { filtered, inverted, measured, nodeName, nodeText, pathTo, placed, searched, treeOf } from "./calltree.js";
+import { placeLink } from "./commands.js";
+import { placeOf } from "./data.js";
 import { Card, spoken } from "./details.js";
 import { button, make, save } from "./dom.js";
 import { count, microseconds, percent, whole } from "./format.js";
@@ -29,13 +31,18 @@ export class TreeView {
   constructor(element, side) {
     this.element = element;
     this.side = side;
-    this.tree = treeOf(side);
+    this.outward = treeOf(side);
+    this.tree = this.outward;
+    this.isInverted = false;
+    this.isFiltered = false;
     this.root = 0;
     this.query = "";
     this.onSelect = () => {};
+    this.onChange = () => {};
+    this.choices = Object.keys(CHOICES);
     this.choice = this.tree.spent[CHOSEN][0] > 0 ? CHOSEN : "all";
-    this.measure = measured(this.tree, CHOICES[this.choice]);
     this.rows = [];
+    this.#arrange();
     this.#build();
   }
 
@@ -49,30 +56,63 @@ export class TreeView {
   /** Chooses which time is shown: a state, or `all`. */
   choose(choice) {
     this.choice = choice;
-    this.measure = measured(this.tree, CHOICES[choice]);
-    if (!(this.measure[this.root] > 0)) this.root = 0;
+    this.chooser.value = choice;
+    this.#arrange();
     this.draw();
   }
 
-  /** Marks the nodes that have these words. */
+  /** Marks the nodes that have these words, or shows only these. */
   find(query) {
     this.query = query;
+    this.finder.value = query;
+    this.#arrange();
     this.draw();
+  }
+
+  /** Shows the lines first and their callers below them, or the routes first. */
+  invert(isInverted) {
+    if (isInverted === this.isInverted) return;
+    this.isInverted = isInverted;
+    this.inverter.setAttribute("aria-pressed", isInverted);
+    this.root = 0;
+    this.#arrange();
+    this.draw();
+  }
+
+  /** Shows only the paths through nodes that were found, or all. */
+  filter(isFiltered) {
+    this.isFiltered = isFiltered;
+    this.filterer.setAttribute("aria-pressed", isFiltered);
+    this.#arrange();
+    this.draw();
+  }
+
+  /** Computes what each node counts for, as it was chosen. */
+  #arrange() {
+    const states = CHOICES[this.choice];
+    if (this.isInverted) this.inward ??= inverted(this.outward);
+    const whole = this.isInverted ? this.inward : this.outward;
+    this.whole = measured(whole, states)[0];
+    this.search = searched(whole, measured(whole, states), this.query);
+    this.tree = this.isFiltered && this.query.trim() ? filtered(whole, this.search.matches) : whole;
+    this.measure = measured(this.tree, states);
+    if (!(this.measure[this.root] > 0)) this.root = 0;
   }
 
   /** Draws the picture, its table and the way to it. */
   draw() {
     const width = this.pane.clientWidth;
     if (!width) return;
-    const { tree, measure } = this;
-    const search = searched(tree, measure, this.query);
+    const { tree, measure, search } = this;
     const drawn = placed(tree, measure, this.root, width, LEAST);
     this.rows = drawn.map((one) => ({ ...one, parent: tree.parent[one.node] }));
     this.#paint(this.surface, width, search);
-    const share = percent(measure[0] ? search.sum / measure[0] : 0);
+    const share = percent(this.whole ? search.sum / this.whole : 0);
     this.found.textContent = this.query.trim() ? `${count(search.found, "place")}, ${share}` : "";
     this.surface.element.setAttribute("aria-label", this.#conclusion());
-    this.empty.textContent = this.rows.length ? "" : `No connection was ${this.#doing()}.`;
+    this.empty.textContent = this.rows.length ? "" : this.#nothing();
+    this.filterer.disabled = !this.query.trim();
+    this.onChange();
     this.#crumbs();
     this.#table();
   }
@@ -81,7 +121,7 @@ export class TreeView {
   svg() {
     const palette = paletteOf(this.element);
     const surface = new SvgSurface((paint) => palette[paint], this.ruler);
-    this.#paint(surface, this.pane.clientWidth, searched(this.tree, this.measure, this.query));
+    this.#paint(surface, this.pane.clientWidth, this.search);
     return standalone(surface.element, `${this.side.label}: where connection time goes`, this.#conclusion());
   }
 
@@ -93,15 +133,25 @@ export class TreeView {
     this.card = new Card();
     this.empty = make("p", { class: "empty" });
     this.pane = make("div", { class: "tree-pane" }, svg, this.card.element, this.empty);
-    this.crumbs = make("nav", { class: "tools crumbs", "aria-label": "Way to the shown place" });
+    this.crumbs = make("nav", { class: "tools crumbs", "aria-label": `Way to the shown place of ${this.side.label}` });
     this.found = make("output", { class: "found", "aria-live": "polite" });
-    const region = { tabindex: 0, role: "region", "aria-label": "Places by connection time" };
+    const region = { tabindex: 0, role: "region", "aria-label": `Places by connection time of ${this.side.label}` };
     this.list = make("div", { class: "scroll tree-table", ...region });
     const options = Object.keys(CHOICES).map((name) =>
       make("option", { value: name, selected: name === this.choice }, name === "all" ? "all use" : name),
     );
-    const choice = make("select", { onchange: (event) => this.choose(event.target.value) }, ...options);
-    const find = make("input", {
+    this.chooser = make("select", { onchange: (event) => this.choose(event.target.value) }, ...options);
+    const pressed = (press) => press.getAttribute("aria-pressed") === "true";
+    this.inverter = button("From the line out", () => this.invert(!pressed(this.inverter)), {
+      "aria-pressed": "false",
+      title: "Lines first, and below each of them who called it",
+    });
+    this.filterer = button("Only these", () => this.filter(!pressed(this.filterer)), {
+      "aria-pressed": "false",
+      "aria-label": "Show only what was found",
+      disabled: true,
+    });
+    this.finder = make("input", {
       type: "search",
       placeholder: "Find a route, function or line",
       "aria-label": "Find a route, function or line",
@@ -110,8 +160,8 @@ export class TreeView {
     const tools = make(
       "div",
       { class: "toolbar" },
-      make("label", { class: "tools" }, "Show time that was ", choice),
-      make("div", { class: "tools finder", role: "search" }, find, this.found),
+      make("div", { class: "tools" }, make("label", { class: "tools" }, "Show time that was ", this.chooser), this.inverter),
+      make("div", { class: "tools finder", role: "search", "aria-label": `Places of ${this.side.label}` }, this.finder, this.filterer, this.found),
       button("Save as SVG", () => this.#save()),
     );
     const picture = make("div", { class: "tree-side" }, this.crumbs, this.pane);
@@ -186,7 +236,7 @@ export class TreeView {
     const deepest = this.rows.reduce((most, one) => Math.max(most, one.row), -1);
     surface.begin(width, Math.max(1, (deepest + 1) * ROW));
     this.rows.forEach((one, i) => {
-      const dim = this.query.trim() && !search.matches[one.node];
+      const dim = !this.isFiltered && this.query.trim() && !search.matches[one.node];
       const facts = {
         role: "treeitem",
         "aria-level": one.row + 1,
@@ -231,7 +281,7 @@ export class TreeView {
   }
 
   #share(node) {
-    return percent(this.measure[node] / this.measure[0]);
+    return percent(this.measure[node] / this.whole);
   }
 
   #facts(node) {
@@ -243,9 +293,14 @@ export class TreeView {
     for (const state of LENT) {
       if (tree.spent[state][node]) lines.push([state, microseconds(tree.spent[state][node])]);
     }
-    lines.push(["in", count(tree.checkouts[node], "checkout")]);
+    if (tree.checkouts) lines.push(["in", count(tree.checkouts[node], "checkout")]);
     const state = this.choice === "all" ? PAINTS[NONE] : this.choice;
     return { state, head: `${microseconds(this.measure[node])} ${this.#doing()}: ${this.#share(node)}`, lines };
+  }
+
+  #nothing() {
+    const found = this.isFiltered && this.query.trim() ? "Nothing that was found" : "No connection";
+    return `${found} was ${this.#doing()}.`;
   }
 
   #doing() {
@@ -269,7 +324,8 @@ export class TreeView {
     const { measure, tree } = this;
     const [, largest] = placed(tree, measure, 0, 1, 0).map((one) => one.node);
     const most = largest === undefined ? "" : `; most of it by ${nodeName(tree, largest)}, ${this.#share(largest)}`;
-    return `Where connection time goes: ${microseconds(measure[0])} ${this.#doing()}${most}`;
+    const way = this.isInverted ? ", from the line out" : "";
+    return `Where connection time goes${way}: ${microseconds(measure[0])} ${this.#doing()}${most}`;
   }
 
   #table() {
@@ -279,7 +335,7 @@ export class TreeView {
     const rows = inside.slice(0, MOST_ROWS);
     const left = inside.length > rows.length ? `; the ${rows.length} largest of ${inside.length}` : "";
     const caption = make("caption", {}, `By time ${this.#doing()}, with what is below each${left}`);
-    const names = ["place", "share", ...LENT, "checkouts"];
+    const names = ["place", "share", ...LENT, ...(this.tree.checkouts ? ["checkouts"] : [])];
     const heads = names.map((name) => make("th", { scope: "col" }, name));
     const body = make("tbody", {}, ...rows.map(({ node }) => this.#row(node)));
     const head = make("thead", {}, make("tr", {}, ...heads));
@@ -291,9 +347,10 @@ export class TreeView {
     const hint = { class: "link", title: nodeText(tree, node) };
     const name = button(nodeName(tree, node), () => this.zoom(node), hint);
     const place = placeOf(this.side, tree.site[node]);
-    const where = place ? make("span", { class: "quiet" }, ` ${fileOf(place)}`) : "";
+    const where = place ? make("span", { class: "quiet" }, " ", placeLink(this.side, tree.site[node], fileOf(place))) : "";
     const spent = LENT.map((state) => microseconds(tree.spent[state][node]));
-    const cells = [this.#share(node), ...spent, whole(tree.checkouts[node])];
+    const checkouts = tree.checkouts ? [whole(tree.checkouts[node])] : [];
+    const cells = [this.#share(node), ...spent, ...checkouts];
     const head = make("th", { scope: "row" }, name, where);
     return make("tr", {}, head, ...cells.map((cell) => make("td", {}, cell)));
   }
@@ -302,92 +359,4 @@ export class TreeView {
 /** A place without its folders. */
 function fileOf(place) {
   return place.where.split(/[\\/]/).at(-1);
-}
-
-/**
- * The tree of a side; node 0 is its root, and microseconds of a node are with those below it.
- * @param {ReturnType<typeof import("./data.js").decode>} side
- */
-function treeOf(side) {
-  const { parent, name, site, checkouts } = side.tree;
-  const depth = new Int32Array(parent.length);
-  for (let n = 0; n < parent.length; n++) depth[n] = parent[n] < 0 ? 0 : depth[parent[n]] + 1;
-  const spent = Object.fromEntries(LENT.map((state) => [state, side.tree[state]]));
-  const below = grouped(parent, parent.length);
-  return { side, size: parent.length, parent, name, site, checkouts, depth, spent, below };
-}
-
-/** What each node counts for: its microseconds in the chosen states. @param {string[]} states */
-export function measured(tree, states) {
-  const found = new Float64Array(tree.size);
-  for (const state of states) for (let n = 0; n < tree.size; n++) found[n] += tree.spent[state][n];
-  return found;
-}
-
-/**
- * Where nodes are drawn: the root over the whole width, and the nodes below each other side by side,
- * the largest first. Those that are narrower than `least` are left out, with all below them.
- * @returns {{node: number, x: number, width: number, row: number}[]} parents first
- */
-function placed(tree, measure, root, width, least) {
-  if (!(measure[root] > 0)) return [];
-  const scale = width / measure[root];
-  const found = [{ node: root, x: 0, width, row: 0 }];
-  for (let i = 0; i < found.length; i++) {
-    const { node, row } = found[i];
-    let { x } = found[i];
-    for (const child of childrenOf(tree, measure, node)) {
-      const wide = measure[child] * scale;
-      if (wide >= least) found.push({ node: child, x, width: wide, row: row + 1 });
-      x += wide;
-    }
-  }
-  return found;
-}
-
-/** The nodes below one, the largest first. */
-function childrenOf({ below }, measure, node) {
-  const children = [...below.items.subarray(below.first[node], below.first[node + 1])];
-  return children.sort((a, b) => measure[b] - measure[a] || a - b);
-}
-
-/** A node and those above it, the root first. */
-function pathTo({ parent }, node) {
-  const found = [];
-  for (let n = node; n >= 0; n = parent[n]) found.unshift(n);
-  return found;
-}
-
-/**
- * The nodes that have the words in their names or places, and what these count for together: a node
- * below another that matches counts once.
- * @returns {{matches: Uint8Array, found: number, sum: number}}
- */
-export function searched(tree, measure, query) {
-  const words = query.trim().toLowerCase();
-  const matches = new Uint8Array(tree.size);
-  const within = new Uint8Array(tree.size);
-  let found = 0;
-  let sum = 0;
-  for (let n = 1; n < tree.size && words; n++) {
-    const above = within[tree.parent[n]];
-    if (nodeText(tree, n).toLowerCase().includes(words)) {
-      matches[n] = 1;
-      if (measure[n] > 0) found++;
-      if (!above) sum += measure[n];
-    }
-    within[n] = above || matches[n];
-  }
-  return { matches, found, sum };
-}
-
-/** What a node is called: a route, or a function. */
-function nodeName({ side, name }, node) {
-  return textOf(side, name[node]);
-}
-
-/** A node's name, place and line of code. */
-function nodeText(tree, node) {
-  const place = placeOf(tree.side, tree.site[node]);
-  return [nodeName(tree, node), place?.where, place?.source].filter(Boolean).join(" ");
 }

@@ -1,17 +1,18 @@
-// The window of time that pictures show together, and how wheel, pointer, fingers and keys move it.
+// The window of time that pictures show together, what is selected in it, and how wheel, pointer, fingers and keys move it.
 
 import { prefersStillness } from "./dom.js";
 
 const NARROWEST = 20;
 const GLIDE_MS = 220;
 
-/** From where to where; microseconds. Tells its listeners when it moves. */
+/** From where to where, and the selection; microseconds. Tells its listeners when one of them changes. */
 export class View {
   /** @param {number} length of the whole */
   constructor(length) {
     this.length = length;
     this.from = 0;
     this.to = length;
+    this.selection = null;
     this.listeners = new Set();
     this.gliding = 0;
   }
@@ -46,10 +47,29 @@ export class View {
     this.set(0, this.length, options);
   }
 
+  /** Selects from one instant to another, in any order, cut to the whole. */
+  select(one, other) {
+    const inside = (at) => Math.round(Math.min(this.length, Math.max(0, at)));
+    const [from, to] = [inside(Math.min(one, other)), inside(Math.max(one, other))];
+    this.selection = to > from ? [from, to] : null;
+    this.#tell();
+  }
+
+  /** Selects nothing. */
+  clear() {
+    if (!this.selection) return;
+    this.selection = null;
+    this.#tell();
+  }
+
   #move(from, to) {
     if (from === this.from && to === this.to) return;
     this.from = from;
     this.to = to;
+    this.#tell();
+  }
+
+  #tell() {
     for (const listener of this.listeners) listener();
   }
 
@@ -81,7 +101,8 @@ let lastWheelElsewhere = 0;
 let watched = false;
 
 /**
- * Lets wheel, drag and pinch over an element move a view.
+ * Lets wheel and pinch over an element move a view, and a finger that drags; a mouse that drags
+ * selects, and moves the view while Shift is held.
  * @param {HTMLElement} element
  * @param {() => View} current the view, as it may be replaced
  * @param {{instantAt: (x: number) => number, usPerPixel: () => number,
@@ -93,6 +114,7 @@ export function followPointer(element, current, picture) {
   element.addEventListener("wheel", (event) => onWheel(event, current(), picture), { passive: false });
   const pointers = new Map();
   let dragged = 0;
+  let anchor = 0;
   const place = (event) => {
     const box = element.getBoundingClientRect();
     return { x: event.clientX - box.left, y: event.clientY - box.top };
@@ -100,7 +122,9 @@ export function followPointer(element, current, picture) {
   element.addEventListener("pointerdown", (event) => {
     if (event.button !== 0) return;
     if (!pointers.size) dragged = 0;
-    pointers.set(event.pointerId, place(event));
+    const at = place(event);
+    pointers.set(event.pointerId, at);
+    anchor = picture.instantAt(at.x);
   });
   element.addEventListener("pointermove", (event) => {
     const now = place(event);
@@ -113,7 +137,8 @@ export function followPointer(element, current, picture) {
     if (!element.hasPointerCapture(event.pointerId)) element.setPointerCapture(event.pointerId);
     picture.leave();
     if (rest.length) pinch(current(), picture, before.x, now.x, rest[0].x);
-    else current().pan((before.x - now.x) * picture.usPerPixel());
+    else if (event.pointerType === "touch" || event.shiftKey) current().pan((before.x - now.x) * picture.usPerPixel());
+    else current().select(anchor, Math.min(current().to, Math.max(current().from, picture.instantAt(now.x))));
     return undefined;
   });
   const up = (event) => {
