@@ -79,6 +79,7 @@ __all__ = [
     "Unreadable",
     "install",
     "open_trace",
+    "recorded_into",
     "recording",
     "uninstall",
 ]
@@ -142,6 +143,11 @@ def install(
         *(_globs(include), _globs(exclude), sampling_interval, source), watch_locks or ""
     )
     return _install(_path(directory), options).recorder.directory
+
+
+def recorded_into() -> Path | None:
+    """The directory of the trace that this process is recorded into; ``None`` if it is not."""
+    return _installation.recorder.directory if _installation is not None else None
 
 
 def uninstall() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import os
@@ -19,8 +20,13 @@ import pytest
 from recorded_app import DEADLINE_S, eventually
 
 import poolhog
-from poolhog.analysis.dump import Liveness, process_dump
-from poolhog.render.dump import dump_json
+from poolhog.analysis.dump import process_dump
+from poolhog.analysis.findings_so_far import FindingsSoFar
+from poolhog.analysis.live import LiveRun
+from poolhog.analysis.liveness import Liveness
+from poolhog.analysis.thresholds import Thresholds
+from poolhog.cli.top_screen import Lines, TopScreen
+from poolhog.render.dump_json import dump_json
 from poolhog.trace.reader import stream_trace
 
 if TYPE_CHECKING:
@@ -178,14 +184,24 @@ def check_hang(process: Any) -> None:
 def test_the_dump_for_a_person(service: Service) -> None:
     hang(service)
     text = verb("dump", service.directory)
-    first, *lines = text.splitlines()
+    conclusion, first, *lines = text.splitlines()
+    assert re.fullmatch(
+        r"All 3 connections of pool postgresql\+asyncpg are lent: "
+        r"2 parked at \S*hanging_app.py:\d+, 1 busy at \S*hanging_app.py:\d+.",
+        conclusion,
+    )
     assert first.startswith(
         "3 connections lent, 2 of them without an operation; 2 requests wait for one, the longest"
     )
     assert any(line.startswith(f"process {service.process.pid} running, as of ") for line in lines)
     assert "(sqlalchemy): 3 of 3 lent, exhausted, 2 waiting" in text
     at = [index for index, line in enumerate(lines) if "sleep (asyncio/tasks.py:" in line]
-    assert len(at) == 2
+    assert len(at) == 1
+    assert any(re.match(r"  2 connections \(\d, \d\)  held for up to ", line) for line in lines)
+    assert any(line.startswith("  2 waiting  for up to ") for line in lines)
+    every = verb("dump", service.directory, "--all").splitlines()
+    assert sum("sleep (asyncio/tasks.py:" in line for line in every) == 2
+    assert sum(line.startswith("  waiting  for ") for line in every) == 2
     for index, function in enumerate(("wait_for_the_answer", "ask_the_model", "make_service.")):
         assert lines[at[0] + 1 + index].strip().startswith(function)
     assert "await asyncio.sleep(3600)" in text
@@ -345,3 +361,49 @@ def check_then(verdict: str, rest: list[str]) -> None:
     """What was lent is told of then, and not of now."""
     assert verdict.startswith("At the last commit")
     assert not any("nothing is lent" in line for line in rest)
+
+
+def test_the_screen_of_top_while_the_service_runs(service: Service) -> None:
+    hang(service)
+    findings = FindingsSoFar(service.directory, None, Thresholds)
+    app = TopScreen(LiveRun(service.directory), findings, "hanging", 0.1)
+
+    def lines() -> list[str]:
+        return app.query_one(Lines).render().plain.split("\n")
+
+    async def watch() -> None:
+        async with app.run_test(size=(100, 30)) as pilot:
+            findings.start()
+            await pilot.pause()
+            text = "\n".join(lines())
+            assert "EXHAUSTED" in text
+            assert "[checkouts 5]" in text
+            assert sum("▒ parked" in line for line in lines()) == 2
+            assert sum("░ waiting" in line and "GET /quick" in line for line in lines()) == 2
+            assert sum("█ busy" in line and "GET /report" in line for line in lines()) == 1
+            deadline = time.monotonic() + DEADLINE_S
+            while findings.latest is None and time.monotonic() < deadline:
+                await pilot.pause(0.1)
+            service.kill()
+            while "the process died" not in lines()[0] and time.monotonic() < deadline:
+                await pilot.pause(0.1)
+            assert "the process died" in lines()[0]
+            assert "[checkouts 5]" in "\n".join(lines())
+            await pilot.press("shift+tab")
+            assert "parked-checkout" in "\n".join(lines())
+
+    asyncio.run(watch())
+
+
+def test_top_of_a_process(service: Service) -> None:
+    hang(service)
+    found = json.loads(verb("top", service.directory, "--pid", service.process.pid, "--json"))
+    (process,) = found["processes"]
+    check_hang(process)
+    assert [route["route"] for route in found["routes"]] == [
+        *("GET /summary/{note_id}", "GET /report", "GET /quick")
+    ]
+    assert [finding["kind"] for finding in found["findings"]] == ["parked-checkout"]
+    text = verb("top", service.directory, "--once")
+    assert "1 process running" in text.splitlines()[0]
+    assert "GET /summary/{note_id}" in text

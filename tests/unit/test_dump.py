@@ -11,9 +11,11 @@ import pytest
 from factories import PROCESS, make_checkout, make_pool, make_request, make_site, op, sample
 
 from poolhog.analysis.accounting import State
-from poolhog.analysis.dump import Held, Liveness, PoolDump, ProcessDump, process_dump
+from poolhog.analysis.dump import Held, PoolDump, ProcessDump, process_dump
+from poolhog.analysis.liveness import Liveness
 from poolhog.model import Activity, OperationKind, Trace
-from poolhog.render.dump import dump_json, dump_text
+from poolhog.render.dump import dump_text
+from poolhog.render.dump_json import dump_json
 
 if TYPE_CHECKING:
     from poolhog.model import Checkout, Pool, Process, Site
@@ -232,8 +234,8 @@ def test_many_that_wait_are_counted() -> None:
         "30 requests wait for one, the longest for 60.0 s."
     )
     assert "  pool main (sqlalchemy): 5 of 5 lent, exhausted, 30 waiting" in lines
-    assert "  … and 25 more wait, for less long; --all shows them" in lines
-    assert sum(line.startswith("  waiting") for line in lines) == 5
+    assert "  30 waiting  for up to 60.0 s: Task-1 (30x)" in lines
+    assert "  5 connections  held for up to 59.0 s by Task-1 (5x)" in lines
     assert sum(line.startswith("  waiting") for line in text_of(dump, every=True)) == 30
 
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from factories import make_site
 
-from poolhog.analysis.findings.lines import departure, innermost_line
+from poolhog.analysis.findings.lines import departure
+from poolhog.analysis.stacks import innermost_line
 
 if TYPE_CHECKING:
     from poolhog.model import Site

@@ -2,44 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from enum import StrEnum
 from itertools import takewhile
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from poolhog.analysis.accounting import STATE_OF, State, transactions
+from poolhog.analysis.accounting import GAPS, STATE_OF, State, transactions
+from poolhog.analysis.liveness import LATE_S, Liveness, liveness_of, written_age
+from poolhog.model import Activity
 
 if TYPE_CHECKING:
-    from poolhog.model import Checkout, Operation, OperationKind, Pool, Process, Site, Trace
+    from collections.abc import Iterable
+
+    from poolhog.model import Checkout, Operation, OperationKind, Pool, Process, Sample, Site, Trace
 
 
-LATE_S = 1.0
-"""A process that runs commits at least twice as often: a commit that is older is not of now."""
-
-
-class Liveness(StrEnum):
-    """Whether a process still does what its dump says.
-
-    ``silent``: there is a process of its id, which has not written for longer than it should have.
-    """
-
-    RUNNING = "running"
-    SILENT = "silent"
-    FINISHED = "finished"
-    DEAD = "dead"
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A connection that is lent, and what its owner does.
+class Held(NamedTuple):
+    """A connection that is lent, and what its owner does; a tuple, as there may be thousands.
 
     ``state`` has been so for ``state_seconds``; it is ``None`` if no sample tells yet, or none is
     taken. ``site`` is where the owner is: of a busy one where it asked for the operation, of one
     that is ready what runs instead. ``last`` is the operation in flight, or else the last one,
     which was over ``idle_seconds`` ago; ``statement`` is the latest SQL. ``in_transaction`` says
     that one was begun and is not over. ``blocker`` holds the lock that a blocked one waits for, if
-    the server was asked: a checkout's id, or a description of a session that was not recorded.
+    the server was asked: a checkout's id, or a description of a session that was not recorded. It
+    ``is_lost`` if its owner is gone, or is a thread that has nothing to do any more.
     """
 
     checkout: Checkout
@@ -52,10 +40,10 @@ class Held:
     statement: str | None
     in_transaction: bool
     blocker: str | None = None
+    is_lost: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(NamedTuple):
     """A request that waits for a connection; ``operation`` is a connect or ping in flight."""
 
     checkout: Checkout
@@ -72,10 +60,14 @@ class PoolDump:
     waiting: tuple[Waiting, ...]
 
     @property
+    def out(self) -> int:
+        """How many connections are lent, or being opened or pinged for somebody."""
+        return len(self.held) + sum(one.operation is not None for one in self.waiting)
+
+    @property
     def is_exhausted(self) -> bool:
-        """Whether all connections are out: lent, or being opened or pinged for somebody."""
-        out = len(self.held) + sum(one.operation is not None for one in self.waiting)
-        return self.pool.capacity is not None and out >= self.pool.capacity
+        """Whether all connections are out."""
+        return self.pool.capacity is not None and self.out >= self.pool.capacity
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +75,14 @@ class ProcessDump:
     """A process at the last instant that its file tells of.
 
     ``age`` is how many seconds ago that was, of one that still runs; ``None`` if it has ended.
+    ``idle`` are the pools that have lent nothing, and that nobody waits for.
     """
 
     process: Process
     liveness: Liveness
     pools: tuple[PoolDump, ...]
     age: float | None = None
+    idle: tuple[Pool, ...] = ()
 
     @property
     def is_late(self) -> bool:
@@ -101,27 +95,80 @@ class ProcessDump:
         return self.liveness is Liveness.DEAD or self.is_late or self.process.is_cut_off
 
 
-def process_dump(trace: Trace, liveness: Liveness, age: float | None = None) -> ProcessDump:
+def process_dump(
+    trace: Trace, liveness: Liveness, age: float | None = None, memory: Memory | None = None
+) -> ProcessDump:
     """What a process was doing when ``trace``, its part of a trace, was last written.
 
-    That was ``age`` seconds ago, if the process still runs.
+    That was ``age`` seconds ago, if the process still runs. The ``memory`` is of earlier dumps.
     """
     (process,) = trace.processes
-    pools = (_pool_dump(pool, trace) for pool in trace.pools)
-    # An engine that was disposed of goes on with a new pool: the old one is of no interest.
-    shown = tuple(pool for pool in pools if pool.held or pool.waiting)
-    return ProcessDump(process, liveness, shown, age)
+    standings = memory or Memory()
+    by_pool: dict[str, list[Checkout]] = {pool.id: [] for pool in trace.pools}
+    for checkout in trace.checkouts:
+        by_pool[checkout.pool.id].append(checkout)
+    pools = tuple(
+        _pool_dump(pool, by_pool[pool.id], trace.until, standings)
+        for pool in trace.pools
+        if by_pool[pool.id]
+    )
+    # An engine that was disposed of goes on with a new pool: the old one is among these.
+    idle = tuple(pool for pool in trace.pools if not by_pool[pool.id])
+    return ProcessDump(process, liveness, pools, age, idle)
 
 
-def written_wall(process: Process) -> float:
-    """The Unix time of the last instant that the process's file tells of."""
-    return process.began_wall + process.written - process.began
+def dump_now(trace: Trace, memory: Memory | None = None) -> ProcessDump:
+    """What the process of a part of a trace is doing now, or did when it last wrote."""
+    (process,) = trace.processes
+    life = liveness_of(process)
+    return process_dump(trace, life, None if life.is_over else written_age(process), memory)
 
 
-def _pool_dump(pool: Pool, trace: Trace) -> PoolDump:
-    checkouts = [checkout for checkout in trace.checkouts if checkout.pool.id == pool.id]
-    held = [_held(c, c.granted, trace.until) for c in checkouts if c.granted is not None]
-    waiting = [_waiting(c, trace.until) for c in checkouts if c.granted is None]
+class Memory:
+    """How open checkouts stood in an earlier dump: those that did not change stand so still."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[Checkout, _Standing]] = {}
+
+    def standing(self, checkout: Checkout) -> _Standing:
+        """How a checkout stands, whenever that is asked."""
+        known = self._known.get(checkout.id)
+        if known is not None and known[0] is checkout:
+            return known[1]
+        standing = _standing(checkout)
+        self._known[checkout.id] = checkout, standing
+        return standing
+
+    def keep(self, checkouts: Iterable[Checkout]) -> None:
+        """Forget all others."""
+        wanted = {checkout.id for checkout in checkouts}
+        self._known = {key: known for key, known in self._known.items() if key in wanted}
+
+
+class _Standing(NamedTuple):
+    """What a dump says of a lent connection, but for how long it has been so.
+
+    ``idle_since`` is ``None`` while an operation is in flight.
+    """
+
+    state: State | None
+    since: float
+    site: Site | None
+    last: Operation | None
+    idle_since: float | None
+    statement: str | None
+    in_transaction: bool
+    blocker: str | None
+    is_lost: bool
+
+
+def _pool_dump(pool: Pool, checkouts: Iterable[Checkout], until: float, memory: Memory) -> PoolDump:
+    held, waiting = [], []
+    for checkout in checkouts:
+        if checkout.granted is None:
+            waiting.append(_waiting(checkout, until))
+        else:
+            held.append(_held(checkout, checkout.granted, until, memory.standing(checkout)))
     longest = attrgetter("seconds")
     return PoolDump(
         pool,
@@ -136,27 +183,47 @@ def _waiting(checkout: Checkout, until: float) -> Waiting:
     return Waiting(checkout, max(until - checkout.asked, 0.0), in_flight)
 
 
-def _held(checkout: Checkout, granted: float, until: float) -> Held:
+def _held(checkout: Checkout, granted: float, until: float, standing: _Standing) -> Held:
+    idle_since = standing.idle_since
+    return Held(
+        checkout=checkout,
+        seconds=max(until - granted, 0.0),
+        state=standing.state,
+        state_seconds=max(until - standing.since, 0.0),
+        site=standing.site,
+        last=standing.last,
+        idle_seconds=0.0 if idle_since is None else max(until - idle_since, 0.0),
+        statement=standing.statement,
+        in_transaction=standing.in_transaction,
+        blocker=standing.blocker,
+        is_lost=standing.is_lost,
+    )
+
+
+def _standing(checkout: Checkout) -> _Standing:
+    granted = checkout.granted or 0.0
     used = [operation for operation in checkout.operations if operation.started >= granted]
     last = used[-1] if used else None
-    begun = transactions(checkout, until)
-    gap_began = granted if last is None else last.ended
+    begun = transactions(checkout, math.inf)
     state, since, site = _doing(checkout, last, granted)
     blocker = None
     wait = checkout.lock_waits[-1] if checkout.lock_waits else None
     if state is State.BUSY and wait is not None and wait.ended is None:
         state, since, blocker = State.BLOCKED, wait.started, wait.blocker or wait.session
-    return Held(
-        checkout=checkout,
-        seconds=max(until - granted, 0.0),
-        state=state,
-        state_seconds=max(until - since, 0.0),
-        site=site,
-        last=last,
-        idle_seconds=0.0 if gap_began is None else max(until - gap_began, 0.0),
+    return _Standing(
+        *(state, since, site, last),
+        idle_since=granted if last is None else last.ended,
         statement=next((o.statement for o in reversed(used) if o.statement is not None), None),
         in_transaction=bool(begun) and begun[-1].ended_with is None,
         blocker=blocker,
+        is_lost=state in GAPS and _is_lost(checkout.samples[-1]),
+    )
+
+
+def _is_lost(seen: Sample) -> bool:
+    """Whether the owner was not to be seen: its task is gone, or its thread is at rest."""
+    return seen.activity is Activity.IDLE or (
+        seen.site is None and STATE_OF[seen.activity] is State.PARKED
     )
 
 

@@ -22,6 +22,7 @@ from poolhog.cli.report import report
 from poolhog.cli.run import run
 from poolhog.cli.sql import sql
 from poolhog.cli.timeline import timeline
+from poolhog.cli.top import top
 from poolhog.cli.whatif import whatif
 from poolhog.errors import Interrupted, PoolhogError
 from poolhog.render.output import note
@@ -45,7 +46,7 @@ app = typer.Typer(
 # In the order in which a user needs them; --help lists them so.
 # What comes after the command's name is the command's, options too.
 app.command(cls=Verb, context_settings={"allow_interspersed_args": False})(run)
-for verb in (report, timeline, log, whatif, compare, dump, export, sql, lab):
+for verb in (report, timeline, log, whatif, compare, top, dump, export, sql, lab):
     app.command(cls=Verb)(verb)
 
 

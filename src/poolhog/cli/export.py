@@ -137,7 +137,7 @@ def _tell(found: Extract, form: Format, file: Path, *, as_json: bool) -> None:
         }
         typer.echo(json.dumps(written, indent=2))
         return
-    from poolhog.cli.dump import ages
+    from poolhog.analysis.liveness import ages
     from poolhog.render.losses import unseen_lines
     from poolhog.render.output import wide_console
     from poolhog.render.words import count, folded_lines

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from poolhog.cli.dump import ages
+from poolhog.analysis.liveness import ages
 from poolhog.cli.page import read_page
 from poolhog.cli.reading import Reading
 from poolhog.cli.target import (

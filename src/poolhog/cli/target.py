@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from poolhog.analysis.dump import written_wall
+from poolhog.analysis.liveness import written_wall
 from poolhog.errors import PoolhogError, TraceError
 from poolhog.recording.attach.directory import TRACES
 from poolhog.render.losses import missing_json, missing_told, unrecorded_told
@@ -166,6 +166,28 @@ def trace_directory(given: Path | None) -> Path:
     if newest is not None and _made(newest) > (_written(found) or _modified(found)):
         what = "could write nothing" if is_unwritten(newest) else "has recorded nothing yet"
         note(f"the newest run, {newest}, {what}: this is {found}")
+    return found
+
+
+def directory_with(target: str | None) -> Path | None:
+    """The directory that a target names: itself, or the run that has a process of this id.
+
+    A number is a process, unless there is a directory of that name. Of several runs, it is the one
+    that was written last. Raises :class:`TraceError` if there is no trace of the process.
+    """
+    if target is None or not (target.isascii() and target.isdecimal()) or Path(target).exists():
+        return None if target is None else Path(target)
+    number = int(target)
+    runs = {
+        file.parent
+        for file in TRACES.glob(f"*/{number}*.sqlite")
+        if file.stem.partition("-")[0] == str(number)
+    }
+    found = _newest(runs)
+    if found is None:
+        raise TraceError(
+            f"no trace of process {number} in {_told(TRACES)}: name the directory that it is in"
+        )
     return found
 
 

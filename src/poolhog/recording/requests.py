@@ -32,7 +32,7 @@ class RequestRecord(Record):
 
     __slots__ = (
         *("ended_ns", "error", "kind", "method", "mounted", "path", "queued", "responded_ns"),
-        *("responding_ns", "route", "stages", "started_ns", "status", "task"),
+        *("responding_ns", "route", "stages", "started_ns", "status", "task", "withdrawn"),
     )
     table = "packed_requests"
 
@@ -40,8 +40,10 @@ class RequestRecord(Record):
         self.id = next(ids)
         self.written = None
         self.checksum = 0
-        # Not of the row: whether the writer was told of it, and the mounts that its route is below.
+        # Not of the row: whether the writer was told of it, whether it is none of the application,
+        # and the mounts that its route is below.
         self.queued = False
+        self.withdrawn = False
         self.mounted = ""
         self.kind = kind
         self.method = method[NAME]
@@ -63,9 +65,13 @@ class RequestRecord(Record):
             self.error = type(error).__name__[NAME]
         self.ended_ns = monotonic_ns()
 
+    def withdraw(self) -> None:
+        """It is none of the application's: it is not written, unless it was already."""
+        self.withdrawn = True
+
     @property
     def done(self) -> bool:
-        return self.ended_ns is not None
+        return self.ended_ns is not None or (self.withdrawn and self.written is None)
 
     def row(self, texts: Texts) -> Row:
         numbers = texts.numbers

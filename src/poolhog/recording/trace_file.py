@@ -19,6 +19,7 @@ from poolhog.recording.descriptors import OF_FILE, TAKEN
 from poolhog.recording.numbers import Dialects, Numbers, encodable
 from poolhog.recording.pools import PoolRecord
 from poolhog.recording.records import MOST_IN_ROW, CheckoutRecord, statements_of
+from poolhog.recording.requests import RequestRecord
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -192,6 +193,8 @@ class TraceFile:
 
         If it makes none, it is as if it had not changed, so that it does not stop others.
         """
+        if written is None and isinstance(record, RequestRecord) and record.withdrawn:
+            return None
         try:
             row = record.row(self)
             if row == written:

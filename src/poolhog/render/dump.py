@@ -1,42 +1,53 @@
-"""Who holds what, for a person at a terminal and for a program."""
+"""Who holds what, for a person at a terminal: the conclusion, then holders with equal stacks."""
 
 from __future__ import annotations
 
 import os
 from datetime import datetime
-from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
 from poolhog.analysis.accounting import State
-from poolhog.analysis.dump import Liveness, written_wall
+from poolhog.analysis.holders import alike, alike_waiting, conclusions, holdings
+from poolhog.analysis.liveness import Liveness
+from poolhog.render.dump_json import written_at
+from poolhog.render.holders import asker, askers, conclusion_told
 from poolhog.render.losses import STALLED, dropped_told
 from poolhog.render.output import paragraph
 from poolhog.render.palette import PAINTS, TERMINAL_MUTED, TERMINAL_WARNING
-from poolhog.render.words import count, listed_pids, path_and_line, seconds, short_name, site_json
+from poolhog.render.stacks import stack_lines
+from poolhog.render.words import count, listed, listed_pids, seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from poolhog.analysis.dump import Held, PoolDump, ProcessDump, Waiting
-    from poolhog.model import Checkout, Operation, Process, Site
+    from poolhog.analysis.holders import Holding
+    from poolhog.model import Checkout, Operation, Process
 
-_MOST_WAITING = 5
-_INNERMOST = 2
-"""Innermost library frames that are shown, besides the one that the application called."""
+_MOST_CONCLUSIONS = 3
+_MOST_GROUPS = 5
+_MOST_CONNECTIONS = 5
 
 
 def dump_text(dumps: Sequence[ProcessDump], *, every: bool, width: int, next_command: str) -> Text:
-    """The dump in ``width`` columns, with ``every`` frame and waiting request or only the first."""
-    known = [line for told in _known(dumps) for line in paragraph(told, width, TERMINAL_WARNING)]
-    blocks = [Text("\n").join([*known, Text(_verdict(dumps), "bold")])]
+    """The dump in ``width`` columns.
+
+    Holders with equal stacks are shown as one, and library frames are folded; with ``every``, each
+    connection and each request that waits has its own whole stack.
+    """
+    known = [
+        line for told in known_told(dumps) for line in paragraph(told, width, TERMINAL_WARNING)
+    ]
+    blocks = [Text("\n").join([*known, *_conclusions(dumps, width)])]
     shown = [dump for dump in dumps if dump.pools or dump.liveness is not Liveness.FINISHED]
     for dump in shown or dumps[-1:]:
         blocks.append(_process_line(dump, width))
+        of_pools = holdings(dump)
         for pool in dump.pools:
-            lines = _pool_lines(pool, every=every, width=width)
+            lines = _pool_lines(pool, of_pools[pool.pool.id], every=every, width=width)
             blocks.append(Text("\n").join(lines))
     others = len(dumps) - len(shown)
     if shown and others:
@@ -45,13 +56,16 @@ def dump_text(dumps: Sequence[ProcessDump], *, every: bool, width: int, next_com
     return Text("\n\n").join(blocks)
 
 
-def dump_json(dumps: Iterable[ProcessDump]) -> dict[str, Any]:
-    """The dump as documented in ``docs/dump.md``."""
-    return {"processes": [_process_json(dump) for dump in dumps]}
+def _conclusions(dumps: Sequence[ProcessDump], width: int) -> Iterator[Text]:
+    """Why connections are not back, and how many there are."""
+    found = conclusions(dumps)
+    for one in found[:_MOST_CONCLUSIONS]:
+        yield from paragraph(conclusion_told(one), width, "bold")
+    yield Text(verdict(dumps), "" if found else "bold")
 
 
-def _known(dumps: Sequence[ProcessDump]) -> Iterator[str]:
-    """Warnings about processes whose last commit is old: they may have lent more since."""
+def known_told(dumps: Sequence[ProcessDump]) -> Iterator[str]:
+    """Sentences about processes whose last commit is old: they may have lent more since."""
     late = [dump for dump in dumps if dump.is_late]
     if late:
         oldest = max(late, key=lambda dump: dump.age or 0.0)
@@ -87,7 +101,8 @@ def _failing(process: Process) -> str:
     return f"writing failed ({process.missing_reason})" if process.is_cut_off else ""
 
 
-def _verdict(dumps: Sequence[ProcessDump]) -> str:
+def verdict(dumps: Sequence[ProcessDump]) -> str:
+    """How many connections are lent, and how many requests wait for one."""
     is_minimum = any(dump.is_minimum for dump in dumps)
     pools = [pool for dump in dumps for pool in dump.pools]
     held = [held for pool in pools for held in pool.held]
@@ -144,13 +159,9 @@ def _process_line(dump: ProcessDump, width: int) -> Text:
 
 def _time(process: Process, *, milliseconds: bool = False) -> str:
     """When the process last wrote, with the day if that was not today."""
-    at = _written_at(process)
+    at = written_at(process)
     day = "" if at.date() == datetime.now().astimezone().date() else f"{at:%Y-%m-%d} "
     return f"{day}{at:%H:%M:%S}{f'.{at.microsecond // 1000:03}' if milliseconds else ''}"
-
-
-def _written_at(process: Process) -> datetime:
-    return datetime.fromtimestamp(written_wall(process)).astimezone()
 
 
 def _command(argv: Sequence[str]) -> Sequence[str]:
@@ -160,18 +171,21 @@ def _command(argv: Sequence[str]) -> Sequence[str]:
     return [Path(argv[1]).name if argv[1].startswith(os.sep) else argv[1], *argv[2:]]
 
 
-def _pool_lines(pool: PoolDump, *, every: bool, width: int) -> Iterator[Text]:
+def _pool_lines(
+    pool: PoolDump, holders: Sequence[Holding], *, every: bool, width: int
+) -> Iterator[Text]:
     yield _pool_line(pool)
-    for held in pool.held:
+    for some in [(one,) for one in holders] if every else alike(holders):
         yield Text()
-        yield from _held_lines(held, every=every, width=width)
-    shown = pool.waiting if every else pool.waiting[:_MOST_WAITING]
+        yield from held_lines([one.held for one in some], every=every, width=width)
+    groups = [(one,) for one in pool.waiting] if every else alike_waiting(pool.waiting)
+    shown = groups if every else groups[:_MOST_GROUPS]
     for waiting in shown:
         yield Text()
-        yield from _waiting_lines(waiting, every=every, width=width)
-    if len(shown) < len(pool.waiting):
-        more = len(pool.waiting) - len(shown)
-        yield Text(f"\n  … and {more:,} more wait, for less long; --all shows them", TERMINAL_MUTED)
+        yield from waiting_lines(waiting, every=every, width=width)
+    more = sum(len(waiting) for waiting in groups[len(shown) :])
+    if more:
+        yield Text(f"\n  … and {more:,} more wait at other lines; --all shows them", TERMINAL_MUTED)
 
 
 def _pool_line(pool: PoolDump) -> Text:
@@ -187,29 +201,37 @@ def _pool_line(pool: PoolDump) -> Text:
     return line
 
 
-def _held_lines(held: Held, *, every: bool, width: int) -> Iterator[Text]:
-    checkout = held.checkout
-    yield Text.assemble(
-        (f"  connection {checkout.connection}", "bold"),
-        f"  held for {seconds(held.seconds)} by ",
-        (_asker(checkout), "bold"),
-    )
+def held_lines(some: Sequence[Held], *, every: bool, width: int) -> Iterator[Text]:
+    """One connection, or several whose holders have equal stacks."""
+    held = some[0]
+    yield _who_holds(some, width)
     if held.last is not None:
         yield _last(held, held.last, width)
     yield _doing(held)
     if held.site is not None:
         yield from stack_lines(held.site, every=every, width=width)
     else:
-        yield from _asked(checkout, every=every, width=width)
+        yield from _asked(held.checkout, every=every, width=width)
 
 
-def _asker(checkout: Checkout) -> str:
-    """The request, with what it asked for if its route does not say that."""
-    request = checkout.request
-    if request is None:
-        return checkout.owner
-    is_told = request.route in (None, request.path)
-    return request.name if is_told else f"{request.name} ({request.path})"
+def _who_holds(some: Sequence[Held], width: int) -> Text:
+    held = some[0]
+    longest = seconds(held.seconds)
+    if len(some) == 1:
+        return Text.assemble(
+            (f"  connection {held.checkout.connection}", "bold"),
+            f"  held for {longest} by ",
+            (asker(held.checkout), "bold"),
+        )
+    numbers = [str(o.checkout.connection) for o in some if o.checkout.connection is not None]
+    told = f" ({listed(numbers, _MOST_CONNECTIONS)})" if numbers else ""
+    line = Text.assemble(
+        (f"  {len(some):,} connections", "bold"),
+        f"{told}  held for up to {longest} by ",
+        (askers([one.checkout for one in some]), "bold"),
+    )
+    line.truncate(width, overflow="ellipsis")
+    return line
 
 
 def _last(held: Held, last: Operation, width: int) -> Text:
@@ -256,144 +278,24 @@ _UNSEEN = "; its owner cannot be seen, or is gone"
 _UNSEEN_INSTEAD = ": it could go on, and nothing in particular runs instead"
 
 
-def _waiting_lines(waiting: Waiting, *, every: bool, width: int) -> Iterator[Text]:
-    checkout = waiting.checkout
+def waiting_lines(some: Sequence[Waiting], *, every: bool, width: int) -> Iterator[Text]:
+    """A request that waits, or several that asked at equal stacks."""
+    waiting = some[0]
     paint = PAINTS[State.WAITING].terminal
-    yield Text.assemble(
-        ("  waiting", f"bold {paint}"),
-        f"  for {seconds(waiting.seconds)}: ",
-        (_asker(checkout), "bold"),
+    is_one = len(some) == 1
+    line = Text.assemble(
+        ("  waiting" if is_one else f"  {len(some):,} waiting", f"bold {paint}"),
+        f"  for {'' if is_one else 'up to '}{seconds(waiting.seconds)}: ",
+        (asker(waiting.checkout) if is_one else askers([w.checkout for w in some]), "bold"),
         f", {waiting.operation} in flight" if waiting.operation is not None else "",
     )
-    yield from _asked(checkout, every=every, width=width)
+    if not is_one:
+        line.truncate(width, overflow="ellipsis")
+    yield line
+    yield from _asked(waiting.checkout, every=every, width=width)
 
 
 def _asked(checkout: Checkout, *, every: bool, width: int) -> Iterator[Text]:
     if checkout.site is not None:
         yield Text("    asked for the connection at", TERMINAL_MUTED)
         yield from stack_lines(checkout.site, every=every, width=width)
-
-
-def stack_lines(site: Site | None, *, every: bool, width: int) -> Iterator[Text]:
-    """The frames, the innermost first; runs of library frames are folded if not ``every``."""
-    if site is None:
-        return
-    for shown in _folded(site.stack, every=every):
-        yield _frame(shown, width) if not isinstance(shown, int) else _fold(shown)
-
-
-def _folded(stack: Sequence[Site], *, every: bool) -> Iterator[Site | int]:
-    """Frames to show, and the number of those that are not."""
-    own = any(frame.is_application for frame in stack)
-    for index, (is_application, run) in enumerate(groupby(stack, lambda f: f.is_application)):
-        frames = list(run)
-        innermost = index == 0
-        if every or is_application or not own:
-            yield from frames
-        elif innermost and len(frames) > _INNERMOST + 2:
-            # Where it is stuck, and what the application called to get there.
-            yield from frames[:_INNERMOST]
-            yield len(frames) - _INNERMOST - 1
-            yield frames[-1]
-        elif innermost:
-            yield from frames
-        else:
-            yield len(frames)
-
-
-def _frame(frame: Site, width: int) -> Text:
-    style = "" if frame.is_application else TERMINAL_MUTED
-    name = "bold" if frame.is_application else TERMINAL_MUTED
-    line = Text.assemble(
-        "      ",
-        (short_name(frame.function), name),
-        (f" ({path_and_line(frame)})", style),
-    )
-    if frame.source:
-        line.append(f"  {frame.source}", style)
-    line.truncate(width, overflow="ellipsis")
-    return line
-
-
-def _fold(frames: int) -> Text:
-    return Text(f"      … {count(frames, 'library frame')}", TERMINAL_MUTED)
-
-
-def _process_json(dump: ProcessDump) -> dict[str, Any]:
-    process = dump.process
-    return {
-        "pid": process.pid,
-        "argv": list(process.argv),
-        "life": dump.liveness.value,
-        "written_at": _written_at(process).isoformat(),
-        "written_age_s": dump.age,
-        "is_minimum": dump.is_minimum,
-        "dropped": process.dropped,
-        "errors": process.errors,
-        "pools": [_pool_json(pool) for pool in dump.pools],
-    }
-
-
-def _pool_json(pool: PoolDump) -> dict[str, Any]:
-    described = pool.pool
-    return {
-        "id": described.id,
-        "name": described.name,
-        "library": described.library,
-        "kind": described.kind,
-        "size": described.size,
-        "max_overflow": described.max_overflow,
-        "capacity": described.capacity,
-        "held": [_held_json(held) for held in pool.held],
-        "waiting": [_waiting_json(waiting) for waiting in pool.waiting],
-    }
-
-
-def _held_json(held: Held) -> dict[str, Any]:
-    last = held.last
-    return {
-        **_checkout_json(held.checkout),
-        "connection": held.checkout.connection,
-        "held_s": held.seconds,
-        "state": held.state.value if held.state is not None else None,
-        "state_s": held.state_seconds,
-        "blocker": held.blocker,
-        "in_transaction": held.in_transaction,
-        "last_operation": last.kind.value if last is not None else None,
-        "last_statement": held.statement,
-        "idle_s": held.idle_seconds,
-        "stack": _stack_json(held.site),
-    }
-
-
-def _waiting_json(waiting: Waiting) -> dict[str, Any]:
-    return {
-        **_checkout_json(waiting.checkout),
-        "wait_s": waiting.seconds,
-        "operation": waiting.operation.value if waiting.operation is not None else None,
-    }
-
-
-def _checkout_json(checkout: Checkout) -> dict[str, Any]:
-    request = checkout.request
-    return {
-        "checkout": checkout.id,
-        "request": None
-        if request is None
-        else {
-            "id": request.id,
-            "kind": request.kind,
-            "method": request.method,
-            "route": request.route,
-            "path": request.path,
-        },
-        "owner": checkout.owner,
-        "asked_stack": _stack_json(checkout.site),
-    }
-
-
-def _stack_json(site: Site | None) -> list[dict[str, Any]]:
-    return [
-        {**(site_json(frame) or {}), "is_application": frame.is_application}
-        for frame in (site.stack if site is not None else ())
-    ]

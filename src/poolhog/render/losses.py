@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from poolhog.analysis.dump import LATE_S
+from poolhog.analysis.liveness import LATE_S
 from poolhog.render.output import paragraph
 from poolhog.render.palette import TERMINAL_MUTED, TERMINAL_WARNING
 from poolhog.render.words import count, listed_pids, seconds, short_path

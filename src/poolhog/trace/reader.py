@@ -15,6 +15,7 @@ from poolhog.errors import TraceError
 from poolhog.layout import OLDEST_SCHEMA_VERSION, SCHEMA_VERSION
 from poolhog.model import Trace
 from poolhog.trace.files import ProcessFile, UnreadableError, readable
+from poolhog.trace.following import OpenCheckouts
 from poolhog.trace.missing import UnwrittenError, missing_of, unwritten
 from poolhog.trace.schema import check_meta, check_schema, check_table
 from poolhog.trace.snapshot import Snapshot, meta_of, name_of, pools_of, process_of
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from poolhog.model import Checkout, Request, Unreadable
     from poolhog.trace.snapshot import Values
     from poolhog.trace.tables import Columns
+    from poolhog.trace.unpacking import Unpacker
 
 __all__ = [
     "ProcessReader",
@@ -38,8 +40,6 @@ __all__ = [
 
 T = TypeVar("T")
 U = TypeVar("U")
-
-_OPEN = "WHERE returned IS NULL AND gave_up IS NULL"
 
 
 def open_trace(directory: str | os.PathLike[str]) -> Trace:
@@ -197,6 +197,7 @@ class ProcessReader:
         self._file = file
         self._sites = sites
         self._held: Snapshot | None = None
+        self._open = OpenCheckouts()
         self._columns: Columns | None = None
         missing = missing_of(file.file)
         with file.reading() as database:
@@ -252,15 +253,19 @@ class ProcessReader:
             yield
 
     @contextmanager
-    def snapshot(self) -> Iterator[Snapshot]:
-        """The file as it is now; the process may go on meanwhile."""
+    def snapshot(self, unpack: Unpacker | None = None) -> Iterator[Snapshot]:
+        """The file as it is now; the process may go on meanwhile.
+
+        What an earlier one has unpacked is not read again, if that is given.
+        """
         if self._held is not None:
             yield self._held
             return
         with ExitStack() as stack:
             with readable(self.file):
                 database = stack.enter_context(closing(self._file.open()))
-                found = Snapshot(database, self.file, self.origin_ns, self._sites, self._columns)
+                known = self._sites, self._columns, unpack
+                found = Snapshot(database, self.file, self.origin_ns, *known)
             yield found
 
     def read_checked(self) -> Trace:
@@ -279,11 +284,12 @@ class ProcessReader:
     def read_open(self) -> Trace:
         """What was going on when the process last wrote: what waits or is open, and its requests.
 
-        Takes as long as looking for these in its file, however much is in it.
+        Takes as long as looking for these in its file, however much is in it; doing so again takes
+        as long as there is something new.
         """
-        with self.snapshot() as snapshot:
+        with self.snapshot(self._open.unpack) as snapshot:
             self.process = snapshot.process
-            checkouts = tuple(snapshot.checkouts(_OPEN))
+            checkouts = self._open.read(snapshot)
             requests = {c.request.id: c.request for c in checkouts if c.request is not None}
             return self._trace(snapshot, requests.values(), checkouts)
 

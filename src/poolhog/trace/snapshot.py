@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from poolhog.layout import CheckoutRow
@@ -15,7 +16,7 @@ from poolhog.trace.unpacking import Unpacker
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from poolhog.model import Checkout, Request, Site
@@ -48,8 +49,15 @@ _REQUESTS_KEPT = 50_000
 """Requests that a stream remembers: checkouts that follow one another share them."""
 
 
+Rows = tuple[Sequence[Any], ...]
+"""A checkout's row with its request's, and those of its operations, samples and waits for locks."""
+
+
 class Snapshot:
-    """One consistent state of a process's file."""
+    """One consistent state of a process's file.
+
+    What an earlier one has unpacked is not read again, if that ``unpack`` is given.
+    """
 
     def __init__(
         self,
@@ -58,6 +66,7 @@ class Snapshot:
         origin_ns: int,
         sites: SharedSites,
         columns: Columns | None = None,
+        unpack: Unpacker | None = None,
     ) -> None:
         database.execute(f"PRAGMA cache_size = -{_CACHE_KB}")
         # Before the state is taken: what was missing then, and is committed since, is not missing.
@@ -69,7 +78,12 @@ class Snapshot:
         meta = meta_of(database)
         self.has_lock_waits = int(meta["schema_version"]) >= _WITH_LOCK_WAITS
         self.process = process_of(meta, origin_ns, missing)
-        self.unpack = Unpacker(database, self.process, name_of(file), sites)
+        if unpack is None:
+            unpack = Unpacker(database, self.process, name_of(file), sites)
+        else:
+            unpack.process = self.process
+            unpack.learn(database)
+        self.unpack = unpack
         self.pools = pools_of(database, file, self.process, meta, self.unpack.sites)
 
     def check(self) -> Columns:
@@ -150,6 +164,25 @@ class Snapshot:
                     known = {}
                 yield from self._unpacked(batch, known)
 
+    def changed(
+        self, which: str, values: Values, known: Mapping[int, tuple[Rows, Checkout]]
+    ) -> dict[int, tuple[Rows, Checkout]]:
+        """The checkouts that a WHERE picks, by their numbers, with their rows.
+
+        Those that are ``known``, and have the same rows still, are handed back as they are.
+        """
+        found = {}
+        with readable(self._file):
+            batch = self._database.execute(_CHECKOUTS.format(which), values).fetchall()
+            for rows in self._rows(batch):
+                number = rows[0][0]
+                before = known.get(number)
+                if before is not None and before[0] == rows:
+                    found[number] = before
+                else:
+                    found[number] = rows, self._checkout(rows, {})
+        return found
+
     def numbered(self, numbers: Iterable[int]) -> Iterator[Checkout]:
         """The checkouts with these numbers, in order of their asking."""
         return self.checkouts(_NUMBERED, (json.dumps(list(numbers)),))
@@ -182,6 +215,10 @@ class Snapshot:
         self, batch: Sequence[Sequence[Any]], requests: dict[int, Request]
     ) -> Iterator[Checkout]:
         """Checkouts of joined rows; requests that are not known yet become so."""
+        return (self._checkout(rows, requests) for rows in self._rows(batch))
+
+    def _rows(self, batch: Sequence[Sequence[Any]]) -> Iterator[Rows]:
+        """Joined rows of checkouts and requests, each with those of other tables."""
         ids = [row[0] for row in batch]
         earlier = _grouped(_of(self._database, "packed_operations", "checkout_id", ids), key=0)
         samples = _grouped(_of(self._database, "packed_samples", "checkout_id", ids), key=1)
@@ -190,20 +227,18 @@ class Snapshot:
             lock_waits = _grouped(
                 _of(self._database, "packed_lock_waits", "checkout_id", ids), key=1
             )
-        unpack = self.unpack
         for row in batch:
-            key = row[_CHECKOUT_COLUMNS]
-            request = requests.get(key)
-            if request is None and key is not None:
-                request = requests[key] = unpack.request(row[_CHECKOUT_COLUMNS:])
-            yield unpack.checkout(
-                row[:_CHECKOUT_COLUMNS],
-                self.pools[row[1]],
-                request,
-                earlier.get(row[0], ()),
-                samples.get(row[0], ()),
-                lock_waits.get(row[0], ()),
-            )
+            key = row[0]
+            yield row, earlier.get(key, ()), samples.get(key, ()), lock_waits.get(key, ())
+
+    def _checkout(self, rows: Rows, requests: dict[int, Request]) -> Checkout:
+        row, *others = rows
+        key = row[_CHECKOUT_COLUMNS]
+        request = requests.get(key)
+        if request is None and key is not None:
+            request = requests[key] = self.unpack.request(row[_CHECKOUT_COLUMNS:])
+        own = row[:_CHECKOUT_COLUMNS]
+        return self.unpack.checkout(own, self.pools[row[1]], request, *others)
 
 
 def meta_of(database: sqlite3.Connection) -> dict[str, str]:

@@ -30,12 +30,20 @@ from poolhog.texts import LINES, visible
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
 
     from poolhog.model import Pool, Process
 
 
 T = TypeVar("T")
+
+
+_OVERLAP = 1_000
+"""Numbers of records before the latest site's among which there may be a site that came later."""
+
+
+_LEAST = -(2**63)
+"""No number of SQLite's is below."""
 
 
 class SharedSites:
@@ -44,10 +52,16 @@ class SharedSites:
     def __init__(self) -> None:
         self._known: dict[tuple[Any, ...], Site] = {}
 
-    def read(self, database: sqlite3.Connection) -> dict[int | None, Site]:
-        """The sites of a file by their numbers; callers have lower ones."""
-        found: dict[int | None, Site] = {}
-        for key, caller_id, *row in database.execute("SELECT * FROM sites ORDER BY id"):
+    def read(self, database: sqlite3.Connection, found: dict[int | None, Site]) -> None:
+        """Add the sites of a file that are not ``found`` yet, by their numbers.
+
+        Callers have lower numbers. Two threads may write theirs in another order, by a little.
+        """
+        latest = max((key for key in found if key is not None), default=_LEAST + _OVERLAP)
+        query = "SELECT * FROM sites WHERE id > ? ORDER BY id"
+        for key, caller_id, *row in database.execute(query, [latest - _OVERLAP]):
+            if key in found:
+                continue
             caller = found.get(caller_id)
             known = *row, id(caller)
             site = self._known.get(known)
@@ -57,7 +71,6 @@ class SharedSites:
                 site = Site(*names, bool(is_application), caller)
                 self._known[known] = site
             found[key] = site
-        return found
 
 
 def _constructor(model: type[T]) -> Callable[..., T]:
@@ -100,12 +113,24 @@ class Unpacker:
         self.process = process
         self.prefix = prefix
         self.began = process.began
-        raw = database.execute("SELECT id, text FROM texts").fetchall()
-        self.texts = texts = {key: visible(text) for key, text in raw}
-        self.statements = {key: visible(text, keep=LINES) for key, text in raw}
-        self.sites: Mapping[int | None, Site] = sites.read(database)
-        self.outcomes = {key: Outcome(text) for key, text in texts.items() if text in _OUTCOMES}
-        self.kinds = {key: OperationKind(text) for key, text in texts.items() if text in _KINDS}
+        self.texts: dict[Any, str] = {}
+        self.statements: dict[Any, str] = {}
+        self.outcomes: dict[int, Outcome] = {}
+        self.kinds: dict[int, OperationKind] = {}
+        self.sites: dict[int | None, Site] = {}
+        self._shared_sites = sites
+        self.learn(database)
+
+    def learn(self, database: sqlite3.Connection) -> None:
+        """Read the texts and sites that are new since this was done last."""
+        since = max(self.texts, default=_LEAST)
+        raw = database.execute("SELECT id, text FROM texts WHERE id > ?", [since]).fetchall()
+        texts = {key: visible(text) for key, text in raw}
+        self.texts |= texts
+        self.statements |= {key: visible(text, keep=LINES) for key, text in raw}
+        self.outcomes |= {key: Outcome(text) for key, text in texts.items() if text in _OUTCOMES}
+        self.kinds |= {key: OperationKind(text) for key, text in texts.items() if text in _KINDS}
+        self._shared_sites.read(database, self.sites)
 
     def number_of(self, text: str) -> int:
         """Of a text of the file; -1 if it has none such."""

@@ -70,10 +70,3 @@ def outermost_line(site: Site | None) -> Site | None:
     """The outermost line of the application; if there is none, the outermost line."""
     stack = site.stack[::-1] if site is not None else ()
     return next((frame for frame in stack if frame.is_application), next(iter(stack), None))
-
-
-def innermost_line(site: Site | None) -> Site | None:
-    """The innermost line of the application; if there is none, the innermost line."""
-    if site is None:
-        return None
-    return next((frame for frame in site.stack if frame.is_application), site)

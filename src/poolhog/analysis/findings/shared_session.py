@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from poolhog.analysis.findings.entry import Occurrence
 from poolhog.analysis.findings.finding import FindingKind
-from poolhog.analysis.findings.lines import NamedLine, innermost_line
+from poolhog.analysis.findings.lines import NamedLine
+from poolhog.analysis.stacks import innermost_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

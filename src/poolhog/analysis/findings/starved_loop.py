@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from poolhog.analysis.accounting import State
 from poolhog.analysis.findings.entry import Occurrence
 from poolhog.analysis.findings.finding import GapKind
-from poolhog.analysis.findings.lines import NamedLine, innermost_line, outermost_line, same_line
+from poolhog.analysis.findings.lines import NamedLine, outermost_line, same_line
+from poolhog.analysis.stacks import innermost_line
 from poolhog.analysis.thresholds import Threshold
 from poolhog.model import Activity
 

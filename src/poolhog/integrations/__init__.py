@@ -1,0 +1,1 @@
+"""What runs in somebody else's program: an application of its own that a service can mount."""
