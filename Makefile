@@ -71,7 +71,7 @@ test-unit: $(VENV)/dev.stamp
 	    -p tests.unit.quick --hypothesis-profile=quick
 
 test-browser: $(VENV)/dev.stamp chromium
-	$(BIN)/pytest tests/browser
+	$(BIN)/pytest tests/browser --numprocesses 2 --dist loadfile
 
 test-fuzz: $(VENV)/dev.stamp
 	$(BIN)/pytest tests/fuzz

@@ -207,7 +207,7 @@ def _finding(
         lines.extend(_indented(line, width))
     what_to_do = f"→ {advice(finding)}"
     in_lines = list(_indented(what_to_do, width, hanging=2))
-    lines.extend(in_lines if in_full else [_shortened(what_to_do)])
+    lines.extend(in_lines if in_full else [Text(f"{'':{_GUTTER}}  {what_to_do}")])
     for text in lines:
         text.truncate(width, overflow="ellipsis")
         yield text
@@ -227,10 +227,6 @@ def _evidence(finding: Finding) -> Iterator[str]:
 def _indented(text: str, width: int, *, hanging: int = 0) -> Iterator[Text]:
     for line in folded_lines(text, width - _GUTTER - 2, hanging):
         yield Text(f"{'':{_GUTTER}}  {line}")
-
-
-def _shortened(text: str) -> Text:
-    return Text(f"{'':{_GUTTER}}  {text}")
 
 
 def _next(report: Report, layout: Layout) -> Text:
