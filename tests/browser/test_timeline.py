@@ -133,8 +133,8 @@ def test_the_wheel_stays_the_page_s_while_a_reader_scrolls_past(orders: Page) ->
     orders.mouse.move(640, 150)
     for _ in range(12):
         orders.mouse.wheel(0, 60)
-    over = orders.evaluate("document.elementFromPoint(640, 150).closest('.stage') !== null")
-    assert over
+    # The page scrolls when the browser has time for it.
+    orders.wait_for_function("document.elementFromPoint(640, 150).closest('.stage') !== null")
     assert view(orders) == (500_000, 900_000)
     orders.wait_for_timeout(SETTLED_MS)
     orders.mouse.wheel(0, -60)
