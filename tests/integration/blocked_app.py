@@ -163,46 +163,6 @@ async def later(engine: AsyncEngine) -> float:
     return 3 * BLOCKED_S
 
 
-async def asking(engine: AsyncEngine, going: asyncio.Event, statement: sa.TextClause) -> None:
-    async with engine.connect() as connection:
-        await connection.execute(ONE)
-        going.set()
-        await connection.execute(statement)
-
-
-async def answered(engine: AsyncEngine) -> float:
-    """A statement is in flight when another task blocks the loop, and its answer has to wait."""
-    going = asyncio.Event()
-    held = asyncio.create_task(asking(engine, going, ONE))
-    await going.wait()
-    began = time.monotonic()
-    sleep()
-    took = time.monotonic() - began
-    await held
-    return took
-
-
-async def answered_later(engine: AsyncEngine) -> float:
-    """The statement takes longer than the loop is blocked, and something else waits for that."""
-    await engine.dispose()
-    sa.event.listen(engine.sync_engine, "connect", let_it_wait)
-    going = asyncio.Event()
-    slow = sa.text(f"SELECT wait({3 * BLOCKED_S})")
-    held = asyncio.create_task(asking(engine, going, slow))
-    await going.wait()
-    await asyncio.sleep(SOON_S)
-    loop = asyncio.get_running_loop()
-    threading.Timer(SOON_S, loop.call_soon_threadsafe, [int]).start()
-    sleep()
-    await held
-    return 3 * BLOCKED_S
-
-
-def let_it_wait(connection: Any, _: object) -> None:
-    """Give SQLite a function that waits."""
-    connection.run_async(lambda sqlite: sqlite.create_function("wait", 1, time.sleep))
-
-
 async def hashing(engine: AsyncEngine) -> float:
     """The holder awaits a thread that computes."""
     await asyncio.to_thread(int)  # starting a thread takes a while
@@ -331,7 +291,7 @@ SERVICES = {
     for service in (
         *(timer, socket, many, interpreter, own, client, computing, later),
         *(hashing, hashing_in_executor, using_it_there, leaving_it_open, without_a_thread),
-        *(waiting_on_the_loop, answered, answered_later),
+        waiting_on_the_loop,
     )
 }
 

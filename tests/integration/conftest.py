@@ -36,6 +36,23 @@ class StartService(Protocol):
     ) -> children.Server: ...
 
 
+LONGEST = (
+    "test_state_machine.py",
+    "test_lab_run.py",
+    "test_faults.py",
+    "test_remedies.py",
+    "test_replay_lab.py",
+    "test_export_verb.py",
+    "test_report.py",
+)
+"""Several workers take as long as the longest file if that is begun last."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
 @pytest.fixture(scope="session")
 def log_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("logs")

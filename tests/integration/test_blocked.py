@@ -55,7 +55,7 @@ def found(tmp_path: Path, service: str, *options: str) -> tuple[float, tuple[Fin
         *(("timer", blocked_app.sleep), ("socket", blocked_app.sleep)),
         *(("many", blocked_app.steps), ("interpreter", blocked_app.sort)),
         *(("own", blocked_app.sleep), ("client", blocked_app.ask_a_server)),
-        *(("computing", blocked_app.steps), ("answered", blocked_app.sleep)),
+        ("computing", blocked_app.steps),
     ],
 )
 def test_what_keeps_the_loop_is_found_with_all_its_seconds(
@@ -75,13 +75,6 @@ def test_what_is_not_due_meanwhile_is_parked(tmp_path: Path) -> None:
     (parked,) = findings
     assert parked.kind is PARKED_CHECKOUT
     assert parked.seconds == pytest.approx(took, rel=CLOSE)
-
-
-def test_a_statement_that_is_answered_later_is_busy(tmp_path: Path) -> None:
-    took, findings = found(tmp_path, "answered_later")
-    assert findings == ()
-    spent = report_of(open_trace(tmp_path / "trace")).spent
-    assert spent.busy == pytest.approx(took, rel=CLOSE)
 
 
 @pytest.mark.parametrize("service", [blocked_app.hashing, blocked_app.hashing_in_executor])

@@ -128,9 +128,7 @@ def checkouts(draw: st.DrawFn, number: int, requests: tuple[Request | None, ...]
         outcome=outcome,
     )
     use = oracle.end_of(made) - oracle.end_of_wait(made)
-    # The recorder adds up operations, whatever is seen meanwhile.
-    unseen = replace(made, samples=())
-    busy = use - sum(ended - started for started, ended in oracle.gaps(unseen))
+    busy = use - sum(ended - started for started, ended in oracle.gaps(made))
     return replace(made, busy=busy / 1e6 if is_back else 0.0)
 
 

@@ -92,18 +92,6 @@ def is_over(checkout: Checkout) -> bool:
     return checkout.returned is not None or checkout.gave_up is not None
 
 
-def answered(checkout: Checkout, operation: Operation) -> int:
-    """When an operation of a use ended, or its owner was first seen to be ready in it."""
-    end = end_of(checkout) if operation.ended is None else at(checkout, operation.ended)
-    ready = (
-        at(checkout, sample.started)
-        for sample in checkout.samples
-        if sample.activity is Activity.READY
-        and at(checkout, sample.started) >= at(checkout, operation.started)
-    )
-    return min([end, *ready])
-
-
 def gaps(checkout: Checkout) -> Iterator[tuple[int, int]]:
     """When it was lent and no operation was in flight."""
     if checkout.granted is None:
@@ -111,7 +99,7 @@ def gaps(checkout: Checkout) -> Iterator[tuple[int, int]]:
     reached, end = at(checkout, checkout.granted), end_of(checkout)
     for operation in checkout.operations:
         started = at(checkout, operation.started)
-        ended = min(answered(checkout, operation), end)
+        ended = end if operation.ended is None else min(at(checkout, operation.ended), end)
         if ended <= reached or ended <= started:
             continue
         if started > reached:
@@ -126,7 +114,7 @@ def busy(checkout: Checkout) -> Iterator[tuple[Operation, int, int]]:
     reached, end = end_of_wait(checkout), end_of(checkout)
     for operation in checkout.operations if checkout.granted is not None else ():
         started = at(checkout, operation.started)
-        ended = min(answered(checkout, operation), end)
+        ended = end if operation.ended is None else min(at(checkout, operation.ended), end)
         if ended > reached and ended > started:
             yield operation, max(started, reached), ended
             reached = ended

@@ -18,7 +18,7 @@ import numpy as np
 from poolhog.analysis.accounting import STATE_OF, State
 from poolhog.analysis.blocks import blocks_of
 from poolhog.analysis.ledger import ACTIVITIES, KINDS, NEVER
-from poolhog.model import Activity, OperationKind
+from poolhog.model import OperationKind
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from poolhog.analysis.ledger import Flags, Ledger, Numbers
     from poolhog.analysis.rows import RowOperations, RowSamples
 
+if TYPE_CHECKING:
     Fractions = NDArray[np.float64]
 
 STATES = (
@@ -41,7 +42,6 @@ GAPS = (PARKED, RUNNING, READY)
 """The states of gaps: lent, and no operation is in flight."""
 
 _STATE_OF = np.array([STATES.index(STATE_OF[activity]) for activity in ACTIVITIES])
-_READY = ACTIVITIES.index(Activity.READY)
 _OF_WAIT = np.isin(np.array(KINDS), (OperationKind.CONNECT, OperationKind.PING))
 
 
@@ -97,10 +97,11 @@ def cut(ledger: Ledger, rows: Numbers) -> Cut:
     operations = ledger.operations(rows)
     samples = _samples_of(ledger, rows)
     waits = _waits(ledger, rows, operations)
-    in_flight = operations._replace(ended=_answered(operations, samples))
-    busy, gaps = _uses(ledger, rows[ledger.is_granted[rows]], in_flight)
+    busy, gaps = _uses(ledger, rows[ledger.is_granted[rows]], operations)
     sampled = _sampled(gaps, samples)
-    others = np.setdiff1d(np.arange(len(gaps.row)), sampled.gap)
+    is_sampled = np.zeros(len(gaps.row), bool)
+    is_sampled[sampled.gap] = True
+    others = np.flatnonzero(~is_sampled)
     unsampled = _spans(
         gaps.row[others], UNSAMPLED, gaps.started[others], gaps.ended[others], gap=others
     )
@@ -116,21 +117,6 @@ def _samples_of(ledger: Ledger, rows: Numbers) -> RowSamples:
     first, last = np.searchsorted(every.row, (rows[0], rows[-1] + 1)).tolist()
     chosen = first + np.flatnonzero(np.isin(every.row[first:last], rows))
     return type(every)(*(column[chosen] for column in every))
-
-
-def _answered(operations: RowOperations, samples: RowSamples) -> Numbers:
-    """When operations ended, or from when on their answers only waited for the event loop.
-
-    A sample that began in an operation says so. What is left of it is part of the gap after it.
-    """
-    late = samples.activity == _READY
-    row, started = samples.row[late], samples.started[late]
-    if not len(row):
-        return operations.ended
-    at = rank(row, started, operations.row, operations.started, side="left")
-    at[at == len(row)] = 0
-    inside = (row[at] == operations.row) & (started[at] >= operations.started)
-    return np.where(inside, np.minimum(started[at], operations.ended), operations.ended)
 
 
 def _spans(
@@ -314,26 +300,20 @@ def _gap_of(gaps: Gaps, samples: RowSamples) -> Numbers:
     """The gap that each sample fell into, negative where it fell into none."""
     if not len(gaps.row) or not len(samples.row):
         return np.full(len(samples.row), -1)
-    at = rank(gaps.row, gaps.started, samples.row, samples.started, side="right") - 1
-    inside = (at >= 0) & (gaps.row[at] == samples.row) & (samples.started < gaps.ended[at])
-    return np.where(inside, at, -1)
-
-
-def rank(row: Numbers, value: Numbers, rows: Numbers, values: Numbers, *, side: str) -> Numbers:
-    """How many of some entries, ordered by row and value, come before each of some others.
-
-    With the ``side`` "right", those that are equal do.
-    """
+    # Both are in the order of their rows and starts, so ranks will do for a search by both.
     order = np.lexsort(
         (
-            np.concatenate((np.ones(len(row)), np.full(len(rows), 2 if side == "right" else 0))),
-            np.concatenate((value, values)),
-            np.concatenate((row, rows)),
+            np.concatenate((np.zeros(len(gaps.row)), np.ones(len(samples.row)))),
+            np.concatenate((gaps.started, samples.started)),
+            np.concatenate((gaps.row, samples.row)),
         )
     )
-    found = np.empty(len(order), np.int64)
-    found[order] = np.cumsum(order < len(row))
-    return found[len(row) :]
+    is_gap = order < len(gaps.row)
+    latest = np.empty(len(order), np.int64)
+    latest[order] = np.cumsum(is_gap) - 1
+    at = latest[len(gaps.row) :]
+    inside = (at >= 0) & (gaps.row[at] == samples.row) & (samples.started < gaps.ended[at])
+    return np.where(inside, at, -1)
 
 
 class Split(NamedTuple):

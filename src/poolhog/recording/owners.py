@@ -135,21 +135,6 @@ class Owners:
             self._loops.learn(task, checkout.thread, checkout.thread_id)
         return self._task(checkout, task, 0)
 
-    def look_at_loop(self, checkout: CheckoutRecord) -> Seen:
-        """While an operation is in flight: whether its event loop could take an answer."""
-        task = checkout.task() if checkout.task is not None and not checkout.in_thread else None
-        if task is None or asyncio.current_task(task.get_loop()) is task:
-            return Seen(Activity.BUSY, None)
-        self._loops.learn(task, checkout.thread, checkout.thread_id)
-        return Seen(Activity.BUSY, None, doubt=self._doubt(task))
-
-    def _doubt(self, task: Task) -> tuple[int, SiteRecord | None] | None:
-        """The doubt about all that waits for the task's event loop, found once in a round."""
-        key = id(task.get_loop())
-        if key not in self._doubts:
-            self._doubts[key] = self._loops.of(task).doubt
-        return self._doubts[key]
-
     def _task(self, checkout: CheckoutRecord, task: Task, depth: int) -> Seen:
         """What a task does: the owner, or one that the owner awaits."""
         if asyncio.current_task(task.get_loop()) is task:
@@ -172,7 +157,10 @@ class Owners:
             if self._round.now_ns >= known.due_ns:
                 return self._instead(task, known.due_ns)
         else:
-            doubt = self._doubt(task)
+            key = id(task.get_loop())
+            if key not in self._doubts:
+                self._doubts[key] = self._loops.of(task).doubt
+            doubt = self._doubts[key]
         if known.is_in_database and not self._is_engaged(checkout, task):
             return Seen(Activity.BUSY, known.parked.site, doubt=doubt)
         return known.parked if doubt is None else known.parked._replace(doubt=doubt)

@@ -17,11 +17,9 @@ from poolhog.recording.processor import interpreter_addresses, waits
 from poolhog.recording.records import OPERATIONS_PER_ROW, SAMPLE_BYTES, SampleRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from poolhog.recording.journal import Journal
     from poolhog.recording.owners import Seen
-    from poolhog.recording.records import CheckoutRecord, OperationRecord
+    from poolhog.recording.records import CheckoutRecord
     from poolhog.recording.sites import SiteRecord
     from poolhog.recording.threads import Worker
 
@@ -47,21 +45,18 @@ _LAST_LOOK_S = 0.1
 
 
 class _Look:
-    """What was last seen of a checkout's owner in a gap, or that an ``operation`` was in flight.
+    """What was last seen of a checkout's owner.
 
-    ``doubts`` are stretches of time in which the owner seemed to be parked, or the operation in
-    flight, and its event loop was kept by the code at a site: the first and the last instant. What
-    it waits for may have been due.
+    ``doubts`` are stretches of time in which the owner seemed to be parked, and its event loop was
+    kept by the code at a site: the first and the last instant. What it waits for may have been due.
     """
 
-    __slots__ = ("doubts", "gap", "has_turned", "operation", "seen")
+    __slots__ = ("doubts", "gap", "seen")
 
-    def __init__(self, gap: int, seen: Seen, operation: OperationRecord | None = None) -> None:
+    def __init__(self, gap: int, seen: Seen) -> None:
         self.gap = gap
         self.seen = seen
-        self.operation = operation
         self.doubts: list[_Doubt] = []
-        self.has_turned = False
 
     def is_same(self, gap: int, seen: Seen) -> bool:
         return self.gap == gap and self.seen[:2] == seen[:2]
@@ -69,21 +64,15 @@ class _Look:
     def doubt(self, seen: Seen, now_ns: int) -> None:
         """Remember a doubt, or that there was none."""
         if seen.doubt is None:
-            # It has not gone on although the loop could: it was parked, or the database at work.
-            # What a driver asks for takes more than one turn of the loop.
-            if self.operation is None or self.has_turned:
-                self.doubts.clear()
-            self.has_turned = True
+            # It has not gone on although the loop could: it was parked.
+            self.doubts.clear()
         else:
             since_ns, site = seen.doubt
-            last = self.doubts[-1] if self.doubts else None
-            if last is not None and last.site is site and not self.has_turned:
-                self.doubts[-1] = last._replace(until_ns=now_ns)
+            if self.doubts and self.doubts[-1].site is site:
+                self.doubts[-1] = self.doubts[-1]._replace(until_ns=now_ns)
             else:
-                if last is not None:
-                    since_ns = max(since_ns, last.until_ns) if self.has_turned else last.until_ns
+                since_ns = self.doubts[-1].until_ns if self.doubts else since_ns
                 self.doubts.append(_Doubt(site, since_ns, now_ns))
-            self.has_turned = False
 
 
 class _Doubt(NamedTuple):
@@ -210,11 +199,8 @@ class Sampler(threading.Thread):
         # In this order: an operation that begins meanwhile is noticed.
         now_ns = time.monotonic_ns()
         gap = _operations_begun(checkout)
-        operation, look = checkout.operation, checkout.looks
-        if look is not None and look.operation is not operation:
+        if checkout.operation is not None:
             self._close(checkout)
-        if operation is not None:
-            self._look_at_operation(checkout, gap, operation, now_ns)
             return
         unseen = self._journal.sites.unseen
         seen = self._owners.look(checkout)
@@ -224,16 +210,6 @@ class Sampler(threading.Thread):
             is_new = self._note(checkout, gap, seen, now_ns)
             if is_new and is_unseen and seen.site is None:
                 self._journal.lose_site()
-
-    def _look_at_operation(
-        self, checkout: CheckoutRecord, gap: int, operation: OperationRecord, now_ns: int
-    ) -> None:
-        """Note whether its event loop could take the answer."""
-        seen = self._owners.look_at_loop(checkout)
-        look = checkout.looks
-        if look is None:
-            checkout.looks = look = _Look(gap, seen, operation)
-        look.doubt(seen, now_ns)
 
     def _note(self, checkout: CheckoutRecord, gap: int, seen: Seen, now_ns: int) -> bool:
         """Record what was seen; whether that is something new."""
@@ -279,14 +255,11 @@ class Sampler(threading.Thread):
         self._journal.put(sample, SAMPLE_BYTES)
 
     def _close(self, checkout: CheckoutRecord) -> None:
-        """The owner does something else, an operation has begun, or it has ended."""
+        """The owner does something else, or an operation has begun."""
         sample, look = checkout.sample, checkout.looks
-        checkout.sample = checkout.looks = None
-        doubts = look.doubts if look is not None else ()
-        if look is not None and look.operation is not None and doubts:
-            self._end_late(look.operation, doubts)
         if sample is None:
             return
+        doubts = look.doubts if look is not None else ()
         if doubts:
             # It went on as soon as the loop could: what it waited for was due while it could not.
             sample.seen_ns = max(min(sample.seen_ns, doubts[0].since_ns), sample.started_ns)
@@ -303,19 +276,7 @@ class Sampler(threading.Thread):
             ready.seen_ns = until_ns
             ready.end()
             self._journal.put(ready, SAMPLE_BYTES)
-
-    def _end_late(self, operation: OperationRecord, doubts: Sequence[_Doubt]) -> None:
-        """An operation ended as soon as its event loop could take the answer, which was there."""
-        ended_ns = operation.ended_ns
-        if ended_ns is None or ended_ns - doubts[-1].until_ns > LATE_NS:
-            return
-        for place, (site, since_ns, until_ns) in enumerate(doubts):
-            over_ns = until_ns if place < len(doubts) - 1 else ended_ns
-            started_ns = min(max(since_ns, operation.started_ns), over_ns)
-            ready = SampleRecord(operation.checkout, Activity.READY, site, started_ns)
-            ready.seen_ns = over_ns
-            ready.end()
-            self._journal.put(ready, SAMPLE_BYTES)
+        checkout.sample = checkout.looks = None
 
 
 def _is_used_later(checkout: CheckoutRecord, sample: SampleRecord, worker: Worker) -> bool:

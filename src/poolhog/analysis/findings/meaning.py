@@ -13,7 +13,7 @@ import numpy as np
 from poolhog.analysis.accounting import end_of
 from poolhog.analysis.findings.lines import NamedLine, departure, is_elsewhere, same_line
 from poolhog.analysis.ledger import KINDS
-from poolhog.analysis.spans import STATES, UNSAMPLED, rank
+from poolhog.analysis.spans import STATES, UNSAMPLED
 from poolhog.model import Activity, OperationKind, Outcome
 
 if TYPE_CHECKING:
@@ -104,8 +104,8 @@ def piece_of(ledger: Ledger, found: Cut, span: int, checkout: Checkout) -> Piece
 def surroundings(found: Cut) -> Surroundings:
     """The operations around all gaps that were cut."""
     gaps, operations = found.gaps, found.operations
-    begun = rank(operations.row, operations.started, gaps.row, gaps.started, side="right")
-    coming = rank(operations.row, operations.started, gaps.row, gaps.ended, side="left")
+    begun = _rank(operations.row, operations.started, gaps.row, gaps.started, side="right")
+    coming = _rank(operations.row, operations.started, gaps.row, gaps.ended, side="left")
     is_trip = ~_NO_TRIP[operations.kind]
     return Surroundings(
         _near(begun - 1, operations.row, gaps.row, operations.site > 0, step=-1),
@@ -115,6 +115,21 @@ def surroundings(found: Cut) -> Surroundings:
 
 
 _NO_TRIP = np.isin(np.array(KINDS), (OperationKind.BEGIN, OperationKind.RESET))
+
+
+def _rank(row: Numbers, value: Numbers, rows: Numbers, values: Numbers, *, side: str) -> Numbers:
+    """How many of some entries, ordered by row and value, come before each of some others."""
+    order = np.lexsort(
+        (
+            np.concatenate((np.ones(len(row)), np.full(len(rows), 2 if side == "right" else 0))),
+            np.concatenate((value, values)),
+            np.concatenate((row, rows)),
+        )
+    )
+    is_entry = order < len(row)
+    found = np.empty(len(order), np.int64)
+    found[order] = np.cumsum(is_entry)
+    return found[len(row) :]
 
 
 def _near(at: Numbers, row: Numbers, rows: Numbers, wanted: Flags, *, step: int) -> Numbers:
