@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SERVICE = Path(__file__).with_name("service.py")
 WORKER = Path(__file__).with_name("worker.py")
-CASES = 600
+CASES = 400
 """Of which half are damaged, and half are crafted."""
 
 AT_ONCE = 100
