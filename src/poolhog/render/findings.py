@@ -55,6 +55,11 @@ def advice(finding: Finding) -> str:
     return WORDS[finding.kind.name].advice(finding.evidence)
 
 
+def at_start_told(finding: Finding) -> str:
+    """What a sentence about time ends with if all of it was start-up code."""
+    return ", at start-up, before the first request" if finding.is_at_start else ""
+
+
 def besides(finding: Finding) -> str:
     """What the verdict has to add: that some waited in vain, or how much is estimated."""
     told = ""

@@ -10,7 +10,7 @@ from rich.text import Text
 from poolhog.analysis.accounting import State
 from poolhog.model import Outcome
 from poolhog.render.failures import failures_json, failures_told
-from poolhog.render.findings import WORDS, advice, besides, detail
+from poolhog.render.findings import WORDS, advice, at_start_told, besides, detail
 from poolhog.render.kept import kept_json, kept_told
 from poolhog.render.losses import end_told, loss_lines, losses_json, missing_json, unseen_lines
 from poolhog.render.output import in_blocks, more_line, next_line, paragraph
@@ -126,8 +126,7 @@ def _accusation(finding: Finding) -> str:
     )
     told = f"{deed[0].upper()}{deed[1:]}" if finding.site is None else deed
     if finding.share >= _LEAST_SHARE:
-        at_start = ", at start-up, before the first request" if finding.is_at_start else ""
-        told += f": {percent(finding.share)} of all use{at_start}"
+        told += f": {percent(finding.share)} of all use{at_start_told(finding)}"
     if finding.made_wait >= _LEAST_WAIT_S:
         told += f". {_effect(finding)}"
     return f"{told}.{besides(finding)}"

@@ -9,7 +9,7 @@ from poolhog.analysis.findings import POOL_TIMEOUT, Severity
 from poolhog.model import Outcome
 from poolhog.render.comparison import conclusion
 from poolhog.render.failures import failures_told
-from poolhog.render.findings import WORDS, besides, detail
+from poolhog.render.findings import WORDS, at_start_told, besides, detail
 from poolhog.render.kept import kept_told
 from poolhog.render.page.run import left_out_words
 from poolhog.render.page.source import call_of
@@ -149,8 +149,7 @@ def finding_sentence(finding: Finding) -> str:
         return f"{happened(finding)}{besides(finding)}"
     much = percent(share) if share >= _MUCH else seconds(finding.seconds)
     told = f"{much} of connection time {(words.spent or '').format(**_values(finding))}"
-    at_start = ", at start-up, before the first request" if finding.is_at_start else ""
-    return f"{told}{at_start}.{besides(finding)}"
+    return f"{told}{at_start_told(finding)}.{besides(finding)}"
 
 
 def happened(finding: Finding) -> str:
